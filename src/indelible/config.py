@@ -1,0 +1,344 @@
+"""Settings: frozen, with their limits and units, parsed from plain data.
+
+No I/O here: `indelible.configfile` finds and reads files and hands over mappings. Every key has a parser in a
+table, so that an unknown key can be answered with the nearest known one, and so that the reference page can
+be checked against the tables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from indelible.errors import ConfigError
+
+MEGABYTE: Final = 1_048_576
+"""``max_size_mb`` counts these, as RotatingFileHandler's users do."""
+
+Durability = Literal["memory", "process", "disk"]
+OnFailure = Literal["deny", "allow"]
+IntentMode = Literal["all", "writes", "none"]
+RecordMode = Literal["full", "digest", "none"]
+UnknownSchema = Literal["digest", "keep"]
+
+DAY_S: Final = 86_400.0
+DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the trail is written. Times are in seconds, sizes in bytes."""
+
+    enabled: bool = True
+    path: str | None = None
+    """The active JSONL file; None is the default trail."""
+    durability: Durability = "process"
+    intent: IntentMode = "writes"
+    trust_annotations: bool = True
+    """False makes every tool a write, whatever its annotations say."""
+    record_args: RecordMode = "full"
+    record_results: RecordMode = "digest"
+    on_failure: OnFailure | None = None
+    """None: ``allow`` for `wrap` and the library, ``deny`` for servers."""
+    write_timeout: float = 2.0
+    max_size: int = 100 * MEGABYTE
+    backup_count: int = 5
+    compress_rotated: bool = False
+    retention: float | None = 90 * DAY_S
+    """No file with an event younger than this is deleted; None: `backup_count` alone decides."""
+    heartbeat: float = 3600.0
+    """An idle trail says so this often; 0 never."""
+    key_file: str | None = None
+    key_env: str | None = None
+    group: str | None = None
+    """A group that may read the trail: files become 0640, directories 0750."""
+
+
+class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is taken out beyond the built-in tables."""
+
+    keys: tuple[str, ...] = ()
+    """Further sensitive words or pairs of words in key names."""
+    allow_keys: tuple[str, ...] = ()
+    """Whole keys that are never sensitive by name."""
+    patterns: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Name of the replacement (``EMPLOYEE`` gives ``[EMPLOYEE]``) to an RE2 pattern."""
+    unknown_schema: UnknownSchema = "digest"
+    """What happens to the string arguments of a tool that no server has listed yet."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration."""
+
+    profile: str | None = None
+    audit: AuditSettings = AuditSettings()
+    redaction: RedactionSettings = RedactionSettings()
+    servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """``mcpServers`` as it stands in the file."""
+    warnings: tuple[str, ...] = ()
+    """What the file holds that is not read, one line each."""
+
+
+# --- values ---------------------------------------------------------------------------------------------
+
+
+def parse_duration(value: object) -> float:
+    """Return seconds for ``10s``, ``5m``, ``2h``, ``1d``, ``1h30m`` or a bare number of seconds.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(value, bool):
+        raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
+    if isinstance(value, int | float):
+        seconds = float(value)
+    else:
+        text = str(value).strip()
+        parts = _DURATION.findall(text)
+        if not parts or _DURATION.sub("", text).strip():
+            raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
+        seconds = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+    if not 0 <= seconds < 1e12:
+        raise ValueError("expected a duration that is not negative")
+    return seconds
+
+
+def _duration_or_none(value: object) -> float | None:
+    return None if value is None or value in ("none", "None") else parse_duration(value)
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):  # from ${ENV}
+        return value.lower() == "true"
+    raise ValueError("expected true or false")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError("expected a text that is not empty")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(_text(item) for item in value)
+    raise ValueError("expected a list of texts")
+
+
+def _text_map(value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {_text(key): _text(item) for key, item in value.items()}
+    raise ValueError("expected a mapping of names to texts")
+
+
+def _count(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return value
+    raise ValueError("expected a whole number from 0 to 1000000")
+
+
+def _megabytes(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1_000_000:
+        return max(1, int(value * MEGABYTE))
+    raise ValueError("expected a number of megabytes above 0")
+
+
+def _choice(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
+
+    return parse
+
+
+Parser = Callable[[object], Any]
+
+AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
+    "enabled": ("enabled", _boolean),
+    "path": ("path", _text),
+    "file": ("path", _text),
+    "durability": ("durability", _choice("memory", "process", "disk")),
+    "intent": ("intent", _choice("all", "writes", "none")),
+    "trust_annotations": ("trust_annotations", _boolean),
+    "record_args": ("record_args", _choice("full", "digest", "none")),
+    "record_results": ("record_results", _choice("full", "digest", "none")),
+    "on_failure": ("on_failure", _choice("deny", "allow")),
+    "write_timeout": ("write_timeout", parse_duration),
+    "max_size_mb": ("max_size", _megabytes),
+    "backup_count": ("backup_count", _count),
+    "compress_rotated": ("compress_rotated", _boolean),
+    "retention": ("retention", _duration_or_none),
+    "heartbeat": ("heartbeat", parse_duration),
+    "key_file": ("key_file", _text),
+    "key_env": ("key_env", _text),
+    "group": ("group", _text),
+}
+"""Key in the file → field of `AuditSettings`, parser."""
+
+REDACTION_KEYS: Final[dict[str, tuple[str, Parser]]] = {
+    "keys": ("keys", _texts),
+    "allow_keys": ("allow_keys", _texts),
+    "patterns": ("patterns", _text_map),
+    "unknown_schema": ("unknown_schema", _choice("digest", "keep")),
+}
+
+TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "mcpServers")
+
+LATER_KEYS: Final = frozenset(
+    {
+        "identity", "policy", "limits", "cost", "sessions", "management", "telemetry", "alerts", "sinks",
+        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.anchors", "audit.log_records",
+        "redaction.strategies",
+    }
+)  # fmt: skip
+"""Keys of the design that this version does not have: refused by name, never silently ignored."""
+
+FOREIGN_MARKS: Final = ("mxcp", "backends", "upstreams")
+"""A file with one of these at the top is another system's: only what is ours in it is read."""
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def parse(
+    data: object, *, where: str, env: Mapping[str, str], profile: str | None = None
+) -> Settings:
+    """Turn a file's content into settings.
+
+    `where` names the file in messages, `env` answers ``${NAME}``, and `profile` overrides the file's own.
+    Raises ConfigError, one line, naming file and key.
+    """
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping at the top, such as 'audit:', found {_kind(data)}")
+    foreign = any(mark in data for mark in FOREIGN_MARKS)
+    warnings: list[str] = []
+    if foreign:
+        ignored = sorted(str(key) for key in data if key not in (*TOP_KEYS, "sinks"))
+        warnings.append(f"{where}: not read from this file of another system: {', '.join(ignored)}")
+        data = {key: value for key, value in data.items() if key in (*TOP_KEYS, "sinks")}
+    _refuse_unknown(data, TOP_KEYS, where, "")
+    data = _expand(data, env, where)
+
+    chosen = profile or _optional_text(data.get("profile"), where, "profile")
+    audit = _section(data.get("audit"), AUDIT_KEYS, where, "audit")
+    profiles = data.get("profiles") or {}
+    if not isinstance(profiles, dict):
+        raise ConfigError(f"{where}: profiles: expected a mapping, found {_kind(profiles)}")
+    overlays = {
+        name: _profile(body, where, f"profiles.{name}", foreign=foreign) for name, body in profiles.items()
+    }
+    if chosen is not None and profiles and chosen not in overlays:
+        raise ConfigError(f"{where}: profile {chosen!r} is not defined{_nearest(chosen, list(overlays))}")
+    audit.update(overlays.get(chosen, {}))
+    if chosen is not None and "path" not in audit:
+        audit["path"] = f"logs-{chosen}.jsonl"
+    redaction = _section(data.get("redaction"), REDACTION_KEYS, where, "redaction")
+    servers = data.get("mcpServers") or {}
+    if not isinstance(servers, dict):
+        raise ConfigError(f"{where}: mcpServers: expected a mapping, found {_kind(servers)}")
+    return Settings(
+        profile=chosen,
+        audit=AuditSettings(**audit),
+        redaction=RedactionSettings(**redaction),
+        servers=servers,
+        warnings=tuple(warnings),
+    )
+
+
+def _profile(body: object, where: str, at: str, *, foreign: bool) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ConfigError(f"{where}: {at}: expected a mapping, found {_kind(body)}")
+    if not foreign:  # other systems keep more in a profile than its audit section
+        _refuse_unknown(body, ("audit",), where, at)
+    return _section(body.get("audit"), AUDIT_KEYS, where, f"{at}.audit")
+
+
+def _section(
+    body: object, keys: Mapping[str, tuple[str, Parser]], where: str, at: str
+) -> dict[str, Any]:
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise ConfigError(f"{where}: {at}: expected a mapping, found {_kind(body)}")
+    _refuse_unknown(body, tuple(keys), where, at)
+    if "path" in body and "file" in body:
+        raise ConfigError(f"{where}: {at}: 'path' and 'file' name the same thing; keep one of them")
+    values: dict[str, Any] = {}
+    for key, value in body.items():
+        field, parser = keys[key]
+        try:
+            values[field] = parser(value)
+        except ValueError as exc:
+            raise ConfigError(f"{where}: {at}.{key}: {exc}, found {shown(value)}") from None
+    return values
+
+
+def _refuse_unknown(body: Mapping[Any, Any], known: tuple[str, ...], where: str, at: str) -> None:
+    for key in body:
+        path = f"{at}.{key}" if at else str(key)
+        if key in known:
+            continue
+        if re.sub(r"^profiles\.[^.]+\.", "", path) in LATER_KEYS:
+            raise ConfigError(f"{where}: {path}: this version of Indelible does not have it yet; remove it")
+        raise ConfigError(f"{where}: unknown key {shown(path)}{_nearest(str(key), list(known))}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def _optional_text(value: object, where: str, at: str) -> str | None:
+    if value is None:
+        return None
+    try:
+        return _text(value)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {at}: {exc}, found {shown(value)}") from None
+
+
+def _expand(value: Any, env: Mapping[str, str], where: str, at: str = "") -> Any:
+    """Replace ``${NAME}`` in every text. A name that is not set is an error: silence would hide a typo."""
+    if isinstance(value, str):
+
+        def replace(match: re.Match[str]) -> str:
+            try:
+                return env[match[1]]
+            except KeyError:
+                raise ConfigError(f"{where}: {at}: environment variable {match[1]} is not set") from None
+
+        return _ENV_REFERENCE.sub(replace, value)
+    if isinstance(value, dict):
+        return {key: _expand(item, env, where, f"{at}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, env, where, f"{at}[{index}]") for index, item in enumerate(value)]
+    return value
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return a value as a message may hold it: short, on one line, control characters escaped."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true/false"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)

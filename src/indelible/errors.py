@@ -1,0 +1,58 @@
+"""The error hierarchy, named by who is at fault, so that a caller knows what to do.
+
+Every message is one line that says what is wrong, where, and what to do about it: the commands print it
+as it stands. Foreign exceptions are translated once, at the seam where they arise, with ``from exc``.
+"""
+
+from __future__ import annotations
+
+
+class IndelibleError(Exception):
+    """Base of everything that Indelible raises on purpose.
+
+    ``exit_code`` is what a command that dies of it returns: 1 the answer is "no", 2 wrong usage or config,
+    3 could not (I/O).
+    """
+
+    exit_code = 3
+
+
+class ConfigError(IndelibleError):
+    """The user's configuration or arguments are wrong: nothing was written, fix them and try again."""
+
+    exit_code = 2
+
+
+class EventError(IndelibleError):
+    """The caller's event is not one: a value of a wrong type, an unknown event type."""
+
+    exit_code = 2
+
+
+class TrailError(IndelibleError):
+    """The trail, or the machine under it, is at fault."""
+
+
+class TrailUnavailable(TrailError):  # noqa: N818 - a state of the trail, not a mistake of anybody's
+    """The trail cannot be written now (full disk, I/O error, time-out); it may work again later."""
+
+
+class TrailLocked(TrailError):  # noqa: N818
+    """Another process writes this trail; the message names it.
+
+    ``holder`` is what the holder wrote of itself into the lock file, empty when that could not be read.
+    """
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class TrailCorrupt(TrailError):  # noqa: N818
+    """What is on disk is not a trail, or not the one that its checkpoint describes."""
+
+
+class NoteError(TrailError):
+    """A signed note, a key or a checkpoint does not parse or does not verify (C2SP signed-note)."""
+
+    exit_code = 1
