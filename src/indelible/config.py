@@ -20,6 +20,7 @@ MEGABYTE: Final = 1_048_576
 """``max_size_mb`` counts these, as RotatingFileHandler's users do."""
 
 Durability = Literal["memory", "process", "disk"]
+DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
 OnFailure = Literal["deny", "allow"]
 IntentMode = Literal["all", "writes", "none"]
 RecordMode = Literal["full", "digest", "none"]
@@ -107,6 +108,15 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def parse_durability(value: object) -> Durability:
+    """Return one of the three durabilities; raises ConfigError for anything else."""
+    for known in DURABILITIES:
+        if value == known:
+            return known
+    msg = f"durability: expected {', '.join(DURABILITIES)}, found {shown(value)}"
+    raise ConfigError(msg)
+
+
 def _duration_or_none(value: object) -> float | None:
     return None if value is None or value in ("none", "None") else parse_duration(value)
 
@@ -171,7 +181,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "enabled": ("enabled", _boolean),
     "path": ("path", _text),
     "file": ("path", _text),
-    "durability": ("durability", _choice("memory", "process", "disk")),
+    "durability": ("durability", _choice(*DURABILITIES)),
     "intent": ("intent", _choice("all", "writes", "none")),
     "trust_annotations": ("trust_annotations", _boolean),
     "record_args": ("record_args", _choice("full", "digest", "none")),

@@ -1,0 +1,175 @@
+"""One call, from Python: a context manager that leaves exactly one `mcp_operation`, whatever happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from indelible import events
+from indelible.events import Event, Kind, Outcome, Policy, Request, Source, Target
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from indelible.events import AuthMethod, CallerType, Effects
+    from indelible.recorder import Recorder
+
+TYPE_OF_METHOD = {"tools": "tool", "resources": "resource", "prompts": "prompt"}
+"""Family of a method to the type of its target; other families are types of their own."""
+
+
+def target_type(method: str) -> str:
+    """Return ``tool``, ``resource``, ``prompt``, or the family of another method."""
+    family = method.partition("/")[0]
+    return TYPE_OF_METHOD.get(family, family)
+
+
+def needs_intent(mode: str, effects: Effects | None) -> bool:
+    """Tell whether `audit.intent` asks for an intent before a call with these effects."""
+    return mode == "all" or (mode == "writes" and effects != "read_only")
+
+
+class Operation:
+    """A call under way; `with` or `async with`. Made by `Recorder.operation`.
+
+    Entering records the intent where `audit.intent` asks for one (raising TrailUnavailable under ``deny``, so that the
+    call is not made). Leaving records the outcome: ``completed``, or what `finish` said, or what an exception means; the
+    exception goes on.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        method: str,
+        name: str | None = None,
+        *,
+        args: Any = None,
+        backend: str | None = None,
+        effects: Effects | None = None,
+        user_id: str | None = None,
+        caller_type: CallerType | None = None,
+        session_id: str | None = None,
+        auth_method: AuthMethod | None = None,
+        roles: list[str] | None = None,
+        tenant: str | None = None,
+        client: str | None = None,
+        client_ip: str | None = None,
+        request_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._recorder = recorder
+        self.request_id = request_id or events.new_id()
+        """Correlates everything of this call."""
+        self._source = Source(
+            caller=recorder.caller,
+            session_id=session_id,
+            client_ip=client_ip,
+            client=client,
+            user_id=user_id,
+            caller_type=caller_type,
+            roles=roles,
+            tenant=tenant,
+            auth_method=auth_method,
+        )
+        self._target = Target(
+            backend=backend,
+            method=method,
+            type=target_type(method),
+            capability_name=name,
+            effects=effects,
+        )
+        self._args = args
+        self._metadata = metadata
+        self._timestamp = events.now()
+        self._started = time.perf_counter()
+        self._intent: str | None = None
+        self._outcome: Outcome | None = None
+        self._result: Any = None
+        self.policy: Policy | None = None
+        """What was decided about the call, to be recorded with it."""
+
+    def result(self, value: Any) -> Any:
+        """Note what the call returned (any JSON value), and return it."""
+        self._result = value
+        return value
+
+    def finish(
+        self,
+        kind: Kind,
+        *,
+        error: str | None = None,
+        error_type: str | None = None,
+        error_code: int | None = None,
+    ) -> None:
+        """Say what became of the call; the last word counts, and wins over an exception."""
+        self._outcome = events.outcome(kind, error=error, error_type=error_type, error_code=error_code)
+
+    def _event(self, event_type: events.EventType, outcome: Outcome | None) -> Event:
+        return Event(
+            timestamp=self._timestamp,
+            event_type=event_type,
+            event_id=events.new_id(),
+            source=self._source,
+            target=self._target,
+            request=Request(request_id=self.request_id, intent=self._intent, args=self._args),
+            policy=self.policy,
+            outcome=outcome,
+            metadata=self._metadata,
+        )
+
+    def _intention(self) -> Event | None:
+        if not needs_intent(self._recorder.settings.audit.intent, self._target.effects):
+            return None
+        intent = self._event("mcp_operation_started", None)
+        self._intent = intent.event_id
+        return intent
+
+    def _conclusion(self, exc: BaseException | None) -> Event:
+        outcome = self._outcome or outcome_of(exc)
+        outcome = Outcome(
+            status=outcome.status,
+            kind=outcome.kind,
+            latency_ms=round((time.perf_counter() - self._started) * 1000, 3),
+            error=outcome.error,
+            error_type=outcome.error_type,
+            error_code=outcome.error_code,
+            result=self._result,
+        )
+        return self._event("mcp_operation", outcome)
+
+    def __enter__(self) -> Self:
+        intent = self._intention()
+        if intent is not None:
+            self._recorder.record(intent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recorder.record(self._conclusion(exc))
+
+    async def __aenter__(self) -> Self:
+        intent = self._intention()
+        if intent is not None:
+            await self._recorder.arecord(intent)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        event = self._conclusion(exc)
+        # A cancelled task is owed its record too: the outcome is on its way before anything can interrupt it again.
+        await asyncio.shield(self._recorder.arecord(event))
+
+
+def outcome_of(exc: BaseException | None) -> Outcome:
+    """Return what an exception means for a call; None means that it returned."""
+    if exc is None:
+        return events.outcome("completed")
+    kind: Kind = "tool_error"
+    if isinstance(exc, TimeoutError):
+        kind = "timed_out"
+    elif isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit):
+        kind = "cancelled"
+    return events.outcome(kind, error=str(exc) or None, error_type=type(exc).__qualname__)

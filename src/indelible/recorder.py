@@ -1,0 +1,356 @@
+"""The way of an event, on one screen: redact → append; and what happens when it cannot be appended.
+
+`record` returns when the event is in the trail, as safe as the trail's durability says. When it cannot be written:
+
+- ``deny``: `record` raises TrailUnavailable; the capture refuses the call and hands it to `refuse`, which records the
+  refusal as soon as writing works again.
+- ``allow``: `record` returns; the event is lost, and the exact number of those that were is recorded in an `audit_gap`
+  before anything else, as soon as writing works again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from indelible import configfile, events
+from indelible.config import parse_durability
+from indelible.definitions import DefinitionStore, Tool
+from indelible.errors import TrailLocked, TrailUnavailable
+from indelible.events import Event
+from indelible.redact import Redactor
+from indelible.trail import keys
+from indelible.trail.commit import Item
+from indelible.trail.opening import OpenTrail, open_writer
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+
+    from indelible.config import OnFailure, Settings
+    from indelible.events import Caller
+    from indelible.operation import Operation
+
+log = logging.getLogger("indelible")
+
+MAX_REFUSED: Final = 1024
+"""How many refused calls are remembered until they can be recorded; more are counted in the `audit_gap`."""
+
+
+class Recorder:
+    """Records events into one trail. Safe to use from any thread; a context manager."""
+
+    def __init__(self, opened: OpenTrail | None, settings: Settings, caller: Caller, on_failure: OnFailure) -> None:
+        """Without a trail (`audit.enabled: false`) everything is accepted and nothing kept."""
+        self.settings = settings
+        self.caller = caller
+        self.on_failure = on_failure
+        self.notice: str | None = None
+        """One line for the operator when something is not as they asked, such as the trail's path."""
+        self._writer = opened.writer if opened else None
+        self._gap = _Gap()
+        secret = opened.digest_secret if opened else b"\0" * keys.HMAC_SECRET_BYTES
+        identity = self._writer.recorder if self._writer else events.RecorderId(id="disabled")
+        key, key_id = keys.derive_digest_key(secret, identity.id)
+        self._redactor = Redactor(
+            settings.redaction,
+            hmac_key=key,
+            hmac_key_id=key_id,
+            record_args=settings.audit.record_args,
+            record_results=settings.audit.record_results,
+            recorder=identity,
+        )
+        directory = self._writer.layout.definitions if self._writer else None
+        self.definitions = DefinitionStore(directory)
+
+    @property
+    def enabled(self) -> bool:
+        """Tell whether anything is recorded at all."""
+        return self._writer is not None
+
+    @property
+    def path(self) -> Path | None:
+        """The trail's active file."""
+        return self._writer.layout.active if self._writer else None
+
+    def record(self, event: Event) -> None:
+        """Record one event; see the module for what happens when that cannot be done."""
+        writer = self._writer
+        if writer is None:
+            return
+        body = self._redactor.redact(event)
+        if self._gap.open:
+            self._catch_up()
+        try:
+            writer.append(body, *_intent_of(event))
+        except TrailUnavailable as exc:
+            if self.on_failure == "deny":
+                raise
+            self._gap.lose(str(exc), event.timestamp)
+
+    async def arecord(self, event: Event) -> None:
+        """Like `record`; at `disk` durability other tasks run while the disk is waited for."""
+        writer = self._writer
+        if writer is None or self.settings.audit.durability != "disk":
+            self.record(event)
+            return
+        item = Item(self._redactor.redact(event), *_intent_of(event))
+        if self._gap.open:
+            self._catch_up()
+        try:
+            await _submit(writer, item)
+        except TrailUnavailable as exc:
+            if self.on_failure == "deny":
+                raise
+            self._gap.lose(str(exc), event.timestamp)
+
+    def refuse(self, event: Event) -> None:
+        """Remember a call that was refused because it could not be recorded, until it can be.
+
+        `event` is its outcome: kind ``denied``, `error_type` ``audit_unavailable``.
+        """
+        if self._writer is None:
+            return
+        self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
+
+    def operation(
+        self, method: str, name: str | None = None, *, args: Any = None, **about: Any
+    ) -> Operation:
+        """Return a context manager that makes exactly one `mcp_operation` of what happens in it.
+
+        See `indelible.operation.Operation` for `about`.
+        """
+        from indelible.operation import Operation
+
+        return Operation(self, method, name, args=args, **about)
+
+    def learn(self, backend: str, tools: Sequence[Tool]) -> None:
+        """Take in what a server's tools look like: their marks hold from now on, and from the next start's first call."""
+        for tool in tools:
+            self._redactor.learn(backend, tool.name, tool.marks)
+        self.definitions.save(backend, tools)
+
+    def recall(self, backend: str) -> dict[str, Tool]:
+        """Return what is known of a server's tools from earlier, by name, and let their marks hold."""
+        known = self.definitions.load(backend)
+        for tool in known.values():
+            self._redactor.learn(backend, tool.name, tool.marks)
+        return known
+
+    def text(self, text: str) -> str:
+        """Return a text with secrets and personal data taken out, for a line of our own on stderr."""
+        return self._redactor.text(text)
+
+    def close(self) -> None:
+        """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            if self._gap.open:
+                self._catch_up(writer)
+            writer.close({"lost": self._gap.lost} if self._gap.lost else None)
+
+    def _catch_up(self, writer: Any = None) -> None:
+        """Record what was refused and how much was lost, in that order, as far as writing works."""
+        writer = writer or self._writer
+        with self._gap.lock:
+            try:
+                while self._gap.refused:
+                    writer.append(*self._gap.refused[0])
+                    del self._gap.refused[0]
+                if self._gap.lost:
+                    item = writer.service_event("audit_gap", self._gap.metadata())
+                    writer.append(*item)
+                    self._gap.clear()
+                self._gap.open = False
+            except TrailUnavailable:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Gap:
+    """What could not be recorded: events lost (counted), calls refused (kept, up to a limit)."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open = False
+        self.lost = 0
+        self.refused: list[Item] = []
+        self._reason = ""
+        self._since = ""
+        self._until = ""
+
+    def lose(self, reason: str, timestamp: str) -> None:
+        """Count one event as lost."""
+        with self.lock:
+            self._count(reason, timestamp)
+
+    def refuse(self, item: Item, timestamp: str) -> None:
+        """Keep a refusal, or count it as lost when too many are kept."""
+        with self.lock:
+            if len(self.refused) < MAX_REFUSED:
+                self.refused.append(item)
+                self.open = True
+            else:
+                self._count("too many refused calls", timestamp)
+
+    def _count(self, reason: str, timestamp: str) -> None:
+        if not self.lost:
+            self._since = timestamp
+            log.error("events are not recorded: %s", reason)
+        self.lost += 1
+        self._reason = reason
+        self._until = timestamp
+        self.open = True
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the `audit_gap` says."""
+        return {"lost": self.lost, "reason": self._reason, "since": self._since, "until": self._until}
+
+    def clear(self) -> None:
+        """The gap is in the record."""
+        self.lost = 0
+
+
+def _intent_of(event: Event) -> tuple[str, str]:
+    """Return the intent that an event opens, and the one that it closes; empty for none."""
+    if event.event_type == "mcp_operation":
+        request = event.request
+        return "", (request.intent or "") if request is not None else ""
+    if event.event_type == "mcp_operation_started":
+        return event.event_id, ""
+    return "", ""
+
+
+async def _submit(writer: Any, item: Item) -> None:
+    """Hand an item to the writer and wait for its acknowledgement without blocking the loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    acks = _Acks.of(loop)
+    future: asyncio.Future[None] = loop.create_future()
+    writer.submit(item, lambda error: acks.add(future, error))
+    await future
+
+
+class _Acks:
+    """Acknowledgements on their way into one event loop: one wake-up for all that arrive together."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._arrived: list[tuple[asyncio.Future[None], TrailUnavailable | None]] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Acks:
+        """Return the loop's own."""
+        with _acks_lock:
+            acks = _acks.get(loop)
+            if acks is None:
+                acks = _acks[loop] = cls(loop)
+            return acks
+
+    def add(self, future: asyncio.Future[None], error: TrailUnavailable | None) -> None:
+        """Note an acknowledgement, from any thread."""
+        with self._lock:
+            self._arrived.append((future, error))
+            first = len(self._arrived) == 1
+        if first:
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._arrived.clear()
+
+    def _deliver(self) -> None:
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        for future, error in arrived:
+            if future.done():  # its task was cancelled; the event is in the trail all the same
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+_acks_lock = threading.Lock()
+_acks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Acks] = WeakKeyDictionary()
+
+
+# --- opening ------------------------------------------------------------------------------------------------
+
+
+def open_recorder(
+    settings: Settings, *, caller: Caller, on_failure: OnFailure = "allow", label: str | None = None
+) -> Recorder:
+    """Open the configured trail for recording.
+
+    `on_failure` is what holds when the settings do not say. With a `label`, a trail that another process holds is no
+    error: this one records to ``audit-<label>-<pid>.jsonl`` beside it and says so in `notice`. Raises ConfigError or
+    TrailError, one line each.
+    """
+    chosen = settings.audit.on_failure or on_failure
+    if not settings.audit.enabled:
+        return Recorder(None, settings, caller, chosen)
+    path = Path(str(settings.audit.path))
+    identity = f"{caller}:{label}" if label else caller
+    notice = None
+    try:
+        opened = open_writer(path, settings.audit, identity)
+    except TrailLocked as exc:
+        if label is None:
+            raise
+        path = side_path(path, label)
+        opened = open_writer(path, settings.audit, identity)
+        notice = f"{exc}; this one records to {path}"
+    recorder = Recorder(opened, settings, caller, chosen)
+    recorder.notice = notice
+    return recorder
+
+
+def side_path(path: Path, label: str) -> Path:
+    """Return where a second writer records: ``audit-<label>-<pid>.jsonl`` beside the trail."""
+    return path.with_name(f"{path.name.removesuffix('.jsonl')}-{label}-{os.getpid()}.jsonl")
+
+
+def open_trail(
+    path: str | Path | None = None,
+    *,
+    durability: str | None = None,
+    on_failure: OnFailure | None = None,
+    config: str | Path | None = None,
+    profile: str | None = None,
+) -> Recorder:
+    """Open a trail from Python; configuration and environment count as they do for the commands.
+
+    `path` and `durability` win over the configuration. Close the recorder, or use it as a context manager; at the end of
+    the process an open one is closed. Raises ConfigError, TrailLocked (one process writes a trail) or TrailError.
+    """
+    settings = configfile.load(
+        str(config) if config is not None else None,
+        profile=profile,
+        trail=str(path) if path is not None else None,
+    )
+    if durability is not None:
+        audit = msgspec.structs.replace(settings.audit, durability=parse_durability(durability))
+        settings = msgspec.structs.replace(settings, audit=audit)
+    if on_failure is not None:
+        audit = msgspec.structs.replace(settings.audit, on_failure=on_failure)
+        settings = msgspec.structs.replace(settings, audit=audit)
+    recorder = open_recorder(settings, caller="library")
+    atexit.register(recorder.close)
+    return recorder

@@ -1,0 +1,217 @@
+"""The small room where durability lives: every fsync, rename and mode of the trail is here.
+
+What the rest of the trail relies on:
+
+- After `datasync` returned, the file's data and length survive power loss. After it failed, nothing is known of
+  the pages written since the last success, and the descriptor is not to be used again: the kernel has reported
+  the error once and may have marked the pages clean.
+- After `replace_file` returned, the name holds the whole new content, across power loss; when it raises, the name
+  holds the old content or the new, never a mixture.
+- Making or renaming a file survives power loss only after `sync_directory` of its directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from indelible.errors import ConfigError
+
+_FULLFSYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
+"""macOS: fsync there leaves the data in the drive's cache, this does not."""
+
+
+class Access(NamedTuple):
+    """Who may read: modes for files and directories, and the group to give them, if any."""
+
+    file_mode: int = 0o600
+    directory_mode: int = 0o700
+    gid: int = -1
+
+
+def access_for(group: str | None) -> Access:
+    """Return the modes for a trail: private, or readable for `group`. Raises ConfigError for an unknown one."""
+    if group is None:
+        return Access()
+    try:
+        return Access(0o640, 0o750, grp.getgrnam(group).gr_gid)
+    except KeyError as exc:
+        msg = f"audit.group: there is no group {group!r} on this machine"
+        raise ConfigError(msg) from exc
+
+
+def datasync(fd: int) -> None:
+    """Bring the file's data and length to the disk. On OSError, stop using `fd` (see the module's rules)."""
+    if _FULLFSYNC is not None:  # pragma: no cover - macOS
+        fcntl.fcntl(fd, _FULLFSYNC)
+    else:
+        os.fdatasync(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring a directory's names to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directories(paths: Iterable[Path]) -> None:
+    """Bring the names of several directories to the disk, each once."""
+    for path in sorted(set(paths)):
+        sync_directory(path)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a short write goes on where it stopped, until done or OSError."""
+    written = os.write(fd, data)
+    if written < len(data):
+        view = memoryview(data)
+        while written < len(data):
+            written += os.write(fd, view[written:])
+
+
+def make_directory(path: Path, access: Access, *, durable: bool = True) -> None:
+    """Make a directory and its missing parents, 0700 unless `access` says otherwise; keep one that is there."""
+    if path.is_dir():
+        return
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=access.directory_mode)
+            _give(directory, access, access.directory_mode)
+            if durable:
+                sync_directory(directory.parent)
+    if not path.is_dir():
+        raise NotADirectoryError(20, os.strerror(20), str(path))
+
+
+def _give(path: Path, access: Access, mode: int) -> None:
+    if access.gid != -1:
+        os.chown(path, -1, access.gid)
+        path.chmod(mode)  # the umask may have taken the group's bits
+
+
+def create_file(path: Path, access: Access) -> int:
+    """Create a file that must not be there yet, and return a descriptor that appends to it."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, access.file_mode)
+    if access.gid != -1:
+        os.fchown(fd, -1, access.gid)
+        os.fchmod(fd, access.file_mode)
+    return fd
+
+
+def replace_file(path: Path, data: bytes, access: Access, *, durable: bool = True) -> None:
+    """Give a file new content in one step (write beside it, sync, rename, sync the directory).
+
+    With `durable` false the syncs are left out: the content is whole for every reader and after kill -9, and
+    may be the old one, or empty, after power loss.
+    """
+    beside = path.with_name(f".{path.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    fd = create_file(beside, access)
+    try:
+        write_all(fd, data)
+        if durable:
+            datasync(fd)
+    finally:
+        os.close(fd)
+    beside.rename(path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
+    """Write files whose content never changes (tiles), then sync them and their directories once each.
+
+    A file that is there is kept when its content is the same (a retry after a crash), and replaced when it is
+    not (a torn write of the same tile).
+    """
+    directories: set[Path] = set()
+    written: list[tuple[Path, Path, int]] = []
+    try:
+        for path, data in files:
+            if _has_content(path, data):
+                continue
+            make_directory(path.parent, access)
+            beside = path.with_name(f".{path.name}.tmp")
+            with contextlib.suppress(FileNotFoundError):
+                beside.unlink()
+            fd = create_file(beside, access)
+            written.append((beside, path, fd))
+            write_all(fd, data)
+            directories.add(path.parent)
+        for _, _, fd in written:  # all are written before the first sync waits
+            datasync(fd)
+    finally:
+        for _, _, fd in written:
+            os.close(fd)
+    for beside, path, _ in written:
+        beside.rename(path)
+    sync_directories(directories)
+
+
+def _has_content(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+# --- file systems ------------------------------------------------------------------------------------------
+
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {
+        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2",
+        "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb2", "smb3", "smbfs",
+    }
+)  # fmt: skip
+"""Where flock, fsync or rename do not keep their word between machines: a trail is refused there."""
+
+
+def file_system_of(path: Path, mountinfo: str) -> str | None:
+    """Return the file system type of the mount that holds `path`, from the text of /proc/self/mountinfo.
+
+    (proc_pid_mountinfo(5): field 5 is the mount point, with octal escapes, the type follows `` - ``.) The longest
+    mount point wins, and of several at one point the last, which hides the others.
+    """
+    best: tuple[int, str] | None = None
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if not separator or len(fields) < 5:
+            continue
+        point = Path(os.fsdecode(_unescape(fields[4])))
+        if (point == path or point in path.parents) and (best is None or len(point.parts) >= best[0]):
+            best = (len(point.parts), after.split(" ")[0])
+    return best[1] if best else None
+
+
+def _unescape(field: str) -> bytes:
+    head, *rest = field.encode("utf-8", "surrogateescape").split(b"\\")
+    return head + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
+
+
+def refuse_network_file_system(directory: Path) -> None:
+    """Raise ConfigError when an existing directory lies on a network file system."""
+    if sys.platform != "linux":
+        return
+    try:
+        mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    except OSError:
+        return  # a sandbox without /proc: nothing can be said
+    kind = file_system_of(directory.resolve(), mountinfo)
+    if kind in NETWORK_FILE_SYSTEMS:
+        msg = f"{directory}: a trail cannot live on a network file system ({kind}); choose a local path"
+        raise ConfigError(msg)

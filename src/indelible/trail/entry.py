@@ -1,0 +1,67 @@
+"""A line of the trail: what the writer puts in front of a body, and how it is read back.
+
+The writer stamps ``{"seq":N,"schema":1,"recorded_at":"…",`` in front of a redacted body. Because these keys
+stand first and their form is fixed, a reader finds a line's seq without parsing JSON: `verify` and bisection
+depend on it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from indelible.events import MAX_LINE_BYTES, SCHEMA
+
+SEQ_PREFIX: Final = b'{"seq":'
+_STAMP = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,15}),"schema":([0-9]{1,6}),"recorded_at":"([0-9T:.Z-]{27})",')
+_SEQ = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,15})[,}]')
+
+
+_STAMPED: Final = b'{"seq":%%d,"schema":%d,"recorded_at":"%%b",%%b' % SCHEMA
+_STAMPED_LINE: Final = _STAMPED + b"\n"
+
+
+def stamp(seq: int, recorded_at: str, body: bytes) -> bytes:
+    """Return the line, without its LF, of an event's body (one JSON object that begins with ``{``)."""
+    return _STAMPED % (seq, recorded_at.encode(), body[1:])
+
+
+def stamp_line(seq: int, recorded_at: bytes, body: bytes) -> bytes:
+    """Return the line with its LF: what goes into the file in one write."""
+    return _STAMPED_LINE % (seq, recorded_at, body[1:])
+
+
+def unstamp(line: bytes) -> tuple[bytes, bytes]:
+    """Return the `recorded_at` and the body of a line with its LF, as `stamp_line` made it."""
+    match = _STAMP.match(line)
+    if match is None:
+        msg = "not a stamped line"
+        raise ValueError(msg)
+    return match[3], b"{" + line[match.end() : -1]
+
+
+def line_seq(line: bytes) -> int | None:
+    """Return the seq that a line claims in its first key, or None when it has none there."""
+    match = _SEQ.match(line)
+    return int(match[1]) if match else None
+
+
+def line_recorded_at(line: bytes) -> str | None:
+    """Return the writer's time of a line (RFC 3339, UTC), or None when the line is not stamped."""
+    match = _STAMP.match(line)
+    return match[3].decode() if match else None
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """Return a line's object, or None when it is not a stamped entry: torn, altered, or something else."""
+    if len(line) > MAX_LINE_BYTES or not line.startswith(SEQ_PREFIX):
+        return None
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("seq"), int):
+        return None
+    return value

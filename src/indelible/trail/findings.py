@@ -1,0 +1,123 @@
+"""What verification says: findings, where each stands, and what was not looked at. Pure.
+
+A finding's `problem` is one of the words below, for programs; `detail` is the sentence for people. All that is
+found is counted, and the first `MAX_FINDINGS` are kept, so that a trail that is wrong everywhere is reported
+without holding it in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_FINDINGS: Final = 1_000
+"""So many findings are kept; the rest is counted."""
+
+LINE_ALTERED: Final = "line altered"
+LINE_MISSING: Final = "line missing"
+LINE_INSERTED: Final = "line inserted"
+LINE_DUPLICATED: Final = "line duplicated"
+LINE_MOVED: Final = "line out of order"
+LINE_MALFORMED: Final = "line malformed"
+LINE_UNENDED: Final = "line without its line feed"
+LINE_OR_TILE: Final = "line or tile altered"
+TAIL_CUT: Final = "tail cut off"
+FILE_MISSING: Final = "file missing"
+FILE_FOREIGN: Final = "foreign file"
+FILE_UNREADABLE: Final = "file unreadable"
+FILE_START: Final = "wrong start of file"
+TILE_ALTERED: Final = "tile altered"
+TILE_MISSING: Final = "tile missing"
+CHECKPOINT_MISSING: Final = "checkpoint missing"
+CHECKPOINT_INVALID: Final = "checkpoint invalid"
+ORIGIN_MISMATCH: Final = "origin mismatch"
+ROOT_MISMATCH: Final = "root mismatch"
+
+
+@dataclass
+class Finding:
+    """One thing that is not as it should be. `line` counts from 1; what does not apply is None."""
+
+    problem: str
+    file: str | None = None
+    line: int | None = None
+    seq: int | None = None
+    expected: str | None = None
+    found: str | None = None
+    detail: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as `verify --json` prints it."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        where = self.file or ""
+        if self.line is not None:
+            where += f", line {self.line}"
+        if self.seq is not None:
+            where += f", seq {self.seq}"
+        parts = [f"{where}: {self.problem}" if where else self.problem]
+        if self.detail:
+            parts.append(self.detail)
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        if self.found is not None:
+            parts.append(f"found {self.found}")
+        return "; ".join(parts)
+
+
+@dataclass
+class VerifyResult:
+    """What verification of one trail came to."""
+
+    trail: str
+    events: int = 0
+    """Lines that are exactly what the signed checkpoint covers, erased ones among them."""
+    files: int = 0
+    """Files of lines that were read."""
+    size: int | None = None
+    """How many events the checkpoint covers; None without a checkpoint that parses."""
+    root: bytes | None = None
+    findings: list[Finding] = field(default_factory=list)
+    omitted: int = 0
+    """Findings beyond the first `MAX_FINDINGS`."""
+    not_checked: list[str] = field(default_factory=list)
+    erased: int = 0
+    """Lines whose content was erased; their leaf hashes were checked."""
+    pruned: int = 0
+    """Events whose files were deleted on record; their leaf hashes, in the tiles, were checked."""
+    unsealed: int = 0
+    """Whole lines after the checkpoint."""
+    origin: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong with what could be checked."""
+        return not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as `verify --json` prints it."""
+        root = None if self.root is None else base64.b64encode(self.root).decode()
+        return {
+            "ok": self.ok,
+            "events": self.events,
+            "files": self.files,
+            "checkpoint": None if self.size is None else {"size": self.size, "root": root},
+            "findings": [finding.as_dict() for finding in self.findings],
+            "not_checked": self.not_checked,
+            "findings_omitted": self.omitted,
+            "erased": self.erased,
+            "pruned": self.pruned,
+            "unsealed": self.unsealed,
+            "origin": self.origin,
+            "trail": self.trail,
+        }
+
+    def add(self, finding: Finding) -> Finding:
+        """Keep a finding, or count it."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)
+        else:
+            self.omitted += 1
+        return finding

@@ -1,0 +1,174 @@
+"""Calls under way when a writer died: intents whose outcome nobody recorded.
+
+The writer leaves a hint beside each checkpoint (which intents are open, which files were deleted), so that the next
+start need not read the trail. The hint is a convenience: one that does not fit the checkpoint is ignored, and the
+files are read instead. Verification never looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from indelible.events import MAX_LINE_BYTES
+from indelible.trail import durable, files
+from indelible.trail.durable import Access
+from indelible.trail.entry import parse_line
+from indelible.trail.files import TrailFile
+from indelible.trail.layout import Layout
+
+if TYPE_CHECKING:
+    from indelible.trail.checkpoint import Checkpoint
+    from indelible.trail.merkle import TileTree
+
+Entry = dict[str, Any]
+
+_STARTED: Final = b'"event_type":"audit_started"'
+
+
+class Hint:
+    """What the last writer left beside the checkpoint: open intents (`event_id` to seq) and deleted ranges."""
+
+    def __init__(self, intents: dict[str, int], pruned: list[tuple[int, int]]) -> None:
+        self.intents = intents
+        self.pruned = pruned
+
+
+def write_hint(
+    layout: Layout, tree: TileTree, intents: dict[str, int], pruned: list[tuple[int, int]], access: Access
+) -> None:
+    """Leave the hint for a checkpoint over `tree`. Not synced: it is not trusted for anything."""
+    hint = {"size": tree.size, "root": tree.root().hex(), "open": intents, "pruned": pruned}
+    durable.replace_file(layout.state, json.dumps(hint).encode() + b"\n", access, durable=False)
+
+
+def read_hint(layout: Layout, checkpoint: Checkpoint | None) -> Hint | None:
+    """Return the hint if it belongs to this very checkpoint, else None."""
+    if checkpoint is None:
+        return None
+    try:
+        hint = orjson.loads(layout.state.read_bytes())
+        if hint["size"] != checkpoint.size or hint["root"] != checkpoint.root.hex():
+            return None
+        intents = {str(event_id): int(seq) for event_id, seq in hint["open"].items()}
+        pruned = [(int(first), int(last)) for first, last in hint["pruned"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Hint(intents, pruned)
+
+
+class Tracker:
+    """Follows entries and keeps the intents that are open."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, Entry] = {}
+        self.closed: set[str] = set()
+        """Intents from before the first entry seen here that an outcome has closed."""
+
+    def take(self, entry: Entry) -> None:
+        """Note that an entry opens or closes an intent."""
+        kind = entry.get("event_type")
+        if kind == "mcp_operation_started":
+            self.open[str(entry.get("event_id"))] = entry
+        elif kind == "mcp_operation":
+            request = entry.get("request")
+            intent = request.get("intent") if isinstance(request, dict) else None
+            if intent is not None and self.open.pop(intent, None) is None:
+                self.closed.add(intent)
+        elif kind == "audit_stopped":
+            self.open.clear()
+
+
+def open_intents(layout: Layout, hint: Hint | None, tail: Tracker) -> list[Entry]:
+    """Return the intents that no outcome closed, in the order of their seqs.
+
+    `tail` has followed what lies after the checkpoint; `hint` knows what was open at it.
+    """
+    if hint is None:
+        found = _scan(layout)
+    else:
+        found = dict(tail.open)
+        for event_id, seq in hint.intents.items():
+            entry = None if event_id in tail.closed else entry_at(layout, seq)
+            if entry is not None and entry.get("event_id") == event_id:
+                found[event_id] = entry
+    return sorted(found.values(), key=lambda entry: int(entry["seq"]))
+
+
+def entry_at(layout: Layout, seq: int) -> Entry | None:
+    """Return the entry with `seq`, or None."""
+    for file in files.newest_first(layout):
+        if file.first_seq > seq:
+            continue
+        with files.open_file(file) as stream:
+            if not file.compressed:
+                offset = files.find_seq(stream, seq)
+                if offset is None:
+                    return None
+                stream.seek(offset)
+                return parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
+            for _, line, whole in files.iter_lines(stream):
+                if whole and files.line_seq(line) == seq:
+                    return parse_line(line)
+        return None
+    return None
+
+
+def _scan(layout: Layout) -> dict[str, Entry]:
+    """Without a hint: read back to the last start of a writer, and forward from there.
+
+    Earlier intents need no look: each start records what it found open as interrupted.
+    """
+    chosen: list[TrailFile] = []
+    for file in files.newest_first(layout):
+        chosen.append(file)
+        with files.open_file(file) as stream:
+            if any(_STARTED in line for _, line, _ in files.iter_lines(stream)):
+                break
+    tracker = Tracker()
+    for file in reversed(chosen):
+        with files.open_file(file) as stream:
+            for _, line, whole in files.iter_lines(stream):
+                if whole and (b'"mcp_operation' in line or b'"audit_stopped"' in line):
+                    entry = parse_line(line)
+                    if entry is not None:
+                        tracker.take(entry)
+    return tracker.open
+
+
+def pruned_ranges(layout: Layout, hint: Hint | None) -> list[tuple[int, int]]:
+    """Return the ranges of seqs whose files were deleted, merged, oldest first.
+
+    Without a hint: what the newest file says of itself, since every file begins with what was deleted before it.
+    """
+    if hint is not None:
+        return merge_ranges(hint.pruned)
+    ranges: list[tuple[int, int]] = []
+    for file in files.newest_first(layout):
+        with files.open_file(file) as stream:
+            for _, line, _ in files.iter_lines(stream):
+                if b'"file_opened"' in line or b'"retention_applied"' in line:
+                    ranges += _ranges_in(parse_line(line))
+        break
+    return merge_ranges(ranges)
+
+
+def _ranges_in(entry: Entry | None) -> list[tuple[int, int]]:
+    if entry is None or entry.get("event_type") not in ("file_opened", "retention_applied"):
+        return []
+    metadata = entry.get("metadata") or {}
+    pairs = metadata.get("pruned") or []
+    return [(int(pair[0]), int(pair[1])) for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+
+
+def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges (first, last, both included) sorted, with those that touch made one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged

@@ -1,0 +1,160 @@
+"""The trail's name and its secrets: origin, signing key, digest key.
+
+The signing key is PKCS#8 PEM (RFC 8410), so that openssl can make and read it; it has no name of its own. The
+origin is the key's name in signed notes (C2SP tlog-checkpoint), so one key file may serve several trails and no
+two of them can be taken for one log. Digest keys are derived with HKDF (RFC 5869) from a secret of its own: to
+roll the signing key must not change what a digest of an argument looks like.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from indelible.errors import ConfigError, TrailCorrupt
+from indelible.trail import durable
+from indelible.trail.checkpoint import Signer
+from indelible.trail.durable import Access
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+    from indelible.trail.layout import Layout
+
+ORIGIN_PREFIX: Final = "indelible/"
+HMAC_SECRET_BYTES: Final = 32
+MAX_KEY_FILE_BYTES: Final = 16_384
+
+_ORIGIN = re.compile(r"indelible/[0-9a-f]{32}")
+
+
+def new_origin() -> str:
+    """Return a fresh random name for a trail."""
+    return ORIGIN_PREFIX + secrets.token_hex(16)
+
+
+def read_origin(layout: Layout) -> str | None:
+    """Return the trail's origin, or None when it has none yet. Raises TrailCorrupt when the file holds none."""
+    try:
+        text = layout.origin.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as exc:
+        msg = f"{layout.origin}: cannot read the trail's origin: {exc}"
+        raise TrailCorrupt(msg) from exc
+    if not _ORIGIN.fullmatch(text.strip()):
+        msg = f"{layout.origin}: does not hold an origin (expected {ORIGIN_PREFIX}<32 hex digits>)"
+        raise TrailCorrupt(msg)
+    return text.strip()
+
+
+def generate_pem() -> bytes:
+    """Return a new Ed25519 private key as PKCS#8 PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def load_signer(pem: bytes, origin: str, where: str = "key") -> Signer:
+    """Return the signer of a PEM private key under the name `origin`.
+
+    Raises ConfigError, naming `where` and never a byte of the key, when it is no unencrypted Ed25519 key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        msg = f"{where}: not an unencrypted private key in PEM form; make one with 'indelible keygen --out FILE'"
+        raise ConfigError(msg) from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        msg = f"{where}: not an Ed25519 key; make one with 'indelible keygen --out FILE'"
+        raise ConfigError(msg)
+    return Signer(origin, key)
+
+
+def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Access) -> Signer:
+    """Return the trail's signer: from `key_env`, `key_file`, or the trail's own key, made at the first start.
+
+    The trail's own key stays 0600 whatever group may read the rest.
+    """
+    if audit.key_env is not None:
+        text = os.environ.get(audit.key_env)
+        if not text:
+            msg = f"audit.key_env: environment variable {audit.key_env} is not set"
+            raise ConfigError(msg)
+        signer = load_signer(text.encode(), origin, f"${audit.key_env}")
+    elif audit.key_file is not None:
+        path = Path(audit.key_file).expanduser()
+        signer = load_signer(_read_key(path), origin, str(path))
+    else:
+        if not layout.key.exists():
+            durable.replace_file(layout.key, generate_pem(), Access())
+        signer = load_signer(_read_key(layout.key), origin, str(layout.key))
+    vkey = signer.verifier.vkey().encode() + b"\n"
+    try:
+        known = layout.vkey.read_bytes()
+    except FileNotFoundError:
+        known = b""
+    if known != vkey:
+        if known and layout.checkpoint.exists():
+            msg = (
+                f"{layout.vkey}: the key has changed: the trail was signed by {known.decode(errors='replace').strip()},"
+                f" the key at hand is {vkey.decode().strip()}; put the old key back, or start a trail elsewhere"
+            )
+            raise ConfigError(msg)
+        durable.replace_file(layout.vkey, vkey, access)
+    return signer
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_KEY_FILE_BYTES)
+    except OSError as exc:
+        msg = f"{path}: cannot read the signing key: {exc.strerror}"
+        raise ConfigError(msg) from exc
+
+
+def open_digest_secret(layout: Layout) -> bytes:
+    """Return the secret that digest keys are derived from; made at the first start, always 0600."""
+    try:
+        text = layout.hmac_key.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        text = secrets.token_hex(HMAC_SECRET_BYTES)
+        durable.replace_file(layout.hmac_key, text.encode() + b"\n", Access())
+    except (OSError, UnicodeDecodeError) as exc:
+        msg = f"{layout.hmac_key}: cannot read the digest key: {exc}"
+        raise TrailCorrupt(msg) from exc
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != HMAC_SECRET_BYTES:
+        msg = f"{layout.hmac_key}: expected {2 * HMAC_SECRET_BYTES} hex digits"
+        raise TrailCorrupt(msg)
+    return secret
+
+
+def derive_digest_key(secret: bytes, recorder: str) -> tuple[bytes, str]:
+    """Return a recorder's digest key (32 bytes) and its id (8 hex digits, safe to publish).
+
+    HKDF-SHA256 (RFC 5869) of the trail's secret, with the recorder's id as info.
+    """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    def derive(purpose: str, length: int) -> bytes:
+        info = f"indelible v1 {purpose}\0{recorder}".encode()
+        return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
+
+    return derive("digest", 32), derive("digest key id", 4).hex()

@@ -1,0 +1,71 @@
+"""Where a trail keeps what: names only, no I/O.
+
+    audit.jsonl                     the active file
+    audit.jsonl.1, .2 …             links to the newest segments, .1 the newest
+    audit.jsonl.d/
+      origin                        the trail's name, random, made once
+      checkpoint                    the newest signed checkpoint
+      tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
+      key, key.vkey                 the signing key (0600) and its public half
+      hmac.key                      the secret from which each recorder's digest key is derived
+      segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
+      lock                          held while somebody writes
+      state                         the writer's hint for the next start; never trusted by verification
+      next.jsonl                    a file being made after a failed sync
+      definitions/                  what each server's tools look like
+      quarantine/                   bytes that were no whole line when the trail was repaired
+      retired/<origin>/             an earlier trail whose end was missing
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+DIRECTORY_SUFFIX: Final = ".d"
+COMPRESSED_SUFFIX: Final = ".zst"
+SEGMENT_DIGITS: Final = 20
+
+_SEGMENT = re.compile(r"([0-9]{20})\.jsonl(\.zst)?")
+
+
+class Layout:
+    """The paths of one trail, from that of its active file."""
+
+    def __init__(self, path: Path) -> None:
+        self.active = path
+        self.directory = path.with_name(path.name + DIRECTORY_SUFFIX)
+        self.origin = self.directory / "origin"
+        self.checkpoint = self.directory / "checkpoint"
+        self.tiles = self.directory / "tile"
+        self.key = self.directory / "key"
+        self.vkey = self.directory / "key.vkey"
+        self.hmac_key = self.directory / "hmac.key"
+        self.segments = self.directory / "segments"
+        self.lock = self.directory / "lock"
+        self.state = self.directory / "state"
+        self.next = self.directory / "next.jsonl"
+        self.definitions = self.directory / "definitions"
+        self.quarantine = self.directory / "quarantine"
+        self.retired = self.directory / "retired"
+
+    def segment(self, first_seq: int) -> Path:
+        """Return the closed file that begins with `first_seq`."""
+        return self.segments / f"{first_seq:0{SEGMENT_DIGITS}d}.jsonl"
+
+    def link(self, number: int, *, compressed: bool = False) -> Path:
+        """Return the link to the `number`-th newest segment, counted from 1 as RotatingFileHandler does."""
+        suffix = COMPRESSED_SUFFIX if compressed else ""
+        return self.active.with_name(f"{self.active.name}.{number}{suffix}")
+
+
+def segment_first_seq(name: str) -> int | None:
+    """Return the first seq of a segment file from its name, or None when it is not one."""
+    match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def is_compressed(name: str) -> bool:
+    """Tell whether a segment's name is that of a compressed one."""
+    return name.endswith(COMPRESSED_SUFFIX)

@@ -1,0 +1,160 @@
+"""Open a trail for writing: make what is missing, take the lock, repair, say so in the record, go on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from indelible import events
+from indelible._version import __version__
+from indelible.errors import TrailError
+from indelible.events import MAX_BODY_BYTES, RecorderId
+from indelible.trail import durable, keys, recovery, retire, switch
+from indelible.trail.commit import Item
+from indelible.trail.layout import Layout
+from indelible.trail.lock import TrailLock
+from indelible.trail.writer import Writer
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+    from indelible.trail.durable import Access
+    from indelible.trail.recovery import Resume
+
+
+class OpenTrail:
+    """A writer, and the secret that its recorders' digest keys are derived from."""
+
+    def __init__(self, writer: Writer, digest_secret: bytes) -> None:
+        self.writer = writer
+        self.digest_secret = digest_secret
+
+
+def open_writer(
+    path: Path, audit: AuditSettings, recorder: str, *, clock: Callable[[], int] = time.time_ns
+) -> OpenTrail:
+    """Open the trail at `path` for writing, or make it.
+
+    Raises ConfigError (a path that cannot be a trail's), TrailLocked (naming who writes it), TrailCorrupt (what must
+    not be mended; nothing was written), TrailError (what could not be done).
+    """
+    layout = Layout(path)
+    access = durable.access_for(audit.group)
+    try:
+        _prepare(layout, access)
+        lock = TrailLock(layout.lock, access)
+    except OSError as exc:
+        msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
+        raise TrailError(msg) from exc
+    try:
+        return _open_locked(layout, audit, access, lock, recorder, clock)
+    except OSError as exc:
+        lock.release()
+        msg = f"{exc.filename or path}: cannot open the trail: {exc.strerror or exc}"
+        raise TrailError(msg) from exc
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _prepare(layout: Layout, access: Access) -> None:
+    """Make the directories; refuse what cannot be a trail before anything is written."""
+    if layout.active.is_dir():
+        raise IsADirectoryError(21, "is a directory; name a file, such as audit.jsonl in it", str(layout.active))
+    existing = layout.active.parent
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    durable.refuse_network_file_system(existing)
+    durable.make_directory(layout.active.parent, access)
+    durable.make_directory(layout.directory, access)
+
+
+def _open_locked(
+    layout: Layout,
+    audit: AuditSettings,
+    access: Access,
+    lock: TrailLock,
+    recorder: str,
+    clock: Callable[[], int],
+) -> OpenTrail:
+    previous = retire.finish(layout, access)
+    if previous is None:
+        previous = _retire_if_short(layout, audit, access)
+    switch.settle(layout, access)
+    origin = keys.read_origin(layout)
+    if origin is None:
+        origin = keys.new_origin()
+        durable.replace_file(layout.origin, origin.encode() + b"\n", access)
+    signer = keys.open_signer(layout, audit, origin, access)
+    secret = keys.open_digest_secret(layout)
+    state = recovery.resume(layout, signer, access)
+    identity = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())
+    writer = Writer(
+        layout, audit, lock=lock, signer=signer, access=access, state=state, recorder=identity, clock=clock
+    )
+    writer.start({"previous": previous} if previous else None)
+    try:
+        writer.write_service_events(_first_events(writer, audit, state))
+    except BaseException:
+        writer.close()
+        raise
+    if previous:
+        retire.settled(layout)
+    return OpenTrail(writer, secret)
+
+
+def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
+    """Set the trail aside when it ends before its checkpoint does; return what to say of it."""
+    origin = keys.read_origin(layout)
+    if origin is None or not layout.checkpoint.exists():
+        return None
+    signer = keys.open_signer(layout, audit, origin, access)
+    checkpoint = recovery.read_checkpoint(layout, signer)
+    end = recovery.end_of(layout)
+    if checkpoint is None or end >= checkpoint.size:
+        return None
+    about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "end": end}
+    retire.retire(layout, about, access)
+    return retire.finish(layout, access)
+
+
+def _first_events(writer: Writer, audit: AuditSettings, state: Resume) -> list[Item]:
+    """Return what a start has to say: what was repaired, that it began, and what became of open calls."""
+    items = []
+    if state.torn or not state.clean:
+        found = {
+            "unsealed": state.resealed,
+            "torn": [vars(torn) for torn in state.torn],
+            "interrupted": len(state.intents),
+        }
+        items.append(writer.service_event("audit_recovered", found))
+    about = {"version": __version__, "durability": audit.durability, "intent": audit.intent}
+    items.append(writer.service_event("audit_started", about))
+    items += [interrupted(intent) for intent in state.intents]
+    return items
+
+
+def interrupted(intent: dict[str, Any]) -> Item:
+    """Return the outcome of a call whose recorder died before it knew one, made from the intent's own line.
+
+    What the line holds is redacted already.
+    """
+    event: dict[str, Any] = {
+        "timestamp": intent.get("timestamp") or events.now(),
+        "event_type": "mcp_operation",
+        "event_id": events.new_id(),
+        **{key: intent[key] for key in ("source", "target") if key in intent},
+        "request": {**(intent.get("request") or {}), "intent": intent["event_id"]},
+        **({"policy": intent["policy"]} if "policy" in intent else {}),
+        "outcome": {"status": "error", "kind": "interrupted"},
+        **({"metadata": intent["metadata"]} if "metadata" in intent else {}),
+    }
+    body = orjson.dumps(event)
+    if len(body) > MAX_BODY_BYTES:  # the intent filled its line; its arguments stand there
+        event["request"].pop("args", None)
+        body = orjson.dumps(event)
+    return Item(body, closes=str(intent["event_id"]))

@@ -1,0 +1,52 @@
+"""Put tiles and checkpoints on disk, in the one order that is safe.
+
+Lines are synced by the caller; then `write_tiles`; then `write_checkpoint`. A crash between any two of these leaves
+tiles that no checkpoint covers, which the next attempt writes again with the same content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+
+from indelible.trail import durable
+from indelible.trail.checkpoint import Checkpoint, Signer
+from indelible.trail.durable import Access
+from indelible.trail.layout import Layout
+from indelible.trail.merkle import Tile, TileTree, tile_path
+
+
+def write_full_tiles(layout: Layout, tiles: Iterable[Tile], access: Access) -> None:
+    """Write tiles and sync them."""
+    durable.write_once(
+        ((layout.directory / tile_path(tile.level, tile.index, tile.width), tile.data()) for tile in tiles),
+        access,
+    )
+
+
+def write_tiles(layout: Layout, filled: Iterable[Tile], tree: TileTree, access: Access) -> None:
+    """Write the tiles that became full and the partial ones of the present size.
+
+    Of `filled`, those without hashes are on disk already.
+    """
+    full = [tile for tile in filled if tile.hashes]
+    write_full_tiles(layout, [*full, *tree.partial_tiles()], access)
+
+
+def write_checkpoint(layout: Layout, signer: Signer, tree: TileTree, access: Access) -> Checkpoint:
+    """Sign the tree as it stands and put the checkpoint in the place of the one before."""
+    checkpoint = Checkpoint(signer.verifier.name, tree.size, tree.root())
+    durable.replace_file(layout.checkpoint, signer.sign(checkpoint.text()).encode(), access)
+    return checkpoint
+
+
+def drop_partials(layout: Layout, filled: Iterable[Tile]) -> None:
+    """Remove the partial tiles of tiles that are full now and lie under a published checkpoint.
+
+    C2SP tlog-tiles, "Partial Tiles": they may go once the full tile is there. What cannot be removed stays.
+    """
+    for tile in filled:
+        full = layout.directory / tile_path(tile.level, tile.index)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(full.with_name(full.name + ".p"))

@@ -1,0 +1,144 @@
+"""Checkpoints as the trail moves: a thread that puts what was written under a signature.
+
+The order is the promise: lines are synced, then tiles, then the checkpoint over them is signed and put in place. A
+failure anywhere leaves the last checkpoint as it was; the lines stay pending and the next attempt takes them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from indelible.errors import IndelibleError
+from indelible.trail import intents, seal
+from indelible.trail.merkle import leaf_hashes
+
+if TYPE_CHECKING:
+    from indelible.trail.checkpoint import Signer
+    from indelible.trail.merkle import TileTree
+    from indelible.trail.writer import Pending, Writer
+
+log = logging.getLogger("indelible")
+
+INTERVAL_S: Final = 0.5
+"""How long the first pending line waits for company. The promise is 1 s; the rest is for signing and syncing."""
+
+HURRY_EVENTS: Final = 1024
+"""So many pending lines start a checkpoint at once; 4,096 is the promise."""
+
+HURRY_BYTES: Final = 4 << 20
+"""So do so many bytes of them: they are kept in memory."""
+
+RETRY_S: Final = 0.1
+"""Pause after a checkpoint that could not be made."""
+
+DRAIN_S: Final = 0.05
+"""At `memory` durability, how long an event stays in the queue before it is written."""
+
+
+class Sealer:
+    """Makes the checkpoints of one writer."""
+
+    def __init__(self, writer: Writer, signer: Signer, tree: TileTree) -> None:
+        self._writer = writer
+        self._signer = signer
+        self._tree = tree
+        self._sealing = threading.Lock()
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._stopped = False
+        self._complained = False
+        self._thread = threading.Thread(target=self._run, name="indelible-sealer", daemon=True)
+
+    @property
+    def size(self) -> int:
+        """How many lines the newest checkpoint covers."""
+        return self._tree.size
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is pending stays so."""
+        self._stopped = True
+        self._wake.set()
+        self._hurry.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Something waits to be written or sealed."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Make a checkpoint now."""
+        self._hurry.set()
+        self._wake.set()
+
+    def note(self, pending: int, added: int, pending_bytes: int) -> None:
+        """`added` lines have become pending; setting the events costs, so only when something changes."""
+        if pending == added:
+            self._wake.set()
+        if pending >= HURRY_EVENTS > pending - added or pending_bytes >= HURRY_BYTES:
+            self._hurry.set()
+
+    def _run(self) -> None:
+        heartbeat = self._writer.audit.heartbeat or None
+        in_memory = self._writer.audit.durability == "memory"
+        while True:
+            woken = self._wake.wait(heartbeat)
+            if self._stopped:
+                return
+            if not woken:
+                self._writer.beat()
+                continue
+            if in_memory:
+                self._hurry.wait(DRAIN_S)
+                self._writer.drain()
+            self._hurry.wait(INTERVAL_S)
+            if self._stopped:
+                return
+            self._wake.clear()
+            self._hurry.clear()
+            self._try()
+
+    def _try(self) -> None:
+        try:
+            self.seal()
+            self._complained = False
+        except (OSError, IndelibleError) as exc:
+            if not self._complained:
+                log.error("%s: cannot make a checkpoint: %s", self._writer.layout.active, exc)  # noqa: TRY400
+                self._complained = True
+            self._wake.set()
+            self._hurry.wait(RETRY_S)
+
+    def seal(self) -> None:
+        """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
+        with self._sealing:
+            pending = self._writer.take_pending()
+            if pending is None:
+                return
+            self._sync(pending)
+            if not self._writer.still_pending(pending):
+                return  # a switch wrote them anew and woke us again
+            layout, access = self._writer.layout, self._writer.access
+            tree = self._tree.copy()
+            filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
+            seal.write_tiles(layout, filled, tree, access)
+            seal.write_checkpoint(layout, self._signer, tree, access)
+            self._tree = tree
+            self._writer.sealed_now(pending)
+            seal.drop_partials(layout, filled)
+            intents.write_hint(layout, tree, pending.intents, pending.pruned, access)
+
+    def _sync(self, pending: Pending) -> None:
+        try:
+            pending.file.sync(pending.size, pending.next_seq)
+            if not pending.file.in_place() and self._writer.is_active(pending.file):
+                raise FileNotFoundError(2, "the active file was removed or replaced", str(pending.file.path))
+        except OSError as exc:
+            self._writer.failed_sync(exc, pending.file)
+            raise

@@ -1,0 +1,208 @@
+"""Verification of a trail: what is on disk against the tree that was signed. Pure.
+
+The rules that may not move: nothing is believed for standing in a file; the signed root vouches for tiles, tiles for
+lines. The checkpoint is read before the lines and the tiles, so that a writer at work can only add to what it
+covers. The first finding is never the last; what cannot be checked is always said.
+
+A `Source` hands over bytes; `indelible.trail.reader` has the one that reads a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from indelible.errors import NoteError, TrailCorrupt
+from indelible.trail import findings as words
+from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
+from indelible.trail.findings import Finding, VerifyResult
+from indelible.trail.tiles import StoredTiles
+from indelible.trail.walk import Block, Gap, Walk
+
+ROLLBACK: Final = "a rollback to an earlier checkpoint cannot be seen without a checkpoint kept elsewhere"
+KEY_NOT_PINNED: Final = "key not pinned: the trail's own key.vkey was believed; pass --vkey to check against a key kept elsewhere"
+
+
+class LineFile(Protocol):
+    """One file of lines, oldest file first."""
+
+    name: str
+    first_seq: int | None
+    """What the file's name says; None for the active one."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the whole lines in order. Raises TrailCorrupt when the file cannot be decoded."""
+
+    def rest(self) -> bytes:
+        """Return, after `blocks`, what follows the last LF, cut to a line's length."""
+
+
+class Source(Protocol):
+    """A trail as bytes. Paths are below the trail's directory."""
+
+    trail: str
+
+    def name(self, path: str) -> str:
+        """Return how people know a path."""
+
+    def small(self, path: str) -> bytes | None:
+        """Return a small file (``checkpoint``, ``origin``, ``key.vkey``), or None when there is none."""
+
+    def tile(self, path: str) -> bytes | None:
+        """Return a tile's file, or None."""
+
+    def partial_widths(self, level: int, index: int) -> Sequence[int]:
+        """Return the widths of the partial tiles that are there."""
+
+    def leaves(self) -> int:
+        """Return how many leaves the stored tiles of level 0 hold, for a trail without a usable checkpoint."""
+
+    def strangers(self) -> list[tuple[str, str]]:
+        """Return (file, why) of what lies among the segments and is none of them."""
+
+    def notes(self) -> list[str]:
+        """Return what else lies there and is not checked."""
+
+    def files(self) -> Iterator[LineFile]:
+        """Yield the files of lines, oldest first."""
+
+
+def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
+    """Check a whole trail. `vkey` is the key that the caller trusts; without it the trail's own is used.
+
+    Memory is bounded; every finding says file, line, seq, what was expected and what was found.
+    """
+    result = VerifyResult(source.trail)
+    checkpoint = _checkpoint(source, vkey, result)
+    if checkpoint is not None:
+        result.size, result.root, result.origin = checkpoint.size, checkpoint.root, checkpoint.origin
+    _origin(source, checkpoint, result)
+    for file, why in source.strangers():
+        result.add(Finding(words.FILE_FOREIGN, file, found=why, expected="segments only, as plain files"))
+    walk = Walk(_tiles(source, checkpoint, result), result, result.origin, source.name)
+    _read(source, walk, result)
+    walk.finish()
+    _excuse(walk.gaps, walk.recorded, result)
+    _caveats(source, result)
+    if vkey is None:
+        result.not_checked.insert(0, KEY_NOT_PINNED)
+    return result
+
+
+def _checkpoint(source: Source, vkey: Verifier | None, result: VerifyResult) -> Checkpoint | None:
+    """Return the checkpoint, checked as far as it goes; one whose signature is wrong still says what it covers."""
+    where = source.name("checkpoint")
+    note = source.small("checkpoint")
+    if note is None:
+        result.add(Finding(words.CHECKPOINT_MISSING, where, expected="a signed checkpoint", found="no file"))
+        return None
+    key = vkey or _own_key(source, result)
+    try:
+        text = open_note(note, [key] if key else [])
+    except NoteError as exc:
+        expected = key.vkey() if key else None
+        result.add(Finding(words.CHECKPOINT_INVALID, where, expected=expected, detail=str(exc)))
+        return _unsigned(note)
+    try:
+        checkpoint = parse(text)
+    except NoteError as exc:
+        result.add(Finding(words.CHECKPOINT_INVALID, where, detail=str(exc)))
+        return None
+    if key is not None and checkpoint.origin != key.name:
+        detail = "the checkpoint is of another trail than its key"
+        result.add(Finding(words.ORIGIN_MISMATCH, where, None, None, key.name, checkpoint.origin, detail))
+    return checkpoint
+
+
+def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
+    """Return the key that lies beside the trail."""
+    text = source.small("key.vkey")
+    where = source.name("key.vkey")
+    try:
+        if text is None:
+            raise NoteError("there is no file; pass --vkey")
+        return parse_vkey(text.decode("utf-8", "replace"))
+    except NoteError as exc:
+        result.add(Finding(words.CHECKPOINT_INVALID, where, expected="the trail's public key", detail=str(exc)))
+        return None
+
+
+def _unsigned(note: bytes) -> Checkpoint | None:
+    """Return what a note says that nobody vouches for: it helps to say more about the lines, nothing else."""
+    try:
+        return parse(split_note(note)[0])
+    except NoteError:
+        return None
+
+
+def _origin(source: Source, checkpoint: Checkpoint | None, result: VerifyResult) -> None:
+    """Compare the trail's name with the one that was signed."""
+    data = source.small("origin")
+    said = None if data is None else data.decode("utf-8", "replace").strip()
+    expected = checkpoint.origin if checkpoint else None
+    if result.origin is None:
+        result.origin = said
+    if data is None or (expected is not None and (said != expected or data.strip() + b"\n" != data)):
+        found = "no file" if data is None else repr(data[:80].decode("utf-8", "replace"))
+        where = source.name("origin")
+        result.add(Finding(words.ORIGIN_MISMATCH, where, expected=expected or "the trail's name", found=found))
+
+
+def _tiles(source: Source, checkpoint: Checkpoint | None, result: VerifyResult) -> StoredTiles:
+    """Return the tree to compare with: the signed one; without one, what the tiles themselves make up."""
+    signed = checkpoint is not None and not result.findings
+    if checkpoint is not None:
+        tiles = StoredTiles(source.tile, source.partial_widths, checkpoint.size, checkpoint.root)
+        if signed or tiles.anchored or any(f.problem == words.ORIGIN_MISMATCH for f in result.findings[:1]):
+            return tiles
+    return StoredTiles(source.tile, source.partial_widths, source.leaves(), None)
+
+
+def _read(source: Source, walk: Walk, result: VerifyResult) -> None:
+    """Feed every file to the walk."""
+    torn: tuple[LineFile, bytes] | None = None
+    for file in source.files():
+        if torn is not None:
+            walk.unended(torn[1], last=False)
+        walk.start_file(file.name, file.first_seq)
+        result.files += 1
+        try:
+            for block in file.blocks():
+                walk.block(block)
+        except TrailCorrupt as exc:
+            result.add(Finding(words.FILE_UNREADABLE, file.name, detail=str(exc)))
+        rest = file.rest()
+        torn = (file, rest) if rest else None
+    if torn is not None:
+        walk.unended(torn[1], last=torn[0].first_seq is None)
+
+
+def _excuse(gaps: list[Gap], recorded: list[tuple[int, int]], result: VerifyResult) -> None:
+    """Take back what was said of files whose deletion a sealed line records."""
+    for gap in gaps:
+        rest = gap.first
+        for first, last in sorted(recorded):
+            if first <= rest <= last:
+                rest = last + 1
+        if rest >= gap.end:
+            result.pruned += gap.end - gap.first
+            result.findings = [finding for finding in result.findings if finding is not gap.finding]
+        elif rest > gap.first:
+            result.pruned += rest - gap.first
+            gap.finding.seq, gap.finding.expected = rest, f"seq {rest} to {gap.end - 1}"
+
+
+def _caveats(source: Source, result: VerifyResult) -> None:
+    """Say what nobody can know from this disk alone, and what was left out."""
+    said = result.not_checked
+    if result.size is None:
+        said.append("without a checkpoint nothing vouches for any line")
+    if result.unsealed:
+        plural = "s" if result.unsealed > 1 else ""
+        said.append(f"{result.unsealed} event{plural} after the last checkpoint: form and order only")
+    if result.erased:
+        said.append(f"the content of {result.erased} erased events: their leaf hashes were checked")
+    if result.pruned:
+        said.append(f"the content of {result.pruned} events whose files were deleted on record")
+    said.extend(source.notes())
+    said.append(ROLLBACK)
