@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from indelible.redact import Redactor
 from indelible.trail import keys
 from indelible.trail.commit import Item
 from indelible.trail.opening import OpenTrail, open_writer
+from indelible.trail.sidetrails import Sweeper, side_path
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,6 +56,7 @@ class Recorder:
         self.notice: str | None = None
         """One line for the operator when something is not as they asked, such as the trail's path."""
         self._writer = opened.writer if opened else None
+        self._sweeper: Sweeper | None = None
         self._gap = _Gap()
         secret = opened.digest_secret if opened else b"\0" * keys.HMAC_SECRET_BYTES
         identity = self._writer.recorder if self._writer else events.RecorderId(id="disabled")
@@ -149,9 +150,17 @@ class Recorder:
         """Return a text with secrets and personal data taken out, for a line of our own on stderr."""
         return self._redactor.text(text)
 
+    def sweep(self) -> None:
+        """Look after trails beside this one whose recorders died, in the background."""
+        if self._writer is not None:
+            path = Path(str(self.settings.audit.path))
+            self._sweeper = Sweeper(path, self.settings.audit)
+
     def close(self) -> None:
         """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice."""
         writer, self._writer = self._writer, None
+        if self._sweeper is not None:
+            self._sweeper.stop()
         if writer is not None:
             if self._gap.open:
                 self._catch_up(writer)
@@ -319,12 +328,9 @@ def open_recorder(
         notice = f"{exc}; this one records to {path}"
     recorder = Recorder(opened, settings, caller, chosen)
     recorder.notice = notice
+    if label is not None:
+        recorder.sweep()
     return recorder
-
-
-def side_path(path: Path, label: str) -> Path:
-    """Return where a second writer records: ``audit-<label>-<pid>.jsonl`` beside the trail."""
-    return path.with_name(f"{path.name.removesuffix('.jsonl')}-{label}-{os.getpid()}.jsonl")
 
 
 def open_trail(

@@ -55,9 +55,11 @@ class ActiveFile:
             beside.unlink()
             durable.sync_directories([layout.active.parent, layout.directory])
         except OSError:
-            os.close(fd)
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
+                if os.path.samestat(layout.active.stat(), os.fstat(fd)):
+                    layout.active.unlink()  # the error came after the link: the next attempt begins anew
+            os.close(fd)
             raise
         file = cls(layout.active, fd, first_seq, len(first_line), first_seq + 1)
         file.synced_size, file.synced_seq = 0, first_seq
@@ -103,8 +105,12 @@ class ActiveFile:
 
     def in_place(self) -> bool:
         """Tell whether the path still names this very file."""
+        return self.is_at(self.path)
+
+    def is_at(self, path: Path) -> bool:
+        """Tell whether `path` names this very file."""
         try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._fd))
+            return os.path.samestat(path.stat(), os.fstat(self._fd))
         except OSError:
             return False
 

@@ -31,8 +31,12 @@ TILE_ALTERED: Final = "tile altered"
 TILE_MISSING: Final = "tile missing"
 CHECKPOINT_MISSING: Final = "checkpoint missing"
 CHECKPOINT_INVALID: Final = "checkpoint invalid"
+KEY_MISMATCH: Final = "key mismatch"
 ORIGIN_MISMATCH: Final = "origin mismatch"
 ROOT_MISMATCH: Final = "root mismatch"
+
+MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING})
+"""What a writer that deletes files, or the switch to a new trail, may cause in a look that began before it."""
 
 
 @dataclass

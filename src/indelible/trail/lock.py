@@ -7,6 +7,7 @@ stands in the file is for people only: who holds it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -40,19 +41,21 @@ class TrailLock:
         except OSError:
             os.close(fd)
             raise
-        if access.gid != -1:
-            os.fchown(fd, -1, access.gid)
-            os.fchmod(fd, access.file_mode)
         self._fd = fd
         command = " ".join(os.path.basename(word) for word in sys.argv[:2])  # noqa: PTH119 - no paths, no secrets
         about = json.dumps({"pid": os.getpid(), "command": command, "since": events.now()})
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, about.encode() + b"\n", 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without it
+            if access.gid != -1:
+                os.fchown(fd, -1, access.gid)
+                os.fchmod(fd, access.file_mode)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, about.encode() + b"\n", 0)
 
     def release(self) -> None:
         """Give the lock back."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from indelible.trail import durable, files
 from indelible.trail.active import ActiveFile, close_into_segment
@@ -16,32 +17,47 @@ from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 
 
-def switch(layout: Layout, old: ActiveFile, lines: list[bytes], first_seq: int, access: Access) -> ActiveFile:
+def switch(
+    layout: Layout, old: ActiveFile, lines: list[bytes], first_seq: int, access: Access, *, removed: bool
+) -> ActiveFile:
     """Put `lines` (the first of them a `file_opened` with `first_seq`) into a new active file, and return it.
 
-    Below `first_seq` the old file is on the disk. Raises OSError; the old file is then as it was, or cut with
-    `next.jsonl` beside it, which `settle` finishes.
+    Below `first_seq` the old file is on the disk; or it is `removed`, and whatever stands in its place is not ours.
+    Raises OSError; the old file is then as it was, or cut with `next.jsonl` beside it, which `settle` finishes.
     """
     data = b"".join(lines)
     layout.next.unlink(missing_ok=True)
     fd = durable.create_file(layout.next, access)
+    new = ActiveFile(layout.active, fd, first_seq, len(data), first_seq + len(lines))
     try:
         durable.write_all(fd, data)
         durable.datasync(fd)
         durable.sync_directory(layout.directory)
-        _cut(layout, old, first_seq)
-        settle(layout, access)
+        if removed:
+            _replace(layout, access)
+        else:
+            _cut(layout, old, first_seq)
+            settle(layout, access)
+        if not new.in_place():
+            raise OSError(5, "the new file did not get into its place", str(layout.active))
     except OSError:
         os.close(fd)
         raise
     old.close()
-    return ActiveFile(layout.active, fd, first_seq, len(data), first_seq + len(lines))
+    return new
+
+
+def _replace(layout: Layout, access: Access) -> None:
+    """Take the place of a file that was removed. Another that stands there now is set aside, not overwritten."""
+    if layout.active.exists():
+        durable.make_directory(layout.quarantine, access)
+        layout.active.rename(layout.quarantine / f"foreign-{time.time_ns()}")
+    layout.next.rename(layout.active)
+    durable.sync_directories([layout.active.parent, layout.directory])
 
 
 def _cut(layout: Layout, old: ActiveFile, first_seq: int) -> None:
-    """Cut the old file to what is on the disk, where the path still names it."""
-    if not layout.active.exists():
-        return
+    """Cut the old file to what is on the disk."""
     if first_seq <= old.first_seq:
         layout.active.unlink()
         durable.sync_directory(layout.active.parent)

@@ -73,13 +73,13 @@ def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
     Memory is bounded; every finding says file, line, seq, what was expected and what was found.
     """
     result = VerifyResult(source.trail)
-    checkpoint = _checkpoint(source, vkey, result)
+    checkpoint, signed = _checkpoint(source, vkey, result)
     if checkpoint is not None:
-        result.size, result.root, result.origin = checkpoint.size, checkpoint.root, checkpoint.origin
-    _origin(source, checkpoint, result)
+        result.size, result.root = checkpoint.size, checkpoint.root
+    _origin(source, checkpoint.origin if checkpoint is not None and signed else None, result)
     for file, why in source.strangers():
         result.add(Finding(words.FILE_FOREIGN, file, found=why, expected="segments only, as plain files"))
-    walk = Walk(_tiles(source, checkpoint, result), result, result.origin, source.name)
+    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name)
     _read(source, walk, result)
     walk.finish()
     _excuse(walk.gaps, walk.recorded, result)
@@ -89,29 +89,33 @@ def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
     return result
 
 
-def _checkpoint(source: Source, vkey: Verifier | None, result: VerifyResult) -> Checkpoint | None:
-    """Return the checkpoint, checked as far as it goes; one whose signature is wrong still says what it covers."""
+def _checkpoint(
+    source: Source, vkey: Verifier | None, result: VerifyResult
+) -> tuple[Checkpoint | None, bool]:
+    """Return the checkpoint, and whether it is signed; one whose signature is wrong still says what it covers."""
     where = source.name("checkpoint")
     note = source.small("checkpoint")
     if note is None:
         result.add(Finding(words.CHECKPOINT_MISSING, where, expected="a signed checkpoint", found="no file"))
-        return None
+        return None, False
     key = vkey or _own_key(source, result)
+    if vkey is not None:
+        _compare_own_key(source, vkey, result)
     try:
         text = open_note(note, [key] if key else [])
     except NoteError as exc:
         expected = key.vkey() if key else None
         result.add(Finding(words.CHECKPOINT_INVALID, where, expected=expected, detail=str(exc)))
-        return _unsigned(note)
+        return _unsigned(note), False
     try:
         checkpoint = parse(text)
     except NoteError as exc:
         result.add(Finding(words.CHECKPOINT_INVALID, where, detail=str(exc)))
-        return None
+        return None, False
     if key is not None and checkpoint.origin != key.name:
         detail = "the checkpoint is of another trail than its key"
         result.add(Finding(words.ORIGIN_MISMATCH, where, None, None, key.name, checkpoint.origin, detail))
-    return checkpoint
+    return checkpoint, True
 
 
 def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
@@ -127,6 +131,14 @@ def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
         return None
 
 
+def _compare_own_key(source: Source, vkey: Verifier, result: VerifyResult) -> None:
+    """The key beside the trail is not needed when another is trusted, but must not contradict it."""
+    text = source.small("key.vkey")
+    said = None if text is None else text.decode("utf-8", "replace").removesuffix("\n")
+    if said is not None and said != vkey.vkey():
+        result.add(Finding(words.KEY_MISMATCH, source.name("key.vkey"), expected=vkey.vkey(), found=repr(said[:200])))
+
+
 def _unsigned(note: bytes) -> Checkpoint | None:
     """Return what a note says that nobody vouches for: it helps to say more about the lines, nothing else."""
     try:
@@ -135,25 +147,22 @@ def _unsigned(note: bytes) -> Checkpoint | None:
         return None
 
 
-def _origin(source: Source, checkpoint: Checkpoint | None, result: VerifyResult) -> None:
-    """Compare the trail's name with the one that was signed."""
+def _origin(source: Source, signed: str | None, result: VerifyResult) -> None:
+    """Compare the trail's name with the one that was signed, if any."""
     data = source.small("origin")
-    said = None if data is None else data.decode("utf-8", "replace").strip()
-    expected = checkpoint.origin if checkpoint else None
-    if result.origin is None:
-        result.origin = said
-    if data is None or (expected is not None and (said != expected or data.strip() + b"\n" != data)):
-        found = "no file" if data is None else repr(data[:80].decode("utf-8", "replace"))
+    said = None if data is None else data.decode("utf-8", "replace").removesuffix("\n")
+    result.origin = signed or said
+    if said is None or (signed is not None and said != signed):
+        found = "no file" if said is None else repr(said[:80])
         where = source.name("origin")
-        result.add(Finding(words.ORIGIN_MISMATCH, where, expected=expected or "the trail's name", found=found))
+        result.add(Finding(words.ORIGIN_MISMATCH, where, expected=signed or "the trail's name", found=found))
 
 
-def _tiles(source: Source, checkpoint: Checkpoint | None, result: VerifyResult) -> StoredTiles:
-    """Return the tree to compare with: the signed one; without one, what the tiles themselves make up."""
-    signed = checkpoint is not None and not result.findings
+def _tiles(source: Source, checkpoint: Checkpoint | None, *, signed: bool) -> StoredTiles:
+    """Return the tree to compare with: the signed one; failing that, what the tiles themselves make up."""
     if checkpoint is not None:
         tiles = StoredTiles(source.tile, source.partial_widths, checkpoint.size, checkpoint.root)
-        if signed or tiles.anchored or any(f.problem == words.ORIGIN_MISMATCH for f in result.findings[:1]):
+        if signed or tiles.anchored:
             return tiles
     return StoredTiles(source.tile, source.partial_widths, source.leaves(), None)
 
@@ -186,7 +195,9 @@ def _excuse(gaps: list[Gap], recorded: list[tuple[int, int]], result: VerifyResu
                 rest = last + 1
         if rest >= gap.end:
             result.pruned += gap.end - gap.first
-            result.findings = [finding for finding in result.findings if finding is not gap.finding]
+            kept = [finding for finding in result.findings if finding is not gap.finding]
+            result.omitted -= len(kept) == len(result.findings)  # it was one too many to be kept
+            result.findings = kept
         elif rest > gap.first:
             result.pruned += rest - gap.first
             gap.finding.seq, gap.finding.expected = rest, f"seq {rest} to {gap.end - 1}"

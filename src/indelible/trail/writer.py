@@ -106,8 +106,6 @@ class Writer:
         self._pruned = list(state.pruned)
 
         self._failure: OSError | None = None
-        self._between_files = False
-        """A rotation has closed one file and not made the next."""
         self._retry_at = 0.0
         self._closed = False
         self._forked = False
@@ -331,7 +329,6 @@ class Writer:
         """Make the active file with its first line."""
         line = self._file_opened(self._seq, extra or {})
         self._active = ActiveFile.create(self.layout, self._seq, line, self.access)
-        self._between_files = False
         self._account((Item(line),), [line], len(line), [])
 
     def _rotate(self) -> None:
@@ -340,7 +337,6 @@ class Writer:
         old.sync(old.size, self._seq)
         if old.in_place():
             close_into_segment(self.layout, old.first_seq, self.access)
-        self._between_files = True
         durable.sync_directory(self.layout.segments)
         self._create_active()
         old.close()
@@ -359,8 +355,8 @@ class Writer:
         if time.monotonic() < self._retry_at:
             return False
         try:
-            if self._between_files:
-                self._create_active()
+            if self._active.is_at(self.layout.segment(self._active.first_seq)):
+                self._create_active()  # a rotation had closed this file and not made the next
             elif self._active.doubtful or not self._active.in_place():
                 self._switch()
             else:
@@ -403,7 +399,7 @@ class Writer:
         old = self._active
         removed = not old.in_place()
         first_pending = self._seq - len(self._pending)
-        start = first_pending if removed else max(old.synced_seq, first_pending)
+        start = max(first_pending, old.first_seq if removed else old.synced_seq)
         at = start - first_pending
         again = self._pending[at:]
         if start == old.first_seq:
@@ -411,7 +407,7 @@ class Writer:
         reason = "the file was removed" if removed else "the disk failed"
         lines = [self._file_opened(start, {"reason": reason})]
         lines += [stamp_line(start + 1 + index, *unstamp(line)) for index, line in enumerate(again)]
-        self._active = switch.switch(self.layout, old, lines, start, self.access)
+        self._active = switch.switch(self.layout, old, lines, start, self.access, removed=removed)
         shift = start + len(lines) - self._seq
         for event_id, seq in self._intents.items():
             if seq >= start:

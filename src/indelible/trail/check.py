@@ -1,0 +1,210 @@
+"""`verify` on a disk: where its bytes come from, and when a look has to be taken again.
+
+A writer at work may delete a file while it is being verified; it records and seals that first, but past the
+checkpoint that was read at the start. So when something is missing and the checkpoint has moved on meanwhile, the
+whole look is taken again, from the newer checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from indelible.errors import ConfigError, NoteError, TrailError
+from indelible.trail import findings as words
+from indelible.trail.checkpoint import MAX_NOTE_BYTES, Verifier, parse_vkey
+from indelible.trail.findings import VerifyResult
+from indelible.trail.layout import Layout
+from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, tile_path
+from indelible.trail.reader import Lines, Snapshot, TrailFile, open_plain
+from indelible.trail.verify import verify
+from indelible.trail.walk import Block
+
+MAX_LOOKS: Final = 5
+MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
+"""A tile that is larger than it may be is read as far as shows that."""
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes of lines that were read since the last call."""
+
+
+def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress | None = None) -> VerifyResult:
+    """Check the trail whose active file is `path` against its checkpoint.
+
+    `vkey` is the trail's public key from somewhere else (``indelible keygen --show`` prints it), as text or the path
+    of a file that holds it. Raises TrailError when there is no trail to read, ConfigError when `vkey` is no key.
+    """
+    verifier = None if vkey is None else load_vkey(vkey)
+    layout = Layout(Path(path).absolute())
+    for look in range(1, MAX_LOOKS + 1):
+        before = _read_small(layout.checkpoint)
+        try:
+            with Snapshot(layout) as snapshot:
+                result = verify(DiskSource(snapshot, before, progress), verifier)
+        except FileNotFoundError as exc:
+            if look == MAX_LOOKS or not layout.directory.is_dir():
+                msg = f"{layout.active}: there is no trail here"
+                raise TrailError(msg) from exc
+            continue
+        except OSError as exc:
+            msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
+            raise TrailError(msg) from exc
+        gone = any(finding.problem in words.MAY_BE_LATE for finding in result.findings)
+        if not gone or _read_small(layout.checkpoint) == before:
+            break
+    if not result.files and result.size is None:
+        msg = f"{layout.active}: there is no trail here, only its directory"
+        raise TrailError(msg)
+    return result
+
+
+def load_vkey(text: str) -> Verifier:
+    """Parse a vkey, or the file that holds one. Raises ConfigError."""
+    try:
+        return parse_vkey(text)
+    except NoteError as exc:
+        if "+" in text and not os.path.exists(text):  # noqa: PTH110 - any text whatever, NUL included
+            msg = f"--vkey: {exc}"
+            raise ConfigError(msg) from exc
+    try:
+        data = _read_small(Path(text))
+    except (OSError, ValueError) as exc:
+        msg = f"--vkey: {text!r}: cannot be read: {getattr(exc, 'strerror', None) or exc}"
+        raise ConfigError(msg) from exc
+    if data is None:
+        msg = f"--vkey: {text!r} is neither a key (name+id+key) nor a file that holds one"
+        raise ConfigError(msg)
+    try:
+        return parse_vkey(data.decode("utf-8", "replace"))
+    except NoteError as exc:
+        msg = f"--vkey: {text!r}: {exc}"
+        raise ConfigError(msg) from exc
+
+
+def _read_small(path: Path, limit: int = MAX_NOTE_BYTES + 1) -> bytes | None:
+    """Return a small file's content, up to `limit`, or None when there is none, or no plain file."""
+    try:
+        fd = open_plain(path)
+    except (FileNotFoundError, NotADirectoryError, TrailError):
+        return None
+    try:
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
+
+
+class DiskLines:
+    """A `LineFile` on disk."""
+
+    def __init__(self, file: TrailFile, progress: Progress | None) -> None:
+        self.name = str(file.path)
+        self.first_seq = file.named_seq
+        self._file = file
+        self._progress = progress
+        self._rest = b""
+
+    def blocks(self) -> Iterator[Block]:
+        """See `indelible.trail.verify.LineFile`."""
+        with self._file.open() as stream:
+            self.name = str(self._file.path)
+            lines = Lines(stream)
+            for some, raw in lines:
+                yield Block(some, raw)
+                if self._progress is not None:
+                    self._progress(len(raw))
+            self._rest = lines.rest
+
+    def rest(self) -> bytes:
+        """See `indelible.trail.verify.LineFile`."""
+        return self._rest
+
+
+class DiskSource:
+    """A `Source` on disk: a snapshot of the files, and the checkpoint that was read before it."""
+
+    def __init__(self, snapshot: Snapshot, checkpoint: bytes | None, progress: Progress | None) -> None:
+        self._snapshot = snapshot
+        self._layout = snapshot.layout
+        self._checkpoint = checkpoint
+        self._progress = progress
+        self._partials: tuple[Path, frozenset[str]] = (Path(), frozenset())
+        self.trail = str(self._layout.active)
+
+    def name(self, path: str) -> str:
+        """See `indelible.trail.verify.Source`."""
+        return str(self._layout.directory / path)
+
+    def small(self, path: str) -> bytes | None:
+        """See `indelible.trail.verify.Source`."""
+        return self._checkpoint if path == "checkpoint" else _read_small(self._layout.directory / path)
+
+    def tile(self, path: str) -> bytes | None:
+        """See `indelible.trail.verify.Source`."""
+        return _read_small(self._layout.directory / path, MAX_TILE_BYTES)
+
+    def partial_widths(self, level: int, index: int) -> list[int]:
+        """See `indelible.trail.verify.Source`. A directory of a thousand tiles is listed once."""
+        full = self._layout.directory / tile_path(level, index)
+        if self._partials[0] != full.parent:
+            self._partials = (full.parent, frozenset(name for name in _names(full.parent) if name.endswith(".p")))
+        if full.name + ".p" not in self._partials[1]:
+            return []
+        return sorted(int(name) for name in _names(full.with_name(full.name + ".p")) if _is_width(name))
+
+    def leaves(self) -> int:
+        """See `indelible.trail.verify.Source`. Walks down to the newest tile of level 0."""
+        place, index = self._layout.tiles / "0", 0
+        while True:
+            names = _names(place)
+            groups = [name for name in names if len(name) == 4 and name[0] == "x" and name[1:].isdigit()]
+            if groups:
+                place, index = place / max(groups), (index + int(max(groups)[1:])) * 1000
+                continue
+            tiles = [name.removesuffix(".p") for name in names if name.removesuffix(".p").isdigit()]
+            if not tiles:
+                return 0
+            last = max(tiles)
+            index += int(last)
+            if last in names:
+                return (index + 1) * TILE_WIDTH
+            return index * TILE_WIDTH + max(self.partial_widths(0, index), default=0)
+
+    def strangers(self) -> list[tuple[str, str]]:
+        """See `indelible.trail.verify.Source`."""
+        return [(str(path), why) for path, why in self._snapshot.strangers]
+
+    def notes(self) -> list[str]:
+        """See `indelible.trail.verify.Source`."""
+        said = []
+        for path in sorted(_names(self._layout.retired)):
+            where = self._layout.retired / path / self._layout.active.name
+            said.append(f"{where}: an earlier trail that was set aside because its end was missing; verify it by itself")
+        kept = _names(self._layout.quarantine)
+        if kept:
+            said.append(f"{self._layout.quarantine}: {len(kept)} pieces that were no whole lines when a writer started")
+        if self._layout.next.exists():
+            said.append(f"{self._layout.next}: lines that are being written again after a failed sync")
+        return said
+
+    def files(self) -> Iterator[DiskLines]:
+        """See `indelible.trail.verify.Source`. A segment that a writer deleted meanwhile is left out."""
+        for file in self._snapshot.files:
+            try:
+                file.open().close()
+            except FileNotFoundError:
+                continue
+            yield DiskLines(file, self._progress)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_width(name: str) -> bool:
+    return name.isascii() and name.isdigit() and name[0] != "0" and int(name) < TILE_WIDTH
+

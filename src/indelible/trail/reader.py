@@ -1,0 +1,267 @@
+"""Reading a trail's files as they lie on disk, beside a writer at work.
+
+The rule that lives here: a reader never sees a file twice, and misses none, whatever rotation does meanwhile. The
+active file is opened first and the segments are listed after it: a file that was renamed in between is in the list
+and known by its inode, one that was compressed and unlinked by its first seq. Nothing here follows a symbolic
+link inside a trail, blocks on a pipe, or holds a whole file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from indelible.errors import TrailCorrupt, TrailError
+from indelible.events import MAX_LINE_BYTES
+from indelible.trail import layout as names
+from indelible.trail.entry import line_seq
+from indelible.trail.layout import Layout
+
+CHUNK_BYTES: Final = 1 << 20
+"""How much is read at once from the front."""
+
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class TrailFile:
+    """One file of a trail. The active one is held open, so that it stays what it was when it was found."""
+
+    def __init__(self, path: Path, named_seq: int | None, fd: int = -1) -> None:
+        self.path = path
+        self.named_seq = named_seq
+        """The first seq in a segment's name; None for the active file."""
+        self._fd = fd
+
+    @property
+    def compressed(self) -> bool:
+        """Whether its lines can only be read from the front."""
+        return names.is_compressed(self.path.name)
+
+    def open(self) -> BinaryIO:
+        """Open for reading, decompressed. Raises FileNotFoundError when a writer deleted it meanwhile."""
+        if self._fd >= 0:
+            os.lseek(self._fd, 0, os.SEEK_SET)  # a duplicate shares its place in the file: one reader at a time
+            return os.fdopen(os.dup(self._fd), "rb", buffering=0)
+        try:
+            fd = open_plain(self.path)
+        except FileNotFoundError:
+            if self.compressed:
+                raise
+            self.path = self.path.with_name(self.path.name + names.COMPRESSED_SUFFIX)  # compressed meanwhile
+            fd = open_plain(self.path)
+        raw = os.fdopen(fd, "rb", buffering=0)
+        return _decompressed(raw) if self.compressed else raw
+
+    def close(self) -> None:
+        """Let go of the active file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class _Decompressed(io.RawIOBase):
+    """A .zst segment's content; damage is a TrailCorrupt."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import zstandard
+
+        self._raw = raw
+        self._errors = zstandard.ZstdError
+        self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return bytes(self._reader.read(size))
+        except self._errors as exc:
+            msg = f"cannot be decompressed: {exc}"
+            raise TrailCorrupt(msg) from exc
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _decompressed(raw: BinaryIO) -> BinaryIO:
+    return _Decompressed(raw)  # type: ignore[return-value] # all that a reader here asks of it: read, close
+
+
+def open_plain(path: Path, *, follow: bool = False) -> int:
+    """Open a regular file for reading; raises TrailError for anything else, without ever blocking on it."""
+    fd = os.open(path, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        msg = f"{path}: not a plain file"
+        raise TrailError(msg)
+    return fd
+
+
+# --- what belongs to a trail --------------------------------------------------------------------------------
+
+
+class Snapshot:
+    """The files of a trail at one moment, oldest first; a context manager."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Raises FileNotFoundError when there is no trail, PermissionError when it may not be read."""
+        self.layout = layout
+        active = _open_active(layout)
+        try:
+            self.segments, self.strangers = list_segments(layout)
+            self.files = [*self.segments]
+            if active is not None and not self._is_listed(active):
+                self.files.append(active)
+                active = None
+        finally:
+            if active is not None:
+                active.close()
+        if not self.files and not self.strangers and not layout.directory.is_dir():
+            raise FileNotFoundError(2, os.strerror(2), str(layout.active))
+
+    def _is_listed(self, active: TrailFile) -> bool:
+        """Tell whether the active file became a segment between its opening and the listing."""
+        with active.open() as file:
+            about = os.fstat(file.fileno())
+            first = line_seq(os.pread(file.fileno(), MAX_LINE_BYTES + 1, 0).split(b"\n", 1)[0])
+        for segment in self.segments:
+            if about.st_nlink == 0 and segment.named_seq == first:
+                return True
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(segment.path.stat(), about):
+                    return True
+        return False
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self.files:
+            file.close()
+
+
+def _open_active(layout: Layout) -> TrailFile | None:
+    try:
+        return TrailFile(layout.active, None, open_plain(layout.active, follow=True))
+    except FileNotFoundError:
+        return None
+
+
+def list_segments(layout: Layout) -> tuple[list[TrailFile], list[tuple[Path, str]]]:
+    """Return the segments, oldest first, and (path, why) of what lies among them and is none.
+
+    Of a plain and a compressed form of one segment the plain one counts (a crash while compressing).
+    """
+    found: dict[int, TrailFile] = {}
+    strangers: list[tuple[Path, str]] = []
+    try:
+        entries = sorted(os.scandir(layout.segments), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return [], []
+    for entry in entries:
+        path = layout.segments / entry.name
+        first_seq = names.segment_first_seq(entry.name)
+        if entry.is_symlink():
+            strangers.append((path, f"a link to {os.readlink(path)!r}"))  # noqa: PTH115 - as text
+        elif not entry.is_file(follow_symlinks=False):
+            strangers.append((path, "not a plain file"))
+        elif first_seq is not None:
+            found.setdefault(first_seq, TrailFile(path, first_seq))
+        elif not _is_temporary(entry.name):
+            strangers.append((path, "not a segment's name"))
+    return [found[seq] for seq in sorted(found)], strangers
+
+
+def _is_temporary(name: str) -> bool:
+    """Tell whether a name is that of a segment being compressed."""
+    inner = name.removeprefix(".").removesuffix(".tmp")
+    return name == f".{inner}.tmp" and names.segment_first_seq(inner) is not None
+
+
+def trails_in(directory: Path) -> list[Path]:
+    """Return the active files of the trails that lie in a directory, by name."""
+    found = set()
+    for path in directory.iterdir():
+        if path.name.endswith(".jsonl" + names.DIRECTORY_SUFFIX) and path.is_dir():
+            found.add(path.with_name(path.name.removesuffix(names.DIRECTORY_SUFFIX)))
+    return sorted(found)
+
+
+def side_trails(path: Path) -> list[Path]:
+    """Return the trails ``<stem>-<name>-<pid>.jsonl`` that further recorders made beside a held trail."""
+    stem = path.stem + "-"
+    return [
+        other
+        for other in (trails_in(path.parent) if path.parent.is_dir() else [])
+        if other.stem.startswith(stem) and other.stem.rpartition("-")[2].isdigit() and other != path
+    ]
+
+
+# --- lines from the front -----------------------------------------------------------------------------------
+
+
+class Lines:
+    """A file's lines in order, in lists; `rest` is, in the end, what follows the last LF.
+
+    A line that is longer than any entry is cut, so that it does not fill the memory, but never to a length that an
+    entry may have.
+    """
+
+    def __init__(self, file: BinaryIO, chunk: int = CHUNK_BYTES) -> None:
+        self._file = file
+        self._chunk = chunk
+        self.rest = b""
+
+    def __iter__(self) -> Iterator[tuple[list[bytes], bytes]]:
+        """Yield (lines without LF, the bytes that hold them all)."""
+        while chunk := self._file.read(self._chunk):
+            if b"\n" not in chunk:
+                self.rest = (self.rest + chunk)[: MAX_LINE_BYTES + 1]
+                continue
+            raw = self.rest + chunk if self.rest else chunk
+            lines = raw.split(b"\n")
+            self.rest = lines.pop()
+            yield lines, raw
+
+
+# --- lines from the back ------------------------------------------------------------------------------------
+
+
+def blocks_backward(fd: int, end: int, chunk: int = 1 << 16) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield (offset, lines without LF) from the end of a plain file to its front; within a list lines rise.
+
+    The first list's last line is what follows the last LF before `end`, and is left out when empty. Chunks double
+    up to `CHUNK_BYTES`. Over-long lines are cut as `Lines` does.
+    """
+    later, position, last = b"", end, True
+    while position > 0:
+        start = max(0, position - chunk)
+        data = _read_exactly(fd, start, position - start)
+        position, chunk = start, min(2 * chunk, CHUNK_BYTES)
+        lines = data.split(b"\n")
+        lines[-1] += later
+        if start and len(lines) == 1:
+            later = lines[0][-(MAX_LINE_BYTES + 1) :]
+            continue
+        later = lines.pop(0) if start else b""
+        offset = start + data.index(b"\n") + 1 if start else 0
+        if last and not lines[-1]:
+            lines.pop()
+        last = False
+        yield offset, lines
+
+
+def _read_exactly(fd: int, offset: int, size: int) -> bytes:
+    """Read up to `size` bytes; fewer only where the file ends (it was cut meanwhile)."""
+    parts = []
+    while size and (part := os.pread(fd, size, offset)):
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,78 @@
+"""Trails beside a trail: where a second `wrap` records while another process holds the first.
+
+Their names are ``<stem>-<label>-<pid>.jsonl``. One whose recorder died is looked after by whoever opens the trail
+beside it next: its tail is sealed, its open calls are recorded as interrupted, and it is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indelible.errors import IndelibleError, TrailLocked
+from indelible.trail import files
+from indelible.trail.entry import parse_line
+from indelible.trail.opening import open_writer
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+
+log = logging.getLogger("indelible")
+
+
+def side_path(path: Path, label: str) -> Path:
+    """Return where this process records beside `path`."""
+    return path.with_name(f"{_stem(path)}-{label}-{os.getpid()}.jsonl")
+
+
+def side_trails(path: Path) -> list[Path]:
+    """Return the trails beside `path`, sorted by name."""
+    pattern = re.compile(re.escape(_stem(path)) + r"-.+-[0-9]+\.jsonl")
+    try:
+        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - names only
+    except OSError:
+        return []
+    return [path.with_name(name) for name in names if pattern.fullmatch(name)]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".jsonl")
+
+
+class Sweeper:
+    """Looks after the side trails of dead recorders, on a thread of its own."""
+
+    def __init__(self, path: Path, audit: AuditSettings) -> None:
+        self._path = path
+        self._audit = audit
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="indelible-sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the one under way, leave the rest to the next."""
+        self._stopping = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        for path in side_trails(self._path):
+            if self._stopping:
+                return
+            try:
+                if not _closed(path):
+                    open_writer(path, self._audit, "sweeper").writer.close()
+            except TrailLocked:
+                continue  # its recorder lives
+            except (IndelibleError, OSError) as exc:
+                log.warning("%s: was left unfinished and cannot be closed: %s", path, exc)
+
+
+def _closed(path: Path) -> bool:
+    """Tell whether the last whole line says that the recorder closed the trail."""
+    found = files.last_line(path)
+    entry = parse_line(found[1]) if found else None
+    return entry is not None and entry.get("event_type") == "audit_stopped"

@@ -1,0 +1,95 @@
+"""kill -9 at random moments: nothing acknowledged is lost, nothing doubled, and the trail verifies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indelible import verify
+from indelible.config import AuditSettings
+from indelible.trail import files
+from indelible.trail.layout import Layout
+from indelible.trail.opening import open_writer
+
+APPENDER = Path(__file__).with_name("appender.py")
+MAX_SIZE = 200_000
+
+
+def killed_run(path: Path, durability: str, mode: str, delay_s: float) -> list[str]:
+    """Run the appender, kill it `delay_s` after its first acknowledgement; return what was acknowledged."""
+    process = subprocess.Popen(
+        [sys.executable, str(APPENDER), str(path), durability, str(MAX_SIZE), mode],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"open\n", "the trail did not open after a kill"
+    collected: list[bytes] = []
+    reader = threading.Thread(target=lambda: collected.append(process.stdout.read()))  # type: ignore[union-attr]
+    reader.start()
+    time.sleep(delay_s)  # the random moment itself, not a wait for a condition
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    reader.join()
+    process.stdout.close()
+    complete = collected[0].decode().rpartition("\n")[0]
+    return complete.split("\n") if complete else []
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """Return every entry of a closed trail, in order; each line must parse and have the next seq."""
+    layout = Layout(path)
+    found: list[dict[str, Any]] = []
+    for file in reversed(list(files.newest_first(layout))):
+        with files.open_file(file) as stream:
+            for line in stream:
+                entry = json.loads(line)
+                assert entry["seq"] == len(found)
+                found.append(entry)
+    return found
+
+
+def close_cleanly(path: Path) -> None:
+    open_writer(path, AuditSettings(max_size=MAX_SIZE, backup_count=1_000_000), "test").writer.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("durability", "mode"), [("process", "events"), ("disk", "events"), ("process", "calls")])
+def test_kills_at_random_moments(tmp_path: Path, durability: str, mode: str, kills: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    moments = random.Random(f"{durability} {mode}")  # noqa: S311 - repeatable, not secret
+    acknowledged: list[str] = []
+    for _ in range(kills):
+        acknowledged += killed_run(path, durability, mode, moments.uniform(0, 0.12))
+    close_cleanly(path)
+
+    found = entries(path)
+    times = Counter(entry["event_id"] for entry in found)
+    assert len(acknowledged) > kills
+    assert [event_id for event_id in acknowledged if times[event_id] != 1] == []
+    assert [event_id for event_id, count in times.items() if count > 1] == []
+    result = verify(path)
+    assert (result.ok, result.events) == (True, len(found)), result
+    assert [entry["recorded_at"] for entry in found] == sorted(entry["recorded_at"] for entry in found)
+    if mode == "calls":
+        assert_each_intent_closed_once(found)
+
+
+def assert_each_intent_closed_once(found: list[dict[str, Any]]) -> None:
+    opened = [entry["event_id"] for entry in found if entry["event_type"] == "mcp_operation_started"]
+    closed = Counter(
+        entry["request"]["intent"] for entry in found if entry["event_type"] == "mcp_operation"
+    )
+    assert {intent: closed[intent] for intent in opened} == dict.fromkeys(opened, 1)
+    interrupted = [entry for entry in found if entry.get("outcome", {}).get("kind") == "interrupted"]
+    assert interrupted, "no kill came between an intent and its outcome: the test shows nothing"

@@ -1,0 +1,69 @@
+"""A disk that fails or dies at a chosen operation.
+
+Every call that changes the disk is counted. At the chosen one the machine dies (this and every later call raises
+`Crash`, which nothing in the product catches), or the call fails: before it did anything, after it did its work (so
+"failed" is not the same as "did not happen"), or for want of space, for some calls in a row.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+from unittest import mock
+
+Mode = Literal["count", "crash", "crash-after", "error", "error-after", "no-space"]
+
+CHANGING = (
+    "write", "fdatasync", "fsync", "ftruncate", "rename", "link", "unlink", "mkdir", "open", "symlink", "replace",
+)  # fmt: skip
+
+
+class Crash(BaseException):
+    """The machine is gone."""
+
+
+class Disk:
+    """Counts changing calls and spoils the chosen one."""
+
+    def __init__(self, mode: Mode, at: int = -1, run: int = 12) -> None:
+        self.mode = mode
+        self.at = at
+        self.run = run
+        self.calls: list[str] = []
+        self.armed = True
+
+    def call(self, name: str, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self.armed or (name == "open" and not args[1] & os.O_CREAT):
+            return real(*args, **kwargs)
+        index = len(self.calls)
+        self.calls.append(name)
+        if self.mode in ("crash", "crash-after") and index > self.at >= 0:
+            raise Crash
+        if index != self.at and not (self.mode == "no-space" and self.at <= index < self.at + self.run):
+            return real(*args, **kwargs)
+        if self.mode == "count":
+            return real(*args, **kwargs)
+        if name == "write" and self.mode != "error":
+            args = (args[0], bytes(args[1])[: len(args[1]) // 2])  # half of it arrives
+        if self.mode in ("crash-after", "error-after") or (name == "write" and self.mode == "no-space"):
+            done = real(*args, **kwargs)
+            if name == "open" and self.mode == "error-after":
+                os.close(done)
+        if self.mode in ("crash", "crash-after"):
+            raise Crash
+        code = errno.ENOSPC if self.mode == "no-space" else errno.EIO
+        raise OSError(code, os.strerror(code))
+
+
+@contextmanager
+def faulty(disk: Disk) -> Iterator[Disk]:
+    """Put `disk` between Python and the operating system."""
+
+    def spoiled(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: disk.call(name, real, *args, **kwargs)
+
+    with mock.patch.multiple(os, **{name: spoiled(name, getattr(os, name)) for name in CHANGING}):
+        yield disk

@@ -1,0 +1,159 @@
+"""Every operation on the disk fails, or is the last one: nothing acknowledged is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from tests.unit.trail.faults import Crash, Disk, Mode, faulty
+
+from indelible.config import AuditSettings, Durability
+from indelible.errors import TrailError, TrailUnavailable
+from indelible.trail import checkpoint, files, merkle
+from indelible.trail import writer as writer_module
+from indelible.trail.housekeeping import Housekeeper
+from indelible.trail.layout import Layout
+from indelible.trail.opening import open_writer
+from indelible.trail.sealer import Sealer
+from indelible.trail.writer import Writer
+
+EVENTS = 24
+SEAL_EVERY = 5
+MAX_SIZE = 2500
+
+
+def settings(durability: Durability) -> AuditSettings:
+    return AuditSettings(
+        durability=durability, max_size=MAX_SIZE, backup_count=1000, compress_rotated=True, write_timeout=0.2
+    )
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly."""
+
+    def look_after(self: Housekeeper) -> None:
+        self._run()
+
+    with (
+        mock.patch.object(Sealer, "start", lambda self: None),
+        mock.patch.object(Housekeeper, "sealed", look_after),
+        mock.patch.object(writer_module, "RETRY_S", 0.0),
+    ):
+        yield
+
+
+def append(writer: Writer, name: str, acknowledged: list[str]) -> None:
+    head = '{"timestamp":"2026-01-01T00:00:00.000000Z","event_type":"mcp_operation","event_id":'
+    try:
+        writer.append(f'{head}"{name}","padding":"{"x" * 150}"}}'.encode())
+    except TrailUnavailable:
+        return
+    acknowledged.append(name)
+
+
+def scenario(path: Path, durability: Durability, acknowledged: list[str]) -> None:
+    """Open, append with checkpoints in between, close. What raises OSError is the disk's, and is gone past."""
+    try:
+        writer = open_writer(path, settings(durability), "test").writer
+    except TrailError:
+        return
+    for number in range(EVENTS):
+        append(writer, f"e{number}", acknowledged)
+        if number % SEAL_EVERY == SEAL_EVERY - 1:
+            try:
+                writer.seal()
+            except (OSError, TrailUnavailable):
+                continue
+    writer.close()
+
+
+def die(directory: Path) -> None:
+    """Do what the kernel does for a dead process: its locks and descriptors are gone."""
+    for writer in list(writer_module._writers):
+        writer.abandon()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith(str(directory)):
+                os.close(int(name))
+
+
+def read_all(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for file in reversed(list(files.newest_first(Layout(path)))):
+        with files.open_file(file) as stream:
+            for line in stream:
+                entry = json.loads(line)
+                assert entry["seq"] == len(found), f"{file.path.name}: seqs are not dense"
+                found.append({**entry, "leaf": merkle.leaf_hash(line[:-1])})
+    return found
+
+
+def assert_sealed(path: Path, found: list[dict[str, Any]]) -> None:
+    """The checkpoint covers every line, and its root is that of the lines (computed here, from the lines alone)."""
+    layout = Layout(path)
+    verifier = checkpoint.parse_vkey(layout.vkey.read_text())
+    signed = checkpoint.parse(checkpoint.open_note(layout.checkpoint.read_bytes(), [verifier]))
+    tree = merkle.TileTree()
+    tree.extend(entry["leaf"] for entry in found)
+    assert (signed.size, signed.root) == (len(found), tree.root())
+
+
+def check(path: Path, durability: Durability, acknowledged: list[str]) -> None:
+    """Open the trail again as the next process would, and compare it with what was acknowledged."""
+    after: list[str] = []
+    writer = open_writer(path, settings(durability), "test").writer
+    append(writer, "after", after)
+    writer.close()
+    assert after == ["after"]
+    found = read_all(path)
+    assert_sealed(path, found)
+    times = Counter(entry["event_id"] for entry in found)
+    assert [name for name in acknowledged if times[name] == 0] == [], "acknowledged and lost"
+    assert [name for name, count in times.items() if count > 1] == [], "there twice"
+
+
+def operations(path: Path, durability: Durability) -> int:
+    acknowledged: list[str] = []
+    with without_threads(), faulty(Disk("count")) as disk:
+        scenario(path, durability, acknowledged)
+    assert len(acknowledged) == EVENTS
+    names = Counter(disk.calls)
+    assert names["rename"] > 10
+    assert names["link"] > 2, "the scenario does not rotate"
+    return len(disk.calls)
+
+
+MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after", "no-space")
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_operation_goes_wrong(
+    tmp_path: Path, durability: Durability, mode: Mode, fault_stride: int
+) -> None:
+    count = operations(tmp_path / "count" / "audit.jsonl", durability)
+    for at in range(0, count, fault_stride):
+        path = tmp_path / str(at) / "audit.jsonl"
+        acknowledged: list[str] = []
+        disk = Disk(mode, at)
+        with without_threads():
+            try:
+                with faulty(disk):
+                    scenario(path, durability, acknowledged)
+            except Crash:
+                die(path.parent)
+            try:
+                check(path, durability, acknowledged)
+            except (AssertionError, TrailError) as exc:
+                around = disk.calls[max(0, at - 3) : at + 3]
+                msg = f"{mode} at operation {at} ({disk.calls[at]}; around it {around}): {exc}"
+                raise AssertionError(msg) from exc

@@ -1,0 +1,386 @@
+"""The writer in one process: order, rotation, links, deletion, repair, and what a start finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from indelible.config import AuditSettings
+from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailLocked, TrailUnavailable
+from indelible.trail import checkpoint, durable, files, merkle
+from indelible.trail import writer as writer_module
+from indelible.trail.layout import Layout
+from indelible.trail.opening import open_writer
+from indelible.trail.writer import Writer
+
+from .test_faults import assert_sealed, die, read_all
+
+AUDIT = AuditSettings()
+
+
+def body(name: str, event_type: str = "mcp_operation", **more: Any) -> bytes:
+    head = {"timestamp": "2026-01-01T00:00:00.000000Z", "event_type": event_type, "event_id": name}
+    return msgspec.json.encode({**head, **more})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "audit.jsonl"
+
+
+def start(path: Path, audit: AuditSettings = AUDIT, **options: Any) -> Writer:
+    return open_writer(path, audit, "test", **options).writer
+
+
+def kinds(path: Path) -> list[str]:
+    return [entry["event_type"] for entry in read_all(path)]
+
+
+def test_a_trail_from_first_event_to_last(path: Path) -> None:
+    writer = start(path)
+    writer.append(body("a"))
+    writer.close()
+    assert kinds(path) == ["file_opened", "audit_started", "mcp_operation", "audit_stopped"]
+    assert_sealed(path, read_all(path))
+
+
+def test_files_and_directories_are_private(path: Path) -> None:
+    start(path).close()
+    for found in [path, *Layout(path).directory.rglob("*")]:
+        assert found.stat().st_mode & 0o777 == (0o700 if found.is_dir() else 0o600), found
+
+
+def test_a_group_may_read_all_but_the_secrets(path: Path) -> None:
+    import grp
+
+    group = grp.getgrgid(os.getgid()).gr_name
+    start(path, AuditSettings(group=group)).close()
+    layout = Layout(path)
+    secret = {layout.key, layout.hmac_key}
+    for found in [path, *layout.directory.rglob("*")]:
+        expected = 0o600 if found in secret else 0o750 if found.is_dir() else 0o640
+        assert found.stat().st_mode & 0o777 == expected, found
+
+
+@pytest.mark.parametrize("durability", ["memory", "process", "disk"])
+def test_threads_lose_nothing_and_keep_their_own_order(path: Path, durability: Any) -> None:
+    writer = start(path, AuditSettings(durability=durability, max_size=60_000, backup_count=1000))
+
+    def work(thread: int) -> None:
+        for number in range(200):
+            writer.append(body(f"{thread}.{number}"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    found = read_all(path)
+    assert_sealed(path, found)
+    for thread_number in range(8):
+        own = [e["event_id"] for e in found if e["event_id"].startswith(f"{thread_number}.")]
+        assert own == [f"{thread_number}.{number}" for number in range(200)]
+
+
+def test_submitted_events_are_acknowledged_in_order_when_they_are_on_the_disk(path: Path) -> None:
+    writer = start(path, AuditSettings(durability="disk"))
+    done = threading.Event()
+    order: list[int] = []
+
+    def acknowledge(number: int) -> Callable[[TrailUnavailable | None], None]:
+        def note(error: TrailUnavailable | None) -> None:
+            assert error is None
+            order.append(number)
+            if number == 999:
+                done.set()
+
+        return note
+
+    for number in range(1000):
+        writer.submit(writer_module.Item(body(str(number))), acknowledge(number))
+    assert done.wait(30)
+    writer.close()
+    assert order == list(range(1000))
+
+
+def test_rotation_names_links_and_first_lines(path: Path) -> None:
+    writer = start(path, AuditSettings(max_size=2000, backup_count=3))
+    for number in range(60):
+        writer.append(body(str(number), padding="x" * 100))
+    writer.close()
+    layout = Layout(path)
+    segments = files.segments(layout)
+    assert len(segments) > 4  # retention keeps what backup_count alone would not
+    for file in segments:
+        with files.open_file(file) as stream:
+            first = json.loads(stream.readline())
+        assert (first["event_type"], first["seq"]) == ("file_opened", file.first_seq)
+        assert first["metadata"]["origin"] == layout.origin.read_text().strip()
+        assert file.path.stat().st_size <= 2000
+    for number, file in enumerate(reversed(segments[-3:]), 1):
+        assert path.with_name(f"audit.jsonl.{number}").resolve() == file.path.resolve()
+    assert not path.with_name("audit.jsonl.4").exists()
+    assert_sealed(path, read_all(path))
+
+
+def test_compressed_segments_read_back_and_are_linked_under_their_own_name(path: Path) -> None:
+    audit = AuditSettings(max_size=2000, backup_count=2, compress_rotated=True)
+    writer = start(path, audit)
+    for number in range(30):
+        writer.append(body(str(number), padding="x" * 100))
+    writer.seal()
+    writer.close()
+    start(path, audit).close()  # what was closed last is compressed by the next
+    assert all(file.compressed for file in files.segments(Layout(path))[:-1])
+    assert path.with_name("audit.jsonl.2.zst").is_symlink()
+    assert_sealed(path, read_all(path))
+
+
+def test_without_retention_backup_count_deletes_and_the_record_says_so(path: Path) -> None:
+    audit = AuditSettings(max_size=2000, backup_count=2, retention=None)
+    writer = start(path, audit)
+    for number in range(40):
+        writer.append(body(str(number), padding="x" * 100))
+        writer.seal()
+    writer.close()
+    layout = Layout(path)
+    segments = files.segments(layout)
+    assert len(segments) <= 3  # one may have been closed after the last look
+    lines = [line for file in [*segments, files.TrailFile(path, 0, compressed=False)] for line in lines_of(file)]
+    pruned = [tuple(pair) for e in lines if e["event_type"] == "retention_applied" for pair in e["metadata"]["pruned"]]
+    assert pruned
+    assert pruned[-1][1] + 1 == segments[0].first_seq
+    newest = json.loads(path.read_bytes().split(b"\n", 1)[0])
+    assert newest["metadata"]["pruned"][0][0] == 0
+
+
+def lines_of(file: files.TrailFile) -> Iterator[dict[str, Any]]:
+    with files.open_file(file) as stream:
+        yield from map(json.loads, stream)
+
+
+def test_seqs_and_times_never_go_back_whatever_the_clock_does(path: Path) -> None:
+    hour = 3600 * 10**9
+    times = [10 * hour, 11 * hour, 9 * hour, 9 * hour + 1, 12 * hour]
+    clock = {"now": 10 * hour}
+    writer = start(path, clock=lambda: clock["now"])
+    for moment in times:
+        clock["now"] = moment
+        writer.append(body(str(moment)))
+    writer.close()
+    recorded = [entry["recorded_at"] for entry in read_all(path)]
+    assert recorded == sorted(recorded)
+    clock["now"] = 5 * hour
+    writer = start(path, clock=lambda: clock["now"])
+    writer.append(body("after"))
+    writer.close()
+    recorded = [entry["recorded_at"] for entry in read_all(path)]
+    assert recorded == sorted(recorded)
+
+
+# --- what a start finds ----------------------------------------------------------------------------------------
+
+
+def crash(path: Path, writer: Writer) -> None:
+    """Leave the trail as a killed process does."""
+    writer._sealer.stop()
+    die(path.parent)
+
+
+@pytest.mark.parametrize("tail", [b'{"seq":', b"\0" * 100, b"garbage\n", b'{"seq":7,"x":1}\n{"seq', b"\xff\xfe\n\n"])
+def test_a_torn_tail_goes_to_quarantine_and_is_recorded(path: Path, tail: bytes) -> None:
+    writer = start(path)
+    writer.append(body("a"))
+    crash(path, writer)
+    with path.open("ab") as file:
+        file.write(tail)
+    start(path).close()
+    found = read_all(path)
+    assert_sealed(path, found)
+    recovered = next(e for e in found if e["event_type"] == "audit_recovered")
+    [torn] = recovered["metadata"]["torn"]
+    assert torn["bytes"] == len(tail)
+    assert (Layout(path).directory / torn["quarantine"]).read_bytes() == tail
+    assert [e["event_id"] for e in found].count("a") == 1
+
+
+def test_calls_that_were_under_way_are_recorded_as_interrupted(path: Path) -> None:
+    writer = start(path)
+    writer.append(body("i1", "mcp_operation_started", request={"request_id": "r1", "args": {"a": 1}}), opens="i1")
+    writer.append(body("i2", "mcp_operation_started", request={"request_id": "r2"}), opens="i2")
+    writer.seal()
+    writer.append(body("o2", request={"request_id": "r2", "intent": "i2"}), closes="i2")
+    writer.append(body("i3", "mcp_operation_started", request={"request_id": "r3"}), opens="i3")
+    crash(path, writer)
+    start(path).close()
+    start(path).close()  # and not again
+    found = read_all(path)
+    interrupted = [e for e in found if e.get("outcome", {}).get("kind") == "interrupted"]
+    assert [e["request"]["intent"] for e in interrupted] == ["i1", "i3"]
+    assert interrupted[0]["request"]["args"] == {"a": 1}
+    assert interrupted[0]["outcome"] == {"status": "error", "kind": "interrupted"}
+
+
+def test_without_the_hint_open_calls_are_found_all_the_same(path: Path) -> None:
+    writer = start(path, AuditSettings(max_size=3000, compress_rotated=True, backup_count=100))
+    writer.append(body("i1", "mcp_operation_started"), opens="i1")
+    for number in range(40):
+        writer.append(body(str(number), padding="x" * 200))
+    writer.seal()
+    crash(path, writer)
+    Layout(path).state.unlink()
+    start(path).close()
+    interrupted = [e for e in read_all(path) if e.get("outcome", {}).get("kind") == "interrupted"]
+    assert [e["request"]["intent"] for e in interrupted] == ["i1"]
+
+
+def test_a_trail_shorter_than_its_checkpoint_is_set_aside_and_named(path: Path) -> None:
+    writer = start(path)
+    for number in range(10):
+        writer.append(body(str(number)))
+    writer.close()
+    layout = Layout(path)
+    old_origin = layout.origin.read_text().strip()
+    old_note = layout.checkpoint.read_bytes()
+    old_lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(old_lines[:5]) + b"\n")
+
+    start(path).close()
+    first = json.loads(path.read_bytes().split(b"\n", 1)[0])
+    previous = first["metadata"]["previous"]
+    assert (previous["origin"], previous["size"], previous["end"]) == (old_origin, 13, 5)
+    assert layout.origin.read_text().strip() != old_origin
+    assert_sealed(path, read_all(path))
+    retired = path.parent / previous["moved_to"]
+    assert retired.read_bytes() == b"\n".join(old_lines[:5]) + b"\n"
+    assert Layout(retired).checkpoint.read_bytes() == old_note
+    verifier = checkpoint.parse_vkey(Layout(retired).vkey.read_text())
+    assert checkpoint.parse(checkpoint.open_note(old_note, [verifier])).root.hex() == previous["root"]
+
+
+def test_an_altered_end_is_refused_and_left_as_it_is(path: Path) -> None:
+    writer = start(path)
+    writer.append(body("a"))
+    writer.close()
+    altered = path.read_bytes().replace(b'"audit_stopped"', b'"audit_st0pped"')
+    path.write_bytes(altered)
+    with pytest.raises(TrailCorrupt, match="seq 3 is not the one that the checkpoint covers"):
+        start(path)
+    assert path.read_bytes() == altered
+
+
+@pytest.mark.parametrize("what", ["tile", "checkpoint", "key"])
+def test_a_damaged_seal_is_refused(path: Path, what: str) -> None:
+    start(path).close()
+    layout = Layout(path)
+    if what == "tile":
+        [tile] = [found for found in layout.tiles.rglob("*") if found.is_file() and found.name == "3"]
+        tile.write_bytes(bytes([tile.read_bytes()[0] ^ 1]) + tile.read_bytes()[1:])
+    elif what == "checkpoint":
+        layout.checkpoint.write_bytes(layout.checkpoint.read_bytes().replace(b"\n3\n", b"\n2\n"))
+    else:
+        layout.key.unlink()
+    before = path.read_bytes()
+    with pytest.raises((TrailCorrupt, ConfigError)):
+        start(path)
+    assert path.read_bytes() == before
+
+
+def test_an_active_file_that_somebody_removes_does_not_swallow_what_follows(path: Path) -> None:
+    writer = start(path)
+    writer.append(body("a"))
+    writer.seal()
+    path.unlink()
+    writer.append(body("b"))
+    with pytest.raises(OSError, match="removed or replaced"):
+        writer.seal()
+    writer.append(body("c"))
+    writer.close()
+    names = [json.loads(line)["event_id"] for line in path.read_bytes().splitlines()]
+    assert [name for name in names if name in "abc"] == ["b", "c"]
+
+
+# --- who may write ------------------------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_told_who_has_the_trail(path: Path) -> None:
+    writer = start(path)
+    with pytest.raises(TrailLocked, match=rf"is being written by process {os.getpid()} \("):
+        start(path)
+    writer.close()
+    start(path).close()
+
+
+def test_a_forked_child_neither_writes_nor_holds_the_lock(path: Path) -> None:
+    writer = start(path)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            writer.append(body("child"))
+        except TrailUnavailable as exc:
+            os._exit(0 if "fork" in str(exc) else 2)
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    writer.append(body("parent"))
+    writer.close()
+    assert "child" not in [entry["event_id"] for entry in read_all(path)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("file/audit.jsonl", "Not a directory"), ("directory", "is a directory"), ("link/audit.jsonl", "cannot write")],
+)
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    with pytest.raises(TrailError, match=message) as caught:
+        start(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_file_system_is_refused() -> None:
+    mounts = (
+        "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        "30 22 0:40 / /srv/with\\040space rw - nfs4 server:/x rw\n"
+        "31 22 0:41 / /home rw shared:1 - cifs //server/home rw\n"
+        "32 31 8:2 / /home/local rw - xfs /dev/sdb rw\n"
+    )
+    kinds = {
+        "/srv/with space/logs": "nfs4",
+        "/srv/without": "ext4",
+        "/home/u": "cifs",
+        "/home/local/u": "xfs",
+    }
+    for place, kind in kinds.items():
+        assert durable.file_system_of(Path(place), mounts) == kind
+        assert (kind in durable.NETWORK_FILE_SYSTEMS) == (kind in ("nfs4", "cifs"))
+
+
+def test_the_end_of_the_process_closes_the_trail(path: Path) -> None:
+    code = "import sys, indelible; indelible.open_trail(sys.argv[1]).operation('tools/call', 'x').__enter__()"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert kinds(path)[-1] == "audit_stopped"
+    assert_sealed(path, read_all(path))
+
+
+def test_tiles_are_the_trees(path: Path) -> None:
+    writer = start(path)
+    for number in range(600):
+        writer.append(body(str(number)))
+    writer.close()
+    leaves = [entry["leaf"] for entry in read_all(path)]
+    for index in range(2):
+        tile = Layout(path).directory / merkle.tile_path(0, index)
+        assert tile.read_bytes() == b"".join(leaves[index * 256 : index * 256 + 256])
+        assert not tile.with_name(tile.name + ".p").exists()
