@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from indelible.events import Event
     from indelible.operation import Operation
     from indelible.recorder import Recorder, open_trail
+    from indelible.trail.check import verify_trail as verify
 
 _HOMES = {
     "ConfigError": "indelible.errors",
@@ -39,8 +40,9 @@ _HOMES = {
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
     "open_trail": "indelible.recorder",
+    "verify": "indelible.trail.check:verify_trail",
 }
-"""Public name to the module that has it: imported at first use, so that `indelible --help` stays quick."""
+"""Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
 
 __all__ = [
     "ConfigError",
@@ -55,6 +57,7 @@ __all__ = [
     "TrailUnavailable",
     "__version__",
     "open_trail",
+    "verify",
 ]
 
 
@@ -65,4 +68,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     from importlib import import_module
 
-    return getattr(import_module(home), name)
+    module, _, attribute = home.partition(":")
+    return getattr(import_module(module), attribute or name)

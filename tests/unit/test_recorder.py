@@ -1,0 +1,267 @@
+"""The recorder: one event for each call whatever happens in it, and an exact count of what could not be recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import msgspec
+import pytest
+
+import indelible
+from indelible import events
+from indelible.config import AuditSettings, Settings
+from indelible.errors import ConfigError, TrailUnavailable
+from indelible.events import Event, Request, Source, Target
+from indelible.recorder import MAX_REFUSED, Recorder, open_recorder
+from indelible.trail import writer as writer_module
+from indelible.trail.active import ActiveFile
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def operations(path: Path) -> list[dict[str, Any]]:
+    return [entry for entry in lines(path) if entry["event_type"] == "mcp_operation"]
+
+
+def event(name: str = "call", **outcome: Any) -> Event:
+    return Event(
+        timestamp=events.now(),
+        event_type="mcp_operation",
+        event_id=name,
+        source=Source(caller="library"),
+        target=Target(method="tools/call", type="tool", capability_name="t"),
+        request=Request(args={"a": 1}),
+        outcome=events.outcome(**{"kind": "completed", **outcome}),
+    )
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Every write to the active file fails, as on a full disk."""
+
+    def fail(self: ActiveFile, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
+        yield
+
+
+def open_with(path: Path, on_failure: Any, **audit: Any) -> Recorder:
+    settings = Settings(audit=AuditSettings(path=str(path), on_failure=on_failure, **audit))
+    return open_recorder(settings, caller="library")
+
+
+# --- one operation, whatever happens --------------------------------------------------------------------------------
+
+
+class Refused(Exception):  # noqa: N818
+    """Somebody's own exception."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "error_type"),
+    [
+        (None, "completed", None),
+        (ValueError("no"), "tool_error", "ValueError"),
+        (Refused("no"), "tool_error", "Refused"),
+        (TimeoutError("slow"), "timed_out", "TimeoutError"),
+        (asyncio.CancelledError(), "cancelled", "CancelledError"),
+        (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt"),
+    ],
+)
+def test_every_end_of_an_operation_leaves_one_event(
+    path: Path, raised: BaseException | None, kind: str, error_type: str | None
+) -> None:
+    with indelible.open_trail(path) as trail:
+        if raised is None:
+            with trail.operation("tools/call", "t", args={"x": 1}, user_id="ada"):
+                pass
+        else:
+            with pytest.raises(type(raised)), trail.operation("tools/call", "t", args={"x": 1}, user_id="ada"):
+                raise raised
+    [intent] = [entry for entry in lines(path) if entry["event_type"] == "mcp_operation_started"]
+    [operation] = operations(path)
+    assert operation["outcome"]["kind"] == kind
+    assert operation["outcome"]["status"] == ("success" if kind == "completed" else "error")
+    assert operation["outcome"].get("error_type") == error_type
+    assert operation["request"]["intent"] == intent["event_id"]
+    assert operation["request"]["request_id"] == intent["request"]["request_id"]
+    assert operation["source"]["user_id"] == "ada"
+    assert operation["timestamp"] == intent["timestamp"]
+    assert operation["outcome"]["latency_ms"] >= 0
+
+
+def test_async_operations_are_recorded_when_their_task_is_cancelled(path: Path) -> None:
+    async def main() -> None:
+        with indelible.open_trail(path, durability="disk") as trail:
+            entered = asyncio.Event()
+
+            async def call() -> None:
+                async with trail.operation("tools/call", "slow"):
+                    entered.set()
+                    await asyncio.Event().wait()
+
+            task = asyncio.create_task(call())
+            await entered.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert [entry["outcome"]["kind"] for entry in operations(path)] == ["cancelled"]
+
+
+@pytest.mark.parametrize(("mode", "read_only", "write"), [("all", 1, 1), ("writes", 0, 1), ("none", 0, 0)])
+def test_intents_as_configured(path: Path, mode: Any, read_only: int, write: int) -> None:
+    with open_with(path, "allow", intent=mode) as trail:
+        with trail.operation("tools/call", "reader", effects="read_only"):
+            pass
+        with trail.operation("tools/call", "writer", effects="destructive"):
+            pass
+    started = Counter(
+        entry["target"]["capability_name"]
+        for entry in lines(path)
+        if entry["event_type"] == "mcp_operation_started"
+    )
+    assert (started["reader"], started["writer"]) == (read_only, write)
+
+
+def test_512_tasks_at_once_on_the_disk(path: Path) -> None:
+    async def main() -> None:
+        with indelible.open_trail(path, durability="disk") as trail:
+            await asyncio.gather(*(trail.arecord(event(f"e{number}")) for number in range(512)))
+
+    asyncio.run(main())
+    assert {entry["event_id"] for entry in operations(path)} == {f"e{number}" for number in range(512)}
+
+
+# --- when it cannot be recorded -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_allow_goes_on_and_counts_exactly(path: Path, durability: Any) -> None:
+    with open_with(path, "allow", durability=durability) as trail:
+        trail.record(event("before"))
+        with full_disk():
+            for number in range(37):
+                trail.record(event(f"lost{number}"))
+        trail.record(event("after"))
+    found = lines(path)
+    [gap] = [entry for entry in found if entry["event_type"] == "audit_gap"]
+    assert gap["metadata"]["lost"] == 37
+    assert "No space left" in gap["metadata"]["reason"]
+    assert gap["metadata"]["since"] <= gap["metadata"]["until"]
+    order = [entry["event_id"] for entry in found if entry["event_id"] in ("before", "after", gap["event_id"])]
+    assert order == ["before", gap["event_id"], "after"]
+    assert indelible.verify(path).ok
+
+
+def test_allow_records_the_gap_at_the_end_when_nothing_follows(path: Path) -> None:
+    with open_with(path, "allow") as trail, full_disk():
+        trail.record(event("lost"))
+    assert [e["metadata"]["lost"] for e in lines(path) if e["event_type"] == "audit_gap"] == [1]
+
+
+def test_deny_raises_and_the_refusals_are_recorded_when_writing_works_again(path: Path) -> None:
+    refused = event("refused", kind="denied", error_type="audit_unavailable")
+    with open_with(path, "deny") as trail:
+        with full_disk():
+            with pytest.raises(TrailUnavailable, match="No space left"):
+                trail.record(event("x"))
+            trail.refuse(refused)
+        trail.record(event("after"))
+    names = [entry["event_id"] for entry in operations(path)]
+    assert names == ["refused", "after"]
+    assert operations(path)[0]["outcome"]["error_type"] == "audit_unavailable"
+
+
+def test_more_refusals_than_are_kept_are_counted(path: Path) -> None:
+    with open_with(path, "deny") as trail:
+        with full_disk():
+            for number in range(MAX_REFUSED + 5):
+                trail.refuse(event(f"r{number}", kind="denied"))
+        trail.record(event("after"))
+    assert len(operations(path)) == MAX_REFUSED + 1
+    assert [e["metadata"]["lost"] for e in lines(path) if e["event_type"] == "audit_gap"] == [5]
+
+
+def test_nothing_is_recorded_when_it_is_switched_off(path: Path) -> None:
+    with open_with(path, "allow", enabled=False) as trail:
+        assert not trail.enabled
+        trail.record(event())
+        with trail.operation("tools/call", "t"):
+            pass
+    assert not path.exists()
+
+
+def test_a_second_recorder_with_a_label_writes_beside_and_says_so(path: Path) -> None:
+    settings = Settings(audit=AuditSettings(path=str(path)))
+    with open_recorder(settings, caller="stdio") as first:
+        with open_recorder(settings, caller="stdio", label="files") as second:
+            second.record(event("beside"))
+            beside = second.path
+            assert beside is not None
+            assert beside.name == f"audit-files-{os.getpid()}.jsonl"
+            assert second.notice is not None
+            assert str(beside) in second.notice
+            assert "\n" not in second.notice
+        first.record(event("main"))
+    assert [entry["event_id"] for entry in operations(beside)] == ["beside"]
+    assert [entry["event_id"] for entry in operations(path)] == ["main"]
+
+
+def test_what_a_dead_recorder_left_beside_is_closed_by_the_next(path: Path) -> None:
+    beside = path.with_name("audit-files-999999.jsonl")
+    pid = os.fork()
+    if pid == 0:
+        trail = indelible.open_trail(beside)
+        trail.operation("tools/call", "t").__enter__()
+        os._exit(0)  # no good-bye
+    os.waitpid(pid, 0)
+    settings = Settings(audit=AuditSettings(path=str(path)))
+    recorder = open_recorder(settings, caller="stdio", label="files")
+    assert recorder._sweeper is not None
+    recorder._sweeper._thread.join()
+    recorder.close()
+    assert [entry["outcome"]["kind"] for entry in operations(beside)] == ["interrupted"]
+    assert lines(beside)[-1]["event_type"] == "audit_stopped"
+    assert indelible.verify(beside).ok
+
+
+def test_digests_are_the_same_in_two_runs_and_different_for_two_recorders(path: Path) -> None:
+    for _ in range(2):
+        with indelible.open_trail(path) as trail:
+            trail.record(event())
+    settings = Settings(audit=AuditSettings(path=str(path)))
+    with open_recorder(settings, caller="stdio", label="x") as other:
+        other.record(event())
+    digests = [entry["request"]["args_hmac"] for entry in operations(path)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("durability", ["paper", "", 3])
+def test_a_durability_that_is_none(path: Path, durability: Any) -> None:
+    with pytest.raises(ConfigError, match="memory, process, disk"):
+        indelible.open_trail(path, durability=durability)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Settings().audit.path = "x"  # type: ignore[misc]
+    assert msgspec.structs.replace(AuditSettings(), path="x").path == "x"
