@@ -16,7 +16,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -27,12 +26,12 @@ from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.trail import keys
+from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
 from indelible.trail.opening import OpenTrail, open_writer
 from indelible.trail.sidetrails import Sweeper, side_path
 
 if TYPE_CHECKING:
-    import asyncio
     from types import TracebackType
 
     from indelible.config import OnFailure, Settings
@@ -107,7 +106,7 @@ class Recorder:
         if self._gap.open:
             self._catch_up()
         try:
-            await _submit(writer, item)
+            await Batcher.of(writer).add(item)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise
@@ -243,61 +242,6 @@ def _intent_of(event: Event) -> tuple[str, str]:
     if event.event_type == "mcp_operation_started":
         return event.event_id, ""
     return "", ""
-
-
-async def _submit(writer: Any, item: Item) -> None:
-    """Hand an item to the writer and wait for its acknowledgement without blocking the loop."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    acks = _Acks.of(loop)
-    future: asyncio.Future[None] = loop.create_future()
-    writer.submit(item, lambda error: acks.add(future, error))
-    await future
-
-
-class _Acks:
-    """Acknowledgements on their way into one event loop: one wake-up for all that arrive together."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._arrived: list[tuple[asyncio.Future[None], TrailUnavailable | None]] = []
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> _Acks:
-        """Return the loop's own."""
-        with _acks_lock:
-            acks = _acks.get(loop)
-            if acks is None:
-                acks = _acks[loop] = cls(loop)
-            return acks
-
-    def add(self, future: asyncio.Future[None], error: TrailUnavailable | None) -> None:
-        """Note an acknowledgement, from any thread."""
-        with self._lock:
-            self._arrived.append((future, error))
-            first = len(self._arrived) == 1
-        if first:
-            try:
-                self._loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                self._arrived.clear()
-
-    def _deliver(self) -> None:
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-        for future, error in arrived:
-            if future.done():  # its task was cancelled; the event is in the trail all the same
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-
-_acks_lock = threading.Lock()
-_acks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Acks] = WeakKeyDictionary()
 
 
 # --- opening ------------------------------------------------------------------------------------------------

@@ -55,8 +55,9 @@ def erased_leaf(data: bytes) -> bytes | None:
 
 
 class Step(NamedTuple):
-    """One decision: `line` took the place of `seq`; without a line `seq` up to, without, `end` is missing; without a
-    seq the line is extra.
+    """One decision: `line` took the place of `seq`.
+
+    Without a line, the positions from `seq` up to, without, `end` are missing; without a seq, the line is extra.
     """
 
     seq: int | None

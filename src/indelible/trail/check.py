@@ -38,7 +38,9 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     """
     verifier = None if vkey is None else load_vkey(vkey)
     layout = Layout(Path(path).absolute())
-    for look in range(1, MAX_LOOKS + 1):
+    look = 0
+    while True:
+        look += 1
         before = _read_small(layout.checkpoint)
         try:
             with Snapshot(layout) as snapshot:
@@ -52,7 +54,7 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
             msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
             raise TrailError(msg) from exc
         gone = any(finding.problem in words.MAY_BE_LATE for finding in result.findings)
-        if not gone or _read_small(layout.checkpoint) == before:
+        if not gone or look == MAX_LOOKS or _read_small(layout.checkpoint) == before:
             break
     if not result.files and result.size is None:
         msg = f"{layout.active}: there is no trail here, only its directory"
@@ -180,7 +182,7 @@ class DiskSource:
         said = []
         for path in sorted(_names(self._layout.retired)):
             where = self._layout.retired / path / self._layout.active.name
-            said.append(f"{where}: an earlier trail that was set aside because its end was missing; verify it by itself")
+            said.append(f"{where}: an earlier trail, set aside because its end was missing; verify it by itself")
         kept = _names(self._layout.quarantine)
         if kept:
             said.append(f"{self._layout.quarantine}: {len(kept)} pieces that were no whole lines when a writer started")

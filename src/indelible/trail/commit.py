@@ -29,21 +29,30 @@ class Item(NamedTuple):
     closes: str = ""
 
 
-Done = Callable[[TrailUnavailable | None], None]
+Done = Callable[[int, TrailUnavailable | None], None]
+"""Told how many of the submitted items are safe, from the first on, and what became of the others."""
+
 Commit = Callable[[list[Item]], int]
 """Writes and syncs items in order; returns how many of them are safe. Those after are not in the trail."""
 
 
-class _Waiter:
-    """An item and the one who waits for it."""
+class _Job:
+    """Items that somebody waits for together."""
 
-    __slots__ = ("done", "error", "finished", "item")
+    __slots__ = ("done", "error", "finished", "items", "size")
 
-    def __init__(self, item: Item, done: Done | None = None) -> None:
-        self.item = item
+    def __init__(self, items: list[Item], done: Done | None = None) -> None:
+        self.items = items
+        self.size = sum(len(item.body) for item in items)
         self.done = done
         self.finished = False
         self.error: TrailUnavailable | None = None
+
+    def finish(self, safe: int, error: TrailUnavailable | None) -> None:
+        self.error = error
+        self.finished = True
+        if self.done is not None:
+            self.done(safe, error)
 
 
 class GroupCommit:
@@ -55,35 +64,35 @@ class GroupCommit:
         self._why = why
         self._timeout = timeout
         self._changed = threading.Condition(threading.Lock())
-        self._queue: list[_Waiter] = []
+        self._queue: list[_Job] = []
+        self._queued = 0
         self._leading = False
         self._committer: threading.Thread | None = None
         self._closing = False
 
     def append(self, item: Item) -> None:
         """Return when `item` is on the disk; raises TrailUnavailable when it is not."""
-        waiter = _Waiter(item)
+        job = _Job([item])
         with self._changed:
-            self._enqueue(waiter)
-            while not waiter.finished and self._leading:
+            self._enqueue(job)
+            while not job.finished and self._leading:
                 self._changed.wait()
-            if waiter.finished:
-                return self._raise(waiter)
-            self._leading = True
-        while not waiter.finished:  # the queue may hold more than one batch before ours
-            self._lead()
-        with self._changed:
-            self._leading = False
-            self._changed.notify_all()
-        return self._raise(waiter)
+            leading = not job.finished
+            self._leading = self._leading or leading
+        if leading:
+            while not job.finished:  # the queue may hold more than one batch before ours
+                self._lead()
+            self._step_down()
+        if job.error is not None:
+            raise TrailUnavailable(str(job.error)) from job.error
 
-    def submit(self, item: Item, done: Done) -> None:
-        """Queue `item` and return; `done` is called from another thread with None or the reason of failure.
+    def submit(self, items: list[Item], done: Done) -> None:
+        """Queue `items` and return; `done` is called once, maybe from another thread.
 
         Waits for room in the queue; raises TrailUnavailable when there is none within the time-out.
         """
         with self._changed:
-            self._enqueue(_Waiter(item, done))
+            self._enqueue(_Job(items, done))
             if self._committer is None:
                 self._committer = threading.Thread(
                     target=self._serve, name="indelible-committer", daemon=True
@@ -97,70 +106,63 @@ class GroupCommit:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            while self._queue or self._leading:
-                if self._leading:
-                    self._changed.wait()
-                else:
-                    self._leading = True
-                    self._changed.release()
-                    try:
-                        self._lead()
-                    finally:
-                        self._changed.acquire()
-                        self._leading = False
+            self._changed.wait_for(lambda: not self._leading)
+            self._leading = True
+        while self._queue:
+            self._lead()
+        self._step_down()
         if self._committer is not None:
             self._committer.join()
 
-    def _enqueue(self, waiter: _Waiter) -> None:
-        room = self._changed.wait_for(lambda: len(self._queue) < MAX_QUEUED, self._timeout)
-        if not room:
-            msg = f"{MAX_QUEUED} events wait for the disk already"
-            raise TrailUnavailable(msg)
-        self._queue.append(waiter)
+    def _enqueue(self, job: _Job) -> None:
+        if self._queued + len(job.items) > MAX_QUEUED and self._queue:
+            room = self._changed.wait_for(lambda: self._queued + len(job.items) <= MAX_QUEUED, self._timeout)
+            if not room:
+                msg = f"{self._queued} events wait for the disk already"
+                raise TrailUnavailable(msg)
+        self._queue.append(job)
+        self._queued += len(job.items)
 
     def _serve(self) -> None:
         """Lead whenever there is something queued and nobody else does (the committer's life)."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: (self._queue and not self._leading) or self._closing)
-                if not self._queue:
-                    return
-                if self._leading:
+                if not self._queue or self._leading:
+                    if self._closing:
+                        return
                     continue
                 self._leading = True
             self._lead()
-            with self._changed:
-                self._leading = False
-                self._changed.notify_all()
+            self._step_down()
+
+    def _step_down(self) -> None:
+        with self._changed:
+            self._leading = False
+            self._changed.notify_all()
 
     def _lead(self) -> None:
         """Commit one batch from the front of the queue."""
         with self._changed:
             batch = self._take()
-        if not batch:
-            return
-        safe = self._commit([waiter.item for waiter in batch])
-        error = self._why() if safe < len(batch) else None
-        for waiter in batch[safe:]:
-            waiter.error = error
-        for waiter in batch:
-            waiter.finished = True
-            if waiter.done is not None:
-                waiter.done(waiter.error)
+        items = [item for job in batch for item in job.items]
+        safe = self._commit(items) if items else 0
+        error = self._why() if safe < len(items) else None
+        for job in batch:
+            own = min(safe, len(job.items))
+            safe -= own
+            job.finish(own, error if own < len(job.items) else None)
         with self._changed:
             self._changed.notify_all()
 
-    def _take(self) -> list[_Waiter]:
-        size = 0
-        for count, waiter in enumerate(self._queue):
-            size += len(waiter.item.body)
+    def _take(self) -> list[_Job]:
+        size = count = 0
+        for job in self._queue:
+            size += job.size
             if size > MAX_BATCH_BYTES and count:
-                batch, self._queue = self._queue[:count], self._queue[count:]
-                return batch
-        batch, self._queue = self._queue, []
+                break
+            count += 1
+        batch = self._queue[:count]
+        del self._queue[:count]
+        self._queued -= sum(len(job.items) for job in batch)
         return batch
-
-    @staticmethod
-    def _raise(waiter: _Waiter) -> None:
-        if waiter.error is not None:
-            raise TrailUnavailable(str(waiter.error)) from waiter.error

@@ -257,6 +257,18 @@ def blocks_backward(fd: int, end: int, chunk: int = 1 << 16) -> Iterator[tuple[i
         yield offset, lines
 
 
+def end_of_lines(fd: int) -> int:
+    """Return the offset after the last LF of a plain file."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - CHUNK_BYTES)
+        found = _read_exactly(fd, start, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 def _read_exactly(fd: int, offset: int, size: int) -> bytes:
     """Read up to `size` bytes; fewer only where the file ends (it was cut meanwhile)."""
     parts = []

@@ -20,7 +20,7 @@ from indelible.trail.tiles import StoredTiles
 from indelible.trail.walk import Block, Gap, Walk
 
 ROLLBACK: Final = "a rollback to an earlier checkpoint cannot be seen without a checkpoint kept elsewhere"
-KEY_NOT_PINNED: Final = "key not pinned: the trail's own key.vkey was believed; pass --vkey to check against a key kept elsewhere"
+KEY_NOT_PINNED: Final = "key not pinned: the key beside the trail was believed; --vkey takes one kept elsewhere"
 
 
 class LineFile(Protocol):

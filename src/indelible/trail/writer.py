@@ -28,7 +28,7 @@ from indelible.errors import TrailUnavailable
 from indelible.events import Event, EventType, RecorderId, Source
 from indelible.trail import durable, intents, switch
 from indelible.trail.active import ActiveFile, close_into_segment
-from indelible.trail.commit import GroupCommit, Item
+from indelible.trail.commit import Done, GroupCommit, Item
 from indelible.trail.entry import stamp_line, unstamp
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
@@ -136,17 +136,9 @@ class Writer:
         else:
             self._enqueue(item)
 
-    def submit(self, item: Item, done: Callable[[TrailUnavailable | None], None]) -> None:
-        """Like `append`, but return at once; `done` is called, maybe from another thread, when it is safe."""
-        if self.audit.durability == "disk":
-            self._group.submit(item, done)
-            return
-        try:
-            self.append(*item)
-        except TrailUnavailable as exc:
-            done(exc)
-        else:
-            done(None)
+    def submit(self, items: list[Item], done: Done) -> None:
+        """Queue events at `disk` durability and return; `done` is called from another thread. See `GroupCommit`."""
+        self._group.submit(items, done)
 
     def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
         """Return an event of the trail's own; `metadata` must hold nothing that a caller chose."""

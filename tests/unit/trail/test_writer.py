@@ -94,23 +94,25 @@ def test_threads_lose_nothing_and_keep_their_own_order(path: Path, durability: A
 
 def test_submitted_events_are_acknowledged_in_order_when_they_are_on_the_disk(path: Path) -> None:
     writer = start(path, AuditSettings(durability="disk"))
-    done = threading.Event()
+    finished = threading.Event()
     order: list[int] = []
 
-    def acknowledge(number: int) -> Callable[[TrailUnavailable | None], None]:
-        def note(error: TrailUnavailable | None) -> None:
-            assert error is None
+    def acknowledge(number: int) -> Callable[[int, TrailUnavailable | None], None]:
+        def note(safe: int, error: TrailUnavailable | None) -> None:
+            assert (safe, error) == (3, None)
             order.append(number)
-            if number == 999:
-                done.set()
+            if number == 299:
+                finished.set()
 
         return note
 
-    for number in range(1000):
-        writer.submit(writer_module.Item(body(str(number))), acknowledge(number))
-    assert done.wait(30)
+    for number in range(300):
+        writer.submit([writer_module.Item(body(f"{number}.{part}")) for part in range(3)], acknowledge(number))
+    assert finished.wait(30)
     writer.close()
-    assert order == list(range(1000))
+    assert order == list(range(300))
+    names = [entry["event_id"] for entry in read_all(path) if entry["event_type"] == "mcp_operation"]
+    assert names == [f"{number}.{part}" for number in range(300) for part in range(3)]
 
 
 def test_rotation_names_links_and_first_lines(path: Path) -> None:

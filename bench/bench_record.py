@@ -1,0 +1,171 @@
+"""What recording costs: `python -m bench.bench_record [--json FILE]`.
+
+Each figure is the median of several rounds, and each ratio compares two things measured next to each other in one
+round, since the machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import indelible
+from bench.report import Goal, Report
+from indelible import events
+from indelible.events import Event, Policy, Request, Source, Target
+from indelible.recorder import Recorder
+
+ROUNDS = 7
+EVENTS = 3000
+OUTSTANDING = 512
+
+SOURCE = Source(caller="library", session_id="s1", client="probe/1.0", user_id="alice", caller_type="agent")
+TARGET = Target(backend="files", method="tools/call", type="tool", capability_name="read_file", effects="read_only")
+NOTHING = {"path": "/srv/data/reports/summary.txt", "encoding": "utf-8", "limit": 100, "note": "the quick brown fox"}
+SOMETHING = {"path": "/srv/data/reports/summary.txt", "password": "correct horse", "note": "write to bob@example.com"}
+
+
+def make(args: dict[str, Any]) -> Event:
+    """Return an event of about 500 bytes of JSON."""
+    return Event(
+        timestamp=events.now(),
+        event_type="mcp_operation",
+        event_id=events.new_id(),
+        source=SOURCE,
+        target=TARGET,
+        request=Request(request_id="5f0c2a6e", rpc_id="7", args=args),
+        policy=Policy(decision="allow"),
+        outcome=events.outcome("completed", 1.25),
+    )
+
+
+@contextmanager
+def trail(durability: str) -> Iterator[Recorder]:
+    """Open a trail in a fresh directory beside this checkout's temporary files, and remove it after."""
+    directory = Path(tempfile.mkdtemp(prefix="indelible-bench-"))
+    try:
+        with indelible.open_trail(directory / "audit.jsonl", durability=durability) as recorder:
+            yield recorder
+    finally:
+        shutil.rmtree(directory)
+
+
+def thread_cpu(action: Callable[[], None]) -> float:
+    """Return the CPU seconds that `action` takes on this thread."""
+    started = time.thread_time()
+    action()
+    return time.thread_time() - started
+
+
+def caller_cost(report: Report) -> None:
+    """CPU of the caller's thread for one `record`, and its wall time at the 99th percentile, against json.dumps."""
+    for what, args, goal in (("nothing to redact", NOTHING, 2.5), ("something to redact", SOMETHING, 5.0)):
+        ratios, costs, floors, tails = [], [], [], []
+        with trail("process") as recorder:
+            plain = msgspec.to_builtins(make(args))
+            for _ in range(ROUNDS):
+                prepared = [make(args) for _ in range(EVENTS)]
+                floor = thread_cpu(lambda: [json.dumps(plain) for _ in range(EVENTS)] and None) / EVENTS
+                cost = thread_cpu(lambda: [recorder.record(event) for event in prepared] and None) / EVENTS  # noqa: B023
+                walls = []
+                for event in [make(args) for _ in range(EVENTS)]:
+                    started = time.perf_counter()
+                    recorder.record(event)
+                    walls.append(time.perf_counter() - started)
+                ratios.append(cost / floor)
+                costs.append(cost)
+                floors.append(floor)
+                tails.append(statistics.quantiles(walls, n=100)[98] / floor)
+        size = len(json.dumps(plain))
+        report.add(f"record, {what} ({size} B): µs on the caller's thread", 1e6 * statistics.median(costs))
+        report.add("  json.dumps of it, µs", 1e6 * statistics.median(floors))
+        report.add("  ratio", statistics.median(ratios), Goal.at_most(goal))
+        report.add("  p99 of the wall time, in json.dumps", statistics.median(tails), Goal.at_most(15))
+
+
+def bare_loop(count: int) -> float:
+    """Return the rate of write + fdatasync of 500-byte lines in sequence."""
+    directory = Path(tempfile.mkdtemp(prefix="indelible-bench-"))
+    fd = os.open(directory / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    line = b"x" * 499 + b"\n"
+    try:
+        started = time.perf_counter()
+        for _ in range(count):
+            os.write(fd, line)
+            os.fdatasync(fd)
+        return count / (time.perf_counter() - started)
+    finally:
+        os.close(fd)
+        shutil.rmtree(directory)
+
+
+def lone_rate(recorder: Recorder, count: int) -> float:
+    """Return the rate of one caller in sequence."""
+    started = time.perf_counter()
+    for _ in range(count):
+        recorder.record(make(NOTHING))
+    return count / (time.perf_counter() - started)
+
+
+def outstanding_rate(recorder: Recorder, count: int) -> float:
+    """Return the rate with 512 events on their way at any time."""
+
+    async def worker(number: int) -> None:
+        for _ in range(number):
+            await recorder.arecord(make(NOTHING))
+
+    async def main() -> float:
+        started = time.perf_counter()
+        await asyncio.gather(*(worker(count // OUTSTANDING) for _ in range(OUTSTANDING)))
+        return count / (time.perf_counter() - started)
+
+    return asyncio.run(main())
+
+
+def disk(report: Report) -> None:
+    """`disk` durability, alone and with 512 outstanding, against the bare loop and against `memory`."""
+    bare, lone, many, memory = [], [], [], []
+    for _ in range(5):
+        bare.append(bare_loop(400))
+        with trail("disk") as recorder:
+            lone.append(lone_rate(recorder, 400))
+            many.append(outstanding_rate(recorder, 20 * OUTSTANDING))
+        with trail("memory") as recorder:
+            memory.append(outstanding_rate(recorder, 20 * OUTSTANDING))
+    of_bare = statistics.median(rate / floor for rate, floor in zip(many, bare, strict=True))
+    of_memory = statistics.median(rate / top for rate, top in zip(many, memory, strict=True))
+    report.add("bare write+fdatasync, events/s", statistics.median(bare))
+    report.add("disk, one caller in sequence, events/s", statistics.median(lone))
+    report.add(
+        "  of the bare loop",
+        statistics.median(rate / floor for rate, floor in zip(lone, bare, strict=True)),
+        Goal.at_least(0.5),
+    )
+    report.add("disk, 512 outstanding, events/s", statistics.median(many))
+    report.add("memory, 512 outstanding, events/s", statistics.median(memory))
+    report.add("  disk of the bare loop (times)", of_bare)
+    report.add("  disk of memory", of_memory)
+    report.add("  the easier of 12 times the bare loop and 60 % of memory", max(of_bare / 12, of_memory / 0.6), Goal.at_least(1))
+
+
+def main() -> int:
+    """Measure, print, and tell whether the goals are met."""
+    report = Report("recording")
+    caller_cost(report)
+    disk(report)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
