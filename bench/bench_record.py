@@ -31,9 +31,20 @@ EVENTS = 3000
 OUTSTANDING = 512
 
 SOURCE = Source(caller="library", session_id="s1", client="probe/1.0", user_id="alice", caller_type="agent")
-TARGET = Target(backend="files", method="tools/call", type="tool", capability_name="read_file", effects="read_only")
-NOTHING = {"path": "/srv/data/reports/summary.txt", "encoding": "utf-8", "limit": 100, "note": "the quick brown fox"}
-SOMETHING = {"path": "/srv/data/reports/summary.txt", "password": "correct horse", "note": "write to bob@example.com"}
+TARGET = Target(
+    backend="files", method="tools/call", type="tool", capability_name="read_file", effects="read_only"
+)
+NOTHING = {
+    "path": "/srv/data/reports/summary.txt",
+    "encoding": "utf-8",
+    "limit": 100,
+    "note": "the quick brown fox",
+}
+SOMETHING = {
+    "path": "/srv/data/reports/summary.txt",
+    "password": "correct horse",
+    "note": "write to bob@example.com",
+}
 
 
 def make(args: dict[str, Any]) -> Event:
@@ -61,11 +72,12 @@ def trail(durability: str) -> Iterator[Recorder]:
         shutil.rmtree(directory)
 
 
-def thread_cpu(action: Callable[[], None]) -> float:
-    """Return the CPU seconds that `action` takes on this thread."""
+def thread_cpu(action: Callable[[Any], Any], values: list[Any]) -> float:
+    """Return the CPU seconds on this thread that `action` takes for each of `values`."""
     started = time.thread_time()
-    action()
-    return time.thread_time() - started
+    for value in values:
+        action(value)
+    return (time.thread_time() - started) / len(values)
 
 
 def caller_cost(report: Report) -> None:
@@ -75,9 +87,8 @@ def caller_cost(report: Report) -> None:
         with trail("process") as recorder:
             plain = msgspec.to_builtins(make(args))
             for _ in range(ROUNDS):
-                prepared = [make(args) for _ in range(EVENTS)]
-                floor = thread_cpu(lambda: [json.dumps(plain) for _ in range(EVENTS)] and None) / EVENTS
-                cost = thread_cpu(lambda: [recorder.record(event) for event in prepared] and None) / EVENTS  # noqa: B023
+                floor = thread_cpu(json.dumps, [plain] * EVENTS)
+                cost = thread_cpu(recorder.record, [make(args) for _ in range(EVENTS)])
                 walls = []
                 for event in [make(args) for _ in range(EVENTS)]:
                     started = time.perf_counter()
@@ -156,7 +167,11 @@ def disk(report: Report) -> None:
     report.add("memory, 512 outstanding, events/s", statistics.median(memory))
     report.add("  disk of the bare loop (times)", of_bare)
     report.add("  disk of memory", of_memory)
-    report.add("  the easier of 12 times the bare loop and 60 % of memory", max(of_bare / 12, of_memory / 0.6), Goal.at_least(1))
+    report.add(
+        "  the easier of 12 times the bare loop and 60 % of memory",
+        max(of_bare / 12, of_memory / 0.6),
+        Goal.at_least(1),
+    )
 
 
 def main() -> int:

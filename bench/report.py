@@ -62,7 +62,9 @@ class Report:
         width = max(len(row.name) for row in self._rows)
         print(f"{self._title}\n")
         for row in self._rows:
-            verdict = "" if row.goal is None else f"{row.goal!s:>8}  {'met' if row.goal.met(row.value) else 'MISSED'}"
+            verdict = (
+                "" if row.goal is None else f"{row.goal!s:>8}  {'met' if row.goal.met(row.value) else 'MISSED'}"
+            )
             print(f"{row.name:<{width}}  {row.value:>12,.2f}  {verdict}".rstrip())
         if self._json:
             figures = [

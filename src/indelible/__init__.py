@@ -1,10 +1,10 @@
 """The audit trail for MCP: every call recorded once, redacted, sealed, and provable.
 
-    import indelible
+import indelible
 
-    with indelible.open_trail("audit.jsonl") as trail:
-        with trail.operation("tools/call", "send_mail", args={"to": "a@b.c"}, user_id="u1") as op:
-            op.result(send_mail("a@b.c"))
+with indelible.open_trail("audit.jsonl") as trail:
+    with trail.operation("tools/call", "send_mail", args={"to": "a@b.c"}, user_id="u1") as op:
+        op.result(send_mail("a@b.c"))
 """
 
 from __future__ import annotations

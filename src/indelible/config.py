@@ -224,73 +224,67 @@ FOREIGN_MARKS: Final = ("mxcp", "backends", "upstreams")
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def parse(
-    data: object, *, where: str, env: Mapping[str, str], profile: str | None = None
-) -> Settings:
+def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | None = None) -> Settings:
     """Turn a file's content into settings.
 
     `where` names the file in messages, `env` answers ``${NAME}``, and `profile` overrides the file's own.
     Raises ConfigError, one line, naming file and key.
     """
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: expected a mapping at the top, such as 'audit:', found {_kind(data)}")
-    foreign = any(mark in data for mark in FOREIGN_MARKS)
+    top = _mapping({} if data is None else data, where, "the top, such as 'audit:'")
     warnings: list[str] = []
+    foreign = any(mark in top for mark in FOREIGN_MARKS)
     if foreign:
-        ignored = sorted(str(key) for key in data if key not in (*TOP_KEYS, "sinks"))
+        ignored = sorted(str(key) for key in top if key not in (*TOP_KEYS, "sinks"))
         warnings.append(f"{where}: not read from this file of another system: {', '.join(ignored)}")
-        data = {key: value for key, value in data.items() if key in (*TOP_KEYS, "sinks")}
-    _refuse_unknown(data, TOP_KEYS, where, "")
-    data = _expand(data, env, where)
-
-    chosen = profile or _optional_text(data.get("profile"), where, "profile")
-    audit = _section(data.get("audit"), AUDIT_KEYS, where, "audit")
-    profiles = data.get("profiles") or {}
-    if not isinstance(profiles, dict):
-        raise ConfigError(f"{where}: profiles: expected a mapping, found {_kind(profiles)}")
-    overlays = {
-        name: _profile(body, where, f"profiles.{name}", foreign=foreign) for name, body in profiles.items()
-    }
-    if chosen is not None and profiles and chosen not in overlays:
-        raise ConfigError(f"{where}: profile {chosen!r} is not defined{_nearest(chosen, list(overlays))}")
-    audit.update(overlays.get(chosen, {}))
-    if chosen is not None and "path" not in audit:
-        audit["path"] = f"logs-{chosen}.jsonl"
-    redaction = _section(data.get("redaction"), REDACTION_KEYS, where, "redaction")
-    servers = data.get("mcpServers") or {}
-    if not isinstance(servers, dict):
-        raise ConfigError(f"{where}: mcpServers: expected a mapping, found {_kind(servers)}")
+        top = {key: value for key, value in top.items() if key in (*TOP_KEYS, "sinks")}
+    _refuse_unknown(top, TOP_KEYS, where, "")
+    top = _expand(top, env, where)
+    chosen = profile or _optional_text(top.get("profile"), where, "profile")
     return Settings(
         profile=chosen,
-        audit=AuditSettings(**audit),
-        redaction=RedactionSettings(**redaction),
-        servers=servers,
+        audit=AuditSettings(**_audit(top, chosen, where, foreign=foreign)),
+        redaction=RedactionSettings(**_section(top.get("redaction"), REDACTION_KEYS, where, "redaction")),
+        servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )
 
 
+def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: bool) -> dict[str, Any]:
+    """Return the values of `audit`, with those of the chosen profile over them."""
+    audit = _section(top.get("audit"), AUDIT_KEYS, where, "audit")
+    profiles = _mapping(top.get("profiles") or {}, where, "profiles")
+    overlays = {
+        name: _profile(body, where, f"profiles.{name}", foreign=foreign) for name, body in profiles.items()
+    }
+    if chosen is None:
+        return audit
+    if profiles and chosen not in overlays:
+        raise ConfigError(f"{where}: profile {chosen!r} is not defined{_nearest(chosen, list(overlays))}")
+    audit.update(overlays.get(chosen, {}))
+    audit.setdefault("path", f"logs-{chosen}.jsonl")
+    return audit
+
+
+def _mapping(value: object, where: str, at: str) -> dict[Any, Any]:
+    if isinstance(value, dict):
+        return value
+    raise ConfigError(f"{where}: {at}: expected a mapping, found {_kind(value)}")
+
+
 def _profile(body: object, where: str, at: str, *, foreign: bool) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise ConfigError(f"{where}: {at}: expected a mapping, found {_kind(body)}")
+    profile = _mapping(body, where, at)
     if not foreign:  # other systems keep more in a profile than its audit section
-        _refuse_unknown(body, ("audit",), where, at)
-    return _section(body.get("audit"), AUDIT_KEYS, where, f"{at}.audit")
+        _refuse_unknown(profile, ("audit",), where, at)
+    return _section(profile.get("audit"), AUDIT_KEYS, where, f"{at}.audit")
 
 
-def _section(
-    body: object, keys: Mapping[str, tuple[str, Parser]], where: str, at: str
-) -> dict[str, Any]:
-    if body is None:
-        return {}
-    if not isinstance(body, dict):
-        raise ConfigError(f"{where}: {at}: expected a mapping, found {_kind(body)}")
-    _refuse_unknown(body, tuple(keys), where, at)
-    if "path" in body and "file" in body:
+def _section(body: object, keys: Mapping[str, tuple[str, Parser]], where: str, at: str) -> dict[str, Any]:
+    given = _mapping({} if body is None else body, where, at)
+    _refuse_unknown(given, tuple(keys), where, at)
+    if "path" in given and "file" in given:
         raise ConfigError(f"{where}: {at}: 'path' and 'file' name the same thing; keep one of them")
     values: dict[str, Any] = {}
-    for key, value in body.items():
+    for key, value in given.items():
         field, parser = keys[key]
         try:
             values[field] = parser(value)

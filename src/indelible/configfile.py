@@ -56,10 +56,10 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     """
     path = find(explicit)
     if path is None:
-        data, where, base = {}, "configuration", Path.cwd()
+        settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), Path.cwd()
     else:
-        data, where, base = _read(path), str(path), path.resolve().parent
-    settings = config.parse(data, where=where, env=os.environ, profile=profile)
+        settings = config.parse(_read(path), where=str(path), env=os.environ, profile=profile)
+        base = path.resolve().parent
     audit = settings.audit
     if trail is not None:
         if not trail or "\0" in trail:

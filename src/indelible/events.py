@@ -93,7 +93,7 @@ class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of an event; a field at its default is left out of the line."""
 
 
-class RecorderId(_Part, kw_only=True):
+class RecorderId(_Part, frozen=True, kw_only=True):
     """Who recorded the event, as the trail's writer knows it, not as the recorder says."""
 
     id: str
@@ -101,7 +101,7 @@ class RecorderId(_Part, kw_only=True):
     pid: int | None = None
 
 
-class Source(_Part, kw_only=True):
+class Source(_Part, frozen=True, kw_only=True):
     """Who called, and through what; everything but `recorder` is the recorder's word."""
 
     caller: Caller | None = None
@@ -122,7 +122,7 @@ class Source(_Part, kw_only=True):
     """The delegation chain (RFC 8693 ``act``), nearest actor first."""
 
 
-class Target(_Part, kw_only=True):
+class Target(_Part, frozen=True, kw_only=True):
     """What was called."""
 
     backend: str | None = None
@@ -140,7 +140,7 @@ class Target(_Part, kw_only=True):
     """SHA-256 of the tool's definition (compact JSON, sorted keys), so that a changed description shows."""
 
 
-class Request(_Part, kw_only=True):
+class Request(_Part, frozen=True, kw_only=True):
     """What was asked. In a raw event `args` is the original; after redaction it is what may be kept."""
 
     request_id: str | None = None
@@ -161,7 +161,7 @@ class Request(_Part, kw_only=True):
     hmac_key_id: str | None = None
 
 
-class Policy(_Part, kw_only=True):
+class Policy(_Part, frozen=True, kw_only=True):
     """What was decided about the call, by which rule, and why."""
 
     decision: Decision
@@ -169,7 +169,7 @@ class Policy(_Part, kw_only=True):
     reason: str | None = None
 
 
-class Outcome(_Part, kw_only=True):
+class Outcome(_Part, frozen=True, kw_only=True):
     """What became of it. `status` follows from `kind`; use `outcome()` to make one."""
 
     status: Status
@@ -186,7 +186,7 @@ class Outcome(_Part, kw_only=True):
     """The raw result in a raw event; kept in a line only when configured."""
 
 
-class Cost(_Part, kw_only=True):
+class Cost(_Part, frozen=True, kw_only=True):
     """What the call cost, in hundredths of a cent."""
 
     centicents: int | None = None
@@ -195,7 +195,7 @@ class Cost(_Part, kw_only=True):
     output_tokens: int | None = None
 
 
-class State(_Part, kw_only=True):
+class State(_Part, frozen=True, kw_only=True):
     """A backend's change of phase; the keys are ``from``, ``to`` and ``reason``."""
 
     from_: str | None = msgspec.field(default=None, name="from")
@@ -203,7 +203,7 @@ class State(_Part, kw_only=True):
     reason: str | None = None
 
 
-class Event(_Part, kw_only=True):
+class Event(_Part, frozen=True, kw_only=True):
     """One audit event, as captured: raw until `indelible.redact` has had it."""
 
     timestamp: str

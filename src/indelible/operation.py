@@ -33,12 +33,12 @@ def needs_intent(mode: str, effects: Effects | None) -> bool:
 class Operation:
     """A call under way; `with` or `async with`. Made by `Recorder.operation`.
 
-    Entering records the intent where `audit.intent` asks for one (raising TrailUnavailable under ``deny``, so that the
-    call is not made). Leaving records the outcome: ``completed``, or what `finish` said, or what an exception means; the
-    exception goes on.
+    Entering records the intent where `audit.intent` asks for one (raising TrailUnavailable under ``deny``, so that
+    the call is not made). Leaving records the outcome: ``completed``, or what `finish` said, or what an exception
+    means; the exception goes on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a call, by keyword
         self,
         recorder: Recorder,
         method: str,

@@ -47,7 +47,9 @@ MAX_REFUSED: Final = 1024
 class Recorder:
     """Records events into one trail. Safe to use from any thread; a context manager."""
 
-    def __init__(self, opened: OpenTrail | None, settings: Settings, caller: Caller, on_failure: OnFailure) -> None:
+    def __init__(
+        self, opened: OpenTrail | None, settings: Settings, caller: Caller, on_failure: OnFailure
+    ) -> None:
         """Without a trail (`audit.enabled: false`) everything is accepted and nothing kept."""
         self.settings = settings
         self.caller = caller
@@ -121,9 +123,7 @@ class Recorder:
             return
         self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
 
-    def operation(
-        self, method: str, name: str | None = None, *, args: Any = None, **about: Any
-    ) -> Operation:
+    def operation(self, method: str, name: str | None = None, *, args: Any = None, **about: Any) -> Operation:
         """Return a context manager that makes exactly one `mcp_operation` of what happens in it.
 
         See `indelible.operation.Operation` for `about`.
@@ -133,7 +133,7 @@ class Recorder:
         return Operation(self, method, name, args=args, **about)
 
     def learn(self, backend: str, tools: Sequence[Tool]) -> None:
-        """Take in what a server's tools look like: their marks hold from now on, and from the next start's first call."""
+        """Take in what a server's tools look like: their marks hold from now on, and after a restart too."""
         for tool in tools:
             self._redactor.learn(backend, tool.name, tool.marks)
         self.definitions.save(backend, tools)
@@ -287,8 +287,8 @@ def open_trail(
 ) -> Recorder:
     """Open a trail from Python; configuration and environment count as they do for the commands.
 
-    `path` and `durability` win over the configuration. Close the recorder, or use it as a context manager; at the end of
-    the process an open one is closed. Raises ConfigError, TrailLocked (one process writes a trail) or TrailError.
+    `path` and `durability` win over the configuration. Close the recorder, or use it as a context manager; at the end
+    of the process an open one is closed. Raises ConfigError, TrailLocked (one process writes a trail) or TrailError.
     """
     settings = configfile.load(
         str(config) if config is not None else None,

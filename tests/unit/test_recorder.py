@@ -151,7 +151,7 @@ def test_512_tasks_at_once_on_the_disk(path: Path) -> None:
     assert {entry["event_id"] for entry in operations(path)} == {f"e{number}" for number in range(512)}
 
 
-# --- when it cannot be recorded -----------------------------------------------------------------------------------------
+# --- when it cannot be recorded ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("durability", ["process", "disk"])

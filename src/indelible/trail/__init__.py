@@ -1,0 +1,1 @@
+"""The log: lines, tiles, checkpoints; how they are written, repaired, read and verified."""

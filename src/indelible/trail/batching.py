@@ -1,7 +1,7 @@
-"""Events of one event loop on their way to the disk: whatever comes during one sync goes with the next, in one hand-over.
+"""Events of one event loop on their way to the disk.
 
-A hand-over to the committer's thread and back costs as much as a hundred appends; one per event would be most of the
-price of recording from asyncio.
+Whatever comes during one sync goes with the next, in one hand-over: a hand-over to the committer's thread and back
+costs as much as a hundred appends; one per event would be most of the price of recording from asyncio.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from indelible.trail.writer import Writer
 
 
+_batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Writer, Batcher]] = (
+    WeakKeyDictionary()
+)
+
+
 class Batcher:
     """Collects the events of one loop for one writer. Used on the loop's thread only."""
-
-    _batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Batcher]] = WeakKeyDictionary()
 
     def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
@@ -33,10 +36,10 @@ class Batcher:
     def of(cls, writer: Writer) -> Batcher:
         """Return the running loop's own for a writer."""
         loop = asyncio.get_running_loop()
-        own = cls._batchers.setdefault(loop, {})
-        batcher = own.get(id(writer))
-        if batcher is None or batcher._writer is not writer:
-            batcher = own[id(writer)] = cls(writer, loop)
+        own = _batchers.setdefault(loop, WeakKeyDictionary())
+        batcher = own.get(writer)
+        if batcher is None:
+            batcher = own[writer] = cls(writer, loop)
         return batcher
 
     def add(self, item: Item) -> asyncio.Future[None]:

@@ -150,7 +150,10 @@ class DiskSource:
         """See `indelible.trail.verify.Source`. A directory of a thousand tiles is listed once."""
         full = self._layout.directory / tile_path(level, index)
         if self._partials[0] != full.parent:
-            self._partials = (full.parent, frozenset(name for name in _names(full.parent) if name.endswith(".p")))
+            self._partials = (
+                full.parent,
+                frozenset(name for name in _names(full.parent) if name.endswith(".p")),
+            )
         if full.name + ".p" not in self._partials[1]:
             return []
         return sorted(int(name) for name in _names(full.with_name(full.name + ".p")) if _is_width(name))
@@ -182,10 +185,14 @@ class DiskSource:
         said = []
         for path in sorted(_names(self._layout.retired)):
             where = self._layout.retired / path / self._layout.active.name
-            said.append(f"{where}: an earlier trail, set aside because its end was missing; verify it by itself")
+            said.append(
+                f"{where}: an earlier trail, set aside because its end was missing; verify it by itself"
+            )
         kept = _names(self._layout.quarantine)
         if kept:
-            said.append(f"{self._layout.quarantine}: {len(kept)} pieces that were no whole lines when a writer started")
+            said.append(
+                f"{self._layout.quarantine}: {len(kept)} pieces that were no whole lines when a writer started"
+            )
         if self._layout.next.exists():
             said.append(f"{self._layout.next}: lines that are being written again after a failed sync")
         return said
@@ -209,4 +216,3 @@ def _names(directory: Path) -> list[str]:
 
 def _is_width(name: str) -> bool:
     return name.isascii() and name.isdigit() and name[0] != "0" and int(name) < TILE_WIDTH
-

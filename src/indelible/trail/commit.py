@@ -94,9 +94,7 @@ class GroupCommit:
         with self._changed:
             self._enqueue(_Job(items, done))
             if self._committer is None:
-                self._committer = threading.Thread(
-                    target=self._serve, name="indelible-committer", daemon=True
-                )
+                self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
                 self._committer.start()
             elif len(self._queue) == 1:
                 self._changed.notify_all()

@@ -61,7 +61,7 @@ def open_file(file: TrailFile) -> BinaryIO:
     import zstandard
 
     reader = zstandard.ZstdDecompressor().stream_reader(raw, closefd=True, read_across_frames=True)
-    return io.BufferedReader(reader, CHUNK_BYTES)  # type: ignore[arg-type] # it is a RawIOBase in all but name
+    return io.BufferedReader(reader, CHUNK_BYTES)  # it is a RawIOBase in all but name
 
 
 def first_seq(path: Path) -> int | None:

@@ -74,7 +74,7 @@ class Housekeeper:
     # --- links -------------------------------------------------------------------------------------------------
 
     def link(self) -> None:
-        """Point ``audit.jsonl.1`` (``.1.zst`` when compressed) at the newest segment, ``.2`` at the next, …"""
+        """Point ``audit.jsonl.1`` (``.1.zst`` when compressed) at the newest segment, ``.2`` at the next, and so on."""
         with self._linking:
             self._link()
 

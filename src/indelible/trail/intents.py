@@ -15,7 +15,7 @@ import orjson
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.durable import Access
-from indelible.trail.entry import parse_line
+from indelible.trail.entry import line_seq, parse_line
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
 
@@ -110,7 +110,7 @@ def entry_at(layout: Layout, seq: int) -> Entry | None:
                 stream.seek(offset)
                 return parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
             for _, line, whole in files.iter_lines(stream):
-                if whole and files.line_seq(line) == seq:
+                if whole and line_seq(line) == seq:
                     return parse_line(line)
         return None
     return None

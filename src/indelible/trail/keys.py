@@ -74,7 +74,9 @@ def load_signer(pem: bytes, origin: str, where: str = "key") -> Signer:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        msg = f"{where}: not an unencrypted private key in PEM form; make one with 'indelible keygen --out FILE'"
+        msg = (
+            f"{where}: not an unencrypted private key in PEM form; make one with 'indelible keygen --out FILE'"
+        )
         raise ConfigError(msg) from exc
     if not isinstance(key, Ed25519PrivateKey):
         msg = f"{where}: not an Ed25519 key; make one with 'indelible keygen --out FILE'"

@@ -1,20 +1,20 @@
 """Where a trail keeps what: names only, no I/O.
 
-    audit.jsonl                     the active file
-    audit.jsonl.1, .2 …             links to the newest segments, .1 the newest
-    audit.jsonl.d/
-      origin                        the trail's name, random, made once
-      checkpoint                    the newest signed checkpoint
-      tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
-      key, key.vkey                 the signing key (0600) and its public half
-      hmac.key                      the secret from which each recorder's digest key is derived
-      segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
-      lock                          held while somebody writes
-      state                         the writer's hint for the next start; never trusted by verification
-      next.jsonl                    a file being made after a failed sync
-      definitions/                  what each server's tools look like
-      quarantine/                   bytes that were no whole line when the trail was repaired
-      retired/<origin>/             an earlier trail whose end was missing
+audit.jsonl                     the active file
+audit.jsonl.1, .2 …             links to the newest segments, .1 the newest
+audit.jsonl.d/
+  origin                        the trail's name, random, made once
+  checkpoint                    the newest signed checkpoint
+  tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
+  key, key.vkey                 the signing key (0600) and its public half
+  hmac.key                      the secret from which each recorder's digest key is derived
+  segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
+  lock                          held while somebody writes
+  state                         the writer's hint for the next start; never trusted by verification
+  next.jsonl                    a file being made after a failed sync
+  definitions/                  what each server's tools look like
+  quarantine/                   bytes that were no whole line when the trail was repaired
+  retired/<origin>/             an earlier trail whose end was missing
 """
 
 from __future__ import annotations

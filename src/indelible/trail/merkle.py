@@ -59,10 +59,10 @@ def _peaks(hashes: Sequence[bytes]) -> list[bytes]:
 
 
 class Tile(NamedTuple):
-    """One tile: its level, its index, and its hashes (256, or fewer in a partial tile)."""
+    """One tile: its level, its number in it, and its hashes (256, or fewer in a partial tile)."""
 
     level: int
-    index: int
+    number: int
     hashes: tuple[bytes, ...]
 
     @property
@@ -123,8 +123,8 @@ class TileTree:
         level = 0
         while len(self.edge[level]) == TILE_WIDTH:
             hashes = self.edge[level]
-            index = (self.size >> 8 * (level + 1)) - 1
-            filled.append(Tile(level, index, tuple(hashes)))
+            number = (self.size >> 8 * (level + 1)) - 1
+            filled.append(Tile(level, number, tuple(hashes)))
             self.edge[level] = []
             if level + 1 == len(self.edge):
                 self.edge.append([])
@@ -134,9 +134,7 @@ class TileTree:
     def partial_tiles(self) -> list[Tile]:
         """Return the partial tiles of the present size, lower levels first; empty rows have none."""
         return [
-            Tile(level, self.size >> 8 * (level + 1), tuple(row))
-            for level, row in enumerate(self.edge)
-            if row
+            Tile(level, self.size >> 8 * (level + 1), tuple(row)) for level, row in enumerate(self.edge) if row
         ]
 
     def root(self) -> bytes:
@@ -205,9 +203,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     return last == 0 and computed == root
 
 
-def verify_consistency(
-    size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]
-) -> bool:
+def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
     """Tell whether `proof` shows that the tree of `size2` leaves extends that of `size1` (RFC 9162, 2.1.4.2)."""
     if size1 < 0 or size2 < size1:
         return False

@@ -64,7 +64,9 @@ def open_writer(
 def _prepare(layout: Layout, access: Access) -> None:
     """Make the directories; refuse what cannot be a trail before anything is written."""
     if layout.active.is_dir():
-        raise IsADirectoryError(21, "is a directory; name a file, such as audit.jsonl in it", str(layout.active))
+        raise IsADirectoryError(
+            21, "is a directory; name a file, such as audit.jsonl in it", str(layout.active)
+        )
     existing = layout.active.parent
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

@@ -72,6 +72,7 @@ class _Decompressed(io.RawIOBase):
 
         self._raw = raw
         self._errors = zstandard.ZstdError
+        self._missing = _content_size(raw)
         self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
 
     def readable(self) -> bool:
@@ -79,14 +80,32 @@ class _Decompressed(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return bytes(self._reader.read(size))
+            data = bytes(self._reader.read(size))
         except self._errors as exc:
             msg = f"cannot be decompressed: {exc}"
             raise TrailCorrupt(msg) from exc
+        self._missing -= len(data)
+        if not data and self._missing > 0:  # the library takes a frame without its end for the end
+            msg = f"cannot be decompressed: {self._missing} bytes are missing at its end"
+            raise TrailCorrupt(msg)
+        return data
 
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _content_size(raw: BinaryIO) -> int:
+    """Return how many bytes the first frame's header announces (RFC 8878, section 3.1.1.1.4); 0 when it does not."""
+    import zstandard
+
+    header = raw.read(32)
+    raw.seek(0)
+    try:
+        size: int = zstandard.get_frame_parameters(header).content_size
+    except zstandard.ZstdError:
+        return 0
+    return size if size < zstandard.CONTENTSIZE_ERROR else 0
 
 
 def _decompressed(raw: BinaryIO) -> BinaryIO:

@@ -251,12 +251,10 @@ class _Tail:
             for at, line, whole in files.iter_lines(stream, offset):
                 entry = parse_line(line) if whole else None
                 if entry is None or entry["seq"] != self.state.size or "event_type" not in entry:
-                    break
+                    self._quarantine(file, at)
+                    return False
                 self._take(line, entry)
-            else:
-                return True
-        self._quarantine(file, at)
-        return False
+        return True
 
     def _start(self, file: TrailFile, stream: Any) -> int:
         """Return the offset of the first line that is not sealed; the file's end when all are."""

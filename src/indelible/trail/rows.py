@@ -175,7 +175,7 @@ class Rows:
         if self._broken:
             return
         data = tile.data()
-        for path, stray in self.tiles.stray_partials(tile.level, tile.index):
+        for path, stray in self.tiles.stray_partials(tile.level, tile.number):
             common = min(len(stray), len(data))
             if len(stray) % HASH_SIZE or stray[:common] != data[:common]:
                 at = next((i for i in range(common) if stray[i] != data[i]), common) // HASH_SIZE
@@ -183,17 +183,17 @@ class Rows:
                     Finding(
                         words.TILE_ALTERED,
                         self._name(path),
-                        seq=(tile.index * TILE_WIDTH + at) << 8 * tile.level,
+                        seq=(tile.number * TILE_WIDTH + at) << 8 * tile.level,
                         detail=f"hash {at} of a partial tile that an earlier checkpoint used",
                     )
                 )
 
     def _compare_upper(self, tile: Tile) -> None:
-        stored = self.tiles.row(tile.level, tile.index)
+        stored = self.tiles.row(tile.level, tile.number)
         if stored is None:
-            self._report_unreadable(tile.level, tile.index)
-        elif stored != tile.data() and not self._broken and not self.tiles.trusted(tile.level, tile.index):
-            self.emit(self._tile_altered(tile.level, tile.index, split_hashes(stored), list(tile.hashes)))
+            self._report_unreadable(tile.level, tile.number)
+        elif stored != tile.data() and not self._broken and not self.tiles.trusted(tile.level, tile.number):
+            self.emit(self._tile_altered(tile.level, tile.number, split_hashes(stored), list(tile.hashes)))
 
     def _tile_altered(self, level: int, index: int, stored: list[bytes], right: list[bytes]) -> Finding:
         wrong = [at for at, (one, other) in enumerate(zip(stored, right, strict=True)) if one != other]
@@ -231,8 +231,8 @@ class Rows:
             tile = Tile(level, self.tiles.size >> 8 * (level + 1), tuple(self._tree.edge[level]))
             if right:
                 self._compare(tile)
-            elif level and self.tiles.row(level, tile.index) is None:
-                self._report_unreadable(level, tile.index)
+            elif level and self.tiles.row(level, tile.number) is None:
+                self._report_unreadable(level, tile.number)
         if not right and not (self.tiles.anchored and self._result.findings):
             self._result.add(
                 Finding(

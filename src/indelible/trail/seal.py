@@ -20,7 +20,7 @@ from indelible.trail.merkle import Tile, TileTree, tile_path
 def write_full_tiles(layout: Layout, tiles: Iterable[Tile], access: Access) -> None:
     """Write tiles and sync them."""
     durable.write_once(
-        ((layout.directory / tile_path(tile.level, tile.index, tile.width), tile.data()) for tile in tiles),
+        ((layout.directory / tile_path(tile.level, tile.number, tile.width), tile.data()) for tile in tiles),
         access,
     )
 
@@ -47,6 +47,6 @@ def drop_partials(layout: Layout, filled: Iterable[Tile]) -> None:
     C2SP tlog-tiles, "Partial Tiles": they may go once the full tile is there. What cannot be removed stays.
     """
     for tile in filled:
-        full = layout.directory / tile_path(tile.level, tile.index)
+        full = layout.directory / tile_path(tile.level, tile.number)
         with contextlib.suppress(OSError):
             shutil.rmtree(full.with_name(full.name + ".p"))

@@ -14,6 +14,7 @@ import time
 from indelible.trail import durable, files
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.durable import Access
+from indelible.trail.entry import line_seq
 from indelible.trail.layout import Layout
 
 
@@ -100,11 +101,11 @@ def _ends_before(layout: Layout, first: int) -> bool:
     active_first = files.first_seq(layout.active)
     if active_first is not None:
         last = files.last_line(layout.active)
-        return active_first < first and last is not None and files.line_seq(last[1]) == first - 1
+        return active_first < first and last is not None and line_seq(last[1]) == first - 1
     closed = files.segments(layout)
     if not closed:
         return first == 0
     if closed[-1].compressed:
         return files.end_of_compressed(closed[-1]) == first
     last = files.last_line(closed[-1].path)
-    return last is not None and files.line_seq(last[1]) == first - 1
+    return last is not None and line_seq(last[1]) == first - 1

@@ -89,9 +89,7 @@ def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
     return result
 
 
-def _checkpoint(
-    source: Source, vkey: Verifier | None, result: VerifyResult
-) -> tuple[Checkpoint | None, bool]:
+def _checkpoint(source: Source, vkey: Verifier | None, result: VerifyResult) -> tuple[Checkpoint | None, bool]:
     """Return the checkpoint, and whether it is signed; one whose signature is wrong still says what it covers."""
     where = source.name("checkpoint")
     note = source.small("checkpoint")
@@ -136,7 +134,9 @@ def _compare_own_key(source: Source, vkey: Verifier, result: VerifyResult) -> No
     text = source.small("key.vkey")
     said = None if text is None else text.decode("utf-8", "replace").removesuffix("\n")
     if said is not None and said != vkey.vkey():
-        result.add(Finding(words.KEY_MISMATCH, source.name("key.vkey"), expected=vkey.vkey(), found=repr(said[:200])))
+        result.add(
+            Finding(words.KEY_MISMATCH, source.name("key.vkey"), expected=vkey.vkey(), found=repr(said[:200]))
+        )
 
 
 def _unsigned(note: bytes) -> Checkpoint | None:

@@ -226,7 +226,9 @@ class Walk:
         self._ahead = None
         self._absent.came_early(line.seq or 0)
         expected = f"seq {self._rows.next}"
-        self._rows.emit(Finding(words.LINE_MOVED, line.file, line.number, line.seq, expected, f"seq {line.seq}"))
+        self._rows.emit(
+            Finding(words.LINE_MOVED, line.file, line.number, line.seq, expected, f"seq {line.seq}")
+        )
 
     def _again(self, line: Line, seq: int) -> None:
         """A genuine line whose turn is over: moved here, or doubled."""
@@ -255,7 +257,9 @@ class Walk:
         span = f"seq {first}" if end == first + 1 else f"seq {first} to {end - 1}"
         if before is None:
             detail = f"the checkpoint covers {self._tiles.size} events, the lines end before seq {first}"
-            return Finding(words.TAIL_CUT, self._file or None, self._number or None, first, span, "the end", detail)
+            return Finding(
+                words.TAIL_CUT, self._file or None, self._number or None, first, span, "the end", detail
+            )
         if before.number == 1 and _OPENED in before.data:
             name = self._name(f"segments/{first:0{SEGMENT_DIGITS}d}.jsonl")
             detail = f"no file holds {span}, and no deletion of it is on record"
@@ -297,7 +301,12 @@ class Walk:
         if self._first_seq is not None and self._first_seq != seq:
             say(words.FILE_START, f"seq {self._first_seq}", f"seq {seq}", "the file's name says its first seq")
         if about.get("first_seq") != seq:
-            say(words.FILE_START, f"seq {seq}", f"first_seq {about.get('first_seq')}", "the event contradicts itself")
+            say(
+                words.FILE_START,
+                f"seq {seq}",
+                f"first_seq {about.get('first_seq')}",
+                "the event contradicts itself",
+            )
         if self._origin is not None and about.get("origin") != self._origin:
             say(words.ORIGIN_MISMATCH, self._origin, about.get("origin"), "the file is of another trail")
 

@@ -107,6 +107,7 @@ class Writer:
 
         self._failure: OSError | None = None
         self._retry_at = 0.0
+        self._stuck = False
         self._closed = False
         self._forked = False
         self._open = False
@@ -219,7 +220,7 @@ class Writer:
         pending.append(line)
         self._pending_bytes += len(line)
         count = len(pending)
-        if count == 1 or count == HURRY_EVENTS or self._pending_bytes >= HURRY_BYTES:
+        if count in (1, HURRY_EVENTS) or self._pending_bytes >= HURRY_BYTES:
             self._sealer.note(count, 1, self._pending_bytes)
         return True
 
@@ -244,7 +245,10 @@ class Writer:
         """Wait for the sealer when it is too far behind; tell whether to go on."""
         if self._behind():
             self._sealer.hurry()
-            self._room.wait_for(lambda: not self._behind() or not self._open, self.audit.write_timeout)
+            if not self._stuck:  # who has waited in vain is the last to wait, until a checkpoint is made again
+                self._stuck = not self._room.wait_for(
+                    lambda: not self._behind() or not self._open, self.audit.write_timeout
+                )
         return self._open and not self._behind()
 
     def _stamp_some(self, items: Sequence[Item], start: int) -> tuple[list[bytes], int]:
@@ -270,8 +274,7 @@ class Writer:
         if now > self._clock_ns:
             self._clock_ns = now
             recorded_at = events.format_time(now).encode()
-            if recorded_at > self._recorded_at:
-                self._recorded_at = recorded_at
+            self._recorded_at = max(self._recorded_at, recorded_at)
         return self._recorded_at
 
     def _account(self, items: Sequence[Item], lines: list[bytes], size: int, seqs: list[int]) -> None:
@@ -443,6 +446,7 @@ class Writer:
         with self._lock:
             del self._pending[: len(pending.lines)]
             self._pending_bytes = sum(map(len, self._pending))
+            self._stuck = False
             self._room.notify_all()
         self._housekeeper.sealed()
 

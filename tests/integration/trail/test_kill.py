@@ -64,10 +64,12 @@ def close_cleanly(path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("durability", "mode"), [("process", "events"), ("disk", "events"), ("process", "calls")])
+@pytest.mark.parametrize(
+    ("durability", "mode"), [("process", "events"), ("disk", "events"), ("process", "calls")]
+)
 def test_kills_at_random_moments(tmp_path: Path, durability: str, mode: str, kills: int) -> None:
     path = tmp_path / "audit.jsonl"
-    moments = random.Random(f"{durability} {mode}")  # noqa: S311 - repeatable, not secret
+    moments = random.Random(f"{durability} {mode}")
     acknowledged: list[str] = []
     for _ in range(kills):
         acknowledged += killed_run(path, durability, mode, moments.uniform(0, 0.12))
@@ -87,9 +89,7 @@ def test_kills_at_random_moments(tmp_path: Path, durability: str, mode: str, kil
 
 def assert_each_intent_closed_once(found: list[dict[str, Any]]) -> None:
     opened = [entry["event_id"] for entry in found if entry["event_type"] == "mcp_operation_started"]
-    closed = Counter(
-        entry["request"]["intent"] for entry in found if entry["event_type"] == "mcp_operation"
-    )
+    closed = Counter(entry["request"]["intent"] for entry in found if entry["event_type"] == "mcp_operation")
     assert {intent: closed[intent] for intent in opened} == dict.fromkeys(opened, 1)
     interrupted = [entry for entry in found if entry.get("outcome", {}).get("kind") == "interrupted"]
     assert interrupted, "no kill came between an intent and its outcome: the test shows nothing"

@@ -10,4 +10,4 @@ import pytest
 @pytest.fixture
 def fault_stride() -> int:
     """Every how many-th operation is made to fail: all of them in the long run, a sample in the quick one."""
-    return int(os.environ.get("INDELIBLE_FAULT_STRIDE", "7"))
+    return int(os.environ.get("INDELIBLE_FAULT_STRIDE", "23"))

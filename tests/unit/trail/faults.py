@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 from unittest import mock
 
@@ -65,5 +65,7 @@ def faulty(disk: Disk) -> Iterator[Disk]:
     def spoiled(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: disk.call(name, real, *args, **kwargs)
 
-    with mock.patch.multiple(os, **{name: spoiled(name, getattr(os, name)) for name in CHANGING}):
+    with ExitStack() as patches:
+        for name in CHANGING:
+            patches.enter_context(mock.patch.object(os, name, spoiled(name, getattr(os, name))))
         yield disk

@@ -98,7 +98,9 @@ def test_names_that_cannot_name_a_key(name: str) -> None:
         parse_vkey(Verifier(name, bytes(32)).vkey())
 
 
-@pytest.mark.parametrize("pem", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+@pytest.mark.parametrize(
+    "pem", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
 def test_what_is_no_key_is_refused_without_being_shown(pem: bytes) -> None:
     with pytest.raises(ConfigError, match=r"^key\.pem: not an unencrypted private key"):
         keys.load_signer(pem, ORIGIN, "key.pem")

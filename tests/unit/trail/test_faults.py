@@ -13,7 +13,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from tests.unit.trail.faults import Crash, Disk, Mode, faulty
 
 from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailError, TrailUnavailable
@@ -24,6 +23,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
 from indelible.trail.sealer import Sealer
 from indelible.trail.writer import Writer
+from tests.unit.trail.faults import Crash, Disk, Mode, faulty
 
 EVENTS = 24
 SEAL_EVERY = 5
@@ -44,7 +44,7 @@ def without_threads() -> Iterator[None]:
         self._run()
 
     with (
-        mock.patch.object(Sealer, "start", lambda self: None),
+        mock.patch.object(Sealer, "start"),
         mock.patch.object(Housekeeper, "sealed", look_after),
         mock.patch.object(writer_module, "RETRY_S", 0.0),
     ):
@@ -80,10 +80,10 @@ def die(directory: Path) -> None:
     """Do what the kernel does for a dead process: its locks and descriptors are gone."""
     for writer in list(writer_module._writers):
         writer.abandon()
-    for name in os.listdir("/proc/self/fd"):
+    for entry in list(Path("/proc/self/fd").iterdir()):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith(str(directory)):
-                os.close(int(name))
+            if entry.readlink().is_relative_to(directory):
+                os.close(int(entry.name))
 
 
 def read_all(path: Path) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def test_root_and_tiles_do_not_depend_on_how_the_leaves_arrive(batches: list[int
     tree, tiles, at = merkle.TileTree(), {}, 0
     for batch in batches:
         for tile in tree.extend(every[at : at + batch]):
-            tiles[tile.level, tile.index] = tile.hashes
+            tiles[tile.level, tile.number] = tile.hashes
         at += batch
         tree = merkle.TileTree.from_edge(tree.size, tree.edge)  # a restart in between
     assert tree.root() == definition(every)

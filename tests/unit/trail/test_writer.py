@@ -7,17 +7,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailLocked, TrailUnavailable
-from indelible.trail import checkpoint, durable, files, merkle
+from indelible.trail import checkpoint, durable, files, merkle, seal
 from indelible.trail import writer as writer_module
+from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
 from indelible.trail.writer import Writer
@@ -107,7 +110,7 @@ def test_submitted_events_are_acknowledged_in_order_when_they_are_on_the_disk(pa
         return note
 
     for number in range(300):
-        writer.submit([writer_module.Item(body(f"{number}.{part}")) for part in range(3)], acknowledge(number))
+        writer.submit([Item(body(f"{number}.{part}")) for part in range(3)], acknowledge(number))
     assert finished.wait(30)
     writer.close()
     assert order == list(range(300))
@@ -158,8 +161,12 @@ def test_without_retention_backup_count_deletes_and_the_record_says_so(path: Pat
     layout = Layout(path)
     segments = files.segments(layout)
     assert len(segments) <= 3  # one may have been closed after the last look
-    lines = [line for file in [*segments, files.TrailFile(path, 0, compressed=False)] for line in lines_of(file)]
-    pruned = [tuple(pair) for e in lines if e["event_type"] == "retention_applied" for pair in e["metadata"]["pruned"]]
+    lines = [
+        line for file in [*segments, files.TrailFile(path, 0, compressed=False)] for line in lines_of(file)
+    ]
+    pruned = [
+        tuple(pair) for e in lines if e["event_type"] == "retention_applied" for pair in e["metadata"]["pruned"]
+    ]
     assert pruned
     assert pruned[-1][1] + 1 == segments[0].first_seq
     newest = json.loads(path.read_bytes().split(b"\n", 1)[0])
@@ -190,6 +197,53 @@ def test_seqs_and_times_never_go_back_whatever_the_clock_does(path: Path) -> Non
     assert recorded == sorted(recorded)
 
 
+def test_an_idle_trail_says_that_it_lives(path: Path) -> None:
+    writer = start(path, AuditSettings(heartbeat=0.01))
+    deadline = time.monotonic() + 30
+    while b'"audit_heartbeat"' not in path.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    writer.close()
+    assert_sealed(path, read_all(path))
+
+
+def test_a_checkpoint_follows_within_a_second(path: Path) -> None:
+    writer = start(path)
+    for number in range(5):
+        writer.append(body(str(number)))
+        written = time.monotonic()
+        while writer.sealed < number + 3:
+            assert time.monotonic() < written + 1, "the promise is at most 1 s behind"
+            time.sleep(0.005)
+    writer.close()
+
+
+def test_when_no_checkpoint_can_be_made_one_caller_waits_and_the_others_are_told_at_once(path: Path) -> None:
+    writer = start(path, AuditSettings(write_timeout=0.3))
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with mock.patch.object(seal, "write_checkpoint", fail):
+        for number in range(writer_module.MAX_PENDING_EVENTS):
+            try:
+                writer.append(body(str(number)))
+            except TrailUnavailable:
+                break
+        else:
+            with pytest.raises(TrailUnavailable, match="checkpoints do not keep up"):
+                writer.append(body("x"))
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(TrailUnavailable):
+                writer.append(body("y"))
+        assert time.monotonic() - started < 0.3
+    writer.seal()
+    writer.append(body("z"))
+    writer.close()
+    assert_sealed(path, read_all(path))
+
+
 # --- what a start finds ----------------------------------------------------------------------------------------
 
 
@@ -199,7 +253,9 @@ def crash(path: Path, writer: Writer) -> None:
     die(path.parent)
 
 
-@pytest.mark.parametrize("tail", [b'{"seq":', b"\0" * 100, b"garbage\n", b'{"seq":7,"x":1}\n{"seq', b"\xff\xfe\n\n"])
+@pytest.mark.parametrize(
+    "tail", [b'{"seq":', b"\0" * 100, b"garbage\n", b'{"seq":7,"x":1}\n{"seq', b"\xff\xfe\n\n"]
+)
 def test_a_torn_tail_goes_to_quarantine_and_is_recorded(path: Path, tail: bytes) -> None:
     writer = start(path)
     writer.append(body("a"))
@@ -218,7 +274,9 @@ def test_a_torn_tail_goes_to_quarantine_and_is_recorded(path: Path, tail: bytes)
 
 def test_calls_that_were_under_way_are_recorded_as_interrupted(path: Path) -> None:
     writer = start(path)
-    writer.append(body("i1", "mcp_operation_started", request={"request_id": "r1", "args": {"a": 1}}), opens="i1")
+    writer.append(
+        body("i1", "mcp_operation_started", request={"request_id": "r1", "args": {"a": 1}}), opens="i1"
+    )
     writer.append(body("i2", "mcp_operation_started", request={"request_id": "r2"}), opens="i2")
     writer.seal()
     writer.append(body("o2", request={"request_id": "r2", "intent": "i2"}), closes="i2")
@@ -340,7 +398,11 @@ def test_a_forked_child_neither_writes_nor_holds_the_lock(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("file/audit.jsonl", "Not a directory"), ("directory", "is a directory"), ("link/audit.jsonl", "cannot write")],
+    [
+        ("file/audit.jsonl", "Not a directory"),
+        ("directory", "is a directory"),
+        ("link/audit.jsonl", "cannot write"),
+    ],
 )
 def test_paths_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "file").write_text("x")
