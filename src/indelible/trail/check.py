@@ -8,6 +8,7 @@ whole look is taken again, from the newer checkpoint.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.trail import findings as words
 from indelible.trail.checkpoint import MAX_NOTE_BYTES, Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
+from indelible.trail.holder import current_holder
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, tile_path
 from indelible.trail.reader import Lines, Snapshot, TrailFile, open_plain
@@ -23,6 +25,9 @@ from indelible.trail.verify import verify
 from indelible.trail.walk import Block
 
 MAX_LOOKS: Final = 5
+FIRST_CHECKPOINT_S: Final = 2.0
+"""Twice what a writer promises."""
+
 MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
 """A tile that is larger than it may be is read as far as shows that."""
 
@@ -38,6 +43,7 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     """
     verifier = None if vkey is None else load_vkey(vkey)
     layout = Layout(Path(path).absolute())
+    _await_first_checkpoint(layout)
     look = 0
     while True:
         look += 1
@@ -60,6 +66,13 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
         msg = f"{layout.active}: there is no trail here, only its directory"
         raise TrailError(msg)
     return result
+
+
+def _await_first_checkpoint(layout: Layout) -> None:
+    """A trail that a writer began this second has no checkpoint yet: give it the time in which it promises one."""
+    end = time.monotonic() + FIRST_CHECKPOINT_S
+    while not layout.checkpoint.exists() and current_holder(layout.lock) is not None and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def load_vkey(text: str) -> Verifier:

@@ -37,6 +37,7 @@ class Housekeeper:
         self._audit = writer.audit
         self._access = writer.access
         self._due = False
+        self._closing = False
         self._linking = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -48,7 +49,7 @@ class Housekeeper:
 
     def sealed(self) -> None:
         """A checkpoint was made: what is due can be done, unless it is being done already."""
-        if not self._due or (self._thread is not None and self._thread.is_alive()):
+        if not self._due or self._closing or (self._thread is not None and self._thread.is_alive()):
             return
         self._due = False
         if not files.segments(self._layout):
@@ -57,7 +58,8 @@ class Housekeeper:
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way, and begin nothing more: the next start does what is due."""
+        self._closing = True
         if self._thread is not None:
             self._thread.join()
 

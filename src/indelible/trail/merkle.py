@@ -185,7 +185,7 @@ def index_path(index: int) -> str:
 
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
     """Tell whether `proof` shows that `leaf` (a leaf hash) is number `index` of the tree (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(leaf) != HASH_SIZE:
         return False
     node, last, computed = index, size - 1, leaf
     for sibling in proof:
@@ -205,12 +205,12 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
 
 def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
     """Tell whether `proof` shows that the tree of `size2` leaves extends that of `size1` (RFC 9162, 2.1.4.2)."""
-    if size1 < 0 or size2 < size1:
+    if size1 < 0 or size2 < size1 or len(root1) != HASH_SIZE or len(root2) != HASH_SIZE:
         return False
+    if size1 == 0:  # nothing to be consistent with; but an empty tree has one root only
+        return not proof and root1 == EMPTY_ROOT and (size2 > 0 or root2 == EMPTY_ROOT)
     if size1 == size2:
         return not proof and root1 == root2
-    if size1 == 0:
-        return not proof and root1 == EMPTY_ROOT
     path: Iterator[bytes] = iter(proof)
     node, last = size1 - 1, size2 - 1
     while node & 1:

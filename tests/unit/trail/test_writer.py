@@ -250,6 +250,7 @@ def test_when_no_checkpoint_can_be_made_one_caller_waits_and_the_others_are_told
 def crash(path: Path, writer: Writer) -> None:
     """Leave the trail as a killed process does."""
     writer._sealer.stop()
+    writer._housekeeper.close()  # threads of a dead process do not go on
     die(path.parent)
 
 

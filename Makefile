@@ -1,0 +1,115 @@
+# Everything that a checkout does; `make` alone lists the targets. Set-up happens once, and again only for
+# what changed: each part has a stamp that is older than the files it was made from when it is due.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools
+JUDGES := tests/judges/go
+PYTEST ?=
+
+# pip and npm say nothing unless something fails; where they install from is their own configuration's business.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+export PIP_ROOT_USER_ACTION := ignore
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+##@ Use
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/stamp-demo node_modules/stamp ## set up, then record real MCP servers and show the trail
+	@$(BIN)/indelible demo
+
+.PHONY: setup
+setup: $(VENV)/stamp-dev node_modules/stamp $(TOOLS)/stamp-go ## set up all that the other targets need
+
+.PHONY: clean
+clean: ## remove everything that set-up and tests made
+	@rm -rf $(VENV) $(TOOLS) node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache .grimp_cache
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+##@ Check
+.PHONY: test
+test: setup lint types imports ## everything but the soaks
+	@$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: check
+check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
+	@$(BIN)/python -m pytest tests/unit $(PYTEST)
+
+.PHONY: test-long
+test-long: setup ## the soaks: thousands of kills, hours of traffic
+	@$(BIN)/python -m pytest -m long $(PYTEST)
+
+.PHONY: bench
+bench: setup ## measure against the goals; prints a table and writes JSON
+	@$(BIN)/python -m bench
+
+.PHONY: lint
+lint: $(VENV)/stamp-dev ## ruff: rules and format
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+
+.PHONY: types
+types: $(VENV)/stamp-dev ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: imports
+imports: $(VENV)/stamp-dev ## the directions in which modules may import each other
+	@$(BIN)/lint-imports --no-logo >$(TOOLS)/imports.log || { cat $(TOOLS)/imports.log; exit 1; }
+
+##@ Maintain
+.PHONY: lock
+lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
+	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in -o requirements/demo.txt
+	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in requirements/dev.in \
+		-c requirements/demo.txt -o requirements/dev.txt
+	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/demo.txt -o requirements/base.txt
+	@npm install --package-lock-only --ignore-scripts --silent
+	@cd $(JUDGES) && go mod tidy
+LOCK := --quiet --upgrade --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+
+# --- set-up ---------------------------------------------------------------------------------------------
+# A stamp in $(VENV) goes with it. The dev pins hold the demo's, so that installing dev covers both.
+
+$(TOOLS)/stamp-run $(TOOLS)/stamp-test: $(TOOLS)/stamp-%: requirements/system.txt scripts/need
+	@mkdir -p $(TOOLS)
+	@scripts/need $*
+	@touch $@
+
+$(VENV)/stamp: scripts/venv
+	@scripts/venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/stamp-demo: requirements/demo.txt pyproject.toml | $(VENV)/stamp $(TOOLS)/stamp-run
+	@echo "setup: Python packages for the demo (half a minute the first time)"
+	@$(PIP) --require-hashes -r requirements/demo.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/stamp-dev: requirements/dev.txt pyproject.toml | $(VENV)/stamp $(TOOLS)/stamp-test
+	@echo "setup: Python packages for development (a minute the first time)"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/stamp-demo $@
+
+node_modules/stamp: package.json package-lock.json .npmrc | $(TOOLS)/stamp-run
+	@echo "setup: npm packages"
+	@npm ci --ignore-scripts --silent
+	@touch $@
+
+$(TOOLS)/stamp-go: $(wildcard $(JUDGES)/go.* $(JUDGES)/*/*.go) | $(TOOLS)/stamp-test
+	@echo "setup: Go tools that judge the trail"
+	@mkdir -p $(TOOLS)/bin
+	@cd $(JUDGES) && go build -buildvcs=false -o $(CURDIR)/$(TOOLS)/bin/ ./... tool
+	@touch $@

@@ -1,0 +1,112 @@
+"""The examples are what they say: real configurations that a client could start, and that record."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
+CLIENTS = EXAMPLES / "clients"
+BIN = Path(sys.executable).parent
+KEY = {"claude-desktop": "mcpServers", "claude-code": "mcpServers", "cursor": "mcpServers", "vscode": "servers"}
+Entries = dict[str, dict[str, Any]]
+
+
+def entries(client: str, when: str) -> Entries:
+    [path] = (CLIENTS / client).glob(f"*.{when}.json")
+    content = json.loads(path.read_text())
+    assert list(content) == [KEY[client]]
+    servers: Entries = content[KEY[client]]
+    assert servers
+    return servers
+
+
+def environment(state: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(BIN), str(ROOT / "node_modules" / ".bin"), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "XDG_STATE_HOME": str(state)}
+
+
+def logged(state: Path) -> list[dict[str, Any]]:
+    command = [str(BIN / "indelible"), "log", "--json"]
+    done = subprocess.run(command, env=environment(state), capture_output=True, check=True, timeout=60)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_client_is_tested() -> None:
+    assert {path.name for path in CLIENTS.iterdir()} == set(KEY)
+
+
+@pytest.mark.parametrize("client", KEY)
+def test_after_is_before_behind_wrap(client: str) -> None:
+    before, after = entries(client, "before"), entries(client, "after")
+    assert list(before) == list(after)
+    for name, entry in before.items():
+        wrapped = {
+            **entry,
+            "command": "indelible",
+            "args": ["wrap", "--name", name, "--", entry["command"], *entry["args"]],
+        }
+        assert after[name] == wrapped
+        assert all(isinstance(word, str) for word in after[name]["args"])
+
+
+def test_a_client_can_start_what_the_file_says(tmp_path: Path) -> None:
+    entry = entries("claude-desktop", "after")["files"]
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("as before")
+    args = [str(folder) if word == "/Users/me/project" else word for word in entry["args"]]
+    assert str(folder) in args
+    parameters = StdioServerParameters(
+        command=entry["command"], args=args, env=environment(tmp_path / "state"), cwd=ROOT
+    )
+
+    async def read() -> str:
+        async with Client(parameters) as client:
+            await client.list_tools()
+            result = await client.call_tool("read_text_file", {"path": str(folder / "notes.txt")})
+            [block] = result.content
+            return str(getattr(block, "text", None))
+
+    assert anyio.run(read) == "as before"
+    [event] = logged(tmp_path / "state")
+    assert event["target"]["backend"] == "files"
+    assert event["target"]["capability_name"] == "read_text_file"
+    assert event["outcome"]["kind"] == "completed"
+
+
+def test_the_shell_client_and_the_small_server_make_a_record(tmp_path: Path) -> None:
+    wrapped = [
+        str(BIN / "indelible"),
+        "wrap",
+        "--name",
+        "weather",
+        "--",
+        sys.executable,
+        str(EXAMPLES / "own_server.py"),
+    ]
+    command = [
+        sys.executable,
+        str(EXAMPLES / "call.py"),
+        "subscribe",
+        "email=a.b@example.com",
+        "city=Oslo",
+        "--",
+        *wrapped,
+    ]
+    state = tmp_path / "state"
+    done = subprocess.run(
+        command, env=environment(state), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "a.b@example.com will hear about Oslo.\n", done.stderr
+    [event] = logged(state)
+    assert event["target"]["capability_name"] == "subscribe"
+    assert event["request"]["args"]["city"] == "Oslo"
+    assert b"a.b@example.com" not in (state / "indelible" / "audit.jsonl").read_bytes()

@@ -1,0 +1,33 @@
+"""What is imported before anything happens: start-up is paid by every command, and `wrap`'s by every server."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"click", "cryptography", "rich", "yaml", "zstandard", "asyncio", "fastmcp", "mcp"}
+PROGRAM = """
+import sys
+{what}
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=sys.stderr)
+"""
+
+
+def loaded(what: str) -> set[str]:
+    """Return the top-level modules that are there after running `what` in an interpreter of its own."""
+    command = [sys.executable, "-c", PROGRAM.format(what=what)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stderr.split()) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("what", "needs"),
+    [
+        ("import indelible", set[str]()),
+        ("from indelible.cli import main; main(['--help'])", {"click"}),
+        ("from indelible.cli import main; main(['log', '--help'])", {"click"}),
+        ("import indelible.cli.wrap", set[str]()),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(what: str, needs: set[str]) -> None:
+    assert loaded(what) == needs
