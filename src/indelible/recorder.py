@@ -28,8 +28,9 @@ from indelible.redact import Redactor
 from indelible.trail import keys
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
+from indelible.trail.files import side_path
 from indelible.trail.opening import OpenTrail, open_writer
-from indelible.trail.sidetrails import Sweeper, side_path
+from indelible.trail.sidetrails import Sweeper
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,86 @@
+"""The command line. `main` is the entry point; nothing below it ends in a traceback.
+
+Exit codes: 0 done; 1 the answer is "no"; 2 wrong usage or configuration; 3 could not (I/O); 130 interrupted; 141
+nobody reads any more. ``INDELIBLE_DEBUG=1`` lets exceptions through.
+
+Start-up counts here: `wrap` stands between a client and its server, and comes before click is imported; each
+command's module is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if sys.platform == "win32":
+        return _fail("Windows is not supported yet; use Linux, macOS or WSL", 2)
+    return _guarded(lambda: _run(args))
+
+
+def _run(args: list[str]) -> int:
+    if args[:1] == ["wrap"]:
+        from importlib import import_module
+
+        return int(import_module("indelible.cli.wrap").main(args[1:]))
+    from indelible.cli.root import run
+
+    return run(args)
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Turn what a command dies of into one line and an exit code."""
+    from indelible.errors import IndelibleError
+
+    try:
+        code = command()
+        sys.stdout.flush()
+    except IndelibleError as exc:
+        if _debug():
+            raise
+        return _fail(str(exc), exc.exit_code)
+    except BrokenPipeError:
+        _discard_output()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        _discard_output()
+        return INTERRUPTED
+    except OSError as exc:
+        if _debug():
+            raise
+        where = f"{exc.filename}: " if exc.filename is not None else ""
+        return _fail(f"{where}{exc.strerror or exc}", 3)
+    except Exception as exc:  # the last line of defence: a bug of ours, still not a traceback
+        if _debug():
+            raise
+        return _fail(f"internal error: {type(exc).__name__}: {exc}; INDELIBLE_DEBUG=1 shows more", 3)
+    return code
+
+
+def _debug() -> bool:
+    return os.environ.get("INDELIBLE_DEBUG", "") not in ("", "0")
+
+
+def _fail(message: str, code: int) -> int:
+    from indelible.cli.text import one_line
+
+    try:
+        sys.stdout.flush()
+        print(f"indelible: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _discard_output()
+    return code
+
+
+def _discard_output() -> None:
+    """Nobody reads, or cares: keep the interpreter from complaining when it flushes at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

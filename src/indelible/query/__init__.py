@@ -1,0 +1,1 @@
+"""Find events in trails: filters, search, following, state."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -164,3 +165,32 @@ def last_line(path: Path) -> tuple[int, bytes] | None:
             if start == 0:
                 return None
             reach *= 4
+
+
+# --- trails beside a trail ---------------------------------------------------------------------------------------
+
+
+def side_path(path: Path, label: str) -> Path:
+    """Return where this process records beside `path`."""
+    return path.with_name(f"{_stem(path)}-{label}-{os.getpid()}.jsonl")
+
+
+def trails_in(directory: Path) -> list[Path]:
+    """Return the active files of the trails that lie in a directory, by name."""
+    suffix = ".jsonl" + names.DIRECTORY_SUFFIX
+    return sorted(
+        path.with_name(path.name.removesuffix(names.DIRECTORY_SUFFIX))
+        for path in directory.iterdir()
+        if path.name.endswith(suffix) and path.is_dir()
+    )
+
+
+def side_trails(path: Path) -> list[Path]:
+    """Return the trails that further recorders made beside `path`, by name."""
+    pattern = re.compile(re.escape(_stem(path)) + r"-.+-[0-9]+\.jsonl")
+    beside = trails_in(path.parent) if path.parent.is_dir() else []
+    return [other for other in beside if pattern.fullmatch(other.name)]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".jsonl")

@@ -12,7 +12,8 @@ import fcntl
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from indelible import events
 from indelible.errors import TrailLocked
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indelible.trail.durable import Access
+
+_TRIES: Final = 4
+_PAUSE_S: Final = 0.01
 
 
 class TrailLock:
@@ -31,7 +35,7 @@ class TrailLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, flags, access.file_mode)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(fd)
         except BlockingIOError as exc:
             holder = read_holder(path)
             os.close(fd)
@@ -64,6 +68,18 @@ class TrailLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _take(fd: int) -> None:
+    """Lock, or raise BlockingIOError. Tried again for a moment: `status` may be looking whether it is free."""
+    for _ in range(_TRIES - 1):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_holder(path: Path) -> str:

@@ -203,25 +203,6 @@ def _is_temporary(name: str) -> bool:
     return name == f".{inner}.tmp" and names.segment_first_seq(inner) is not None
 
 
-def trails_in(directory: Path) -> list[Path]:
-    """Return the active files of the trails that lie in a directory, by name."""
-    found = set()
-    for path in directory.iterdir():
-        if path.name.endswith(".jsonl" + names.DIRECTORY_SUFFIX) and path.is_dir():
-            found.add(path.with_name(path.name.removesuffix(names.DIRECTORY_SUFFIX)))
-    return sorted(found)
-
-
-def side_trails(path: Path) -> list[Path]:
-    """Return the trails ``<stem>-<name>-<pid>.jsonl`` that further recorders made beside a held trail."""
-    stem = path.stem + "-"
-    return [
-        other
-        for other in (trails_in(path.parent) if path.parent.is_dir() else [])
-        if other.stem.startswith(stem) and other.stem.rpartition("-")[2].isdigit() and other != path
-    ]
-
-
 # --- lines from the front -----------------------------------------------------------------------------------
 
 

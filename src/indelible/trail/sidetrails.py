@@ -7,8 +7,6 @@ beside it next: its tail is sealed, its open calls are recorded as interrupted, 
 from __future__ import annotations
 
 import logging
-import os
-import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,25 +20,6 @@ if TYPE_CHECKING:
     from indelible.config import AuditSettings
 
 log = logging.getLogger("indelible")
-
-
-def side_path(path: Path, label: str) -> Path:
-    """Return where this process records beside `path`."""
-    return path.with_name(f"{_stem(path)}-{label}-{os.getpid()}.jsonl")
-
-
-def side_trails(path: Path) -> list[Path]:
-    """Return the trails beside `path`, sorted by name."""
-    pattern = re.compile(re.escape(_stem(path)) + r"-.+-[0-9]+\.jsonl")
-    try:
-        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - names only
-    except OSError:
-        return []
-    return [path.with_name(name) for name in names if pattern.fullmatch(name)]
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".jsonl")
 
 
 class Sweeper:
@@ -59,7 +38,7 @@ class Sweeper:
         self._thread.join()
 
     def _run(self) -> None:
-        for path in side_trails(self._path):
+        for path in files.side_trails(self._path):
             if self._stopping:
                 return
             try:
@@ -73,6 +52,6 @@ class Sweeper:
 
 def _closed(path: Path) -> bool:
     """Tell whether the last whole line says that the recorder closed the trail."""
-    found = files.last_line(path)
+    found = files.last_line(path) if path.exists() else None
     entry = parse_line(found[1]) if found else None
     return entry is not None and entry.get("event_type") == "audit_stopped"

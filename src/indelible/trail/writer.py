@@ -489,6 +489,8 @@ class Writer:
                 )
             self._open = True
         self._sealer.start()
+        if not self.layout.checkpoint.exists():
+            self._sealer.hurry()  # a reader may come at once, and a trail without a checkpoint is suspect
         self._housekeeper.rotated()
 
     def close(self, metadata: dict[str, Any] | None = None) -> None:

@@ -1,0 +1,66 @@
+"""How fast a trail is verified: `python -m bench.bench_verify [--json FILE]`.
+
+CPU time of one thread, lines of 500 bytes, from the page cache; the bare floor beside it is one SHA-256 of each line
+and one of each node, in the same round.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from bench import big_trail
+from bench.report import Goal, Report
+from indelible.trail.check import verify_trail
+
+ROUNDS = 5
+TRAIL_BYTES = 200_000_000
+MB = 1e6
+
+
+def floor(path: Path) -> float:
+    """Return the CPU seconds that hashing alone takes."""
+    lines = path.read_bytes().split(b"\n")
+    started = time.process_time()
+    for line in lines:
+        sha256(line).digest()
+    node = bytes(65)
+    for _ in lines:
+        sha256(node).digest()
+    return time.process_time() - started
+
+
+def verified(path: Path) -> float:
+    """Return the CPU seconds of one verification."""
+    started = time.process_time()
+    result = verify_trail(path)
+    seconds = time.process_time() - started
+    assert result.ok, result.findings[:3]
+    return seconds
+
+
+def main() -> int:
+    report = Report("verification")
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder) / "audit.jsonl", Path(folder) / "small.jsonl"
+        big_trail.write(small, 10_000_000, seal=True)
+        verified(small)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        big_trail.write(path, TRAIL_BYTES, seal=True)
+        size = path.stat().st_size
+        seconds = [verified(path) for _ in range(ROUNDS)]
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        floors = [floor(path) for _ in range(ROUNDS)]
+    report.add("verify, MB/s", size / MB / statistics.median(seconds), Goal.at_least(150))
+    report.add("verify, CPU over hashing alone", statistics.median(seconds) / statistics.median(floors))
+    report.add("resident memory, MB", after / 1024)
+    report.add("  more than for a trail 20 times smaller, MB", (after - before) / 1024, Goal.at_most(16))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

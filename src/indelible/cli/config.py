@@ -1,0 +1,88 @@
+"""``indelible config``: what the configuration comes to."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from indelible.cli.common import print_json
+from indelible.cli.text import one_line
+
+EPILOG: Final = """\b
+Examples:
+  indelible config check
+  indelible config check -c indelible.yaml --profile production
+  indelible config check --json | jq .audit.path
+
+Exit code 2: the configuration is wrong; the line on stderr says what, and where.
+"""
+GROUP_EPILOG: Final = """\b
+Examples:
+  indelible config check
+"""
+
+
+@click.group("config", epilog=GROUP_EPILOG)
+def command() -> None:
+    """Check the configuration."""
+
+
+@command.command("check", epilog=EPILOG)
+@click.option("-c", "--config", metavar="FILE", help="Read this configuration.")
+@click.option("--profile", metavar="NAME", help="Use this profile of it.")
+@click.option("--trail", metavar="PATH", help="As if this trail were named.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
+def check(config: str | None, profile: str | None, trail: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Read the configuration and print the settings that it comes to."""
+    from indelible import configfile
+
+    file = configfile.find(config)
+    settings = configfile.load(config, profile=profile, trail=trail)
+    described = describe(None if file is None else str(file.absolute()), settings)
+    if as_json:
+        print_json(described)
+    else:
+        print_settings(described)
+    return 0
+
+
+def describe(file: str | None, settings: Any) -> dict[str, Any]:
+    """Return settings as plain data; servers by name only, since their definitions may hold secrets."""
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(settings)
+    return {
+        "file": file,
+        "profile": plain["profile"],
+        "audit": plain["audit"],
+        "redaction": plain["redaction"],
+        "mcpServers": sorted(map(str, plain["servers"])),
+        "warnings": plain["warnings"],
+    }
+
+
+def print_settings(described: dict[str, Any]) -> None:
+    """Print settings for people. Times are in seconds, sizes in bytes."""
+    click.echo(f"configuration: {one_line(described['file'] or 'no file; the defaults')}")
+    if described["profile"]:
+        click.echo(f"profile: {one_line(described['profile'])}")
+    for section in ("audit", "redaction"):
+        click.echo(f"{section}:")
+        for key, value in described[section].items():
+            click.echo(f"  {key}: {one_line(_value(value))}")
+    if described["mcpServers"]:
+        click.echo(f"mcpServers: {one_line(', '.join(described['mcpServers']))}")
+    for warning in described["warnings"]:
+        click.echo(f"warning: {one_line(warning)}", err=True)
+    click.echo("ok")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,109 @@
+"""``indelible log``: list recorded events."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from indelible.cli.common import Trails, find_trails, is_there, note, where_options
+from indelible.cli.filtering import filter_options, make_filter
+from indelible.cli.table import TablePrinter
+from indelible.errors import TrailError
+from indelible.query.filters import Filter
+from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
+
+DEFAULT_LIMIT: Final = 50
+
+EPILOG: Final = """\b
+Examples:
+  indelible log                                  the newest 50 calls, oldest first
+  indelible log --since 1h --status error        what went wrong in the last hour
+  indelible log --tool read_file --user ada -n 0 all of one user's calls of one tool
+  indelible log --json -n 0 | jq .outcome.kind   the stored lines as they are
+
+Without --trail, the configured trail and those that lie beside it because several
+recorders ran at once are listed together. Times are shown in UTC.
+"""
+
+
+@click.command("log", epilog=EPILOG)
+@filter_options
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
+@click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+@where_options
+def command(
+    config: str | None,
+    profile: str | None,
+    trail: str | None,
+    limit: int | None,
+    follow: bool,  # noqa: FBT001 - click's signature
+    as_json: bool,  # noqa: FBT001
+    **filters: Any,
+) -> int:
+    """List recorded calls, oldest first; with --events other events too."""
+    wanted = make_filter(**filters)
+    count = DEFAULT_LIMIT if limit is None else limit
+    if not follow:
+        return show(find_trails(config, profile, trail), wanted, count, as_json=as_json)
+    from indelible.cli.tail import follow_trails
+
+    trails = Trails(config, profile, trail)
+    show_missing(trails)
+    return follow_trails(trails, wanted, count, as_json=as_json)
+
+
+def show_missing(trails: Trails) -> None:
+    """Refuse to follow what is not there: `tail` waits, `log` does not. Raises TrailError."""
+    if not any(is_there(path) for path in trails.paths()):
+        msg = f"{trails.path}: there is no trail here; 'indelible tail' waits for one"
+        raise TrailError(msg)
+
+
+def show(paths: list[Path], wanted: Filter, limit: int, *, as_json: bool) -> int:
+    """Print what is asked for; unreadable lines are counted on stderr."""
+    corrupt = Corrupt()
+    with contextlib.ExitStack() as stack:
+        searches = [stack.enter_context(TrailSearch(path, wanted, corrupt)) for path in paths]
+        hits: Iterable[Hit] = newest(searches, limit) if limit else everything(searches)
+        if as_json:
+            found = print_lines(hits)
+        else:
+            terminal = sys.stdout.isatty()
+            found = TablePrinter(sys.stdout, events=shows_events(wanted), terminal=terminal).print(hits)
+    sys.stdout.flush()
+    report_corrupt(corrupt)
+    if not found and sys.stderr.isatty():
+        click.secho("no event matches", dim=True, err=True)
+    return 0
+
+
+def shows_events(wanted: Filter) -> bool:
+    """Tell whether a listing needs a column for the type of event."""
+    return wanted.events is None or len(wanted.events) > 1 or "mcp_operation" not in wanted.events
+
+
+def print_lines(hits: Iterable[Hit]) -> int:
+    """Print stored lines as they are; return how many."""
+    out = sys.stdout.buffer
+    count = 0
+    for hit in hits:
+        out.write(hit.line + b"\n")
+        count += 1
+    return count
+
+
+def report_corrupt(corrupt: Corrupt) -> None:
+    """Say on stderr how many lines could not be read, and where the first stands."""
+    if corrupt.count:
+        lines = "line" if corrupt.count == 1 else "lines"
+        note(
+            f"{corrupt.count} {lines} could not be read, the first: {corrupt.first()}; 'indelible verify' says more"
+        )

@@ -1,0 +1,109 @@
+"""The group of commands: what there is, and how a wrong command line is answered in one line."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from indelible.cli.text import one_line
+
+COMMANDS: Final = {
+    "demo": "See real MCP servers recorded, in a minute.",
+    "wrap": "Record a stdio server: put before its command in a client's config.",
+    "log": "List recorded calls.",
+    "tail": "Follow the trail as it grows.",
+    "verify": "Check the trail against its signed checkpoint.",
+    "status": "Say how the trail is.",
+    "keygen": "Make a signing key, or show a trail's public key.",
+    "config": "Check the configuration.",
+}
+"""Every command and the line that `indelible --help` has for it; the module of the same name is imported late."""
+
+EPILOG: Final = """\b
+Examples:
+  indelible wrap -- npx -y @modelcontextprotocol/server-filesystem /srv
+  indelible log --since 1h --status error
+  indelible verify
+"""
+
+
+class Commands(click.Group):
+    """Commands whose modules are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name == "wrap":  # only for `indelible help` texts: `wrap` itself is run before click is there
+            return click.Command("wrap", short_help=COMMANDS["wrap"], add_help_option=False)
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"indelible.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which one may have been meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'?" if close else "'indelible --help' lists the commands"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value and not ctx.resilient_parsing:
+        from indelible import __version__
+
+        click.echo(f"indelible {__version__}")
+        ctx.exit()
+
+
+@click.group("indelible", cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print it.")
+def root() -> None:
+    """The audit trail for MCP: every call recorded once, redacted, sealed, and provable."""
+
+
+def run(args: list[str]) -> int:
+    """Run a command and return its exit code; usage errors become one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        # Not root.main(): that turns an interrupt and a broken pipe into exit codes of its own.
+        with root.make_context("indelible", args or ["--help"]) as ctx:
+            result: Any = root.invoke(ctx)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        click.echo(one_line(f"{_where(exc)}: {_message(exc)}"), err=True)
+        return exc.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _where(exc: click.ClickException) -> str:
+    ctx = getattr(exc, "ctx", None)
+    return ctx.command_path if ctx is not None else "indelible"
+
+
+def _message(exc: click.ClickException) -> str:
+    """Return click's message as one clause: lower case, no stop, with the nearest option."""
+    if isinstance(exc, click.NoSuchOption):
+        known = [name for param in exc.ctx.command.params for name in param.opts] if exc.ctx else []
+        close = difflib.get_close_matches(exc.option_name, known, n=1, cutoff=0.5)
+        return f"no such option: {exc.option_name}" + (f"; did you mean {close[0]}?" if close else "")
+    message = " ".join(exc.format_message().split()).rstrip(".")
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,143 @@
+"""``indelible status``: how the trail is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from indelible.cli.common import Trails, is_there, load_settings, note, print_json, where_options
+from indelible.cli.text import compact, one_line
+from indelible.errors import TrailError
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+
+EPILOG: Final = """\b
+Examples:
+  indelible status
+  indelible status --json | jq .held_by
+  indelible status --trail /var/log/indelible
+
+Nothing is verified here; `indelible verify` does that. Exit code 3: there is no trail.
+"""
+
+
+@click.command("status", epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@where_options
+def command(config: str | None, profile: str | None, trail: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Say who writes the trail, how large it is, what is sealed, and what happened last."""
+    from indelible.query.state import trail_state
+
+    audit = load_settings(config, profile, trail).audit
+    settings = describe_settings(audit)
+    if not audit.enabled:
+        note("audit.enabled is false: calls are forwarded and nothing is recorded")
+    paths = [path for path in Trails(config, profile, trail).paths() if is_there(path)]
+    if not paths:
+        if as_json:
+            print_json({"trail": audit.path, "settings": settings})
+        msg = f"{audit.path}: there is no trail here; 'indelible wrap' makes one at its first start"
+        raise TrailError(msg)
+    states = [{**trail_state(path, audit.backup_count), "settings": settings} for path in paths]
+    if as_json:
+        print_json(states[0] if len(states) == 1 else {"trails": states})
+        return 0
+    for state in states:
+        print_state(state)
+    return 0
+
+
+def describe_settings(audit: AuditSettings) -> dict[str, Any]:
+    """Return the settings that say what becomes of an event."""
+    retention = None if audit.retention is None else f"{audit.retention / 86_400:g}d"
+    return {
+        "enabled": audit.enabled,
+        "durability": audit.durability,
+        "intent": audit.intent,
+        "on_failure": audit.on_failure,
+        "max_size": audit.max_size,
+        "backup_count": audit.backup_count,
+        "compress_rotated": audit.compress_rotated,
+        "retention": retention,
+    }
+
+
+def print_state(state: dict[str, Any]) -> None:
+    """Print one trail's state, a fact a line."""
+    click.echo(click.style(one_line(str(state["trail"])), bold=True))
+    for heading, text in _facts(state):
+        click.echo(f"  {heading:<12} {one_line(text)}")
+
+
+def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
+    settings = state["settings"]
+    facts = [
+        ("origin", str(state["origin"] or "none yet")),
+        ("written by", _holder(state["held_by"])),
+        ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
+        ("size", f"{_bytes(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
+        ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
+        ("checkpoint", _checkpoint(state)),
+        ("open calls", _open_calls(state)),
+        ("durability", f"{settings['durability']}, intents: {settings['intent']}"),
+        ("rotation", _rotation(settings)),
+    ]
+    if not settings["enabled"]:
+        facts.insert(0, ("enabled", "false: calls are forwarded and nothing is recorded"))
+    if state["kept_beyond_backup_count"]:
+        facts.append(
+            ("kept", f"{state['kept_beyond_backup_count']} files beyond backup_count, for retention's sake")
+        )
+    for kind, event in state["last"].items():
+        about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
+        facts.append((f"last {kind}"[:40], about))
+    facts.append(("disk", f"{_bytes(state['disk_free'])} free"))
+    return facts
+
+
+def _holder(holder: dict[str, Any] | None) -> str:
+    if holder is None:
+        return "nobody"
+    who = f"process {holder['pid']}" if holder["pid"] else "another process"
+    about = ", ".join(
+        part for part in (holder["command"], holder["since"] and f"since {holder['since']}") if part
+    )
+    return f"{who} ({about})" if about else who
+
+
+def _since(first_seq: object) -> str:
+    return f" (those before seq {first_seq} were deleted)" if first_seq else ""
+
+
+def _checkpoint(state: dict[str, Any]) -> str:
+    if state["checkpoint"] is None:
+        return "none that can be read; 'indelible verify' says more"
+    behind = state["unsealed"]
+    return f"covers {state['checkpoint']} events" + (f", {behind} not sealed yet" if behind else "")
+
+
+def _open_calls(state: dict[str, Any]) -> str:
+    count = state["open_calls"]
+    if not count:
+        return "none"
+    return (
+        f"{count} under way"
+        if state["held_by"]
+        else f"{count}, to be recorded as interrupted at the next start"
+    )
+
+
+def _rotation(settings: dict[str, Any]) -> str:
+    kept = f"{settings['backup_count']} files, retention {settings['retention'] or 'none'}"
+    text = f"at {_bytes(settings['max_size'])}, {kept}"
+    return text + (", compressed" if settings["compress_rotated"] else "")
+
+
+def _bytes(count: int) -> str:
+    """Return a size as people read it; MB is 1,048,576 bytes, as in the configuration."""
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,123 @@
+"""``indelible tail``: follow trails as they grow."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from indelible.cli.common import Trails, is_there, note, where_options
+from indelible.cli.filtering import filter_options, make_filter
+from indelible.cli.log import print_lines, report_corrupt, shows_events
+from indelible.cli.table import TablePrinter
+from indelible.query.filters import Filter
+from indelible.query.follow import POLL_S, Follower
+from indelible.query.search import Corrupt, Hit
+
+DEFAULT_LIMIT: Final = 10
+LOOK_FOR_TRAILS_S: Final = 1.0
+"""How often to look for trails that further recorders made."""
+
+BEGIN: Final = "Begin with the last N; 0 is none. Default 10."
+
+EPILOG: Final = """\b
+Examples:
+  indelible tail                          the last 10 calls, then new ones
+  indelible tail -n 0 --status error      new failures only
+  indelible tail --events all --json      every event, as stored
+
+Ctrl-C ends it, with exit code 0. A trail that is not there yet is waited for.
+"""
+
+
+@click.command("tail", epilog=EPILOG)
+@filter_options
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, metavar="N", help=BEGIN)
+@click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+@where_options
+def command(
+    config: str | None,
+    profile: str | None,
+    trail: str | None,
+    limit: int,
+    as_json: bool,  # noqa: FBT001 - click's signature
+    **filters: Any,
+) -> int:
+    """Show new events as they are appended, through rotation."""
+    wanted = make_filter(**filters)
+    trails = Trails(config, profile, trail)
+    if not any(is_there(path) for path in trails.paths()):
+        note(f"{trails.path}: waiting for a trail")
+    return follow_trails(trails, wanted, limit, as_json=as_json, all_at_zero=False)
+
+
+def follow_trails(
+    trails: Trails, wanted: Filter, limit: int, *, as_json: bool, all_at_zero: bool = True
+) -> int:
+    """Print the newest `limit` matches and every new one until interrupted.
+
+    A limit of 0 begins with all matches, or with none unless `all_at_zero`.
+    """
+    session = _Session(trails, wanted, as_json=as_json)
+    try:
+        session.begin(limit, none=not (limit or all_at_zero))
+        while True:
+            time.sleep(POLL_S)
+            session.look()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        report_corrupt(session.corrupt)
+
+
+class _Session:
+    def __init__(self, trails: Trails, wanted: Filter, *, as_json: bool) -> None:
+        self.corrupt = Corrupt()
+        self._trails = trails
+        self._wanted = wanted
+        self._as_json = as_json
+        self._followers: dict[Path, Follower] = {}
+        self._looked = 0.0
+        terminal = sys.stdout.isatty()
+        self._table = TablePrinter(sys.stdout, events=shows_events(wanted), terminal=terminal, steady=True)
+
+    def begin(self, limit: int, *, none: bool) -> None:
+        """Show where the trails stand."""
+        hits = [follower.start(1 if none else limit) for follower in self._new_followers()]
+        merged = list(heapq.merge(*hits, key=_recorded_at))
+        self._print([] if none else merged[-limit:])
+
+    def look(self) -> None:
+        """Show what is new."""
+        if time.monotonic() - self._looked >= LOOK_FOR_TRAILS_S:
+            self._new_followers()  # all of a trail that appeared is new
+        hits = [follower.poll() for follower in self._followers.values()]
+        self._print(list(heapq.merge(*hits, key=_recorded_at)))
+
+    def _new_followers(self) -> Iterable[Follower]:
+        self._looked = time.monotonic()
+        fresh = {
+            path: Follower(path, self._wanted, self.corrupt)
+            for path in self._trails.paths()
+            if path not in self._followers
+        }
+        self._followers.update(fresh)
+        return fresh.values()
+
+    def _print(self, hits: list[Hit]) -> None:
+        if not hits:
+            return
+        if self._as_json:
+            print_lines(hits)
+        else:
+            self._table.print(hits)
+        sys.stdout.flush()
+
+
+def _recorded_at(hit: Hit) -> str:
+    return hit.row.recorded_at

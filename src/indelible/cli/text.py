@@ -1,0 +1,102 @@
+"""Text for people: nothing that a caller chose reaches a terminal as more than the characters that it shows.
+
+What the trail holds was written by agents and their tools: escape sequences, newlines, right-to-left overrides, NULs,
+half surrogate pairs. `neutralise` makes each of them visible; widths are counted as a terminal does.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any, Final
+
+import orjson
+
+MAX_SCAN: Final = 2_000
+"""A cell shows far fewer characters; what lies beyond is never looked at."""
+
+ELLIPSIS: Final = "…"
+
+
+def neutralise(text: str) -> str:
+    r"""Replace everything that is not a visible character by an escape: ``\n``, ``\x1b``, ``\u202e``, ``\ud800``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
+    if named is not None:
+        return named
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def one_line(text: str, limit: int = MAX_SCAN) -> str:
+    """Return a text that fits on one line of a message."""
+    shown = neutralise(text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + ELLIPSIS
+
+
+def width(text: str) -> int:
+    """Return how many cells a terminal gives a neutralised text."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_char_width, text))
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+
+
+def fit(text: str, cells: int) -> str:
+    """Cut a neutralised text to so many cells; a cut shows. Characters without width are not let pile up."""
+    if text.isascii():
+        return text if len(text) <= cells else text[: max(cells - 1, 0)] + ELLIPSIS
+    kept: list[str] = []
+    used = bare = 0
+    for char in text:
+        wide = _char_width(char)
+        bare = 0 if wide else bare + 1
+        if bare > 2:
+            continue
+        if used + wide > cells:
+            return _cut(kept, cells)
+        kept.append(char)
+        used += wide
+    return "".join(kept)
+
+
+def _cut(kept: list[str], cells: int) -> str:
+    while kept and width("".join(kept)) > cells - 1:
+        kept.pop()
+    return "".join(kept) + ELLIPSIS
+
+
+def pad(text: str, cells: int) -> str:
+    """Fill a text up with spaces."""
+    return text + " " * (cells - width(text))
+
+
+def compact(value: Any, limit: int = MAX_SCAN) -> str:
+    """Return a JSON value as people read it in a cell: compact JSON, neutralised, cut."""
+    if value is None:
+        return ""
+    try:
+        text = orjson.dumps(value)[: 4 * limit].decode("utf-8", "ignore")
+    except (TypeError, ValueError):  # half a surrogate pair, an integer beyond 64 bits, too deep
+        text = _slow(value)
+    return neutralise(text[:limit])
+
+
+def _slow(value: Any) -> str:
+    import json
+
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return "(cannot be shown)"

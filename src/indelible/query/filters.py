@@ -1,0 +1,278 @@
+"""Which events a search is about. Pure: a line's bytes in, yes or no out.
+
+Within one filter any of its values matches, between filters all must. Every value is just a value: no patterns, no
+quoting. Times compare as text, since the trail writes all of them in one form.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, get_args
+
+import msgspec
+import orjson
+
+from indelible.config import parse_duration, shown
+from indelible.errors import ConfigError
+from indelible.events import MAX_LINE_BYTES, EventType
+from indelible.trail.entry import SEQ_PREFIX
+
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+CALLS: Final = frozenset({"mcp_operation"})
+
+_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*([Zz]|[+-]\d{2}:?\d{2}))?", re.ASCII
+)
+_FORM: Final = "%Y-%m-%dT%H:%M:%S.%f"
+
+
+class _Lenient(msgspec.Struct, frozen=True, gc=False):
+    """Base of the parts that filters look at; whatever else a line has is skipped."""
+
+
+class _Source(_Lenient, frozen=True, gc=False):
+    user_id: Any = None
+    caller_type: Any = None
+    session_id: Any = None
+
+
+class _Target(_Lenient, frozen=True, gc=False):
+    backend: Any = None
+    type: Any = None
+    capability_name: Any = None
+    original_name: Any = None
+
+
+class _Request(_Lenient, frozen=True, gc=False):
+    request_id: Any = None
+
+
+class _Policy(_Lenient, frozen=True, gc=False):
+    decision: Any = None
+
+
+class _Outcome(_Lenient, frozen=True, gc=False):
+    status: Any = None
+    kind: Any = None
+
+
+_NO_SOURCE, _NO_TARGET, _NO_REQUEST = _Source(), _Target(), _Request()
+_NO_POLICY, _NO_OUTCOME = _Policy(), _Outcome()
+
+
+class Row(_Lenient, frozen=True, gc=False):
+    """What filters look at in a line."""
+
+    seq: int
+    recorded_at: str = ""
+    timestamp: str = ""
+    event_type: str = ""
+    source: _Source = _NO_SOURCE
+    target: _Target = _NO_TARGET
+    request: _Request = _NO_REQUEST
+    policy: _Policy = _NO_POLICY
+    outcome: _Outcome = _NO_OUTCOME
+
+
+_decode = msgspec.json.Decoder(Row).decode
+
+
+def parse_row(line: bytes) -> Row | None:
+    """Return what filters look at, or None when the line is torn, altered or no entry at all."""
+    if len(line) > MAX_LINE_BYTES or not line.startswith(SEQ_PREFIX):
+        return None
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    value = parse_event(line)  # valid JSON of an unforeseen shape is still an entry
+    if value is None:
+        return None
+    fits = {key: item for key, item in value.items() if isinstance(item, _SHAPE.get(key, ()))}
+    return msgspec.convert({"seq": value["seq"], **fits}, Row)
+
+
+_SHAPE: Final[dict[str, type]] = {
+    **dict.fromkeys(("recorded_at", "timestamp", "event_type"), str),
+    **dict.fromkeys(("source", "target", "request", "policy", "outcome"), dict),
+}
+
+
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """Return a line's whole object, or None. Half a surrogate pair in an escape does not make a line unreadable."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in line.lower():
+            return None
+        value = _parse_surrogates(line)
+    if not isinstance(value, dict) or not isinstance(value.get("seq"), int):
+        return None
+    return value
+
+
+def _parse_surrogates(line: bytes) -> Any:
+    import json
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        return json.loads(line, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+# --- filters --------------------------------------------------------------------------------------------
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search asks for. An empty set of values asks for nothing in particular."""
+
+    events: frozenset[str] | None = CALLS
+    """Event types; None is all of them, erased entries included."""
+    tool: frozenset[str] = frozenset()
+    resource: frozenset[str] = frozenset()
+    prompt: frozenset[str] = frozenset()
+    name: frozenset[str] = frozenset()
+    type: frozenset[str] = frozenset()
+    status: frozenset[str] = frozenset()
+    kind: frozenset[str] = frozenset()
+    policy: frozenset[str] = frozenset()
+    user: frozenset[str] = frozenset()
+    session: frozenset[str] = frozenset()
+    backend: frozenset[str] = frozenset()
+    caller_type: frozenset[str] = frozenset()
+    request_id: frozenset[str] = frozenset()
+    since: str | None = None
+    """An event's `timestamp` is at or after this (`parse_time` gives the form)."""
+    until: str | None = None
+    """An event's `timestamp` is before this."""
+
+    def predicate(self) -> Callable[[Row], bool]:
+        """Return a function that tells whether an event is asked for; it looks at nothing that was not asked."""
+        checks = [
+            check for check in (self._check_event(), *self._check_values(), *self._check_names()) if check
+        ]
+        since, until = self.since, self.until
+        if since is not None:
+            checks.append(lambda row: row.timestamp >= since)
+        if until is not None:
+            checks.append(lambda row: row.timestamp < until)
+        if len(checks) == 1:
+            return checks[0]
+        return lambda row: all(check(row) for check in checks)
+
+    def _check_event(self) -> Check | None:
+        events = self.events
+        return None if events is None else lambda row: row.event_type in events
+
+    def _check_values(self) -> list[Check | None]:
+        return [
+            _one_of(self.user, lambda row: row.source.user_id),
+            _one_of(self.session, lambda row: row.source.session_id),
+            _one_of(self.caller_type, lambda row: row.source.caller_type),
+            _one_of(self.backend, lambda row: row.target.backend),
+            _one_of(self.type, lambda row: row.target.type),
+            _one_of(self.status, lambda row: row.outcome.status),
+            _one_of(self.kind, lambda row: row.outcome.kind),
+            _one_of(self.policy, lambda row: row.policy.decision or ("n/a" if row.outcome.kind else None)),
+            _one_of(self.request_id, lambda row: row.request.request_id),
+        ]
+
+    def _check_names(self) -> list[Check | None]:
+        """Check names: as exposed, or as the backend knows it.
+
+        Nothing is a tool and a prompt at once: of ``--tool``, ``--resource`` and ``--prompt`` one is enough.
+        """
+        typed = {"tool": self.tool, "resource": self.resource, "prompt": self.prompt}
+
+        def has_typed_name(row: Row) -> bool:
+            return _is_named(row.target, typed.get(_value(row.target.type) or "", frozenset()))
+
+        return [
+            (lambda row: _is_named(row.target, self.name)) if self.name else None,
+            has_typed_name if any(typed.values()) else None,
+        ]
+
+
+Check = Callable[[Row], bool]
+
+
+def _one_of(wanted: frozenset[str], get: Callable[[Row], Any]) -> Check | None:
+    return (lambda row: _value(get(row)) in wanted) if wanted else None
+
+
+def _is_named(target: _Target, names: frozenset[str]) -> bool:
+    return _value(target.capability_name) in names or _value(target.original_name) in names
+
+
+def _value(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+# --- what users write -----------------------------------------------------------------------------------
+
+
+def parse_time(text: str, now: datetime) -> str:
+    """Return the trail's form of a time: ``10s``, ``5m``, ``2h``, ``1d`` before `now`, or RFC 3339, or a date.
+
+    A date alone is its first moment, UTC. Raises ValueError, with what was expected, for anything else.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        try:
+            moment = now - timedelta(seconds=_ago(text))
+        except (ValueError, OverflowError):
+            raise ValueError(_EXPECTED) from None
+        return _form(moment)
+    day, clock, zone = match.groups()
+    clock = clock or "00:00"
+    seconds, _, fraction = clock.partition(".")
+    zone = "+00:00" if zone in (None, "Z", "z") else zone
+    try:
+        return _form(datetime.fromisoformat(f"{day}T{seconds}.{fraction[:6]:0<6}{zone}"))
+    except (ValueError, OverflowError):
+        raise ValueError(_EXPECTED) from None
+
+
+_EXPECTED: Final = "expected a time such as 10s, 5m, 2h or 1d ago, 2026-11-21, or 2026-11-21T08:30:00Z"
+
+
+def _ago(text: str) -> float:
+    """Return seconds; a bare number has no unit and is refused."""
+    if not text.isascii() or not text.strip() or text.strip()[-1].isdigit():
+        raise ValueError(text)
+    return parse_duration(text)
+
+
+def _form(moment: datetime) -> str:
+    utc = moment.astimezone(UTC)
+    return f"{utc.year:04d}" + utc.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
+
+
+def parse_event_types(texts: tuple[str, ...]) -> frozenset[str] | None:
+    """Return the event types that ``--events`` names, separated by commas; None for ``all``.
+
+    Without any, the calls. Raises ConfigError for one that does not exist.
+    """
+    names = [name.strip() for text in texts for name in text.split(",")]
+    if not names:
+        return CALLS
+    if "all" in names:
+        return None
+    for name in names:
+        if name not in EVENT_TYPES:
+            raise ConfigError(
+                f"--events: no event type {shown(name)}{did_you_mean(name, ('all', *EVENT_TYPES))}"
+            )
+    return frozenset(names)
+
+
+def did_you_mean(word: str, known: tuple[str, ...]) -> str:
+    """Return ``; did you mean 'x'?``, or what there is when nothing is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}"

@@ -1,0 +1,277 @@
+"""Search a trail, newest first or from its start, without holding more of it than what is asked for.
+
+The rules that live here. Files are in the order of `recorded_at`, which never goes back; `timestamp`, which the
+time filters mean, is when a call was *received*, and so not later than `recorded_at`. Everything before the first
+line with ``recorded_at >= since`` can therefore be left out. Nothing can be left out after ``until``: a long call is
+recorded whenever it ends, an interrupted one at the next start. A line that cannot be read is counted and never ends
+a search; a time that was tampered with must not either, so no decision rests on a single line.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from indelible.errors import TrailCorrupt, TrailError
+from indelible.events import MAX_LINE_BYTES
+from indelible.query.filters import Filter, Row, parse_row
+from indelible.trail.entry import line_recorded_at
+from indelible.trail.layout import Layout
+from indelible.trail.reader import CHUNK_BYTES, Lines, Snapshot, TrailFile, blocks_backward
+
+CLOCK_SLACK: Final = timedelta(seconds=2)
+"""A clock that is set back between receiving and recording leaves a `recorded_at` before `timestamp`."""
+
+PROBE_LINES: Final = 5
+"""A probe of the bisection looks at so many lines and believes the latest."""
+
+
+class Hit(NamedTuple):
+    """A line that was asked for."""
+
+    line: bytes
+    row: Row
+
+
+class Corrupt:
+    """Lines that could not be read: how many, and where the first of them stands."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: tuple[str, int, Path, int | None, int | None] | None = None
+
+    def add(self, trail: str, order: int, file: TrailFile, *, offset: int | None, number: int | None) -> None:
+        """Note a line, by its offset in a plain file or its number."""
+        self.count += 1
+        self._keep((trail, order, file.path, offset, number))
+
+    def _keep(self, place: tuple[str, int, Path, int | None, int | None]) -> None:
+        def key(item: tuple[str, int, Path, int | None, int | None]) -> tuple[str, int, int]:
+            return item[0], item[1], item[3] if item[3] is not None else item[4] or 0
+
+        if self._first is None or key(place) < key(self._first):
+            self._first = place
+
+    def first(self) -> str:
+        """Return ``FILE, line N`` of the first."""
+        if self._first is None:
+            return ""
+        _, _, path, offset, number = self._first
+        if number is None and offset is not None:
+            number = _line_number(path, offset)
+        return f"{path}, line {number}" if number else str(path)
+
+
+def _line_number(path: Path, offset: int) -> int | None:
+    try:
+        with path.open("rb", buffering=0) as file:
+            number = 1
+            while offset > 0 and (chunk := file.read(min(CHUNK_BYTES, offset))):
+                number += chunk.count(b"\n")
+                offset -= len(chunk)
+            return number
+    except OSError:
+        return None
+
+
+class TrailSearch:
+    """One trail at one moment; a context manager."""
+
+    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt) -> None:
+        """Raises TrailError when there is no trail, or it may not be read."""
+        self.path = path
+        self._matches = wanted.predicate()
+        self._corrupt = corrupt
+        self._earliest = None if wanted.since is None else _earlier(wanted.since)
+        try:
+            self._snapshot = Snapshot(Layout(path))
+        except FileNotFoundError as exc:
+            msg = f"{path}: there is no trail here"
+            raise TrailError(msg) from exc
+        except OSError as exc:
+            msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
+            raise TrailError(msg) from exc
+        self.files = self._snapshot.files
+
+    def __enter__(self) -> TrailSearch:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._snapshot.__exit__(*args)
+
+    # --- from the end -------------------------------------------------------------------------------------
+
+    def newest(self, limit: int) -> list[Hit]:
+        """Return the newest `limit` matches, oldest first."""
+        found: deque[Hit] = deque()
+        for order in range(len(self.files) - 1, -1, -1):
+            file = self.files[order]
+            if file.compressed:
+                self._newest_of_compressed(order, file, limit, found)
+                done = self._starts_early(file)
+            else:
+                done = self._newest_of_plain(order, file, limit, found)
+            if done or len(found) >= limit:
+                break
+        return list(found)
+
+    def _newest_of_plain(self, order: int, file: TrailFile, limit: int, found: deque[Hit]) -> bool:
+        """Add matches in front of `found`; tell whether everything before is too old."""
+        with _opened(file) as stream:
+            fd = stream.fileno()
+            for offset, lines in blocks_backward(fd, os.fstat(fd).st_size):
+                for index in range(len(lines) - 1, -1, -1):
+                    row = parse_row(lines[index])
+                    if row is None:
+                        at = offset + sum(len(line) + 1 for line in lines[:index])
+                        self._corrupt.add(str(self.path), order, file, offset=at, number=None)
+                    elif self._matches(row):
+                        found.appendleft(Hit(lines[index], row))
+                        if len(found) >= limit:
+                            return True
+                if self._all_early(lines):
+                    return True
+        return False
+
+    def _all_early(self, lines: list[bytes]) -> bool:
+        """Tell whether a whole block was recorded before what is asked for."""
+        if self._earliest is None:
+            return False
+        times = [time for line in lines if (time := line_recorded_at(line)) is not None]
+        return len(times) >= min(PROBE_LINES, len(lines)) and bool(times) and max(times) < self._earliest
+
+    def _newest_of_compressed(self, order: int, file: TrailFile, limit: int, found: deque[Hit]) -> None:
+        """A compressed file can only be read from its front: keep the newest that there is room for."""
+        kept = deque(self._hits_of(order, file, 0), maxlen=limit - len(found))
+        found.extendleft(reversed(kept))
+
+    def _starts_early(self, file: TrailFile) -> bool:
+        """Tell whether a file's first lines are before what is asked for, so that no earlier file matters."""
+        if self._earliest is None:
+            return False
+        with _opened(file) as stream:
+            return _probe(stream.read(CHUNK_BYTES).split(b"\n")) < self._earliest
+
+    # --- from the start -----------------------------------------------------------------------------------
+
+    def all(self) -> Iterator[Hit]:
+        """Yield every match, oldest first."""
+        start = self._first_file()
+        for order in range(start, len(self.files)):
+            file = self.files[order]
+            offset = 0
+            if order == start and self._earliest is not None and not file.compressed:
+                with _opened(file) as stream:
+                    offset = bisect_time(stream, self._earliest)
+            yield from self._hits_of(order, file, offset)
+
+    def _first_file(self) -> int:
+        """Return the index of the last file that begins before what is asked for; 0 when none does."""
+        if self._earliest is not None:
+            for order in range(len(self.files) - 1, 0, -1):
+                if self._starts_early(self.files[order]):
+                    return order
+        return 0
+
+    def _hits_of(self, order: int, file: TrailFile, offset: int) -> Iterator[Hit]:
+        trail = str(self.path)
+        number = 1 if not offset else None
+        with _opened(file) as stream:
+            if offset:
+                stream.seek(offset)
+            lines = Lines(stream)
+            try:
+                for some, _ in lines:
+                    for line in some:
+                        row = parse_row(line)
+                        if row is None:
+                            self._corrupt.add(trail, order, file, offset=offset, number=number)
+                        elif self._matches(row):
+                            yield Hit(line, row)
+                        offset += len(line) + 1
+                        number = None if number is None else number + 1
+            except TrailCorrupt:
+                lines.rest = b"damaged"
+            if lines.rest:
+                row = parse_row(lines.rest)
+                if row is None:
+                    self._corrupt.add(trail, order, file, offset=offset, number=number)
+                elif self._matches(row):
+                    yield Hit(lines.rest, row)
+
+
+def _opened(file: TrailFile) -> BinaryIO:
+    try:
+        return file.open()
+    except FileNotFoundError:  # deleted by the writer's retention since the files were listed
+        return open(os.devnull, "rb", buffering=0)  # noqa: PTH123 - nothing to read, with a descriptor
+
+
+# --- time ---------------------------------------------------------------------------------------------------
+
+
+def _earlier(time: str) -> str:
+    """Return a time less the clock's slack, in the trail's form."""
+    try:
+        moment = datetime.fromisoformat(time) - CLOCK_SLACK
+    except OverflowError:
+        return time
+    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
+
+
+def _probe(lines: list[bytes]) -> str:
+    """Return the latest `recorded_at` of the first few lines that have one."""
+    times = []
+    for line in lines:
+        time = line_recorded_at(line)
+        if time is not None:
+            times.append(time)
+            if len(times) == PROBE_LINES:
+                break
+    return max(times, default="")
+
+
+def bisect_time(file: BinaryIO, time: str) -> int:
+    """Return an offset in a plain file before which every line was recorded before `time`.
+
+    It is the beginning of a line, and not far before the first one recorded at or after `time`.
+    """
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while high - low > 4 * MAX_LINE_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        data = file.read(2 * MAX_LINE_BYTES)
+        begin = data.find(b"\n") + 1
+        probe = _probe(data[begin:].split(b"\n")[:-1]) if begin else ""
+        if begin and probe and probe < time:
+            low = middle + begin
+        else:
+            high = middle
+    return low
+
+
+# --- several trails -------------------------------------------------------------------------------------------
+
+
+def newest(searches: list[TrailSearch], limit: int) -> list[Hit]:
+    """Return the newest `limit` matches of all trails together, in the order in which they were recorded."""
+    if len(searches) == 1:
+        return searches[0].newest(limit)
+    merged = heapq.merge(*(search.newest(limit) for search in searches), key=_recorded_at)
+    return list(deque(merged, maxlen=limit))
+
+
+def everything(searches: list[TrailSearch]) -> Iterator[Hit]:
+    """Yield all matches of all trails together, in the order in which they were recorded."""
+    if len(searches) == 1:
+        return searches[0].all()
+    return heapq.merge(*(search.all() for search in searches), key=_recorded_at)
+
+
+def _recorded_at(hit: Hit) -> str:
+    return hit.row.recorded_at

@@ -1,0 +1,147 @@
+"""How a trail is, found cheaply: from names, the newest lines and the checkpoint; nothing is verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from indelible.errors import NoteError, TrailError
+from indelible.query.filters import parse_event
+from indelible.trail.checkpoint import parse, split_note
+from indelible.trail.entry import line_seq
+from indelible.trail.holder import current_holder
+from indelible.trail.layout import Layout
+from indelible.trail.reader import Snapshot, TrailFile, blocks_backward
+
+LOOK_BACK_BYTES: Final = 8 << 20
+"""So much of the newest lines is looked at for what happened last."""
+
+NOTABLE: Final = ("alert", "audit_gap", "audit_recovered", "retention_applied", "clock_stepped")
+
+
+def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
+    """Return the state of a trail as `status --json` prints it. Raises TrailError when there is none."""
+    layout = Layout(path)
+    try:
+        snapshot = Snapshot(layout)
+    except FileNotFoundError as exc:
+        msg = f"{path}: there is no trail here"
+        raise TrailError(msg) from exc
+    with snapshot:
+        files = snapshot.files
+        recent = _Recent()
+        for file in reversed(files):
+            if file.compressed or not recent.look_at(file):
+                break
+        holder = current_holder(layout.lock)
+        size = _checkpoint_size(layout)
+        segments = len(snapshot.segments)
+        oldest = _first_event(files)
+        return {
+            "trail": str(path),
+            "origin": _origin(layout),
+            "held_by": None if holder is None else holder._asdict(),
+            "events": recent.next_seq,
+            "first_seq": None if oldest is None else oldest.get("seq"),
+            "files": len(files),
+            "bytes": sum(_size(file) for file in files),
+            "oldest": None if oldest is None else oldest.get("recorded_at"),
+            "newest": recent.newest_time,
+            "checkpoint": size,
+            "unsealed": None if size is None or recent.next_seq is None else max(0, recent.next_seq - size),
+            "kept_beyond_backup_count": None if backup_count is None else max(0, segments - backup_count),
+            "open_calls": recent.open_calls,
+            "looked_back_to": recent.oldest_seq,
+            "last": recent.notable,
+            "disk_free": shutil.disk_usage(_existing(layout)).free,
+        }
+
+
+class _Recent:
+    """What the newest lines say, read from the last one back."""
+
+    def __init__(self) -> None:
+        self.next_seq: int | None = None
+        self.newest_time: str | None = None
+        self.oldest_seq: int | None = None
+        self.open_calls = 0
+        self.notable: dict[str, dict[str, Any]] = {}
+        self._closed: set[str] = set()
+        self._settled = False
+        self._left = LOOK_BACK_BYTES
+
+    def look_at(self, file: TrailFile) -> bool:
+        """Take in a file's lines, newest first; tell whether to go on with the file before."""
+        try:
+            stream = file.open()
+        except FileNotFoundError:
+            return False
+        with stream:
+            fd = stream.fileno()
+            for _, lines in blocks_backward(fd, os.fstat(fd).st_size):
+                for line in reversed(lines):
+                    self._take(line)
+                self._left -= sum(map(len, lines))
+                if self._left <= 0:
+                    return False
+        return True
+
+    def _take(self, line: bytes) -> None:
+        event = parse_event(line) if line_seq(line) is not None else None
+        if event is None:
+            return
+        seq = self.oldest_seq = event["seq"]
+        if self.next_seq is None:
+            self.next_seq = seq + 1
+        if self.newest_time is None:
+            self.newest_time = event.get("recorded_at")
+        kind = event.get("event_type")
+        if kind in NOTABLE and kind not in self.notable:
+            self.notable[kind] = {key: event.get(key) for key in ("seq", "recorded_at", "metadata")}
+        self._count_open(event, kind)
+
+    def _count_open(self, event: dict[str, Any], kind: object) -> None:
+        """Count intents without an outcome. Each start of a writer closes what it found open."""
+        request = event.get("request")
+        if kind == "mcp_operation" and isinstance(request, dict) and isinstance(request.get("intent"), str):
+            self._closed.add(request["intent"])
+        elif kind == "audit_stopped" and not self._settled:
+            self._settled = True
+        elif kind == "mcp_operation_started" and not self._settled:
+            self.open_calls += event.get("event_id") not in self._closed
+        self._settled = self._settled or kind == "audit_started"
+
+
+def _first_event(files: list[TrailFile]) -> dict[str, Any] | None:
+    if not files:
+        return None
+    with files[0].open() as stream:
+        return parse_event(stream.read(1 << 17).split(b"\n", 1)[0])
+
+
+def _size(file: TrailFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _origin(layout: Layout) -> str | None:
+    try:
+        return layout.origin.read_text(encoding="utf-8", errors="replace").strip()[:200]
+    except OSError:
+        return None
+
+
+def _checkpoint_size(layout: Layout) -> int | None:
+    """Return how many events the checkpoint says it covers; whether that is so is for `verify` to say."""
+    try:
+        return parse(split_note(layout.checkpoint.read_bytes())[0]).size
+    except (OSError, NoteError):
+        return None
+
+
+def _existing(layout: Layout) -> Path:
+    return layout.directory if layout.directory.is_dir() else layout.active.parent

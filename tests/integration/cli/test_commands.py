@@ -1,0 +1,325 @@
+"""The commands as processes: what they print, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import COMMAND, Run
+from tests.trails import VKEY, Maker, at, operation
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    """Make a trail of three files."""
+    maker = Maker(tmp_path / "trails" / "audit.jsonl").add_many(60)
+    maker.rotate(compress=True)
+    maker.add_many(60).rotate()
+    return maker.add_many(20).seal()
+
+
+def one_line(result: subprocess.CompletedProcess[bytes], code: int) -> str:
+    """Check that a command failed with one line on stderr and nothing on stdout, and return it."""
+    text = result.stderr.decode()
+    assert result.returncode == code, text
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert "Traceback" not in text
+    assert result.stdout == b""
+    return text
+
+
+# --- help, usage ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["log"], ["tail"], ["verify"], ["status"], ["keygen"], ["config"], ["config", "check"]]
+)
+def test_every_help_shows_examples(run: Run, command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.returncode == 0
+    assert b"Examples:\n" in result.stdout
+    assert f"indelible {' '.join(command)}".strip().encode() in result.stdout.split(b"Examples:")[1]
+
+
+def test_version(run: Run) -> None:
+    from indelible import __version__
+
+    assert run("--version").stdout == f"indelible {__version__}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["lgo"], "indelible: no command 'lgo'; did you mean 'log'?\n"),
+        (["log", "--tol", "x"], "indelible log: no such option: --tol; did you mean --tool?\n"),
+        (["log", "-n", "many"], None),
+        (["log", "-n", "-1"], None),
+        (["log", "--status", "succes"], "indelible: --status: no such value 'succes'; did you mean 'success'?\n"),
+        (["log", "--events", "alerts"], "indelible: --events: no event type 'alerts'; did you mean 'alert'?\n"),
+        (["log", "surplus"], "indelible log: got unexpected extra argument (surplus)\n"),
+        (["verify", "--vkey", "nonsense"], None),
+        (["log", "--since", "yesterday"], None),
+        (["log", "--until", "5 apples\n"], None),
+        (["log", "--where", "x"], None),
+        (["keygen"], None),
+        (["keygen", "--out", "a", "--show"], None),
+        (["config", "chekc"], None),
+        (["log", "--\x1b[31m\n"], None),
+        (["log", "--trail", ""], None),
+        (["config", "check", "-c", "missing.yaml"], None),
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_answered_in_one_line(run: Run, args: list[str], expected: str | None) -> None:
+    text = one_line(run(*args), 2)
+    assert expected is None or text == expected
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["log"],
+        ["log", "--json"],
+        ["log", "-f"],
+        ["verify"],
+        ["verify", "--json"],
+        ["status"],
+        ["keygen", "--show"],
+    ],
+)
+def test_no_trail_is_said_in_one_line(run: Run, tmp_path: Path, command: list[str]) -> None:
+    assert "there is no trail here" in one_line(run(*command, "--trail", tmp_path / "none.jsonl"), 3)
+    (tmp_path / "empty").mkdir()
+    assert "there is no trail" in one_line(run(*command, "--trail", tmp_path / "empty"), 3)
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+# --- log --------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_the_stored_lines_byte_for_byte(run: Run, maker: Maker) -> None:
+    result = run("log", "--trail", maker.layout.active, "--events", "all", "--json", "-n", "20")
+    assert result.stdout == maker.layout.active.read_bytes().split(b"\n", 1)[1]
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_without_a_limit_the_newest_fifty_oldest_first(run: Run, maker: Maker) -> None:
+    seqs = [
+        json.loads(line)["seq"]
+        for line in run("log", "--trail", maker.layout.active, "--json").stdout.splitlines()
+    ]
+    assert len(seqs) == 50
+    assert seqs == sorted(seqs)
+    assert seqs[-1] == maker.seq - 1
+    everything = run("log", "--trail", maker.layout.active, "--json", "-n", "0").stdout.splitlines()
+    assert len(everything) == 140
+
+
+def test_no_match_is_no_failure(run: Run, maker: Maker) -> None:
+    result = run("log", "--trail", maker.layout.active, "--tool", "'; DROP TABLE logs; --")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_plain_when_piped(run: Run, maker: Maker) -> None:
+    lines = run("log", "--trail", maker.layout.active, "-n", "3").stdout.decode().splitlines()
+    assert lines[0].split() == ["TIME", "(UTC)", "USER", "BACKEND", "NAME", "ARGUMENTS", "OUTCOME", "LATENCY"]
+    assert len(lines) == 4
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_colours_on_a_terminal(maker: Maker, home: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    args = [*COMMAND, "log", "--trail", str(maker.layout.active), "-n", "2"]
+    with subprocess.Popen(
+        args, stdout=theirs, stderr=theirs, env={**home, "TERM": "xterm", "COLUMNS": "120"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert b"\x1b[32mcompleted" in shown
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65_536)
+    except OSError:  # the other side is closed
+        return b""
+
+
+def test_corrupt_lines_are_counted_on_stderr(run: Run, maker: Maker) -> None:
+    lines = maker.layout.active.read_bytes().split(b"\n")
+    lines[4], lines[7] = b"garbage", lines[7][:30]
+    maker.layout.active.write_bytes(b"\n".join(lines))
+    result = run("log", "--trail", maker.layout.active, "--json", "-n", "18")
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 18
+    expected = f"2 lines could not be read, the first: {maker.layout.active}, line 5;"
+    assert expected in result.stderr.decode()
+
+
+def test_a_directory_is_all_of_its_trails(run: Run, maker: Maker) -> None:
+    other = Maker(maker.layout.active.with_name("audit-git-4711.jsonl")).add_many(5).seal()
+    folder = maker.layout.active.parent
+    lines = run("log", "--trail", folder, "--json", "-n", "0").stdout.splitlines()
+    assert len(lines) == 145
+    assert len(run("log", "--trail", maker.layout.active, "--json", "-n", "0").stdout.splitlines()) == 140
+    times = [json.loads(line)["recorded_at"] for line in lines]
+    assert times == sorted(times)
+    result = run("verify", "--trail", folder, "--json")
+    value = json.loads(result.stdout)
+    assert (result.returncode, value["ok"], value["events"]) == (0, True, maker.seq + other.seq)
+    assert {part["trail"] for part in value["trails"]} == {str(maker.layout.active), str(other.layout.active)}
+
+
+def test_the_default_trail_is_read_with_those_beside_it(run: Run, home: dict[str, str]) -> None:
+    path = Path(home["XDG_STATE_HOME"]) / "indelible" / "audit.jsonl"
+    Maker(path).add_many(3).seal()
+    Maker(path.with_name("audit-git-4711.jsonl")).add_many(2).seal()
+    Maker(path.with_name("other.jsonl")).add_many(7).seal()
+    assert len(run("log", "--json").stdout.splitlines()) == 5
+    assert len(json.loads(run("verify", "--json").stdout)["trails"]) == 2
+
+
+def test_a_config_names_the_trail(run: Run, maker: Maker, tmp_path: Path) -> None:
+    config = tmp_path / "indelible.yaml"
+    config.write_text(f"audit: {{path: {maker.layout.active}}}\n")
+    assert len(run("log", "-c", config, "--json").stdout.splitlines()) == 50
+    assert len(run("log", "--json", INDELIBLE_CONFIG=str(config)).stdout.splitlines()) == 50
+    config.write_text("audit: {pth: x}\n")
+    assert "did you mean 'path'?" in one_line(run("log", "-c", config), 2)
+    assert run("log", "--trail", maker.layout.active, INDELIBLE_CONFIG=str(config)).returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_failure(maker: Maker, home: dict[str, str]) -> None:
+    maker.add_many(3_000)
+    args = [*COMMAND, "log", "--trail", str(maker.layout.active), "--json", "-n", "0"]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=home) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 141
+
+
+# --- verify -----------------------------------------------------------------------------------------------------
+
+
+def test_verify_says_ok(run: Run, maker: Maker) -> None:
+    result = run("verify", "--trail", maker.layout.active, "--vkey", VKEY)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert f"ok: {maker.seq} events, 3 files, checkpoint over {maker.seq} events" in result.stdout.decode()
+
+
+def test_verify_json_has_the_promised_shape(run: Run, maker: Maker) -> None:
+    maker.layout.active.write_bytes(maker.layout.active.read_bytes().replace(b"/srv/130", b"/srv/XXX"))
+    result = run("verify", "--trail", maker.layout.active, "--json")
+    value = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert list(value)[:6] == ["ok", "events", "files", "checkpoint", "findings", "not_checked"]
+    assert (value["ok"], value["events"], value["files"]) == (False, maker.seq - 1, 3)
+    assert set(value["checkpoint"]) == {"size", "root"}
+    [finding] = value["findings"]
+    assert list(finding)[:5] == ["problem", "file", "line", "seq", "expected"]
+    assert (finding["problem"], finding["file"], finding["seq"]) == (
+        "line altered",
+        str(maker.layout.active),
+        130,
+    )
+    line = maker.layout.active.read_bytes().split(b"\n")[finding["line"] - 1]
+    assert b"/srv/XXX" in line
+
+
+def test_an_unreadable_trail_is_said_in_one_line(run: Run, maker: Maker) -> None:
+    if os.geteuid() == 0:
+        maker.layout.active.unlink()
+        maker.layout.active.mkdir()
+    else:
+        maker.layout.active.chmod(0)
+    for command in ("log", "verify", "status"):
+        one_line(run(command, "--trail", maker.layout.active.parent / "audit.jsonl"), 3)
+
+
+# --- status, keygen, config --------------------------------------------------------------------------------------
+
+
+def test_status(run: Run, maker: Maker) -> None:
+    maker.add(operation(maker.seq, event_type="mcp_operation_started"))
+    maker.add(maker.service("alert", {"why": "disk \x1b[31m"}))
+    value = json.loads(run("status", "--trail", maker.layout.active, "--json").stdout)
+    assert (value["events"], value["files"], value["checkpoint"], value["unsealed"]) == (
+        maker.seq,
+        3,
+        maker.seq - 2,
+        2,
+    )
+    assert (value["held_by"], value["open_calls"], value["last"]["alert"]["seq"]) == (None, 1, maker.seq - 1)
+    assert value["newest"] == at(maker.clock)
+    text = run("status", "--trail", maker.layout.active).stdout.decode()
+    assert "written by   nobody" in text
+    assert "to be recorded as interrupted at the next start" in text
+    assert "\x1b" not in text
+
+
+def test_status_says_that_nothing_is_recorded(run: Run, maker: Maker, tmp_path: Path) -> None:
+    config = tmp_path / "off.yaml"
+    config.write_text(f"audit: {{path: {maker.layout.active}, enabled: false}}\n")
+    result = run("status", "-c", config)
+    assert result.returncode == 0
+    assert b"nothing is recorded" in result.stdout
+
+
+def test_keygen_writes_a_private_key_once(run: Run, tmp_path: Path) -> None:
+    from indelible.trail.keys import load_signer
+
+    path = tmp_path / "signing.pem"
+    result = run("keygen", "--out", path)
+    assert result.returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    pem = path.read_bytes()
+    assert load_signer(pem, "name").verifier.public.hex().encode() in result.stdout
+    assert b"key_file: " in result.stdout
+    assert pem.split(b"\n")[1] not in result.stdout
+    assert "is there already" in one_line(run("keygen", "--out", path), 2)
+    assert path.read_bytes() == pem
+    one_line(run("keygen", "--out", tmp_path / "no" / "such" / "place.pem"), 3)
+
+
+def test_keygen_show_prints_the_key_to_pin(run: Run, maker: Maker, tmp_path: Path) -> None:
+    shown = run("keygen", "--show", "--trail", maker.layout.active).stdout
+    assert shown.decode() == VKEY + "\n"
+    (tmp_path / "pinned").write_bytes(shown)
+    result = run("verify", "--trail", maker.layout.active, "--vkey", tmp_path / "pinned", "--json")
+    assert result.returncode == 0
+    assert not any(text.startswith("key not pinned") for text in json.loads(result.stdout)["not_checked"])
+
+
+def test_config_check(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "indelible.yaml"
+    config.write_text(
+        "audit: {durability: disk, retention: 30d}\nmcpServers: {files: {command: npx, env: {TOKEN: s3cret}}}\n"
+    )
+    result = run("config", "check", "-c", config)
+    assert result.returncode == 0
+    assert b"durability: disk" in result.stdout
+    assert b"s3cret" not in result.stdout
+    value = json.loads(run("config", "check", "-c", config, "--json").stdout)
+    assert (value["file"], value["audit"]["retention"], value["mcpServers"]) == (
+        str(config),
+        30 * 86_400.0,
+        ["files"],
+    )
+    config.write_text("audit: {durability: often}\n")
+    assert "audit.durability: expected memory, process or disk" in one_line(
+        run("config", "check", "-c", config), 2
+    )

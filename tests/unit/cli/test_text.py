@@ -1,0 +1,110 @@
+"""Nothing that a caller chose moves the cursor, changes a colour or breaks a line."""
+
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible.cli.table import TablePrinter, cells_of
+from indelible.cli.text import compact, fit, neutralise, one_line, pad, width
+from indelible.query.filters import parse_row
+from indelible.query.search import Hit
+from indelible.trail.entry import stamp
+from tests.trails import at, encode, operation
+
+WILD = st.text(st.characters(), max_size=300)
+HOSTILE = [
+    "\x1b[2J\x1b[31mred", "a\nb\r\tc", "\u202eevil", "\x00", "\ud800", "x" * 1_000_000, "[red]markup[/red]", "😀" * 50,
+    "e" + "\u0301" * 5_000, "\u200b\u200d\ufeff", "\x9b31m", "ﷺ" * 100, "\u2028\u2029", "日本語" * 40,
+]  # fmt: skip
+
+
+@given(WILD)
+def test_what_is_shown_is_visible(text: str) -> None:
+    shown = neutralise(text)
+    assert shown.isprintable()
+    assert "\n" not in one_line(text)
+
+
+@given(WILD, st.integers(1, 80))
+def test_a_cell_keeps_its_width(text: str, cells: int) -> None:
+    shown = fit(neutralise(text), cells)
+    assert width(shown) <= cells
+    assert len(shown) <= 4 * cells + 4
+    assert width(pad(shown, cells)) == cells
+
+
+def test_a_text_that_fits_is_not_changed() -> None:
+    for text in ("", "plain", "日本語", "café"):
+        assert fit(neutralise(text), 10) == text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_hostile_strings_break_no_table(text: str, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    safe = text.encode("utf-8", "replace").decode()[:50_000] if "\ud800" not in text else None
+    rows = []
+    for part in ("source__user_id", "target__backend", "target__capability_name", "outcome__kind", "timestamp"):
+        body = operation(1, **{part: safe})
+        if safe is None:
+            line = stamp(1, at(1), encode(operation(1, **{part: "HERE"})).replace(b"HERE", b"\\ud800"))
+        else:
+            line = stamp(1, at(1), encode(body))
+        row = parse_row(line)
+        assert row is not None
+        rows.append(Hit(line, row))
+    rows.append(Hit(line := stamp(1, at(1), encode(operation(1, request={"args": {"x": safe}}))), rows[0].row))
+    out = io.StringIO()
+    assert TablePrinter(out, events=True, terminal=terminal).print(rows) == 6
+    shown = out.getvalue()
+    lines = shown.split("\n")[:-1]
+    assert len(lines) == 7
+    assert all(
+        char.isprintable() or char == "\n" for char in shown
+    )  # a StringIO is no terminal: no colours either
+    assert all(sum(unicodedata.east_asian_width(c) in "WF" for c in line) + len(line) < 2_000 for line in lines)
+    if terminal:
+        assert all(width(line) <= 100 for line in lines)
+
+
+def test_colours_are_only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    line = stamp(1, at(1), encode(operation(1, source__user_id="\x1b[5mblink")))
+    row = parse_row(line)
+    assert row is not None
+    out = Terminal()
+    TablePrinter(out, events=False, terminal=True).print([Hit(line, row)])
+    assert "\\x1b[5mblink" in out.getvalue()
+    assert "\x1b[5m" not in out.getvalue()
+    assert "\x1b[32mcompleted" in out.getvalue()
+
+
+def test_arguments_of_any_shape() -> None:
+    assert compact({"a": [1, None, "x\n"]}) == '{"a":[1,null,"x\\n"]}'
+    assert compact(2**70) == str(2**70)
+    assert compact("\ud800") == '"\\ud800"'
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert compact(deep) == "(cannot be shown)"
+
+
+def test_other_events_say_what_they_are_about() -> None:
+    change = {"from": "Ready", "to": "Failed", "reason": "exit\n1"}
+    body = {"timestamp": at(0), "event_type": "mcp_server_state_changed", "state": change}
+    cells = cells_of(stamp(1, at(1), encode(body)))
+    assert (cells["event"], cells["args"]) == ("mcp_server_state_changed", "Ready -> Failed (exit\\n1)")
+    cells = cells_of(b'{"seq":4,"erased":"2026-12-01T00:00:00.000000Z","leaf":"00"}')
+    assert cells["event"] == "erased"
+    assert cells_of(b"garbage")["event"] == ""
