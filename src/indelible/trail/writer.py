@@ -448,6 +448,8 @@ class Writer:
             self._pending_bytes = sum(map(len, self._pending))
             self._stuck = False
             self._room.notify_all()
+            if self._pending:  # what came meanwhile found lines pending and did not wake the sealer
+                self._sealer.wake()
         self._housekeeper.sealed()
 
     @property

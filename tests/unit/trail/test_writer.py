@@ -145,8 +145,13 @@ def test_compressed_segments_read_back_and_are_linked_under_their_own_name(path:
         writer.append(body(str(number), padding="x" * 100))
     writer.seal()
     writer.close()
-    start(path, audit).close()  # what was closed last is compressed by the next
-    assert all(file.compressed for file in files.segments(Layout(path))[:-1])
+    writer = start(path, audit)  # what was closed last is compressed by the next, after its first checkpoint
+    writer.seal()
+    deadline = time.monotonic() + 30
+    while not all(file.compressed for file in files.segments(Layout(path))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    writer.close()
     assert path.with_name("audit.jsonl.2.zst").is_symlink()
     assert_sealed(path, read_all(path))
 
