@@ -114,7 +114,8 @@ class DefinitionStore:
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as exc:
             log.warning("definitions of a server are not readable and are ignored: %s", type(exc).__name__)
             return {}
-        if stored.version != _VERSION or stored.backend != backend:
+        sound = all(_is_sound(tool.marks) for tool in stored.tools)
+        if stored.version != _VERSION or stored.backend != backend or not sound:
             return {}
         return {tool.name: tool for tool in stored.tools}
 
@@ -135,6 +136,19 @@ class DefinitionStore:
     def _path(self, backend: str) -> Path:
         assert self._directory is not None  # noqa: S101 - both callers have looked
         return self._directory / file_name(backend)
+
+
+def _is_sound(marks: Marks) -> bool:
+    """Tell whether every index in the marks is that of a node: nobody must trip over a file."""
+    indices = [
+        index
+        for node in marks.nodes
+        for index in (
+            *node.properties.values(), *node.patterns.values(), *node.prefix, *node.anywhere, *node.also,
+            node.additional or 0, node.items or 0,
+        )
+    ]  # fmt: skip
+    return all(0 <= index < len(marks.nodes) for index in indices)
 
 
 def file_name(backend: str) -> str:

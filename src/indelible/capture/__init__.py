@@ -1,0 +1,1 @@
+"""MCP traffic to audit events."""

@@ -1,0 +1,339 @@
+"""What a correlator keeps: the session, the peers' words about themselves, and each call until its outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from indelible.capture import meta
+from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Params, bounded
+from indelible.capture.meta import Meta
+from indelible.capture.methods import Method
+from indelible.capture.outcomes import Verdict
+from indelible.config import IntentMode
+from indelible.definitions import Tool
+from indelible.events import (
+    STATUS_OF_KIND,
+    AuthMethod,
+    Caller,
+    CallerType,
+    Effects,
+    Event,
+    EventType,
+    Outcome,
+    Request,
+    Source,
+    Target,
+    new_id,
+)
+
+MAX_ROUNDS: Final = 1024
+"""Calls that asked for input and whose retry is waited for; the oldest are forgotten."""
+
+MAX_STATE: Final = 256
+"""Characters of a `requestState` that are kept as they are; longer ones as a digest."""
+
+MAX_TARGETS: Final = 1024
+"""Targets that are remembered, to make each only once."""
+
+SMALL_FRAME: Final = 64 * 1024
+"""Bytes; arguments out of a longer line are copied, so that they do not keep the line in memory."""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What is the same for every event of one session."""
+
+    caller: Caller
+    backend: str
+    session_id: str | None = None
+    user_id: str | None = None
+    caller_type: CallerType | None = None
+    auth_method: AuthMethod | None = None
+    server_version: str | None = None
+    """Used until the server has named its own."""
+    intent: IntentMode = "writes"
+    trust_annotations: bool = True
+
+
+class Exchange:
+    """A request that waits for its answer and is not a call."""
+
+    __slots__ = ("method", "rpc_id")
+
+    def __init__(self, rpc_id: bytes, method: str) -> None:
+        """`rpc_id` is the id as it was written."""
+        self.rpc_id = rpc_id
+        self.method = method
+
+
+class Call(Exchange):
+    """A call from its request to its outcome."""
+
+    __slots__ = (
+        "args", "args_bytes", "continues", "event_type", "has_id", "intent", "kept", "metadata", "mono", "name",
+        "outcome_id", "request_id", "source", "span_id", "target", "timestamp", "trace_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        rpc_id: bytes,
+        method: str,
+        name: str | None,
+        source: Source,
+        target: Target,
+        timestamp: str,
+        mono: int,
+    ) -> None:
+        """`timestamp` and `mono` are the instant at which the request was received."""
+        self.rpc_id = rpc_id
+        self.method = method
+        self.name = name
+        self.source = source
+        self.target = target
+        self.timestamp = timestamp
+        self.mono = mono
+        self.event_type: EventType = "mcp_operation"
+        self.has_id = True
+        self.request_id: str | None = None
+        self.trace_id: str | None = None
+        self.span_id: str | None = None
+        self.continues: str | None = None
+        self.args: Raw | None = None
+        self.args_bytes: int | None = None
+        self.intent: str | None = None
+        self.outcome_id = ""
+        self.metadata: dict[str, Any] | None = None
+        self.kept = 0
+
+    def needs_intent(self, mode: IntentMode) -> bool:
+        """Tell whether `audit.intent` asks for an intent before this call."""
+        return mode == "all" or (mode == "writes" and self.target.effects != "read_only")
+
+    def hold_args(self, args: Raw | None, text: bytes) -> None:
+        """Take the arguments out of the line `text`."""
+        if args is not None and len(text) > SMALL_FRAME:
+            args = Raw(bytes(args))
+        self.args = args
+        self.kept = memoryview(args).nbytes if args is not None else 0
+
+    def drop_args(self) -> None:
+        """Keep no more than their size: they stand in the intent."""
+        self.args, self.args_bytes, self.kept = None, self.kept, 0
+
+    def note(self, message: DoubtfulMessage) -> None:
+        """Write down what was doubtful about a message of this call."""
+        if message.ambiguous:
+            known = self.metadata.get("ambiguous", []) if self.metadata else []
+            self.add_metadata({"ambiguous": [*known, *(key for key in message.ambiguous if key not in known)]})
+        if message.unparsed:
+            self.add_metadata({"unparsed": message.unparsed})
+
+    def add_metadata(self, more: Mapping[str, Any]) -> None:
+        """Add to the metadata of the outcome, and of the intent when that is still to come."""
+        self.metadata = {**(self.metadata or {}), **more}
+
+    def start(self) -> Event:
+        """Return the intent."""
+        self.intent = event_id = new_id()
+        return Event(
+            timestamp=self.timestamp,
+            event_type="mcp_operation_started",
+            event_id=event_id,
+            source=self.source,
+            target=self.target,
+            request=self._request(None),
+            metadata=self.metadata,
+        )
+
+    def finish(self, verdict: Verdict, mono: int, error_type: str | None = None) -> Event:
+        """Return the outcome; `mono` is the instant at which it was known."""
+        self.outcome_id = event_id = new_id()
+        if verdict.metadata:
+            self.add_metadata(verdict.metadata)
+        kind = verdict.kind
+        return Event(
+            timestamp=self.timestamp,
+            event_type=self.event_type,
+            event_id=event_id,
+            source=self.source,
+            target=self.target,
+            request=self._request(self.intent),
+            outcome=Outcome(
+                status=STATUS_OF_KIND[kind],
+                kind=kind,
+                latency_ms=max(0, mono - self.mono) // 1000 / 1000,
+                error=verdict.error,
+                error_type=error_type,
+                error_code=verdict.error_code,
+                result=verdict.result,
+            ),
+            metadata=self.metadata,
+        )
+
+    def named(self) -> str:
+        """Return the `request_id`, made now when the client gave none."""
+        if self.request_id is None:
+            self.request_id = new_id()
+        return self.request_id
+
+    def _request(self, intent: str | None) -> Request:
+        return Request(
+            request_id=self.named(),
+            intent=intent,
+            rpc_id=bounded(self.rpc_id.decode("utf-8", "replace")) if self.has_id else None,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            continues=self.continues,
+            args=self.args,
+            args_bytes=self.args_bytes,
+        )
+
+
+class Step:
+    """What is to be done before a line is forwarded: record `events` in order, learn `learned`."""
+
+    __slots__ = ("answers", "calls", "events", "learned", "others")
+
+    def __init__(self) -> None:
+        """Start with nothing to do."""
+        self.events: list[Event] = []
+        self.learned: tuple[Tool, ...] | None = None
+        """All tools known of the server, when the line changed that."""
+        self.calls: list[Call] = []
+        """The calls that the line made."""
+        self.answers: list[Call] = []
+        """The calls that the line answered."""
+        self.others: list[Exchange] = []
+        """The other requests that stood in the line beside calls."""
+
+
+class Rounds:
+    """Calls that were answered with ``input_required`` (2026-07-28), until their retry."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._open: dict[tuple[str, ...], str] = {}
+
+    def open(self, call: Call, state: str) -> None:
+        """Remember that `call` was answered so; its retry will carry `state`, empty when there was none."""
+        key = ("state", _short(state)) if state else ("call", call.method, call.name or "")
+        self._open.pop(key, None)
+        self._open[key] = call.named()
+        if len(self._open) > MAX_ROUNDS:
+            del self._open[next(iter(self._open))]
+
+    def find(self, method: str, name: str | None, params: Params, text: bytes) -> str | None:
+        """Return the `request_id` of the round that a request continues."""
+        if not self._open:
+            return None
+        if params.request_state is not UNSET:
+            return self._open.get(("state", _short(params.request_state)))
+        if b'"inputResponses"' in text:
+            return self._open.pop(("call", method, name or ""), None)
+        return None
+
+
+def _short(state: str) -> str:
+    if len(state) <= MAX_STATE:
+        return state
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Peers:
+    """What client and server say of themselves, and the parts of events that follow from it."""
+
+    def __init__(self, session: Session) -> None:
+        """Know nothing but the session."""
+        self._session = session
+        self._client: str | None = None
+        self._version: str | None = None
+        self._protocol: str | None = None
+        self._targets: dict[tuple[str, str | None], Target] = {}
+        self.source = self._make_source()
+
+    def _make_source(self) -> Source:
+        session = self._session
+        return Source(
+            caller=session.caller,
+            session_id=session.session_id,
+            client=self._client,
+            user_id=session.user_id,
+            caller_type=session.caller_type,
+            auth_method=session.auth_method,
+        )
+
+    def note_initialize(self, text: bytes) -> None:
+        """Take the client's name and the asked-for protocol version from an ``initialize`` request."""
+        params = meta.mapping(text).get("params")
+        if isinstance(params, dict):
+            protocol = meta.short(params.get("protocolVersion"))
+            self._note(meta.name_version(params.get("clientInfo")), None, protocol)
+
+    def note_request(self, carried: Meta) -> None:
+        """Take the same from a request's ``_meta`` (2026-07-28)."""
+        client = None
+        if carried.client_info is not ABSENT:
+            client = meta.name_version(meta.mapping(carried.client_info))
+        protocol = None if carried.protocol_version is UNSET else meta.short(carried.protocol_version)
+        if client is not None or protocol is not None:
+            self._note(client, None, protocol)
+
+    def note_result(self, message: Message) -> None:
+        """Take the server's version and the agreed protocol version from a result, or from its ``_meta``."""
+        result = meta.mapping(message.result)
+        inner = result.get("_meta")
+        info = result.get("serverInfo")
+        if not isinstance(info, dict) and isinstance(inner, dict):
+            info = inner.get(meta.SERVER_INFO)
+        version = meta.short(info.get("version")) if isinstance(info, dict) else None
+        self._note(None, version, meta.short(result.get("protocolVersion")))
+
+    def _note(self, client: str | None, version: str | None, protocol: str | None) -> None:
+        if client is not None and client != self._client:
+            self._client = client
+            self.source = self._make_source()
+        if (version or self._version, protocol or self._protocol) != (self._version, self._protocol):
+            self._version, self._protocol = version or self._version, protocol or self._protocol
+            self.forget_targets()
+
+    def forget_targets(self) -> None:
+        """Make targets anew: something that stands in them has changed."""
+        self._targets.clear()
+
+    def target(
+        self, method: str, name: str | None, how: Method, tools: Mapping[str, Tool], *, certain: bool = True
+    ) -> Target:
+        """Return the target of a call; when not `certain`, its effects are not believed."""
+        key = (method, name)
+        target = self._targets.get(key) if certain else None
+        if target is None:
+            target = self._make_target(method, name, how, tools, certain=certain)
+            if certain:
+                if len(self._targets) >= MAX_TARGETS:
+                    self._targets.clear()
+                self._targets[key] = target
+        return target
+
+    def _make_target(
+        self, method: str, name: str | None, how: Method, tools: Mapping[str, Tool], *, certain: bool
+    ) -> Target:
+        tool = tools.get(name) if name is not None and how.type == "tool" else None
+        effects: Effects | None = how.effects
+        if how.type == "tool":
+            effects = tool.effects if tool is not None else "unknown"
+            if not self._session.trust_annotations:
+                effects = "write"
+        return Target(
+            backend=self._session.backend,
+            method=bounded(method),
+            type=bounded(how.type),
+            capability_name=bounded(name) if name is not None else None,
+            effects=effects if certain else "unknown",
+            server_version=self._version or self._session.server_version,
+            protocol_version=self._protocol,
+            tool_sha256=tool.sha256 if tool is not None else None,
+        )

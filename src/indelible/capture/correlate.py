@@ -1,0 +1,363 @@
+"""MCP traffic to audit events, without I/O and without a clock: lines in, steps out.
+
+The rules that may not move:
+
+- every call makes exactly one ``mcp_operation``, whatever became of it, and in whatever order lines arrive;
+- an intent precedes its outcome, and is in the step of the line that carries the call: the driver records a
+  step's events *before* it forwards the line, so the intent is on record before the server sees the call, and
+  the outcome before the client sees the answer;
+- the lines themselves are never changed; what cannot be read is counted, not refused.
+
+Which messages are calls stands in `methods`, how lines are read in `frames`, what an answer means in
+`outcomes`. Times come from the driver: `now` is when the line was received, in ns since the epoch, `mono` the
+same instant on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from indelible.capture import frames, meta, methods
+from indelible.capture.calls import Call, Exchange, Peers, Rounds, Session, Step
+from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
+from indelible.capture.meta import Meta
+from indelible.capture.outcomes import Verdict, judge, judge_reply
+from indelible.capture.outstanding import Outstanding
+from indelible.config import MEGABYTE
+from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.events import Event, Kind, format_time
+
+MAX_CALLS: Final = 65_536
+"""Calls outstanding at once; the outcome of the oldest is then given up as ``interrupted``."""
+
+MAX_OTHERS: Final = 4096
+"""Other requests outstanding at once, each way; the oldest are forgotten."""
+
+KEEP_ARGS: Final = 256 * 1024
+"""Bytes of one call's arguments that are kept for its outcome; larger ones stand in its intent only."""
+
+KEEP_ALL_ARGS: Final = 8 * MEGABYTE
+"""The same for all outstanding calls together."""
+
+_PASS: Final = Step()
+
+
+class Correlator:
+    """One session between one client and one server. Not safe for threads: one driver feeds it."""
+
+    def __init__(self, session: Session, tools: Mapping[str, Tool] | None = None) -> None:
+        """Start a session; `tools` is what is known of the server's tools from earlier."""
+        self._session = session
+        self._tools: dict[str, Tool] = dict(tools or {})
+        self._peers = Peers(session)
+        self._calls: Outstanding[Exchange] = Outstanding()
+        self._asked: Outstanding[Exchange] = Outstanding()
+        self._rounds = Rounds()
+        self._open_calls = self._kept = 0
+        self._gone: Kind | None = None
+        self._gone_why = ""
+        self.answered = False
+        """The server has given a good answer."""
+        self.refused_start: str | None = None
+        """The server's error to ``initialize``, until it gives a good answer."""
+        self.counts: dict[str, int] = {}
+        """Lines and answers that were passed on without being understood."""
+
+    @property
+    def outstanding(self) -> int:
+        """How many calls wait for their answer."""
+        return self._open_calls
+
+    # --- lines ---
+
+    def from_client(self, frame: bytes, now: int, mono: int) -> Step:
+        """Take one line from the client, with or without its LF."""
+        return self._client(frames.parse_request(frame), frame, now, mono)
+
+    def from_server(self, frame: bytes, now: int, mono: int) -> Step:
+        """Take one line from the server, with or without its LF."""
+        return self._server(frames.parse_answer(frame), frame, now, mono)
+
+    def from_client_cut(self, head: bytes, tail: bytes, now: int, mono: int) -> Step:
+        """Take a client's line of which only the ends were kept (`frames.SCAN_BYTES` each)."""
+        return self._client(((frames.scan_ends(head, tail), b"{}"),), head, now, mono)
+
+    def from_server_cut(self, head: bytes, tail: bytes, now: int, mono: int) -> Step:
+        """Take a server's line of which only the ends were kept."""
+        return self._server(((frames.scan_ends(head, tail), b"{}"),), head, now, mono)
+
+    def _client(self, parsed: Parsed, frame: bytes, now: int, mono: int) -> Step:
+        if not parsed:
+            self._count_foreign("client_not_json", frame)
+            return _PASS
+        step: Step | None = None
+        for message, text in parsed:
+            if message.method is not UNSET:
+                if message.id is not ABSENT or message.method in methods.CALLS:
+                    step = step or Step()
+                    self._request(step, message, text, now, mono)
+                elif message.method == "notifications/cancelled":
+                    step = step or Step()
+                    self._cancel(step, self._calls, text, mono)
+            elif message.result is not ABSENT or message.error is not ABSENT:
+                step = step or Step()
+                self._reply(step, message, text, mono)
+            else:
+                self._count("client_not_jsonrpc")
+        return step or _PASS
+
+    def _server(self, parsed: Parsed, frame: bytes, now: int, mono: int) -> Step:
+        if not parsed:
+            self._count_foreign("server_not_json", frame)
+            return _PASS
+        step: Step | None = None
+        for message, text in parsed:
+            if message.result is not ABSENT or message.error is not ABSENT:
+                step = step or Step()
+                self._answer(step, message, text, mono)
+            elif message.method is UNSET:
+                self._count("server_not_jsonrpc")
+            elif message.id is not ABSENT:
+                self._ask(message, text, now, mono)
+            elif message.method == "notifications/cancelled":
+                step = step or Step()
+                self._cancel(step, self._asked, text, mono)
+        return step or _PASS
+
+    # --- the client's requests and the server's answers ---
+
+    def _request(self, step: Step, message: Message, text: bytes, now: int, mono: int) -> None:
+        method = str(message.method)
+        has_id = message.id is not ABSENT
+        carried = meta.read(message)
+        if carried is not None:
+            self._peers.note_request(carried)
+        if not methods.is_call(method, has_id=has_id):
+            if method == "initialize":
+                self._peers.note_initialize(text)
+            other = Exchange(bytes(message.id), method)
+            step.others.append(other)
+            self._add_other(self._calls, other)
+            return
+        call = self._describe(message, text, carried, now, mono)
+        call.has_id = has_id
+        step.calls.append(call)
+        large = call.kept > KEEP_ARGS or self._kept + call.kept > KEEP_ALL_ARGS
+        if large or call.needs_intent(self._session.intent):
+            step.events.append(call.start())
+        if large:
+            call.drop_args()
+        self._kept += call.kept
+        if not has_id:
+            why = "sent as a notification: no answer was asked for, so its outcome is not known"
+            step.events.append(self._close(call, Verdict("protocol_error", error=why, error_code=-32600), mono))
+        elif self._gone is not None:
+            step.events.append(self._close(call, Verdict(self._gone, error=self._gone_why), mono))
+        else:
+            self._calls.add(call)
+            self._open_calls += 1
+            if self._open_calls > MAX_CALLS:
+                self._give_up(step, mono)
+
+    def _describe(self, message: Message, text: bytes, carried: Meta | None, now: int, mono: int) -> Call:
+        method = str(message.method)
+        how = methods.describe(method)
+        params = message.params
+        name: str | None = None
+        args: Raw | None = None
+        continues = None
+        if params is not UNSET:
+            if how.name == "name":
+                name = params.name if params.name is not UNSET else None
+            elif how.name == "uri":
+                name = params.uri if params.uri is not UNSET else None
+            elif how.name == "ref":
+                name = meta.completed_ref(text)
+            if how.args == "arguments":
+                args = params.arguments if params.arguments is not ABSENT else None
+            elif how.args == "params":
+                args = meta.raw_params(text)
+            continues = self._rounds.find(method, name, params, text)
+        doubtful = message if isinstance(message, DoubtfulMessage) else None
+        certain = doubtful is None or not doubtful.ambiguous
+        target = self._peers.target(method, name, how, self._tools, certain=certain)
+        call = Call(bytes(message.id), method, name, self._peers.source, target, format_time(now), mono)
+        call.hold_args(args, text)
+        call.continues = continues
+        if carried is not None:
+            call.request_id, call.trace_id, call.span_id = meta.correlation(carried)
+        if doubtful is not None:
+            call.note(doubtful)
+        return call
+
+    def _answer(self, step: Step, message: Message, text: bytes, mono: int) -> None:
+        found = self._calls.take(bytes(message.id))
+        if found is None:
+            self._count("unknown_answers")
+            return
+        if isinstance(found, Call):
+            self._open_calls -= 1
+            verdict = judge(message, text)
+            if verdict.kind == "input_required":
+                self._rounds.open(found, verdict.request_state or "")
+            if isinstance(message, DoubtfulMessage):
+                found.note(message)
+            step.answers.append(found)
+            step.events.append(self._close(found, verdict, mono))
+        else:
+            self._learn(step, found.method, message, text)
+        if not self.answered:
+            self._note_health(found, message)
+        if b"serverInfo" in text:
+            self._peers.note_result(message)
+
+    def _note_health(self, found: Exchange, message: Message) -> None:
+        if message.result is not ABSENT and (message.error is ABSENT or bytes(message.error) == b"null"):
+            self.answered, self.refused_start = True, None
+        elif found.method == "initialize":
+            self.refused_start = judge(message, b"").error or "initialize was refused"
+
+    def _learn(self, step: Step, method: str, message: Message, text: bytes) -> None:
+        if method in ("initialize", "server/discover"):
+            self._peers.note_result(message)
+        if method != "tools/list" or message.result is ABSENT:
+            return
+        listed = meta.tools_of(message.result)
+        learned = [tool for item in listed[:MAX_TOOLS] if (tool := describe(item)) is not None]
+        changed = [tool for tool in learned if self._tools.get(tool.name) != tool]
+        if changed and len(self._tools) + len(changed) <= 2 * MAX_TOOLS:
+            self._tools.update((tool.name, tool) for tool in changed)
+            self._peers.forget_targets()
+            step.learned = tuple(self._tools.values())
+
+    def _cancel(self, step: Step, where: Outstanding[Exchange], text: bytes, mono: int) -> None:
+        rpc_id, reason = meta.cancelled(text)
+        found = where.take(rpc_id) if rpc_id is not None else None
+        if isinstance(found, Call):
+            if where is self._calls:
+                self._open_calls -= 1
+            step.events.append(self._close(found, Verdict("cancelled", error=reason), mono))
+
+    def _give_up(self, step: Step, mono: int) -> None:
+        why = f"more than {MAX_CALLS} calls were outstanding: no outcome was waited for"
+        while self._open_calls > MAX_CALLS and (oldest := self._calls.oldest()) is not None:
+            self._calls.remove(oldest)
+            if isinstance(oldest, Call):
+                self._open_calls -= 1
+                step.events.append(self._close(oldest, Verdict("interrupted", error=why), mono))
+
+    # --- the server's requests and the client's answers ---
+
+    def _ask(self, message: Message, text: bytes, now: int, mono: int) -> None:
+        method = str(message.method)
+        if method not in methods.SERVER_CALLS:
+            return
+        how = methods.Method(method.partition("/")[0], None, "params", None)
+        target = self._peers.target(method, None, how, {})
+        asked = Call(bytes(message.id), method, None, self._peers.source, target, format_time(now), mono)
+        asked.event_type = methods.SERVER_CALLS[method]
+        args = meta.raw_params(text)
+        if args is not None and memoryview(args).nbytes <= KEEP_ARGS:
+            asked.args = Raw(bytes(args))
+        if isinstance(message, DoubtfulMessage):
+            asked.note(message)
+        self._add_other(self._asked, asked)
+
+    def _reply(self, step: Step, message: Message, text: bytes, mono: int) -> None:
+        found = self._asked.take(bytes(message.id))
+        if isinstance(found, Call):
+            step.events.append(found.finish(judge_reply(message, text), mono))
+
+    # --- ends ---
+
+    def end(self, kind: Kind, why: str, mono: int) -> list[Event]:
+        """Close every call that waits, and from now on every new one at once: no answer will come.
+
+        `kind` is ``cancelled`` when the client went, ``backend_unavailable`` when the server did.
+        """
+        if self._gone is None:
+            self._gone, self._gone_why = kind, why
+        events = []
+        for where in (self._calls, self._asked):
+            for waiting in where.drain():
+                if isinstance(waiting, Call):
+                    events.append(self._close(waiting, Verdict(kind, error=why), mono))
+        self._open_calls = 0
+        return events
+
+    def refuse(self, step: Step, recorded: Iterable[str], mono: int, why: str) -> tuple[bytes, list[Event]]:
+        """Take back a line's calls because they could not be recorded; the line must not be forwarded.
+
+        `recorded` holds the `event_id` of those of its events that were. Returns the line that answers the
+        client, empty when nothing in it asked for an answer, and the outcomes to hand to the recorder.
+        """
+        done = set(recorded)
+        mine = {call.outcome_id for call in step.calls} | {call.intent for call in step.calls}
+        events = [event for event in step.events if event.event_id not in done and event.event_id not in mine]
+        replies = []
+        for call in step.calls:
+            if self._calls.remove(call):
+                self._open_calls -= 1
+            if call.intent not in done:
+                call.intent = None
+            if call.outcome_id not in done:
+                events.append(self._close(call, Verdict("denied", error=why), mono, "audit_unavailable"))
+            if call.has_id:
+                replies.append(_error_reply(call.rpc_id, f"refused: {why}"))
+        for other in step.others:
+            self._calls.remove(other)
+            replies.append(_error_reply(other.rpc_id, f"refused with the calls beside it: {why}"))
+        return _line(replies), events
+
+    def withhold(self, step: Step, recorded: Iterable[str], mono: int, why: str) -> tuple[bytes, list[Event]]:
+        """Replace a line of answers because their outcomes could not be recorded.
+
+        The calls have been carried out, but their results are not handed out; returned as by `refuse`.
+        """
+        done = set(recorded)
+        events, replies = [], []
+        for call in step.answers:
+            if call.outcome_id not in done:
+                call.add_metadata({"answer_withheld": True})
+                events.append(call.finish(Verdict("denied", error=why), mono, "audit_unavailable"))
+            replies.append(_error_reply(call.rpc_id, f"carried out, but its result is withheld: {why}"))
+        return _line(replies), events
+
+    # --- small parts ---
+
+    def _close(self, call: Call, verdict: Verdict, mono: int, error_type: str | None = None) -> Event:
+        self._kept -= call.kept
+        call.kept = 0
+        return call.finish(verdict, mono, error_type)
+
+    def _add_other(self, where: Outstanding[Exchange], other: Exchange) -> None:
+        where.add(other)
+        others = len(where) - (self._open_calls if where is self._calls else 0)
+        if others > MAX_OTHERS:
+            for waiting in where.drain():
+                if where is self._calls and isinstance(waiting, Call):
+                    where.add(waiting)
+            self._count("forgotten_requests")
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def _count_foreign(self, what: str, frame: bytes) -> None:
+        if frame.strip():  # an empty line is nobody's message
+            self._count(what)
+
+
+def _error_reply(rpc_id: bytes, why: str) -> bytes:
+    """Return a JSON-RPC 2.0 error (section 5.1) of our own, for a call that the server does not answer."""
+    text = msgspec.json.encode(why)
+    return b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32603,"message":%b}}' % (rpc_id or b"null", text)
+
+
+def _line(replies: list[bytes]) -> bytes:
+    if not replies:
+        return b""
+    return (replies[0] if len(replies) == 1 else b"[" + b",".join(replies) + b"]") + b"\n"
