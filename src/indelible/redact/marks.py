@@ -1,0 +1,287 @@
+"""The sensitive arguments of a tool, as its input schema marks them, compiled to paths.
+
+A schema is a graph (``$ref`` may be cyclic, ``allOf`` and the like put several schemas on one value), so the
+compiled form is one too: nodes, with edges for members and items, and `also` for schemas that apply to the
+same value. Only names of properties and patterns of names are kept: no defaults, no examples, no
+descriptions. Whatever cannot be understood is taken to be sensitive where it might hide a mark, and ignored
+where it cannot.
+
+Marks: ``sensitive: true``, ``x-sensitive``, ``writeOnly`` (JSON Schema validation, section 9.4) and
+``format: password`` (OpenAPI 3.1). Parameters in MXCP's form, a list of objects with ``name``, work too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+import re2
+
+MAX_SCHEMA_NODES: Final = 10_000
+"""Subschemas that are followed; what lies behind more of them is taken to be sensitive."""
+
+MAX_PATTERN_CHARS: Final = 1_000
+"""A longer pattern of property names is taken to match every name."""
+
+
+class Node(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one schema says of a value; numbers are indices into `Marks.nodes`."""
+
+    sensitive: bool = False
+    properties: dict[str, int] = {}
+    patterns: dict[str, int] = {}
+    additional: int | None = None
+    items: int | None = None
+    prefix: tuple[int, ...] = ()
+    anywhere: tuple[int, ...] = ()
+    """For every member and item, whatever its name or place (``contains``, an unreadable pattern)."""
+    also: tuple[int, ...] = ()
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """Compiled marks of one tool; node 0 is the arguments' own schema. Empty when nothing is marked."""
+
+    nodes: tuple[Node, ...] = ()
+
+
+_ALSO_LISTS: Final = ("allOf", "anyOf", "oneOf")
+_ALSO: Final = ("if", "then", "else")
+_MEMBERS: Final = ("unevaluatedProperties",)
+
+
+def compile_marks(input_schema: object) -> Marks:
+    """Return the marks of a tool's input schema; never raises, whatever the schema is."""
+    try:
+        nodes = _Compiler(_as_schema(input_schema)).run()
+    except Exception:  # noqa: BLE001 - a hostile schema may break anything; then everything is sensitive
+        return Marks((Node(sensitive=True),))
+    return Marks(nodes if any(node.sensitive for node in nodes) else ())
+
+
+def _as_schema(given: object) -> object:
+    """Turn MXCP's parameters into the schema of the object that they make."""
+    if isinstance(given, dict) and isinstance(given.get("parameters"), list) and "properties" not in given:
+        given = given["parameters"]
+    if isinstance(given, list):
+        named = [item for item in given if isinstance(item, dict) and isinstance(item.get("name"), str)]
+        return {"properties": {item["name"]: item for item in named}}
+    return given
+
+
+def _marked(schema: dict[Any, Any]) -> bool:
+    for word in ("sensitive", "x-sensitive", "writeOnly"):
+        value = schema.get(word)
+        if value is True or (isinstance(value, str) and value.strip().lower() in ("true", "yes", "1")):
+            return True
+        if type(value) is int and value == 1:
+            return True
+    form = schema.get("format")
+    return isinstance(form, str) and form.strip().lower() == "password"
+
+
+class _Compiler:
+    def __init__(self, root: object) -> None:
+        self._root = root
+        self._index: dict[int, int] = {}
+        self._schemas: list[dict[Any, Any]] = []
+        self._anchors: dict[str, Any] | None = None
+        self._overflow = -1
+
+    def run(self) -> tuple[Node, ...]:
+        if not isinstance(self._root, dict):
+            return ()
+        self._number(self._root)
+        nodes: list[Node] = []
+        while len(nodes) < len(self._schemas):  # grows while nodes are made
+            nodes.append(self._node(self._schemas[len(nodes)]))
+        return tuple(nodes)
+
+    def _number(self, schema: object) -> int | None:
+        """Return the index of a subschema, new or known; None when it is no object (``true``, ``false``)."""
+        if not isinstance(schema, dict):
+            return None
+        known = self._index.get(id(schema))
+        if known is not None:
+            return known
+        if len(self._schemas) >= MAX_SCHEMA_NODES:
+            if self._overflow < 0:
+                self._overflow = len(self._schemas)
+                self._schemas.append({"sensitive": True})
+            return self._overflow
+        self._index[id(schema)] = len(self._schemas)
+        self._schemas.append(schema)
+        return len(self._schemas) - 1
+
+    def _numbers(self, schemas: Iterable[object]) -> tuple[int, ...]:
+        return tuple(n for n in map(self._number, schemas) if n is not None)
+
+    def _node(self, schema: dict[Any, Any]) -> Node:
+        if _marked(schema):
+            return Node(sensitive=True)  # everything below goes with it
+        patterns, anywhere = self._patterns(schema.get("patternProperties"))
+        items, additional_items = schema.get("items"), schema.get("additionalItems")
+        prefix = schema.get("prefixItems")
+        if isinstance(items, list):  # up to draft 2019-09
+            prefix, items = items, additional_items
+        anywhere += self._numbers((schema.get("contains"), schema.get("unevaluatedItems")))
+        return Node(
+            properties=self._members(schema.get("properties")),
+            patterns=patterns,
+            additional=self._number(schema.get("additionalProperties")),
+            items=self._number(items),
+            prefix=self._positions(prefix),
+            anywhere=anywhere + self._numbers(schema.get(word) for word in _MEMBERS),
+            also=self._also(schema),
+        )
+
+    def _members(self, members: object) -> dict[str, int]:
+        if not isinstance(members, dict):
+            return {}
+        numbered = ((key, self._number(value)) for key, value in members.items() if isinstance(key, str))
+        return {key: -1 if number is None else number for key, number in numbered}
+
+    def _positions(self, schemas: object) -> tuple[int, ...]:
+        if not isinstance(schemas, list):
+            return ()
+        return tuple(-1 if number is None else number for number in map(self._number, schemas))
+
+    def _patterns(self, patterns: object) -> tuple[dict[str, int], tuple[int, ...]]:
+        """Return those that RE2 takes, and the schemas of the others: they apply to every member."""
+        readable: dict[str, int] = {}
+        anywhere: list[int] = []
+        for pattern, number in self._members(patterns).items():
+            if number >= 0:
+                if compile_pattern(pattern) is None:
+                    anywhere.append(number)
+                else:
+                    readable[pattern] = number
+        return readable, tuple(anywhere)
+
+    def _also(self, schema: dict[Any, Any]) -> tuple[int, ...]:
+        found: list[object] = [schema.get(word) for word in _ALSO]
+        for word in _ALSO_LISTS:
+            several = schema.get(word)
+            if isinstance(several, list):
+                found += several
+        dependent = schema.get("dependentSchemas")
+        if isinstance(dependent, dict):
+            found += dependent.values()
+        for word in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if isinstance(reference := schema.get(word), str):
+                found.append(self._resolve(reference))
+        return self._numbers(found)
+
+    def _resolve(self, reference: str) -> object:
+        """Follow a reference inside this schema (RFC 6901 pointer, or an anchor); others lead nowhere."""
+        base, hash_sign, fragment = reference.partition("#")
+        fragment = unquote(fragment)
+        if base or not hash_sign:
+            return self._anchored(reference) or self._anchored(base)
+        if not fragment:
+            return self._root
+        if not fragment.startswith("/"):
+            return self._anchored(fragment)
+        place: Any = self._root
+        for step in fragment[1:].split("/"):
+            name = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(place, dict):
+                place = place.get(name)
+            elif isinstance(place, list) and name.isascii() and name.isdigit() and len(name) < 9:
+                place = place[int(name)] if int(name) < len(place) else None
+            else:
+                return None
+        return place
+
+    def _anchored(self, name: str) -> object:
+        if self._anchors is None:
+            self._anchors = {}
+            waiting: list[Any] = [self._root]
+            seen = {id(self._root)}
+            while waiting:
+                place = waiting.pop()
+                for word in ("$anchor", "$dynamicAnchor", "$id"):
+                    if isinstance(place, dict) and isinstance(key := place.get(word), str):
+                        self._anchors.setdefault(key, place)
+                children = place.values() if isinstance(place, dict) else place
+                for child in children:
+                    if isinstance(child, dict | list) and id(child) not in seen:
+                        seen.add(id(child))
+                        waiting.append(child)
+        return self._anchors.get(name)
+
+
+def compile_pattern(pattern: str) -> Any:
+    """Compile a pattern of property names; None when RE2 does not take it."""
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern.encode(), options)
+    except (re2.error, UnicodeEncodeError):
+        return None
+
+
+Place = tuple[int, ...]
+"""Where in the graph a value stands: every node that applies to it."""
+
+
+class MarkTree:
+    """Marks ready to be walked along a value. Unknown indices, from a damaged file, are ignored."""
+
+    def __init__(self, marks: Marks) -> None:
+        """Prepare the patterns."""
+        self._nodes = marks.nodes
+        self._patterns = {
+            pattern: compile_pattern(pattern) for node in marks.nodes for pattern in node.patterns
+        }
+        self.root: Place = self._close([0])
+
+    def _close(self, indices: Iterable[int]) -> Place:
+        found: list[int] = []
+        seen: set[int] = set()
+        waiting = list(indices)
+        while waiting:
+            index = waiting.pop()
+            if index in seen or not 0 <= index < len(self._nodes):
+                continue
+            seen.add(index)
+            found.append(index)
+            waiting += self._nodes[index].also
+        return tuple(sorted(found))
+
+    def sensitive(self, place: Place) -> bool:
+        """Tell whether the value here is marked."""
+        return any(self._nodes[index].sensitive for index in place)
+
+    def member(self, place: Place, key: str) -> Place:
+        """Return where the member `key` of the object here stands."""
+        found: list[int] = []
+        for index in place:
+            node = self._nodes[index]
+            found += node.anywhere
+            matched = key in node.properties
+            if matched:
+                found.append(node.properties[key])
+            for pattern, target in node.patterns.items():
+                regex = self._patterns[pattern]
+                if regex is None or regex.search(key.encode("utf-8", "replace")) is not None:
+                    matched = True
+                    found.append(target)
+            if not matched and node.additional is not None:
+                found.append(node.additional)
+        return self._close(found) if found else ()
+
+    def item(self, place: Place, position: int) -> Place:
+        """Return where the item at `position` of the array here stands."""
+        found: list[int] = []
+        for index in place:
+            node = self._nodes[index]
+            found += node.anywhere
+            if position < len(node.prefix):
+                found.append(node.prefix[position])
+            elif node.items is not None:
+                found.append(node.items)
+        return self._close(found) if found else ()

@@ -1,0 +1,317 @@
+"""The redactor: a raw event in, the body of a line out. Nothing else turns events into bytes.
+
+The rule that lives here: **a body leaves only when everything a caller could have put into it has been looked
+at**, by the prefilter (which is certain when it says "nothing here") or by the rules themselves. Whatever goes
+wrong, something is recorded: `redact` never raises, and its last resort is an event without any content.
+
+Order of a payload (arguments, result): size and digest of the original; marks, key names, value patterns,
+truncation; then the cap of its field; then the line's.
+
+What `metadata` is told, under keys of our own: ``replaced_surrogates`` (lone surrogates became U+FFFD),
+``args_digest``/``result_digest`` (the digest is over something other than compact JSON with sorted keys:
+``as received`` or ``as converted``), ``cut`` (parts that were cut to fit the line).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from indelible.config import RecordMode, RedactionSettings
+from indelible.events import (
+    MAX_BODY_BYTES,
+    Cost,
+    Event,
+    Outcome,
+    Policy,
+    RecorderId,
+    Request,
+    Source,
+    State,
+    Target,
+    encode_body,
+)
+from indelible.redact import fields
+from indelible.redact.digest import Digester
+from indelible.redact.limits import (
+    MAX_ARGS_BYTES,
+    MAX_ERROR_CHARS,
+    MAX_METADATA_BYTES,
+    MAX_RESULT_BYTES,
+    NAME_CACHE,
+)
+from indelible.redact.marks import Marks, MarkTree
+from indelible.redact.payload import ABSENT, Payload, Payloads
+from indelible.redact.plain import Plain
+from indelible.redact.shrink import shrink
+from indelible.redact.texts import Texts
+from indelible.redact.values import Values
+
+_SHORT_STRINGS: Final = 160
+"""Bytes of the small strings of a call together; within this none of them can be over its cap."""
+
+
+class Redactor:
+    """Redacts events by one configuration and one recorder's key; safe to use from several threads."""
+
+    def __init__(
+        self,
+        settings: RedactionSettings,
+        *,
+        hmac_key: bytes,
+        hmac_key_id: str,
+        record_args: RecordMode = "full",
+        record_results: RecordMode = "digest",
+        recorder: RecorderId | None = None,
+    ) -> None:
+        """Compile the configuration. `recorder` is stamped into every event's source.
+
+        Raises ConfigError, one line, for a pattern that RE2 does not take.
+        """
+        self._texts = Texts(settings)
+        self._values = Values(self._texts, Digester(hmac_key), custom=bool(settings.patterns))
+        self._payloads = Payloads(self._texts, self._values, Digester(hmac_key))
+        self._key_id = hmac_key_id
+        self._record_args = record_args
+        self._record_results = record_results
+        self._digest_unknown = settings.unknown_schema == "digest"
+        self._recorder = _recorder(recorder, self._values)
+        self._learned: dict[tuple[str, str], MarkTree | None] = {}
+        self._lock = threading.Lock()
+        self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
+        self._targets: dict[Target, msgspec.Raw] = {}
+
+    # --- what servers say of their tools ----------------------------------------------------------------
+
+    def learn(self, backend: str, tool: str, marks: Marks) -> None:
+        """Take the marks of a tool that `backend` has listed; later calls of it are redacted by them."""
+        tree = MarkTree(marks) if marks.nodes else None
+        with self._lock:
+            self._learned = {**self._learned, (backend, tool): tree}
+
+    def forget(self, backend: str) -> None:
+        """Forget every tool of a backend: they count as never listed until they are learned again."""
+        with self._lock:
+            self._learned = {key: tree for key, tree in self._learned.items() if key[0] != backend}
+
+    # --- redaction --------------------------------------------------------------------------------------
+
+    def text(self, text: str, limit: int = MAX_ERROR_CHARS) -> str:
+        """Return one free text redacted and then cut to `limit` characters; never raises."""
+        try:
+            return self._values.short(Plain().text(text), limit)
+        except Exception as exc:  # noqa: BLE001 - a text that cannot be looked at cannot be kept
+            return f"[REDACTED] {type(exc).__name__}"[:limit]
+
+    def redact(self, event: Event) -> bytes:
+        """Return the body of an event: one JSON object, compact UTF-8, at most `MAX_BODY_BYTES`; never raises."""
+        try:
+            body = encode_body(self._redacted(event))
+            if len(body) <= MAX_BODY_BYTES:
+                return body
+            return shrink(body, self._values)
+        except Exception as exc:  # noqa: BLE001 - see the rule of this module
+            return self._last_resort(event, exc)
+
+    def _redacted(self, event: Event) -> Event:
+        notes: dict[str, Any] = {}
+        room = fields.Room(self._values)
+        request, outcome = self._call(event, room, notes)
+        source, target = event.source, event.target
+        last, done = self._last_source
+        if source is None or source is not last:
+            done = self._source(source, room)
+        policy, cost, state, metadata = event.policy, event.cost, event.state, event.metadata
+        if metadata is not None:
+            metadata = self._metadata(metadata, notes)
+        timestamp, event_type, event_id = fields.head(room, event)
+        if room.replaced_surrogates:
+            notes["replaced_surrogates"] = True
+        return Event(
+            timestamp=timestamp,
+            event_type=event_type,
+            event_id=event_id,
+            source=done,  # type: ignore[arg-type]  # encoded already
+            target=None if target is None else self._target(target, room),
+            request=request,
+            policy=None
+            if policy is None
+            else Policy(**{"decision": _UNKNOWN, **fields.apply(room, policy, fields.POLICY)}),
+            outcome=outcome,
+            cost=None if cost is None else Cost(**fields.apply(room, cost, fields.COST)),
+            state=None if state is None else State(**fields.apply(room, state, fields.STATE)),
+            metadata=_merged(metadata, notes) if notes else metadata,
+        )
+
+    def _source(self, source: Source | None, room: fields.Room) -> Any:
+        """Redact and encode a source. A capture uses one again and again: the last is known by identity."""
+        if source is None:
+            return None if self._recorder is None else Source(recorder=self._recorder)
+        kept = fields.apply(room, source, fields.SOURCE)
+        done = Source(**kept, recorder=self._recorder or _recorder(source.recorder, self._values))
+        encoded = msgspec.Raw(_encoder.encode(done))
+        if not room.replaced_surrogates:
+            self._last_source = (source, encoded)
+        return encoded
+
+    def _target(self, target: Target, room: fields.Room) -> Any:
+        """Redact and encode a target; there are few, so each is remembered."""
+        try:
+            known = self._targets.get(target)
+        except TypeError:  # not hashable: no captured target
+            return Target(**fields.apply(room, target, fields.TARGET))
+        if known is None:
+            known = msgspec.Raw(_encoder.encode(Target(**fields.apply(room, target, fields.TARGET))))
+            if not room.replaced_surrogates:
+                if len(self._targets) >= NAME_CACHE:
+                    self._targets.clear()
+                self._targets[target] = known
+        return known
+
+    def _call(
+        self, event: Event, room: fields.Room, notes: dict[str, Any]
+    ) -> tuple[Request | None, Outcome | None]:
+        """Redact what differs in every call. One search over all of it answers for most calls."""
+        request, outcome = event.request, event.outcome
+        names = _strings(request, outcome)
+        args = ABSENT
+        if request is not None and request.args is not None:
+            tree, digest = self._schema(event)
+            args = self._payloads.take(
+                request.args, self._record_args, MAX_ARGS_BYTES, tree, digest=digest, beside=names or b""
+            )
+            _note(notes, "args_digest", args)
+        result = ABSENT
+        if outcome is not None and outcome.result is not None:
+            result = self._payloads.take(outcome.result, self._record_results, MAX_RESULT_BYTES)
+            _note(notes, "result_digest", result)
+        clean = names is not None and (args.beside_clean or not self._texts.flagged(names))
+        return (
+            None if request is None else self._request(request, args, None if clean else room),
+            None if outcome is None else _outcome(outcome, result, None if clean else room),
+        )
+
+    def _schema(self, event: Event) -> tuple[MarkTree | None, bool]:
+        """Return the marks of the event's tool, and whether texts must become digests for want of any."""
+        target = event.target
+        if target is None or target.method != "tools/call":
+            return None, False
+        backend, learned = target.backend or "", self._learned  # another thread may put a new one in its place
+        for name in (target.original_name, target.capability_name):
+            if type(name) is str and type(backend) is str and (backend, name) in learned:
+                return learned[backend, name], False
+        source = event.source
+        return None, self._digest_unknown and source is not None and source.caller in _REMOTE
+
+    def _request(self, request: Request, args: Payload, room: fields.Room | None) -> Request:
+        hmac = args.hmac
+        key_id = None if hmac is None else self._key_id
+        if room is not None:
+            kept = fields.apply(room, request, fields.REQUEST)
+            return Request(**kept, args=args.kept, args_bytes=args.size, args_hmac=hmac, hmac_key_id=key_id)
+        return Request(
+            request_id=request.request_id,
+            intent=request.intent,
+            rpc_id=request.rpc_id,
+            trace_id=None if request.trace_id is None else fields.trace_id(request.trace_id),
+            span_id=None if request.span_id is None else fields.span_id(request.span_id),
+            continues=request.continues,
+            args=args.kept,
+            args_bytes=args.size,
+            args_hmac=hmac,
+            hmac_key_id=key_id,
+        )
+
+    def _metadata(self, metadata: Any, notes: dict[str, Any]) -> Any:
+        kept = self._payloads.take(metadata, "full", MAX_METADATA_BYTES)
+        if kept.replaced_surrogates:
+            notes["replaced_surrogates"] = True
+        if kept.kept is None or bytes(kept.kept)[:1] == b"{":
+            return kept.kept
+        return {"value": kept.kept}
+
+    def _last_resort(self, event: object, exc: Exception) -> bytes:
+        """Return an event that says only that there was one, and that it could not be looked at."""
+        head = {"timestamp": _EPOCH, "event_type": "alert", "event_id": _NIL}
+        try:
+            head.update(fields.proper_head(event))
+        except Exception:  # noqa: BLE001 - whatever stands there, it is not kept
+            head["event_type"] = "alert"
+        reason = type(exc).__name__
+        return orjson.dumps({**head, "metadata": {"redaction_failed": reason if reason.isascii() else "error"}})
+
+
+_encoder: Final = msgspec.json.Encoder()
+_UNKNOWN: Final = "unknown"
+"""Stands where an event without a word that every event has would leave a hole."""
+_REMOTE: Final = ("stdio", "http")
+_EPOCH: Final = "1970-01-01T00:00:00.000000Z"
+_NIL: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def _strings(request: Request | None, outcome: Outcome | None) -> bytes | None:
+    """Return the small strings of a call as JSON; None when any is no text, or might be over its cap."""
+    found: list[Any] = []
+    if request is not None:
+        found = [request.request_id, request.rpc_id, request.intent, request.continues]
+    if outcome is not None:
+        latency = outcome.latency_ms
+        if (
+            (latency is not None and (type(latency) is not float or latency - latency != 0.0))
+            or outcome.error_code is not None
+            or type(outcome.status) is not str
+            or type(outcome.kind) is not str
+            or outcome.status not in fields.STATUSES
+            or outcome.kind not in fields.KINDS
+            or outcome.result_bytes is not None
+        ):
+            return None
+        found += (outcome.error, outcome.error_type)
+    try:
+        encoded = orjson.dumps("\n".join([text for text in found if text is not None]))
+    except TypeError:  # no text at all, or one with a lone surrogate
+        return None
+    return encoded if len(encoded) <= _SHORT_STRINGS else None
+
+
+def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Outcome:
+    if room is not None:
+        kept = {"status": _UNKNOWN, "kind": _UNKNOWN, **fields.apply(room, outcome, fields.OUTCOME)}
+        if result.size is not None:
+            kept["result_bytes"] = result.size
+        return Outcome(**kept, result_hmac=result.hmac, result=result.kept)
+    if result is ABSENT and outcome.result_hmac is None:
+        return outcome
+    return Outcome(
+        status=outcome.status,
+        kind=outcome.kind,
+        latency_ms=outcome.latency_ms,
+        error=outcome.error,
+        error_type=outcome.error_type,
+        result_bytes=result.size,
+        result_hmac=result.hmac,
+        result=result.kept,
+    )
+
+
+def _note(notes: dict[str, Any], key: str, payload: Payload) -> None:
+    if payload.digested is not None and payload.hmac is not None:
+        notes[key] = payload.digested
+    if payload.replaced_surrogates:
+        notes["replaced_surrogates"] = True
+
+
+def _merged(metadata: Any, notes: dict[str, Any]) -> dict[str, Any]:
+    if metadata is None:
+        return notes
+    return {**(metadata if isinstance(metadata, dict) else orjson.loads(bytes(metadata))), **notes}
+
+
+def _recorder(recorder: Any, values: Values) -> RecorderId | None:
+    if recorder is None:
+        return None
+    kept = fields.apply(fields.Room(values), recorder, fields.RECORDER)
+    return RecorderId(**{"id": "", **kept})

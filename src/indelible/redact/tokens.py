@@ -1,0 +1,120 @@
+"""Tokens and keys that say what they are: by prefix, by shape, or by the word in front of them."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Any, Final
+
+Match = Any
+
+# A prefix of our own making is unmistakable, so it needs no boundary on its left; few characters suffice after it,
+# since tests and examples shorten tokens, and a shortened one is still not for the log.
+PREFIXES: Final = (
+    r"gh[pousr]_[A-Za-z0-9]{6,}",  # GitHub
+    r"github_pat_[A-Za-z0-9_]{6,}",
+    r"gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|soat|oas|ffct|wt)-[A-Za-z0-9_.-]{6,}",  # GitLab
+    r"xox[abeoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{6,}",  # Slack
+    r"xapp-[0-9]-[A-Za-z0-9-]{6,}",
+    r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|ABIA|ACCA)[A-Z2-7]{12,}",  # AWS: ids of keys and principals
+    r"AIza[A-Za-z0-9_-]{20,}",  # Google
+    r"ya29\.[A-Za-z0-9_.-]{6,}",
+    r"GOCSPX-[A-Za-z0-9_-]{6,}",
+    r"[rsp]k_(?:live|test|prod)_[A-Za-z0-9]{6,}",  # Stripe, Clerk
+    r"whsec_[A-Za-z0-9+/=]{6,}",
+    r"npm_[A-Za-z0-9]{20,}",
+    r"pypi-[A-Za-z0-9_-]{32,}",
+    r"pypi-AgE[A-Za-z0-9_-]{6,}",
+    r"hf_[A-Za-z0-9]{16,}",  # Hugging Face
+    r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # SendGrid
+    r"key-[0-9a-f]{32}",  # Mailgun
+    r"dop_v1_[0-9a-f]{8,}",  # DigitalOcean
+    r"sh(?:pat|pca|ppa|pss)_[A-Fa-f0-9]{16,}",  # Shopify
+    r"sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{8,}",  # Square
+    r"dapi[0-9a-f]{32}",  # Databricks
+    r"lin_(?:api|oauth)_[A-Za-z0-9]{8,}",
+    r"gsk_[A-Za-z0-9]{20,}",  # Groq
+    r"xai-[A-Za-z0-9]{20,}",
+    r"pplx-[A-Za-z0-9]{20,}",
+    r"PMAK-[A-Za-z0-9-]{16,}",
+    r"dp\.(?:pt|st|ct|sa)\.[A-Za-z0-9._-]{8,}",  # Doppler
+    r"hv[sbr]\.[A-Za-z0-9_-]{16,}",  # Vault
+    r"AGE-SECRET-KEY-1[A-Z0-9]{8,}",
+    r"ATATT3[A-Za-z0-9_=-]{16,}",  # Atlassian
+    r"NRAK-[A-Z0-9]{16,}",
+    r"gl(?:c|sa)_[A-Za-z0-9+/=_]{16,}",  # Grafana
+    r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{8,}",
+    r"(?:ntn|secret)_[A-Za-z0-9]{32,}",  # Notion
+    r"figd_[A-Za-z0-9_-]{8,}",
+    r"tskey-[a-z]+-[A-Za-z0-9-]{8,}",  # Tailscale
+    r"rubygems_[0-9a-f]{16,}",
+    r"fo1_[A-Za-z0-9_-]{16,}",  # Fly
+    r"sntrys_[A-Za-z0-9_=-]{16,}",
+    r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}",  # JWT and JWE (RFC 7519, RFC 7516)
+    r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+",
+    r"discord(?:app)?\.com/api/webhooks/[0-9]+/[A-Za-z0-9_-]+",
+    r"(?:AccountKey|SharedAccessKey|SharedSecretValue)=[A-Za-z0-9+/=]{6,}",  # Azure connection strings
+)
+
+# These begin as ordinary words do, so what stands on their left decides.
+_SHAPES: Final = r"(^|[^A-Za-z0-9])(sk-[A-Za-z0-9_-]{6,}|(?:AC|SK)[0-9a-f]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35})"
+_SHAPES_HINT: Final = r"sk-[A-Za-z0-9_-]{6}|(?:AC|SK)[0-9a-f]{8}|[0-9]{8}:[A-Za-z0-9_-]{8}"
+
+_BEARER: Final = r"(?i)\b(bearer[\s:]+)([A-Za-z0-9._~+/=-]{6,})"
+_BASIC: Final = r"(?i)\b(basic\s+)([A-Za-z0-9+/_-]{8,}={0,2})"
+
+_PLAIN_WORDS: Final = frozenset(
+    b"access auth authentication authorization authorisation based bearer bond bonds certificate challenge "
+    b"credential credentials format header headers method prefix realm required scheme security shares strategy "
+    b"string support token tokens tokens. token. value".split()
+)
+"""What follows the word "bearer" in prose."""
+
+
+def _shape(match: Match, _text: bytes) -> bytes | None:
+    found: bytes = match[2]
+    if found.startswith(b"sk-"):
+        # `sk-toggleable-label` is a class in a style sheet; keys have digits or capitals, or are one long word.
+        tail = found[3:]
+        if not (any(48 <= c <= 57 or 65 <= c <= 90 for c in tail) or (len(tail) >= 16 and tail.isalpha())):
+            return None
+    result: bytes = match[1] + b"[TOKEN]"
+    return result
+
+
+def _bearer(match: Match, _text: bytes) -> bytes | None:
+    if match[2].rstrip(b".").lower() in _PLAIN_WORDS:
+        return None
+    result: bytes = match[1] + b"[TOKEN]"
+    return result
+
+
+def _basic(match: Match, _text: bytes) -> bytes | None:
+    """RFC 7617: the credentials are base64 of ``user:password``; "basic authentication" is not."""
+    run: bytes = match[2].translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
+    try:
+        decoded = binascii.a2b_base64(run + b"=" * (-len(run) % 4))
+    except binascii.Error:
+        return None
+    if b":" not in decoded or any(byte < 0x20 for byte in decoded):
+        return None
+    result: bytes = match[1] + b"[TOKEN]"
+    return result
+
+
+def _token(_match: Match, _text: bytes) -> bytes | None:
+    return b"[TOKEN]"
+
+
+_PREFIX: Final = "|".join(PREFIXES)
+
+_PREFIX_HINT: Final = re.sub(r"\{(\d+),?\}", lambda count: f"{{{min(int(count[1]), 6)},}}", _PREFIX)
+"""The same with fewer characters after each prefix: a smaller automaton, compiled at every start."""
+
+TABLE: Final = (
+    ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi")),
+    ("SHAPE", _SHAPES, _SHAPES_HINT, _shape, ("sk-", "AC", "SK", ":")),
+    ("BEARER", _BEARER, "(?i:bearer)", _bearer, None),
+    ("BASIC", _BASIC, "(?i:basic)", _basic, None),
+)
+"""(name, pattern, hint, what to do, needles), in the order in which they run."""
