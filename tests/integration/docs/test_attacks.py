@@ -1,0 +1,179 @@
+"""What docs/explanation/guarantees.md admits, and where it says that it ends, done to real trails."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import indelible
+from indelible.trail import checkpoint
+from indelible.trail.layout import Layout
+from indelible.trail.merkle import TileTree, leaf_hash
+from tests.trails import Maker
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    return tmp_path / "indelible" / "audit.jsonl"
+
+
+def record(trail: Path, *tools: str) -> None:
+    with indelible.open_trail(trail) as recorder:
+        for tool in tools:
+            with recorder.operation("tools/call", tool, user_id="ada"):
+                pass
+
+
+def vkey(trail: Path) -> str:
+    return Layout(trail).vkey.read_text()
+
+
+def kept(trail: Path) -> bytes:
+    """Return the checkpoint, as somebody takes it to another machine."""
+    return Layout(trail).checkpoint.read_bytes()
+
+
+def agrees(trail: Path, note: bytes) -> bool:
+    """Tell whether a trail of one file still holds what a kept checkpoint covers, from the lines alone."""
+    said = checkpoint.parse(checkpoint.split_note(note)[0])
+    lines = trail.read_bytes().splitlines()
+    tree = TileTree()
+    tree.extend(leaf_hash(line) for line in lines[: said.size])
+    return tree.size == said.size and tree.root() == said.root
+
+
+def rewrite(trail: Path) -> None:
+    """Write another history under the same origin and key, as who can read the key may."""
+    old = Layout(trail)
+    origin = old.origin.read_text().strip()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(old.key.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    shutil.rmtree(trail.parent)
+    Maker(trail, origin=origin, signer=checkpoint.Signer(origin, key)).add_many(20).seal()
+
+
+def test_who_has_the_key_can_sign_a_new_history(trail: Path) -> None:
+    record(trail, "steal")
+    pinned = vkey(trail)
+    rewrite(trail)
+    assert b"steal" not in trail.read_bytes()
+    assert indelible.verify(trail, pinned).ok
+
+
+def test_a_new_history_does_not_agree_with_a_kept_checkpoint(trail: Path) -> None:
+    record(trail, "steal")
+    note = kept(trail)
+    assert agrees(trail, note)
+    record(trail, "read")
+    assert agrees(trail, note), "an honest trail only grows"
+    rewrite(trail)
+    assert len(trail.read_bytes().splitlines()) > 7
+    assert not agrees(trail, note)
+
+
+def test_an_old_backup_verifies_and_a_kept_checkpoint_shows_it(trail: Path, tmp_path: Path) -> None:
+    record(trail, "read")
+    shutil.copytree(trail.parent, tmp_path / "backup")
+    record(trail, "steal")
+    note = kept(trail)
+    shutil.rmtree(trail.parent)
+    shutil.copytree(tmp_path / "backup", trail.parent)
+    result = indelible.verify(trail)
+    assert result.ok
+    assert any("rollback" in text for text in result.not_checked)
+    assert not agrees(trail, note)
+
+
+def test_old_lines_under_a_newer_checkpoint_are_found(trail: Path, tmp_path: Path) -> None:
+    record(trail, "read")
+    shutil.copyfile(trail, tmp_path / "backup")
+    record(trail, "steal")
+    shutil.copyfile(tmp_path / "backup", trail)
+    result = indelible.verify(trail)
+    assert not result.ok
+    assert [finding.problem for finding in result.findings] == ["tail cut off"]
+
+
+def test_an_old_checkpoint_uncovers_what_came_after_it(trail: Path) -> None:
+    record(trail, "read")
+    old = kept(trail)
+    record(trail, "steal")
+    note = kept(trail)
+    altered = trail.read_bytes().replace(b'"steal"', b'"relax"')
+    trail.write_bytes(altered)
+    assert not indelible.verify(trail).ok
+    Layout(trail).checkpoint.write_bytes(old)
+    result = indelible.verify(trail, vkey(trail))
+    assert result.ok
+    assert result.unsealed > 0
+    assert any("after the last checkpoint" in text for text in result.not_checked)
+    record(trail, "later")
+    assert (indelible.verify(trail, vkey(trail)).ok, indelible.verify(trail).unsealed) == (True, 0)
+    assert not agrees(trail, note)
+
+
+@pytest.mark.parametrize("how", ["cut", "deleted"])
+def test_a_new_trail_in_the_place_of_another_shows_with_the_key_pinned(trail: Path, how: str) -> None:
+    record(trail, "read", "steal")
+    pinned, origin = vkey(trail), Layout(trail).origin.read_text().strip()
+    if how == "cut":
+        trail.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[:4]))
+    else:
+        shutil.rmtree(trail.parent)
+    record(trail, "relax")
+    shutil.rmtree(Layout(trail).retired, ignore_errors=True)
+    assert b"steal" not in trail.read_bytes()
+    assert not indelible.verify(trail, pinned).ok
+    previous = json.loads(trail.read_bytes().splitlines()[0])["metadata"].get("previous", {})
+    assert previous.get("origin") == (origin if how == "cut" else None)
+
+
+def test_the_end_that_no_checkpoint_covers_can_be_cut_unseen(tmp_path: Path) -> None:
+    trail = tmp_path / "audit.jsonl"
+    maker = Maker(trail)
+    maker.add_many(5).seal().add_many(3)
+    before = indelible.verify(trail, maker.signer.verifier.vkey())
+    lines = trail.read_bytes().splitlines(keepends=True)
+    trail.write_bytes(b"".join(lines[:-2]))
+    after = indelible.verify(trail, maker.signer.verifier.vkey())
+    assert (before.ok, before.unsealed, after.ok, after.unsealed) == (True, 3, True, 1)
+    trail.write_bytes(b"".join(lines[:-4]))
+    assert not indelible.verify(trail).ok
+
+
+def test_a_configuration_in_the_working_directory_counts_unless_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "indelible.yaml").write_text("audit: {enabled: false}\n")
+    (tmp_path / "own.yaml").write_text("audit: {path: own.jsonl}\n")
+    call = b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///x"}}\n'
+
+    def wrap(*options: str) -> str:
+        command = [sys.executable, "-m", "indelible", "wrap", *options, "--", "cat"]
+        env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+        done = subprocess.run(
+            command, input=call, capture_output=True, check=True, cwd=tmp_path, env=env, timeout=60
+        )
+        assert done.stdout == call
+        return done.stderr.decode()
+
+    assert "not recorded" in wrap("--trail", "trail.jsonl")
+    assert list(tmp_path.glob("*.jsonl")) == []
+    assert wrap("-c", "own.yaml") == ""
+    assert b"file:///x" in (tmp_path / "own.jsonl").read_bytes()
+
+
+def test_a_checkpoint_says_nothing_of_the_content(trail: Path) -> None:
+    """What is kept elsewhere is a name, a number, and two values that look random."""
+    record(trail, "steal")
+    origin, size, root, empty, signature = kept(trail).decode().splitlines()
+    assert origin.startswith("indelible/")
+    assert size.isdigit()
+    assert len(base64.b64decode(root)) == 32
+    assert (empty, signature.startswith("— ")) == ("", True)

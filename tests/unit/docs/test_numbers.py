@@ -1,0 +1,61 @@
+"""Numbers in the pages are the code's."""
+
+from pathlib import Path
+
+import pytest
+
+from indelible.capture import calls, child, correlate, frames, lanes, stdio
+from indelible.events import MAX_LINE_BYTES
+from indelible.query import follow
+from indelible.recorder import MAX_REFUSED
+from indelible.redact import limits
+from indelible.trail import sealer, writer
+from tests.unit.docs.pages import DOCS, prose
+
+MIB = 1 << 20
+KIB = 1 << 10
+
+WRAP = "explanation/wrap.md"
+TRAIL = "reference/trail.md"
+REDACTION = "explanation/redaction.md"
+EVENT = "reference/event.md"
+GUARANTEES = "explanation/guarantees.md"
+
+SAID: list[tuple[str, str]] = [
+    (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
+    (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
+    (TRAIL, f"{writer.MAX_PENDING_EVENTS:,} events"),
+    (TRAIL, f"{sealer.INTERVAL_S:g} s"),
+    (GUARANTEES, f"{writer.MAX_PENDING_EVENTS:,} events"),
+    (GUARANTEES, f"{sealer.DRAIN_S * 1000:g} ms"),
+    (GUARANTEES, f"{MAX_REFUSED:,} refused calls"),
+    (GUARANTEES, f"{writer.MAX_QUEUED:,} events"),
+    (REDACTION, f"{limits.MAX_STRING_CHARS} characters"),
+    (REDACTION, f"{limits.PREFIX_CHARS} characters"),
+    (REDACTION, f"{limits.MAX_NESTING} levels"),
+    (REDACTION, f"{limits.DIGEST_HEX} hex digits"),
+    (REDACTION, f"{limits.MAX_ARGS_BYTES:,} bytes"),
+    (EVENT, f"{limits.MAX_ERROR_CHARS} characters"),
+    (WRAP, f"{stdio.EOF_GRACE_S:g} s"),
+    (WRAP, f"{stdio.ANSWER_GRACE_S:g} s"),
+    (WRAP, f"{child.TERM_GRACE_S:g} s"),
+    (WRAP, f"{child.WATCHDOG_GRACE_S:g} s"),
+    (WRAP, f"{stdio.DRAIN_S:g} s"),
+    (WRAP, f"{stdio.HURRIED_DRAIN_S:g} s"),
+    (WRAP, f"{lanes.MAX_LINE // MIB} MiB"),
+    (WRAP, f"{lanes.MAX_QUEUE // KIB} KiB"),
+    (WRAP, f"{stdio.MAX_REPLIES // MIB} MiB"),
+    (WRAP, f"{stdio.MAX_HELD // MIB} MiB"),
+    (WRAP, f"{frames.CAREFUL_LIMIT // MIB} MiB"),
+    (WRAP, f"{frames.SCAN_BYTES // KIB} KiB"),
+    (WRAP, f"{correlate.MAX_CALLS:,} calls"),
+    (WRAP, f"{correlate.KEEP_ARGS // KIB} KiB"),
+    (WRAP, f"{correlate.KEEP_ALL_ARGS // MIB} MiB"),
+    (WRAP, f"{calls.MAX_ROUNDS:,} calls"),
+    ("reference/commands.md", f"{follow.POLL_S:g} s"),
+]
+
+
+@pytest.mark.parametrize(("page", "phrase"), SAID)
+def test_a_number_in_a_page_is_the_codes(page: str, phrase: str) -> None:
+    assert phrase in " ".join(prose(Path(DOCS / page)).split())
