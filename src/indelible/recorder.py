@@ -163,6 +163,7 @@ class Recorder:
             self._sweeper.stop()
         if writer is not None:
             if self._gap.open:
+                writer.try_again()
                 self._catch_up(writer)
             writer.close({"lost": self._gap.lost} if self._gap.lost else None)
 

@@ -495,6 +495,10 @@ class Writer:
             self._sealer.hurry()  # a reader may come at once, and a trail without a checkpoint is suspect
         self._housekeeper.rotated()
 
+    def try_again(self) -> None:
+        """Let the next append try the disk at once, though it has just failed."""
+        self._retry_at = 0.0
+
     def close(self, metadata: dict[str, Any] | None = None) -> None:
         """Write and seal everything that is queued, then `audit_stopped`, and give the trail back."""
         if self._forked or self._closed:
@@ -502,6 +506,7 @@ class Writer:
         self._group.close()
         try:
             self._housekeeper.close()
+            self.try_again()
             with self._lock:
                 while self._queue and self._usable() and self._failure is None:
                     self._drain()
