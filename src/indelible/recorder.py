@@ -25,6 +25,7 @@ from indelible.definitions import DefinitionStore, Tool
 from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
+from indelible.redact.patterns import custom as check_patterns
 from indelible.trail import keys
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
@@ -261,6 +262,7 @@ def open_recorder(
     chosen = settings.audit.on_failure or on_failure
     if not settings.audit.enabled:
         return Recorder(None, settings, caller, chosen)
+    check_patterns(settings.redaction.patterns)  # before anything is made on disk
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     notice = None

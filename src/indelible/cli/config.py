@@ -36,9 +36,14 @@ def command() -> None:
 def check(config: str | None, profile: str | None, trail: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Read the configuration and print the settings that it comes to."""
     from indelible import configfile
+    from indelible.redact.patterns import custom
+    from indelible.trail import durable, keys
 
     file = configfile.find(config)
     settings = configfile.load(config, profile=profile, trail=trail)
+    custom(settings.redaction.patterns)
+    keys.check_source(settings.audit)
+    durable.access_for(settings.audit.group)
     described = describe(None if file is None else str(file.absolute()), settings)
     if as_json:
         print_json(described)

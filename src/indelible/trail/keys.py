@@ -84,20 +84,30 @@ def load_signer(pem: bytes, origin: str, where: str = "key") -> Signer:
     return Signer(origin, key)
 
 
-def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Access) -> Signer:
-    """Return the trail's signer: from `key_env`, `key_file`, or the trail's own key, made at the first start.
+def check_source(audit: AuditSettings) -> None:
+    """Raise ConfigError when the configured key cannot be used: before anything is made on disk."""
+    if audit.key_env is not None or audit.key_file is not None:
+        _load_configured(audit, ORIGIN_PREFIX + "0" * 32)
 
-    The trail's own key stays 0600 whatever group may read the rest.
-    """
+
+def _load_configured(audit: AuditSettings, origin: str) -> Signer:
     if audit.key_env is not None:
         text = os.environ.get(audit.key_env)
         if not text:
             msg = f"audit.key_env: environment variable {audit.key_env} is not set"
             raise ConfigError(msg)
-        signer = load_signer(text.encode(), origin, f"${audit.key_env}")
-    elif audit.key_file is not None:
-        path = Path(audit.key_file).expanduser()
-        signer = load_signer(_read_key(path), origin, str(path))
+        return load_signer(text.encode(), origin, f"${audit.key_env}")
+    path = Path(str(audit.key_file)).expanduser()
+    return load_signer(_read_key(path), origin, str(path))
+
+
+def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Access) -> Signer:
+    """Return the trail's signer: from `key_env`, `key_file`, or the trail's own key, made at the first start.
+
+    The trail's own key stays 0600 whatever group may read the rest.
+    """
+    if audit.key_env is not None or audit.key_file is not None:
+        signer = _load_configured(audit, origin)
     else:
         if not layout.key.exists():
             durable.replace_file(layout.key, generate_pem(), Access())

@@ -44,6 +44,7 @@ def open_writer(
     """
     layout = Layout(path)
     access = durable.access_for(audit.group)
+    keys.check_source(audit)
     try:
         _prepare(layout, access)
         lock = TrailLock(layout.lock, access)

@@ -21,7 +21,9 @@ def answer(message: dict[str, Any]) -> None:
     name = str(message.get("params", {}).get("name", ""))
     if method == "initialize":
         info = {"name": f"parrot {text}", "version": text}
-        send({"id": rpc_id, "result": {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": info}})
+        send(
+            {"id": rpc_id, "result": {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": info}}
+        )
     elif method == "tools/list":
         schema = {"type": "object", "properties": {"pin": {"type": "string", "sensitive": True}}}
         send({"id": rpc_id, "result": {"tools": [{"name": "fails", "inputSchema": schema}]}})

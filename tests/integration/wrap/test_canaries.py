@@ -47,7 +47,9 @@ def places(canary: Canary) -> Iterator[Frame]:
         yield frame(f"{name} {canary.name}", "tools/call", name=name, arguments={"note": text})
     yield frame(f"deep {canary.name}", "tools/call", name="fails", arguments={"a": [{"b": {"c": [1, [text]]}}]})
     yield frame(f"key {canary.name}", "tools/call", name="fails", arguments={text: {text: 1}})
-    yield frame(f"long {canary.name}", "tools/call", name="fails", arguments={"x": "a " * 240 + text + " z" * 300})
+    yield frame(
+        f"long {canary.name}", "tools/call", name="fails", arguments={"x": "a " * 240 + text + " z" * 300}
+    )
     yield frame(f"meta {canary.name}", "tools/call", name="errs", arguments={}, _meta=meta)
     yield frame(f"name {canary.name}", "tools/call", name=f"fails {text}", arguments={})
     yield frame(text, "tools/call", name="fails", arguments={})
