@@ -65,7 +65,7 @@ def test_deny_refuses_and_records_the_refusals_later(wrap: Wrap, trail: Path, tm
     refused = [answer["id"] for answer in answers if "error" in answer]
     assert refused[: len(FULL)] == list(FULL)
     assert all("audit trail" in answer["error"]["message"] for answer in answers if "error" in answer)
-    kinds = {number: ("denied", "audit_unavailable") for number in refused}
+    kinds = dict.fromkeys(refused, ("denied", "audit_unavailable"))
     expected = [(str(answer["id"]), *kinds.get(answer["id"], ("completed", ""))) for answer in answers]
     assert calls(trail) == expected
     assert events(trail, "audit_gap") == []
