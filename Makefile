@@ -40,16 +40,17 @@ clean: ## remove everything that set-up and tests made
 
 ##@ Check
 .PHONY: test
-test: setup lint types imports ## everything but the soaks
-	@$(BIN)/python -m pytest $(PYTEST)
+test: setup lint types imports ## everything but the soaks, of which it runs a sample
+	@INDELIBLE_FAULT_STRIDE=5 $(BIN)/python -m pytest $(PYTEST)
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
 	@$(BIN)/python -m pytest tests/unit $(PYTEST)
 
 .PHONY: test-long
-test-long: setup ## the soaks: thousands of kills, hours of traffic
-	@$(BIN)/python -m pytest -m long $(PYTEST)
+test-long: setup ## the soaks: thousands of kills, every fault, many random examples of every property
+	@INDELIBLE_LONG=1 INDELIBLE_KILLS=2000 INDELIBLE_FAULT_STRIDE=1 \
+		$(BIN)/python -m pytest -m "long or sampled or hypothesis" -o timeout=7200 $(PYTEST)
 
 .PHONY: bench
 bench: setup ## measure against the goals; prints a table and writes JSON

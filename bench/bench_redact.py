@@ -1,26 +1,34 @@
-"""What redaction costs: medians of CPU time a call, beside json.dumps of the same event.
+"""What redaction costs: `python -m bench.bench_redact [--json FILE]`.
 
-Run it with ``python bench/bench_redact.py``; ``--json`` prints the numbers as one JSON object. The last rows
-show that cost grows with size and no faster: the ratio is that of twice the size.
+CPU time of one call, the median of several rounds, beside json.dumps of the same event measured in the same round.
+The last rows show that cost grows with size and no faster: each is the ratio of a large text to half of it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
-import timeit
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from bench.report import Goal, Report
 from indelible.config import RedactionSettings
-from indelible.events import Event, Request, Source, Target, new_id, now, outcome
+from indelible.events import Event, Policy, Request, Source, Target, new_id, now, outcome
 from indelible.redact import Redactor, compile_marks
 
-REPEATS = 7
+ROUNDS = 15
+CALLS = 400
+LARGE = 200_000
+"""Characters of the large texts."""
+
+# Recording may cost 2.5 times json.dumps when nothing is found and 5 times otherwise; appending takes 0.7 of that.
+NOTHING_FOUND = Goal.at_most(1.8)
+SOMETHING_FOUND = Goal.at_most(3.8)
+
 PROSE = "the quick brown fox jumps over the lazy dog and so on until there are enough bytes"
 CLEAN: dict[str, Any] = {
     "path": "/srv/data/report.txt",
@@ -32,6 +40,8 @@ CLEAN: dict[str, Any] = {
     "recursive": True,
 }
 SECRET = {**CLEAN, "mode": "mail alice@example.com about it", "password": "hunter2"}
+SMALL = {"path": "/srv/data/report.txt", "limit": 100}
+ANSWER = {"content": [{"type": "text", "text": "fine"}], "isError": False}
 SOURCE = Source(caller="stdio", session_id="s1", client="probe/1.0", user_id="alice")
 BLOCKS = {
     "prose": PROSE + "\n",
@@ -53,7 +63,7 @@ BLOCKS = {
 }
 
 
-def event(args: Any) -> Event:
+def event(args: Any, **result: Any) -> Event:
     """Return an event as a capture makes it."""
     return Event(
         timestamp=now(),
@@ -62,70 +72,90 @@ def event(args: Any) -> Event:
         source=SOURCE,
         target=Target(backend="files", method="tools/call", type="tool", capability_name="read_file"),
         request=Request(request_id="0b8f7c1e-6c0e-4d4e-9d5d-3b2d6c1c8f1a", rpc_id="7", args=args),
-        outcome=outcome("completed", 1.25),
+        policy=Policy(decision="allow"),
+        outcome=outcome("completed", 1.25, **result),
     )
 
 
-def measure(call: Callable[[], object], least: float = 0.05) -> float:
-    """Return the median CPU microseconds of one call."""
-    import time
-
-    timer = timeit.Timer(call, timer=time.process_time)
-    number = 1
-    while (spent := timer.timeit(number)) < least and number < 1_000_000:
-        number = max(number * 2, int(number * least / max(spent, 1e-6)))
-    return statistics.median(timer.repeat(REPEATS, number)) / number * 1e6
+def raw(value: Any) -> msgspec.Raw:
+    """Return a value as it comes over the wire."""
+    return msgspec.Raw(json.dumps(value, separators=(",", ":")).encode())
 
 
-def calls() -> dict[str, float]:
-    """Measure single events of about 500 bytes."""
-    redactor = Redactor(RedactionSettings(), hmac_key=b"k" * 32, hmac_key_id="k1")
-    schema = {"properties": {"mode": {"type": "string"}, "key": {"writeOnly": True}}}
-    redactor.learn("files", "read_file", compile_marks({}))
-    marked = Redactor(RedactionSettings(), hmac_key=b"k" * 32, hmac_key_id="k1")
-    marked.learn("files", "read_file", compile_marks(schema))
-    plain = msgspec.to_builtins(event(CLEAN))
-    raw = msgspec.Raw(json.dumps(CLEAN).encode())
-    clean, secret, wire = event(CLEAN), event(SECRET), event(raw)
+def once(call: Callable[[], object], calls: int) -> float:
+    """Return the CPU microseconds of one call."""
+    started = time.process_time()
+    for _ in range(calls):
+        call()
+    return (time.process_time() - started) / calls * 1e6
+
+
+def redactor(schema: Any, unknown: Any = "digest") -> Redactor:
+    """Return a redactor that knows the tool."""
+    made = Redactor(RedactionSettings(unknown_schema=unknown), hmac_key=b"k" * 32, hmac_key_id="k1")
+    made.learn("files", "read_file", compile_marks(schema))
+    return made
+
+
+def single(report: Report) -> None:
+    """Measure single events of about 500 bytes, and the small call of the wire."""
+    plain, marked = redactor({}), redactor({"properties": {"mode": {}, "key": {"writeOnly": True}}})
+    clean, secret, wire = event(CLEAN), event(SECRET), event(raw(CLEAN))
     intent = msgspec.structs.replace(clean, outcome=None)
-    return {
-        "json.dumps of the event": measure(lambda: json.dumps(plain)),
-        "nothing found": measure(lambda: redactor.redact(clean)),
-        "nothing found, intent": measure(lambda: redactor.redact(intent)),
-        "nothing found, from the wire": measure(lambda: redactor.redact(wire)),
-        "one key and one mail": measure(lambda: redactor.redact(secret)),
-        "with marks in the schema": measure(lambda: marked.redact(clean)),
-    }
+    small, same = event(raw(SMALL), result=raw(ANSWER)), msgspec.to_builtins(event(SMALL, result=ANSWER))
+    sized = event(CLEAN, result_bytes=7_000_000)
+    for name, base, call, goal in (
+        ("nothing found", clean, lambda: plain.redact(clean), NOTHING_FOUND),
+        ("nothing found, intent", intent, lambda: plain.redact(intent), NOTHING_FOUND),
+        ("nothing found, from the wire", clean, lambda: plain.redact(wire), NOTHING_FOUND),
+        ("nothing found, size of the result known", clean, lambda: plain.redact(sized), NOTHING_FOUND),
+        ("small arguments and result from the wire", same, lambda: plain.redact(small), None),
+        ("one key and one mail", secret, lambda: plain.redact(secret), SOMETHING_FOUND),
+        ("with marks in the schema", clean, lambda: marked.redact(clean), SOMETHING_FOUND),
+    ):
+        compare(report, name, msgspec.to_builtins(base), call, goal)
 
 
-def growth(size: int) -> dict[str, tuple[float, float]]:
-    """Measure large texts: milliseconds for `size` characters, and the ratio of that to half as many."""
-    redactor = Redactor(RedactionSettings(unknown_schema="keep"), hmac_key=b"k" * 32, hmac_key_id="k1")
-    found = {}
+def compare(report: Report, name: str, base: Any, call: Callable[[], object], goal: Goal | None) -> None:
+    """Add the cost of a call, and its ratio to json.dumps of `base`."""
+    costs, ratios = [], []
+    for _ in range(ROUNDS):
+        floor = once(lambda: json.dumps(base), CALLS)
+        costs.append(once(call, CALLS))
+        ratios.append(costs[-1] / floor)
+    report.add(f"{name}, µs", statistics.median(costs))
+    report.add("  of json.dumps", statistics.median(ratios), goal)
+
+
+def start(report: Report) -> None:
+    """Measure what a process pays before its first event."""
+    report.add(
+        "making a redactor, ms", statistics.median(once(lambda: redactor({}), 1) / 1e3 for _ in range(5))
+    )
+
+
+def growth(report: Report) -> None:
+    """Measure large texts, and the ratio of each to half as much."""
+    keeps = redactor({}, "keep")
     for name, block in BLOCKS.items():
-        half, whole = (event({"text": block * (n // len(block))}) for n in (size // 2, size))
-        small = measure(lambda e=half: redactor.redact(e), least=0.0)  # type: ignore[misc]
-        large = measure(lambda e=whole: redactor.redact(e), least=0.0)  # type: ignore[misc]
-        found[name] = (large / 1e3, large / small)
-    return found
+        half, whole = (event({"text": block * (size // len(block))}) for size in (LARGE // 2, LARGE))
+        pairs = [
+            (once(partial(keeps.redact, half), 1), once(partial(keeps.redact, whole), 1)) for _ in range(5)
+        ]
+        report.add(f"{LARGE:,} characters of {name}, ms", statistics.median(large for _, large in pairs) / 1e3)
+        report.add(
+            "  of half as many", statistics.median(large / small for small, large in pairs), Goal.at_most(3)
+        )
 
 
-def main() -> None:
-    """Print a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--size", type=int, default=200_000, help="characters of the large texts")
-    options = parser.parse_args()
-    single, large = calls(), growth(options.size)
-    if options.json:
-        json.dump({"microseconds": single, "large": large}, sys.stdout)
-        return
-    base = single["json.dumps of the event"]
-    for name, cost in single.items():
-        sys.stdout.write(f"{name:32s}{cost:9.2f} µs{cost / base:7.2f} × json.dumps\n")
-    for name, (cost, ratio) in large.items():
-        sys.stdout.write(f"{options.size:,} characters of {name:12s}{cost:9.2f} ms{ratio:7.2f} × half of it\n")
+def main() -> int:
+    """Measure, print, and tell whether the goals are met."""
+    report = Report("redaction")
+    single(report)
+    start(report)
+    growth(report)
+    return report.finish()
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -83,7 +84,7 @@ def _read(path: Path) -> object:
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is not a configuration")
     try:
-        return yaml.safe_load(raw)
+        return yaml.load(raw, _loader())  # noqa: S506 - a SafeLoader that also refuses repeated keys
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -91,3 +92,24 @@ def _read(path: Path) -> object:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise ConfigError(f"{path}: not valid YAML: {reason}") from exc
+
+
+def _loader() -> Any:
+    """Return a safe loader for which a key that stands twice is an error: YAML 1.2, section 3.2.1.3, forbids it."""
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as in yaml
+            seen: set[object] = set()
+            for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":
+                    continue
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, str | int) and key in seen:
+                    problem = f"the key {shown(key)} stands there twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                if isinstance(key, str | int):
+                    seen.add(key)
+            return super().construct_mapping(node, deep)
+
+    return Strict

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from indelible.config import OnFailure, Settings
-    from indelible.events import Caller
+    from indelible.events import Caller, Source, Target
     from indelible.operation import Operation
 
 log = logging.getLogger("indelible")
@@ -60,6 +60,7 @@ class Recorder:
         """One line for the operator when something is not as they asked, such as the trail's path."""
         self._writer = opened.writer if opened else None
         self._sweeper: Sweeper | None = None
+        self._closed = False
         self._gap = _Gap()
         secret = opened.digest_secret if opened else b"\0" * keys.HMAC_SECRET_BYTES
         identity = self._writer.recorder if self._writer else events.RecorderId(id="disabled")
@@ -89,7 +90,7 @@ class Recorder:
         """Record one event; see the module for what happens when that cannot be done."""
         writer = self._writer
         if writer is None:
-            return
+            return self._unrecorded()
         body = self._redactor.redact(event)
         if self._gap.open:
             self._catch_up()
@@ -115,6 +116,11 @@ class Recorder:
             if self.on_failure == "deny":
                 raise
             self._gap.lose(str(exc), event.timestamp)
+
+    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
+        """Redact the arguments of a call whose outcome is still to come: work that need not delay its answer."""
+        if self._writer is not None:
+            self._redactor.ahead(args, target, source)
 
     def refuse(self, event: Event) -> None:
         """Remember a call that was refused because it could not be recorded, until it can be.
@@ -157,9 +163,20 @@ class Recorder:
             path = Path(str(self.settings.audit.path))
             self._sweeper = Sweeper(path, self.settings.audit)
 
+    def _unrecorded(self) -> None:
+        """There is no trail: it is switched off, which is no error, or closed, which is."""
+        if not self._closed:
+            return
+        if self.on_failure == "deny":
+            msg = "the trail is closed"
+            raise TrailUnavailable(msg)
+        log.error("an event was not recorded: the trail is closed")
+
     def close(self) -> None:
         """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice."""
         writer, self._writer = self._writer, None
+        self._closed = self._closed or writer is not None
+        atexit.unregister(self.close)
         if self._sweeper is not None:
             self._sweeper.stop()
         if writer is not None:

@@ -201,6 +201,21 @@ def test_more_refusals_than_are_kept_are_counted(path: Path) -> None:
     assert [e["metadata"]["lost"] for e in lines(path) if e["event_type"] == "audit_gap"] == [5]
 
 
+@pytest.mark.parametrize("on_failure", ["allow", "deny"])
+def test_after_the_end_nothing_is_taken_as_recorded(
+    path: Path, on_failure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = open_with(path, on_failure)
+    trail.close()
+    trail.close()
+    if on_failure == "deny":
+        with pytest.raises(TrailUnavailable, match="closed"):
+            trail.record(event())
+    else:
+        trail.record(event())
+        assert "the trail is closed" in caplog.text
+
+
 def test_nothing_is_recorded_when_it_is_switched_off(path: Path) -> None:
     with open_with(path, "allow", enabled=False) as trail:
         assert not trail.enabled

@@ -6,9 +6,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from indelible.capture.calls import Session, Step
+from indelible.capture.calls import Call, Session, Step
 from indelible.capture.correlate import Correlator
 from indelible.capture.lanes import CutLine
 from indelible.config import OnFailure
@@ -26,6 +26,9 @@ class Records(Protocol):
 
     def record(self, event: Event) -> None:
         """Record one event; raises TrailUnavailable under ``deny``."""
+
+    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
+        """Redact arguments whose outcome is still to come."""
 
     def refuse(self, event: Event) -> None:
         """Remember an event until it can be recorded."""
@@ -47,6 +50,7 @@ class Auditor:
         self._source = source
         self._denies = on_failure == "deny"
         self._phase = "Pending"
+        self._fresh: list[Call] = []
         self._ends: tuple[int, str] | None = None
         self._complained = False
 
@@ -60,7 +64,18 @@ class Auditor:
     def client(self, line: bytes, now: int, mono: int) -> bytes | None:
         """Take a line from the client."""
         step = self._correlator.from_client(line, now, mono)
-        return None if not step.events else self._record_calls(step)
+        if step.events:
+            return self._record_calls(step)
+        self._fresh = step.calls
+        return None
+
+    def ahead(self) -> None:
+        """Do, while the server works, what the outcomes of calls that were just forwarded will need."""
+        if self._fresh:
+            for call in self._fresh:
+                if call.args is not None:
+                    self._recorder.ahead(call.args, call.target, call.source)
+            self._fresh = []
 
     def client_cut(self, line: CutLine, now: int, mono: int) -> bytes | None:
         """Take the end of a long line from the client."""

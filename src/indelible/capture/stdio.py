@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         def server(self, line: bytes, now: int, mono: int) -> bytes | None:
             """Take a line from the server; what is returned goes to the client in its place."""
 
+        def ahead(self) -> None:
+            """Lines from the client have been forwarded: do what can be done before their answers come."""
+
         def client_cut(self, line: CutLine, now: int, mono: int) -> bytes | None:
             """Take the end of a long line from the client."""
 
@@ -245,6 +248,8 @@ class Tap:
                 self._hold(side, line, now, mono)
             else:
                 self._pass(side, line, now, mono)
+        if side == _CLIENT and self._audit is not None and not self._to_server.size:
+            self._audit.ahead()
         if side == _SERVER and self._deadline is not None and self._at_deadline == self._terminate:
             self._grant_time()  # it still has something to say
 

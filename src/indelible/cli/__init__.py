@@ -41,7 +41,7 @@ def _guarded(command: Callable[[], int]) -> int:
 
     try:
         code = command()
-        sys.stdout.flush()
+        _flush()
     except IndelibleError as exc:
         if _debug():
             raise
@@ -72,11 +72,16 @@ def _fail(message: str, code: int) -> int:
     from indelible.cli.text import one_line
 
     try:
-        sys.stdout.flush()
+        _flush()
         print(f"indelible: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
         _discard_output()
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # None when it was closed before we came: ``>&-``
+        sys.stdout.flush()
 
 
 def _discard_output() -> None:

@@ -17,6 +17,8 @@ Examples:
 
 Exit code 2: the configuration is wrong; the line on stderr says what, and where.
 """
+ON_FAILURE: Final = "allow (the default of wrap and from Python)"
+
 GROUP_EPILOG: Final = """\b
 Examples:
   indelible config check
@@ -75,7 +77,8 @@ def print_settings(described: dict[str, Any]) -> None:
     for section in ("audit", "redaction"):
         click.echo(f"{section}:")
         for key, value in described[section].items():
-            click.echo(f"  {key}: {one_line(_value(value))}")
+            shown = ON_FAILURE if key == "on_failure" and value is None else _value(value)
+            click.echo(f"  {key}: {one_line(shown)}")
     if described["mcpServers"]:
         click.echo(f"mcpServers: {one_line(', '.join(described['mcpServers']))}")
     for warning in described["warnings"]:
@@ -90,4 +93,6 @@ def _value(value: object) -> str:
         return "none"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in value.items()) or "none"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

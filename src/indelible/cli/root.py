@@ -88,6 +88,9 @@ def run(args: list[str]) -> int:
             result: Any = root.invoke(ctx)
     except click.exceptions.Exit as exc:
         return exc.exit_code
+    except click.exceptions.NoArgsIsHelpError as exc:  # a group alone: what there is, as of `indelible` itself
+        click.echo(exc.format_message())
+        return 0
     except click.ClickException as exc:
         click.echo(one_line(f"{_where(exc)}: {_message(exc)}"), err=True)
         return exc.exit_code
@@ -106,4 +109,5 @@ def _message(exc: click.ClickException) -> str:
         close = difflib.get_close_matches(exc.option_name, known, n=1, cutoff=0.5)
         return f"no such option: {exc.option_name}" + (f"; did you mean {close[0]}?" if close else "")
     message = " ".join(exc.format_message().split()).rstrip(".")
+    message = message.replace("is not a valid integer range", "is not a whole number")
     return message[:1].lower() + message[1:]

@@ -67,8 +67,10 @@ def describe_settings(audit: AuditSettings) -> dict[str, Any]:
 def print_state(state: dict[str, Any]) -> None:
     """Print one trail's state, a fact a line."""
     click.echo(click.style(one_line(str(state["trail"])), bold=True))
-    for heading, text in _facts(state):
-        click.echo(f"  {heading:<12} {one_line(text)}")
+    facts = _facts(state)
+    column = max(12, *(len(heading) for heading, _ in facts))
+    for heading, text in facts:
+        click.echo(f"  {heading:<{column}} {one_line(text)}")
 
 
 def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
@@ -87,9 +89,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     if not settings["enabled"]:
         facts.insert(0, ("enabled", "false: calls are forwarded and nothing is recorded"))
     if state["kept_beyond_backup_count"]:
-        facts.append(
-            ("kept", f"{state['kept_beyond_backup_count']} files beyond backup_count, for retention's sake")
-        )
+        facts.append(("kept", _kept(state["kept_beyond_backup_count"], settings["retention"])))
     for kind, event in state["last"].items():
         about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
         facts.append((f"last {kind}"[:40], about))
@@ -127,6 +127,11 @@ def _open_calls(state: dict[str, Any]) -> str:
         if state["held_by"]
         else f"{count}, to be recorded as interrupted at the next start"
     )
+
+
+def _kept(count: int, retention: str | None) -> str:
+    why = "for retention's sake" if retention else "to be deleted at the next rotation"
+    return f"{count} file{'s' * (count != 1)} beyond backup_count, {why}"
 
 
 def _rotation(settings: dict[str, Any]) -> str:

@@ -32,6 +32,16 @@ PLAIN_LIMITS: Final = {
 STEADY: Final = {"event": 12, "user": 12, "backend": 12, "name": 28, "args": 40, "outcome": 19, "latency": 12}
 """Where later rows may be wider than those that are known: the least cells of a column."""
 
+TIME_CELLS: Final = len("2026-11-21 05:38:34.123")
+TIMES: Final = (slice(None), slice(0, 19), slice(5, 19))
+"""What of a time is shown, the longest first: with milliseconds, to the second, and that without the year."""
+
+LEAST: Final = {"args": 9, "name": 12, "user": 6, "backend": 7, "event": 13, "outcome": 10}
+"""How far columns give way on a narrow terminal, in this order; 13 cells tell events and their intents apart."""
+
+DROPPED: Final = ("user", "latency", "backend", "args", "event")
+"""Where even that is too wide these columns are left out, in this order, until the rest fits."""
+
 STYLES: Final = {"completed": "green", "input_required": "yellow", "cancelled": "yellow"}
 
 
@@ -120,6 +130,7 @@ class TablePrinter:
         self._steady = steady
         self._columns = [column for column in COLUMNS if events or column.key != "event"]
         self._terminal = terminal
+        self._time = TIMES[0]
         self._widths: dict[str, int] = {}
         self._console: Any = None
 
@@ -152,22 +163,27 @@ class TablePrinter:
         return self._squeeze(widths) if self._terminal else widths
 
     def _squeeze(self, widths: dict[str, int]) -> dict[str, int]:
-        """Make the table fit the terminal: arguments give way first, then names, then people."""
-        room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-        if sum(widths.values()) > room:
-            widths["time"] = min(widths["time"], len("2026-11-21 05:38:34"))
-        for key, least in (
-            ("args", 9),
-            ("name", 12),
-            ("user", 6),
-            ("backend", 7),
-            ("event", 8),
-            ("outcome", 10),
-        ):
-            excess = sum(widths.values()) - room
+        """Make the table fit the terminal: arguments give way first, then names, then people, then whole columns.
+
+        A time is never cut in the middle: the milliseconds go first, then the year.
+        """
+        least = {key: min(cells, LEAST.get(key, cells)) for key, cells in widths.items()}
+        self._shorten_time(widths, least)
+        for key in DROPPED:
+            if _excess(least) > 0 and least.pop(key, None) is not None:
+                del widths[key]
+        self._columns = [column for column in self._columns if column.key in widths]
+        for key in LEAST:
+            excess = _excess(widths)
             if excess > 0 and key in widths:
-                widths[key] = max(min(least, widths[key]), widths[key] - excess)
+                widths[key] = max(least[key], widths[key] - excess)
         return widths
+
+    def _shorten_time(self, widths: dict[str, int], least: dict[str, int]) -> None:
+        if _excess(widths) > 0:
+            self._time = TIMES[1] if _excess({**least, "time": 19}) <= 0 else TIMES[2]
+            shown = len(range(TIME_CELLS)[self._time])
+            widths["time"] = least["time"] = min(widths["time"], shown)
 
     def _plain(self, rows: list[Cells], *, heading: bool) -> None:
         lines = [{column.key: column.heading for column in self._columns}, *rows] if heading else rows
@@ -181,7 +197,8 @@ class TablePrinter:
 
     def _fit(self, row: Cells, key: str) -> str:
         cells = self._widths[key]
-        return row[key][:cells] if key == "time" and row[key].isascii() else fit(row[key], cells)
+        text = row[key]
+        return fit(text[self._time] if key == "time" and len(text) == TIME_CELLS else text, cells)
 
     def _rich(self, rows: list[Cells], *, heading: bool) -> None:
         from rich.table import Table
@@ -200,6 +217,11 @@ class TablePrinter:
             shown = [(column.key, self._fit(row, column.key)) for column in self._columns]
             table.add_row(*(Text(text, style=style if key == "outcome" else "") for key, text in shown))
         self._console.print(table)
+
+
+def _excess(widths: dict[str, int]) -> int:
+    """Return how many cells a table of such columns is too wide for the terminal."""
+    return sum(widths.values()) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
 
 
 def _batches(hits: Iterable[Hit]) -> Iterator[list[Hit]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def command(
 ) -> int:
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
     if vkey is not None:
-        load_vkey(vkey)
+        check_vkey(vkey)
     paths = find_trails(config, profile, trail)
     with progress_bar(paths) as progress:
         results = [verify_trail(path, vkey, progress) for path in paths]
@@ -57,6 +58,19 @@ def command(
         for result in results:
             print_result(result)
     return 0 if all(result.ok for result in results) else 1
+
+
+def check_vkey(vkey: str) -> None:
+    """Refuse what is no public key, without a word of a file's content: it may be the private one."""
+    from indelible.errors import ConfigError
+
+    try:
+        load_vkey(vkey)
+    except ConfigError as exc:
+        if isinstance(exc.__cause__, OSError) or not os.path.isfile(vkey):  # noqa: PTH113 - any text whatever
+            raise
+        msg = f"--vkey: {vkey}: holds no public key (name+id+key), such as 'indelible keygen --show' prints"
+        raise ConfigError(msg) from None
 
 
 def combine(results: list[VerifyResult]) -> dict[str, Any]:

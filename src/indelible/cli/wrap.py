@@ -202,6 +202,8 @@ def _check_directory(path: str | None) -> None:
         raise UsageError(
             f"{path}: is a directory; name the trail's file, such as {path.rstrip('/')}/audit.jsonl"
         )
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise UsageError(f"{path}: is a device, a pipe or a socket; a trail is a plain file")
     above = os.path.dirname(path)  # noqa: PTH120
     while not os.path.lexists(above):
         above = os.path.dirname(above)  # noqa: PTH120

@@ -76,9 +76,11 @@ class _Recent:
         """Take in a file's lines, newest first; tell whether to go on with the file before."""
         try:
             stream = file.open()
-        except FileNotFoundError:
+        except FileNotFoundError:  # the writer at work deleted it meanwhile, and so those before it
             return False
         with stream:
+            if file.compressed:  # meanwhile, too: only what can be read from its end is looked at
+                return False
             fd = stream.fileno()
             for _, lines in blocks_backward(fd, os.fstat(fd).st_size):
                 for line in reversed(lines):
@@ -115,10 +117,15 @@ class _Recent:
 
 
 def _first_event(files: list[TrailFile]) -> dict[str, Any] | None:
-    if not files:
-        return None
-    with files[0].open() as stream:
-        return parse_event(stream.read(1 << 17).split(b"\n", 1)[0])
+    """Return the first event of the oldest file that is still there: a writer at work may delete the oldest."""
+    for file in files:
+        try:
+            stream = file.open()
+        except FileNotFoundError:
+            continue
+        with stream:
+            return parse_event(stream.read(1 << 17).split(b"\n", 1)[0])
+    return None
 
 
 def _size(file: TrailFile) -> int:

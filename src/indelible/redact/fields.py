@@ -179,6 +179,8 @@ def apply(room: Room, part: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
 STATUSES: Final = frozenset(get_args(events.Status))
 KINDS: Final = frozenset(get_args(events.Kind))
 _TYPES: Final = frozenset(get_args(events.EventType))
+ordinary: Final = re.compile(rf'"{_UUID.pattern}(?:\\n(?:{_UUID.pattern}|[0-9]{{1,12}}))*"'.encode()).fullmatch
+"""Matches the small strings of most calls, encoded: ids of our own, and a number."""
 _head = re.compile(_TIME.pattern + _UUID.pattern, re.ASCII).fullmatch
 
 _trace, _span = _hex(32), _hex(16)
@@ -194,6 +196,11 @@ def span_id(value: Any) -> str | None:
     """Return a W3C span id, or None when it is not one."""
     found: str | None = _span(None, value)  # type: ignore[arg-type]
     return found
+
+
+def size(value: Any) -> int | None:
+    """Return a number of bytes that a capture has measured, or None when it is no such number."""
+    return value if type(value) is int and 0 <= value <= events.MAX_INTEGER else None
 
 
 def head(room: Room, event: Any) -> tuple[Any, Any, Any]:

@@ -191,11 +191,10 @@ class KeyNames:
         for word in candidates:
             if not any(map(word.__contains__, literals)):
                 literals.append(word)
-        covered = re.compile("|".join(map(re.escape, literals)))
         found = sorted(map(re.escape, literals))
         for item in sorted(self.sequences):
             plain = " ".join(item)
-            if plain.isascii() and covered.search(plain) is None:
+            if plain.isascii() and not any(map(plain.__contains__, literals)):
                 found.append(joint.join(map(re.escape, item)))
         return found
 

@@ -19,6 +19,8 @@ from urllib.parse import unquote
 import msgspec
 import re2
 
+from indelible.redact.limits import CACHED_CHARS, NAME_CACHE
+
 MAX_SCHEMA_NODES: Final = 10_000
 """Subschemas that are followed; what lies behind more of them is taken to be sensitive."""
 
@@ -238,6 +240,7 @@ class MarkTree:
             pattern: compile_pattern(pattern) for node in marks.nodes for pattern in node.patterns
         }
         self.root: Place = self._close([0])
+        self._members: dict[tuple[Place, str], tuple[Place, bool]] = {}
 
     def _close(self, indices: Iterable[int]) -> Place:
         found: list[int] = []
@@ -256,8 +259,19 @@ class MarkTree:
         """Tell whether the value here is marked."""
         return any(self._nodes[index].sensitive for index in place)
 
-    def member(self, place: Place, key: str) -> Place:
-        """Return where the member `key` of the object here stands."""
+    def member(self, place: Place, key: str) -> tuple[Place, bool]:
+        """Return where the member `key` of the object here stands, and whether it is marked."""
+        known = self._members.get((place, key))
+        if known is None:
+            below = self._member(place, key)
+            known = (below, self.sensitive(below))
+            if len(key) <= CACHED_CHARS:
+                if len(self._members) >= NAME_CACHE:
+                    self._members.clear()
+                self._members[place, key] = known
+        return known
+
+    def _member(self, place: Place, key: str) -> Place:
         found: list[int] = []
         for index in place:
             node = self._nodes[index]

@@ -3,13 +3,14 @@
 The name must be sensitive as a key of JSON would be (`indelible.redact.keys`); then its value goes: a quoted
 text, a bracket with all that is in it, the rest of the line for ``Cookie`` and ``Authorization``, otherwise up
 to the next space or the next ``name=`` of a query or connection string. A value of several words without
-quotes cannot be told from prose: only its first word goes.
+quotes cannot be told from prose: only its first word goes. Where a value holds a sensitive name of its own
+(``password = a/token = b``), the value of that name goes with it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from indelible.redact.keys import KeyNames
 
@@ -22,12 +23,18 @@ _QUOTED: Final = {
 }
 _ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
 _LINE = re.compile(rb"[^\r\n\"']+")
+_SCHEME: Final = rb"(?:bearer|basic|digest|negotiate|token|apikey)[ \t]+"
+_NUMBER: Final = rb"\+?[0-9(][0-9 ().\-/]{4,}[0-9](?![^\s\"'<>])"
+_GOES_ON = re.compile(_SCHEME + rb"|" + _NUMBER, re.IGNORECASE)
+"""Values of more than one word."""
 # The look-ahead ends a value where the next name of a query or connection string begins; without it the value
 # would run on to the end of such a text, and again from each of its names.
 _BARE = re.compile(
-    rb"(?:(?:bearer|basic|digest|negotiate|token|apikey)[ \t]+)?"
-    rb"(?:\+?[0-9(][0-9 ().\-/]{4,}[0-9](?![^\s\"'<>])"
-    rb"|(?:[^\s\"'<>`&;,]|[&;,](?![ ]?[A-Za-z_][\w.%\[\]-]{0,64}[ ]?[=:]))+)",
+    rb"(?:"
+    + _SCHEME
+    + rb")?(?:"
+    + _NUMBER
+    + rb"|(?:[^\s\"'<>`&;,]|[&;,](?![ ]?[A-Za-z_][\w.%\[\]-]{0,64}[ ]?[=:]))+)",
     re.IGNORECASE,
 )
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -59,75 +66,122 @@ class Pairs:
             )
         )
         self._flag = compiler(
-            lambda: rf"(?:^|[\s\"'=(,])--?([A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*)[ \t]+[^\s\-]"
+            lambda: (
+                r"(?:^|[^A-Za-z0-9_\-\x80-\xff])"
+                rf"--?([A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*)[ \t]+[^\s\-]"
+            )
+        )
+        self._after_bearer = compiler(
+            r"(?i)\bbearer[\s:]+\[TOKEN\][\"'\\\])`*]*[ \t]*(?:=>|:=|={1,3}|:|%3D)[ \t]*(?:\r?\n[ \t]*)?"
         )
         self._prose = compiler(rf"(?i)\b({_PROSE_WORDS})[ \t]+(?:is|was)[ \t]*:?[ \t]+[^\s]")
 
-    def apply(self, text: bytes) -> bytes:
-        """Return `text` without the values; the same object when there is none."""
-        if b":" in text or b"=" in text or b"%3" in text:  # NEEDLES says the same
-            text = self._pass(text, self._assigned, 0, self._sensitive)
-        if b"-" in text:
-            text = self._pass(text, self._flag, 1, self._sensitive)
-        return text
+    def apply(self, text: bytes, *, named: bool = True, prose: bool = False) -> bytes:
+        """Return `text` without the values; the same object when there is none.
+
+        With `prose`, what is said to be a password or the like goes too, when a digit is in it.
+        """
+        found: list[_Found] = []
+        if named:
+            if b":" in text or b"=" in text or b"%3" in text:  # NEEDLES says the same
+                found += self._named(text, self._assigned, 0)
+                if b"[TOKEN]" in text:  # what the token took with it may have been a name: `Bearer a/token = b`
+                    found += [_Found(match.end(), False, False) for match in self._after_bearer.finditer(text)]  # noqa: FBT003
+            if b"-" in text and (b" " in text or b"\t" in text):
+                found += self._named(text, self._flag, 1)
+        if prose:
+            found += [_Found(match.end() - 1, False, True) for match in self._prose.finditer(text)]  # noqa: FBT003
+        return _without(text, found) if found else text
 
     def apply_prose(self, text: bytes) -> bytes:
         """Return `text` without what is said to be a password or the like, when a digit is in it."""
-        return self._pass(text, self._prose, 1, lambda _name: True, digits_only=True)
+        return self.apply(text, named=False, prose=True)
 
-    def _sensitive(self, name: str) -> bool:
-        return self._names.sensitive_in_text(name)
+    def _named(self, text: bytes, regex: Any, back: int) -> list[_Found]:
+        """Return where the values of sensitive names begin; `back` is what the pattern takes of a value."""
+        found = []
+        for match in regex.finditer(text):
+            name = match[1].decode("latin-1")
+            if self._names.sensitive_in_text(name) and not self._is_marker(text, match, name):
+                found.append(_Found(match.end() - back, name.lower().endswith(_WHOLE_LINE), False))  # noqa: FBT003
+        return found
 
-    def _is_marker(self, text: bytes, start: int, end: int, name: str) -> bool:
+    def _is_marker(self, text: bytes, match: Any, name: str) -> bool:
         """``[EMAIL]: hello`` is what became of an address in front of a colon."""
+        start, end = match.span(1)
         bracketed = text[max(0, start - 1) : start] == b"[" and text[end : end + 1] == b"]"
         return bracketed and self._names.is_marker(name)
 
-    def _pass(self, text: bytes, regex: Any, back: int, wanted: Any, *, digits_only: bool = False) -> bytes:
-        pieces: list[bytes] = []
-        done = 0
-        for match in regex.finditer(text):
-            if match.start() < done:
-                continue
-            name = match[1].decode("latin-1")
-            if not wanted(name) or self._is_marker(text, match.start(1), match.end(1), name):
-                continue
-            span = _value(text, match.end() - back, whole_line=name.lower().endswith(_WHOLE_LINE))
-            if span is None:
-                continue
-            value = text[span[0] : span[1]]
-            if value.strip(b" )]},;.:").lower() in _NOT_VALUES or value == MARKER:
-                continue
-            if digits_only and not any(48 <= byte <= 57 for byte in value):
-                continue
-            pieces += (text[done : span[0]], MARKER)
-            done = span[1]
-        if not pieces:
-            return text
-        pieces.append(text[done:])
-        return b"".join(pieces)
+
+class _Found(NamedTuple):
+    """A name that is sensitive: where its value begins, and how it ends."""
+
+    at: int
+    whole_line: bool
+    digits_only: bool
 
 
-def _value(text: bytes, start: int, *, whole_line: bool) -> tuple[int, int] | None:
-    """Return where the value that begins at `start` stands, without its quotes; None when there is none."""
+class _Value(NamedTuple):
+    """Where a value stands, without its quotes."""
+
+    start: int
+    end: int
+    kind: Literal["closed", "line", "bare"]
+    """Only a quote or a bracket says for certain where a value ends; what begins inside any other may go on."""
+
+
+def _without(text: bytes, found: list[_Found]) -> bytes:
+    """Return `text` with a marker for each value; values that overlap or touch have one together."""
+    pieces: list[bytes] = []
+    done, kind = -1, "none"
+    for name in sorted(found):
+        if name.at <= done and kind == "closed":
+            continue
+        value = _inside(text, name, kind) if name.at < done else _value(text, name.at, name.whole_line)
+        if value is None or not _is_secret(text[value.start : value.end], name.digits_only):
+            continue
+        if value.start > done:
+            pieces += (text[max(done, 0) : value.start], MARKER)
+        if value.end > done:
+            done, kind = value.end, value.kind
+    if not pieces:
+        return text
+    pieces.append(text[done:])
+    result = b"".join(pieces)
+    return text if result == text else result
+
+
+def _is_secret(value: bytes, digits_only: bool) -> bool:  # noqa: FBT001
+    if value == MARKER or value.strip(b" )]},;.:").lower() in _NOT_VALUES:
+        return False
+    return not digits_only or any(48 <= byte <= 57 for byte in value)
+
+
+def _inside(text: bytes, name: _Found, kind: str) -> _Value | None:
+    """Return a value that begins inside another (``password = a/token = b c``); None when it ends with it.
+
+    Looking only at what can go on keeps this linear where a text is one pair behind the other.
+    """
+    if text[name.at : name.at + 1] in (b"[", b"{", b"\\") or (name.whole_line and kind == "bare"):
+        return _value(text, name.at, name.whole_line)
+    return _value(text, name.at, whole_line=False) if _GOES_ON.match(text, name.at) else None
+
+
+def _value(text: bytes, start: int, whole_line: bool) -> _Value | None:  # noqa: FBT001
+    """Return where the value that begins at `start` stands; None when there is none."""
     sign = text[start : start + 1]
     if sign in _QUOTED:
         match = _QUOTED[sign].match(text, start)
-        if match is None:  # never closed: the rest of the line
-            match = _LINE.match(text, start + 1)
-            return match.span() if match else None
-        return match.span(1) if match[1] else None
-    if sign == b"\\":
-        match = _ESCAPED.match(text, start)
         if match is not None:
-            return match.span(1) if match[1] else None
-    if sign in (b"[", b"{"):
-        return start, _closing(text, start)
-    if whole_line:
-        match = _LINE.match(text, start)
-        return match.span() if match else None
-    match = _BARE.match(text, start)
-    return match.span() if match else None
+            return _Value(*match.span(1), "closed") if match[1] else None
+        start += 1  # never closed: the rest of the line
+        whole_line = True
+    elif sign == b"\\" and (match := _ESCAPED.match(text, start)) is not None:
+        return _Value(*match.span(1), "closed") if match[1] else None
+    elif sign in (b"[", b"{"):
+        return _Value(start, _closing(text, start), "closed")
+    match = (_LINE if whole_line else _BARE).match(text, start)
+    return _Value(*match.span(), "line" if whole_line else "bare") if match else None
 
 
 def _closing(text: bytes, start: int) -> int:

@@ -35,21 +35,38 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     replace: Replace
     needles: tuple[str, ...] | None = None
     """One of these is in every text that the rule changes; None when no few are. Cheaper than any search."""
+    needles_in_bytes: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Prepare the needles for texts that are encoded."""
+        msgspec.structs.force_setattr(self, "needles_in_bytes", tuple(map(str.encode, self.needles or ())))
 
     def apply(self, text: bytes) -> bytes:
         """Return `text` with every value of this class replaced; the same object when there is none."""
         pieces: list[bytes] = []
         done = 0
+        needles = self.needles_in_bytes if len(text) <= _SHORT_BYTES else ()
         for match in self.regex.finditer(text):
             new = self.replace(match, text)
             if new is not None:
-                pieces += (text[done : match.start()], new)
-                done = match.end()
+                begin, end = match.span()
+                pieces += (text[done:begin], new)
+                done = end
+                for needle in needles:
+                    if text.find(needle, done) >= 0:
+                        break
+                else:
+                    if needles:
+                        break
         if not pieces:
             return text
         pieces.append(text[done:])
         result = b"".join(pieces)
         return text if result == text else result
+
+
+_SHORT_BYTES: Final = 1_000
+"""In a longer text, looking for needles behind every value would cost more than it saves."""
 
 
 class Lazy:

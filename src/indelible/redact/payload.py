@@ -79,23 +79,29 @@ class Payloads:
         try:
             if raw:
                 value = _loads(memoryview(value))
-            encoded = _dumps(value)
+            encoded = _dumps(value, None, None if mode == "full" else _SORTED)
             if b"null" in encoded and not_finite(value):
                 return self._odd(_convert(value), mode, cap, tree, digest=digest)
-            hmac = None if mode == "none" else self._hex(_dumps(value, None, _SORTED))
+            if mode != "full":
+                return Payload(None, len(encoded), None if mode == "none" else self._hex(encoded))
+            hmac = self._hex(_dumps(value, None, _SORTED))
         except (TypeError, ValueError):  # what orjson raises
             form = _decode(bytes(value)) if type(value) is msgspec.Raw else _convert(value)
             return self._odd(form, mode, cap, tree, digest=digest)
-        if mode != "full":
-            return Payload(None, len(encoded), hmac)
         may = self._search(encoded + beside)
         clean = may is None
-        if clean and tree is None and not digest and _simple(encoded, cap):
-            return Payload(msgspec.Raw(encoded), len(encoded), hmac, None, False, True)  # noqa: FBT003
-        redacted = self._values.redact(
-            value if raw else _loads(encoded), tree, digest=digest, may=may or _NOTHING
-        )
-        return Payload(msgspec.Raw(_fitted(redacted, cap)), len(encoded), hmac, None, False, clean)  # noqa: FBT003
+        if clean and not digest and _simple(encoded, cap):
+            kept = encoded
+            if tree is not None:
+                parsed = value if raw else _loads(encoded)
+                hidden = self._values.hide(parsed, tree)
+                kept = encoded if hidden is parsed else _fitted(hidden, cap)
+        else:
+            redacted = self._values.redact(
+                value if raw else _loads(encoded), tree, digest=digest, may=may or _NOTHING
+            )
+            kept = _fitted(redacted, cap)
+        return Payload(msgspec.Raw(kept), len(encoded), hmac, None, False, clean)  # noqa: FBT003
 
     def _odd(self, form: _Odd, mode: RecordMode, cap: int, tree: MarkTree | None, *, digest: bool) -> Payload:
         """Do a payload that has no canonical JSON."""

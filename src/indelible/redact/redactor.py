@@ -15,7 +15,7 @@ What `metadata` is told, under keys of our own: ``replaced_surrogates`` (lone su
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -37,13 +37,14 @@ from indelible.events import (
 from indelible.redact import fields
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
+    MAX_AHEAD,
     MAX_ARGS_BYTES,
     MAX_ERROR_CHARS,
     MAX_METADATA_BYTES,
     MAX_RESULT_BYTES,
-    NAME_CACHE,
 )
 from indelible.redact.marks import Marks, MarkTree
+from indelible.redact.parts import Parts
 from indelible.redact.payload import ABSENT, Payload, Payloads
 from indelible.redact.plain import Plain
 from indelible.redact.shrink import shrink
@@ -52,6 +53,19 @@ from indelible.redact.values import Values
 
 _SHORT_STRINGS: Final = 160
 """Bytes of the small strings of a call together; within this none of them can be over its cap."""
+
+
+class _Ahead(NamedTuple):
+    """Arguments that are redacted already, and what that depended on."""
+
+    args: msgspec.Raw
+    target: Target | None
+    learned: object
+    payload: Payload
+
+    def fits(self, args: object, target: Target | None, learned: object) -> bool:
+        """Tell whether they are these very arguments, of a tool of which nothing new is known."""
+        return self.args is args and self.target is target and self.learned is learned
 
 
 class Redactor:
@@ -81,8 +95,11 @@ class Redactor:
         self._recorder = _recorder(recorder, self._values)
         self._learned: dict[tuple[str, str], MarkTree | None] = {}
         self._lock = threading.Lock()
+        self._ahead: dict[int, _Ahead] = {}
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
-        self._targets: dict[Target, msgspec.Raw] = {}
+        self._targets = Parts(Target, fields.TARGET)
+        self._policies = Parts(Policy, fields.POLICY, decision=_UNKNOWN)
+        self._states = Parts(State, fields.STATE)
 
     # --- what servers say of their tools ----------------------------------------------------------------
 
@@ -135,14 +152,12 @@ class Redactor:
             event_type=event_type,
             event_id=event_id,
             source=done,  # type: ignore[arg-type]  # encoded already
-            target=None if target is None else self._target(target, room),
+            target=None if target is None else self._targets.redacted(target, room),
             request=request,
-            policy=None
-            if policy is None
-            else Policy(**{"decision": _UNKNOWN, **fields.apply(room, policy, fields.POLICY)}),
+            policy=None if policy is None else self._policies.redacted(policy, room),
             outcome=outcome,
             cost=None if cost is None else Cost(**fields.apply(room, cost, fields.COST)),
-            state=None if state is None else State(**fields.apply(room, state, fields.STATE)),
+            state=None if state is None else self._states.redacted(state, room),
             metadata=_merged(metadata, notes) if notes else metadata,
         )
 
@@ -157,20 +172,6 @@ class Redactor:
             self._last_source = (source, encoded)
         return encoded
 
-    def _target(self, target: Target, room: fields.Room) -> Any:
-        """Redact and encode a target; there are few, so each is remembered."""
-        try:
-            known = self._targets.get(target)
-        except TypeError:  # not hashable: no captured target
-            return Target(**fields.apply(room, target, fields.TARGET))
-        if known is None:
-            known = msgspec.Raw(_encoder.encode(Target(**fields.apply(room, target, fields.TARGET))))
-            if not room.replaced_surrogates:
-                if len(self._targets) >= NAME_CACHE:
-                    self._targets.clear()
-                self._targets[target] = known
-        return known
-
     def _call(
         self, event: Event, room: fields.Room, notes: dict[str, Any]
     ) -> tuple[Request | None, Outcome | None]:
@@ -179,39 +180,74 @@ class Redactor:
         names = _strings(request, outcome)
         args = ABSENT
         if request is not None and request.args is not None:
-            tree, digest = self._schema(event)
-            args = self._payloads.take(
-                request.args, self._record_args, MAX_ARGS_BYTES, tree, digest=digest, beside=names or b""
-            )
+            args = self._args(request.args, event, names or b"")
             _note(notes, "args_digest", args)
         result = ABSENT
         if outcome is not None and outcome.result is not None:
             result = self._payloads.take(outcome.result, self._record_results, MAX_RESULT_BYTES)
             _note(notes, "result_digest", result)
-        clean = names is not None and (args.beside_clean or not self._texts.flagged(names))
+        clean = names is not None and (args.beside_clean or self._clean(names))
         return (
             None if request is None else self._request(request, args, None if clean else room),
             None if outcome is None else _outcome(outcome, result, None if clean else room),
         )
 
-    def _schema(self, event: Event) -> tuple[MarkTree | None, bool]:
-        """Return the marks of the event's tool, and whether texts must become digests for want of any."""
-        target = event.target
+    def _clean(self, names: bytes) -> bool:
+        """Tell whether nothing in the small strings of a call has to be redacted; False may be wrong."""
+        return (fields.ordinary(names) is not None and not self._texts.custom) or not self._texts.flagged(names)
+
+    def _args(self, args: Any, event: Event, beside: bytes) -> Payload:
+        """Redact a call's arguments, or find them done: by `ahead`, or in the intent that stood before."""
+        known = self._ahead.pop(id(args), None)
+        if known is not None and known.fits(args, event.target, self._learned):
+            done = known.payload
+        else:
+            done = self._take_args(args, event.target, event.source, beside)
+        if event.event_type == "mcp_operation_started":
+            self._remember(args, event.target, done)
+        return done
+
+    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
+        """Redact the arguments of a call while its outcome is not known yet; never raises.
+
+        They are known again by identity: the very same objects have to stand in the call's events.
+        """
+        try:
+            self._remember(args, target, self._take_args(args, target, source, b""))
+        except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
+            return
+
+    def _take_args(self, args: Any, target: Target | None, source: Source | None, beside: bytes) -> Payload:
+        tree, digest = self._schema(target, source)
+        return self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest=digest, beside=beside)
+
+    def _remember(self, args: Any, target: Target | None, done: Payload) -> None:
+        """Keep redacted arguments for the event that follows. Only bytes from the wire: other objects may change."""
+        if type(args) is not msgspec.Raw:
+            return
+        with self._lock:
+            if len(self._ahead) >= MAX_AHEAD:
+                del self._ahead[next(iter(self._ahead))]
+            self._ahead[id(args)] = _Ahead(args, target, self._learned, done._replace(beside_clean=False))
+
+    def _schema(self, target: Target | None, source: Source | None) -> tuple[MarkTree | None, bool]:
+        """Return the marks of a call's tool, and whether texts must become digests for want of any."""
         if target is None or target.method != "tools/call":
             return None, False
         backend, learned = target.backend or "", self._learned  # another thread may put a new one in its place
         for name in (target.original_name, target.capability_name):
             if type(name) is str and type(backend) is str and (backend, name) in learned:
                 return learned[backend, name], False
-        source = event.source
         return None, self._digest_unknown and source is not None and source.caller in _REMOTE
 
     def _request(self, request: Request, args: Payload, room: fields.Room | None) -> Request:
-        hmac = args.hmac
+        hmac, size = args.hmac, args.size
         key_id = None if hmac is None else self._key_id
+        if size is None and request.args_bytes is not None:  # too large to be handed over, but measured
+            size = fields.size(request.args_bytes)
         if room is not None:
             kept = fields.apply(room, request, fields.REQUEST)
-            return Request(**kept, args=args.kept, args_bytes=args.size, args_hmac=hmac, hmac_key_id=key_id)
+            return Request(**kept, args=args.kept, args_bytes=size, args_hmac=hmac, hmac_key_id=key_id)
         return Request(
             request_id=request.request_id,
             intent=request.intent,
@@ -220,7 +256,7 @@ class Redactor:
             span_id=None if request.span_id is None else fields.span_id(request.span_id),
             continues=request.continues,
             args=args.kept,
-            args_bytes=args.size,
+            args_bytes=size,
             args_hmac=hmac,
             hmac_key_id=key_id,
         )
@@ -266,7 +302,7 @@ def _strings(request: Request | None, outcome: Outcome | None) -> bytes | None:
             or type(outcome.kind) is not str
             or outcome.status not in fields.STATUSES
             or outcome.kind not in fields.KINDS
-            or outcome.result_bytes is not None
+            or fields.size(outcome.result_bytes) != outcome.result_bytes
         ):
             return None
         found += (outcome.error, outcome.error_type)
@@ -291,7 +327,7 @@ def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Out
         latency_ms=outcome.latency_ms,
         error=outcome.error,
         error_type=outcome.error_type,
-        result_bytes=result.size,
+        result_bytes=outcome.result_bytes if result.size is None else result.size,
         result_hmac=result.hmac,
         result=result.kept,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import orjson
@@ -41,6 +41,33 @@ _FOREIGN_KEY_HINT: Final = r"[\x80-\xff](?:[^\"]|\\\")*\"(?:\s|\\+[nrt])*:"
 _ANCHORED = re.compile(r"\^|\$|\\A|\\z|\\Q|\(\?[a-zA-Z]*m")
 """With one of these, a pattern may match a text and not the document that holds it."""
 
+settled: Final = re.compile(
+    rb"(?:(?![Bb]earer|[Bb]asic)[A-Z]?[a-z]{1,12}(?![A-Za-z])|[ ,!()']|\.(?= |\Z)"
+    rb"|\[(?:REDACTED|EMAIL|CARD|TOKEN|SSN|PHONE|IBAN)\](?![A-Za-z]))*"
+).fullmatch
+"""Matches some of the texts in which no built-in rule can find anything: plain words and markers.
+
+No digits, no signs that join a name to a value or make an address, no capitals but the first of a word, and no
+word as long as base64. It costs half of a search, and most texts are so when a value has been taken out.
+"""
+
+Step = tuple[float, "tuple[bytes, ...] | None", Callable[[bytes, int], bytes]]
+"""Its place in the order, what a text must hold one of (None: not known), and what is done (text, level)."""
+
+
+def _holds(data: bytes, needles: tuple[bytes, ...] | None) -> bool:
+    """Tell whether a step with these needles may change something in a text."""
+    if needles is None:
+        return True
+    for needle in needles:  # noqa: SIM110 - a generator costs more than what it does
+        if needle in data:
+            return True
+    return False
+
+
+def _encoded(needles: tuple[str, ...] | None) -> tuple[bytes, ...] | None:
+    return None if needles is None else tuple(map(str.encode, needles))
+
 
 class Texts:
     """Redacts texts by one configuration; safe to use from several threads."""
@@ -50,12 +77,15 @@ class Texts:
         self.names = KeyNames(settings.keys, settings.allow_keys, settings.patterns)
         self._rules = patterns.built_in()
         self._custom = patterns.custom(settings.patterns)
+        self.custom = bool(self._custom)
+        """Whether the configuration has patterns of its own."""
         self._custom_anywhere = any(_ANCHORED.search(pattern) for pattern in settings.patterns.values())
         self._pairs = Pairs(self.names, patterns.Lazy)
         self._quads = patterns.Lazy(BASE64_TEXT)
         self._match = self._compile_hints().Match
         self._own_needles = (None, NEEDLES, None, ("\\",), ('"',))  # of `own` in _compile_hints, in its order
         self._needles: dict[tuple[int, ...], tuple[str, ...] | None] = {}
+        self._plans: dict[tuple[int, ...], tuple[Step, ...]] = {}
         self.redact_json: Callable[[Any, int], Any] = lambda value, _level: value
         """Redacts a JSON value found inside a text; `indelible.redact.values` puts itself here."""
 
@@ -123,48 +153,86 @@ class Texts:
             return True
         return any(rule.regex.search(encoded) is not None for rule in self._custom)
 
-    def redact(self, text: str, level: int = 0) -> str:
-        """Return `text` without its secrets; the same object when it has none. No lone surrogates."""
-        done = False
+    def redact(self, text: str, level: int = 0, may: list[int] | None = None) -> str:
+        """Return `text` without its secrets; the same object when it has none. No lone surrogates.
+
+        `may` is what `search` gave for a document that holds the text, when that is known: it saves a search.
+        """
+        # What an escape hides in one text says nothing of the others; JSON is parsed only where it must be.
+        if may is None or self._escaped in may or text[:1] in _JSON_STARTS:
+            may = self.search(orjson.dumps(text))
         for _ in range(_MAX_PASSES):
-            encoded = orjson.dumps(text)
-            may = self.search(encoded)
             if may is None:
                 break
-            if done and not self._may_change(text, may):
-                break
-            before, done = text, True
-            text = self._pass(text, level, may)
-            if text == before:
-                return before
+            text, may = self._pass(text, level, may)
         return text
 
-    def _may_change(self, text: str, may: list[int]) -> bool:
-        """Tell whether another pass is worth its cost: most texts are done after one."""
-        needles = self.needles(may)
-        return needles is None or any(needle in text for needle in needles)
+    def _pass(self, text: str, level: int, may: list[int]) -> tuple[str, list[int] | None]:
+        """Run everything that may find something, once; return what may be found after that.
 
-    def _pass(self, text: str, level: int, may: list[int]) -> str:
-        """Run everything that may find something, once."""
+        What a text becomes must not depend on what else the document holds. So the rules run in one order, each
+        on what the one before left, and `may` only spares those that would find nothing: after a change it is
+        asked for again.
+        """
         if level < MAX_NESTING and text[:1] in _JSON_STARTS:
-            found = self._inside_json(text, level)
-            if found is not None:
-                return found
-        if self._escaped in may:  # hints do not see through escapes in the text itself
-            may = list(range(self._escaped))
-        data = before = text.encode()
-        for index in sorted(may):  # the set gives them in no order
-            if index < self._base64:
-                data = self._rules[index].apply(data)
-        if self._base64 in may and level < MAX_NESTING:
-            data = self._inside_base64(data, level)
+            inside = self._inside_json(text, level)
+            if inside is not None:
+                return inside, self.search(orjson.dumps(inside))
+        data, changed = text.encode(), False
+        steps = self._steps(may)
+        at = 0
+        while at < len(steps):
+            number, needles, run = steps[at]
+            at += 1
+            if not _holds(data, needles):
+                continue
+            new = run(data, level)
+            if new is data:
+                continue
+            data, changed = new, True
+            text = data.decode("utf-8", "replace")
+            if settled(data) and not self._custom:
+                return text, None
+            found = self.search(orjson.dumps(text))
+            if found is None:
+                return text, None
+            may, steps = found, self._steps(found)
+            at = sum(step[0] <= number for step in steps)
+        if not changed or (text[:1] not in _JSON_STARTS and not any(_holds(data, step[1]) for step in steps)):
+            return text, None
+        return text, may
+
+    def _steps(self, may: list[int]) -> tuple[Step, ...]:
+        """Return what is worth running, in order, when the search found `may`."""
+        key = tuple(may)
+        known = self._plans.get(key)
+        if known is None:
+            known = tuple(self._plan(range(self._escaped) if self._escaped in may else sorted(may)))
+            if len(self._plans) < _MAX_COMBINATIONS:
+                self._plans[key] = known
+        return known
+
+    def _plan(self, may: Iterable[int]) -> Iterator[Step]:
+        numbers = set(may)
+        for number, rule in enumerate(self._rules):
+            if number in numbers:
+                yield number, _encoded(rule.needles), lambda data, _level, rule=rule: rule.apply(data)  # type: ignore[misc]
+        if self._base64 in numbers:
+            yield self._base64, None, self._inside_base64
+        if self._custom:
+            yield self._base64 + 0.5, None, self._apply_custom
+        named, prose = self._named in numbers, self._prose in numbers
+        if named or prose:
+            yield (
+                self._named,
+                None if prose else _encoded(NEEDLES),
+                lambda data, _level: self._pairs.apply(data, named=named, prose=prose),
+            )
+
+    def _apply_custom(self, data: bytes, _level: int) -> bytes:
         for rule in self._custom:
             data = rule.apply(data)
-        if self._named in may:
-            data = self._pairs.apply(data)
-        if self._prose in may:
-            data = self._pairs.apply_prose(data)
-        return text if data is before or data == before else data.decode("utf-8", "replace")
+        return data
 
     # --- JSON in a text ---------------------------------------------------------------------------------
 
@@ -194,6 +262,8 @@ class Texts:
     # --- base64 in a text -------------------------------------------------------------------------------
 
     def _inside_base64(self, data: bytes, level: int) -> bytes:
+        if level >= MAX_NESTING:
+            return data
         pieces: list[bytes] = []
         done = 0
         for match in _RUN.finditer(data):

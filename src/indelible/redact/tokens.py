@@ -71,6 +71,14 @@ _PLAIN_WORDS: Final = frozenset(
 """What follows the word "bearer" in prose."""
 
 
+_ENDS_AS_NAME = re.compile(
+    rb"[/~+][a-z0-9_.\-]*(?:pass|secret|token|key|cookie|auth|pin|pwd)[a-z0-9_.\-]*"
+    rb"(=(?:bearer|basic|digest|negotiate|token|apikey)?)$",
+    re.IGNORECASE,
+)
+"""``Bearer abc/api_key="def"``: the sign (and a scheme) stays, and `indelible.redact.pairs` sees what follows."""
+
+
 def _shape(match: Match, _text: bytes) -> bytes | None:
     found: bytes = match[2]
     if found.startswith(b"sk-"):
@@ -85,7 +93,8 @@ def _shape(match: Match, _text: bytes) -> bytes | None:
 def _bearer(match: Match, _text: bytes) -> bytes | None:
     if match[2].rstrip(b".").lower() in _PLAIN_WORDS:
         return None
-    result: bytes = match[1] + b"[TOKEN]"
+    name = _ENDS_AS_NAME.search(match[2])
+    result: bytes = match[1] + b"[TOKEN]" + (name[1] if name else b"")
     return result
 
 

@@ -42,9 +42,14 @@ class How(NamedTuple):
     digest: bool = False
     needles: tuple[str, ...] | None = None
     """A text without any of these stays as it is (`Texts.needles`); None: nothing is known."""
+    may: list[int] | None = None
+    """What the prefilter said of the whole payload, when there are needles; None: each text is searched."""
 
 
 _PLAINLY: Final = How()
+
+_HARMLESS: Final[tuple[bool, str | None]] = (False, None)
+"""What is known of most keys: the value is no secret, and the key stays as it is."""
 
 
 class Values:
@@ -55,7 +60,7 @@ class Values:
         self._texts = texts
         self._digester = digester
         self._smallest = 0 if custom else _PLAIN_INTEGER
-        self._keys: dict[str, tuple[bool, str]] = {}
+        self._keys: dict[str, tuple[bool, str | None]] = {}
         texts.redact_json = self._inner
 
     def redact(
@@ -69,7 +74,30 @@ class Values:
             return REDACTED
         needles = None if may is None else self._texts.needles(may)
         place = () if tree is None else tree.root
-        return self._walk(value, 0, 0, How(tree, digest, needles), place)
+        # Without needles each text would run every rule: a search of its own costs less.
+        return self._walk(value, 0, 0, How(tree, digest, needles, None if needles is None else may), place)
+
+    def hide(self, value: Any, tree: MarkTree) -> Any:
+        """Return a JSON value in which the prefilter found nothing, without what is marked."""
+        return REDACTED if tree.sensitive(tree.root) else self._hide(value, tree, tree.root)
+
+    def _hide(self, value: Any, tree: MarkTree, place: Place) -> Any:
+        result = value
+        if type(value) is dict:
+            for key, item in value.items():
+                below, marked = tree.member(place, key)
+                new = REDACTED if marked else self._hide(item, tree, below) if below else item
+                if new is not item:
+                    result = dict(value) if result is value else result
+                    result[key] = new
+        elif type(value) is list:
+            for position, item in enumerate(value):
+                below = tree.item(place, position)
+                new = REDACTED if tree.sensitive(below) else self._hide(item, tree, below) if below else item
+                if new is not item:
+                    result = list(value) if result is value else result
+                    result[position] = new
+        return result
 
     def _inner(self, value: Any, level: int) -> Any:
         return self._walk(value, 0, level, _PLAINLY, ())
@@ -77,17 +105,7 @@ class Values:
     def _walk(self, value: Any, depth: int, level: int, how: How, place: Place) -> Any:
         kind = type(value)
         if kind is str:
-            if how.digest:
-                return self._digest(value)
-            if how.needles is not None and len(value) <= MAX_STRING_CHARS:
-                for needle in how.needles:
-                    if needle in value:
-                        break
-                else:
-                    return value
-            elif len(value) < _CLEAN_CHARS and self._smallest and value.isalnum():
-                return value
-            return self._texts.redact(value, level) if level else self.text(value)
+            return self._string(value, level, how)
         if kind is dict or kind is list:
             if depth >= MAX_DEPTH:
                 return TOO_DEEP
@@ -97,50 +115,87 @@ class Values:
             return self._number(value)
         return value
 
+    def _string(self, value: str, level: int, how: How) -> str:
+        _, digest, needles, may = how
+        if digest:
+            return self._digest(value)
+        if needles is not None and len(value) <= MAX_STRING_CHARS:
+            for needle in needles:
+                if needle in value:
+                    break
+            else:
+                return value
+        elif len(value) < _CLEAN_CHARS and self._smallest and value.isalnum():
+            return value
+        redacted = self._texts.redact(value, level, may)
+        return (
+            redacted if level or len(redacted) <= MAX_STRING_CHARS else self.cut(value, redacted, PREFIX_CHARS)
+        )
+
     def _object(self, value: Any, depth: int, level: int, how: How, place: Place) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        changed = False
+        result = value
+        renamed = False
+        tree = how.tree if place else None
         below: Place = ()
+        known = self._keys.get
         for key, item in value.items():
-            sensitive, new_key = self._keys.get(key) or self._key(key)
-            if place and how.tree is not None:
-                below = how.tree.member(place, key)
-                sensitive = sensitive or how.tree.sensitive(below)
-            if sensitive:
-                new = item if item == REDACTED else REDACTED
-            elif type(item) is int and -_PLAIN_INTEGER < item < _PLAIN_INTEGER and self._smallest:
-                new = item
+            decided = known(key) or self._key(key)
+            if decided is _HARMLESS and tree is None:
+                kind = type(item)
+                if kind is str:
+                    new = self._string(item, level, how)
+                elif kind is bool or (
+                    kind is int and self._smallest and -_PLAIN_INTEGER < item < _PLAIN_INTEGER
+                ):
+                    continue
+                else:
+                    new = self._walk(item, depth, level, how, ())
             else:
-                new = self._walk(item, depth, level, how, below)
-            changed = changed or new is not item or new_key != key
-            if new_key in result:
-                add(result, new_key, new)
-            else:
-                result[new_key] = new
-        return result if changed else value
+                sensitive, new_key = decided
+                renamed = renamed or new_key is not None
+                if tree is not None:
+                    below, marked = tree.member(place, key)
+                    sensitive = sensitive or marked
+                new = _hidden(item) if sensitive else self._walk(item, depth, level, how, below)
+            if new is not item:
+                result = dict(value) if result is value else result
+                result[key] = new
+        return self._renamed(result) if renamed else result
+
+    def _renamed(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return an object with what may be kept of its keys."""
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            _, new_key = self._keys.get(key) or self._key(key)
+            add(result, key if new_key is None else new_key, item)
+        return result
 
     def _array(self, value: Any, depth: int, level: int, how: How, place: Place) -> list[Any]:
-        result = []
-        changed = False
+        result: list[Any] = value
         below: Place = ()
+        tree = how.tree if place else None
         for position, item in enumerate(value):
-            if place and how.tree is not None:
-                below = how.tree.item(place, position)
-            if below and how.tree is not None and how.tree.sensitive(below):
-                new = item if item == REDACTED else REDACTED
+            if tree is not None:
+                below = tree.item(place, position)
+            if below and tree is not None and tree.sensitive(below):
+                new = _hidden(item)
+            elif type(item) is int and -_PLAIN_INTEGER < item < _PLAIN_INTEGER and self._smallest:
+                continue
             else:
                 new = self._walk(item, depth, level, how, below)
-            changed = changed or new is not item
-            result.append(new)
-        return result if changed else value
+            if new is not item:
+                result = list(value) if result is value else result
+                result[position] = new
+        return result
 
-    def _key(self, key: str) -> tuple[bool, str]:
-        """Tell whether a key hides its value, and what may be kept of the key itself."""
+    def _key(self, key: str) -> tuple[bool, str | None]:
+        """Tell whether a key hides its value, and what may be kept of the key itself; None: all of it."""
         new = self.text(key)
         names = self._texts.names
         # What a pattern leaves of a key may be a name too: `tokeneyJ…` becomes `token[TOKEN]`.
         sensitive = names.sensitive(key) or (new != key and names.sensitive(new))
-        known = (sensitive, key if new == key else new)
+        known = (sensitive, None if new == key else new)
+        known = _HARMLESS if known == _HARMLESS else known
         if len(key) <= CACHED_CHARS:
             if len(self._keys) >= NAME_CACHE:
                 self._keys.clear()
@@ -193,6 +248,10 @@ class Values:
         """Return the first `keep` characters of a redacted text, with size and digest of the original."""
         tail = f"{TRUNCATED} {len(original)} chars hmac:{self._digester.short(original)}"
         return self._texts.redact(prefix(redacted, keep) + tail)
+
+
+def _hidden(item: Any) -> Any:
+    return item if item == REDACTED else REDACTED
 
 
 def prefix(redacted: str, keep: int) -> str:

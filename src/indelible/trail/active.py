@@ -54,7 +54,7 @@ class ActiveFile:
             layout.active.hardlink_to(beside)
             beside.unlink()
             durable.sync_directories([layout.active.parent, layout.directory])
-        except OSError:
+        except BaseException:  # a signal's handler may raise here as well
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
                 if os.path.samestat(layout.active.stat(), os.fstat(fd)):
@@ -80,11 +80,11 @@ class ActiveFile:
                 self.doubtful = True
                 raise FileNotFoundError(2, "the file was replaced by another", str(self.path))
             os.ftruncate(fd, self.size)
-        except OSError:
+        except BaseException:
             os.close(fd)
             raise
-        os.close(self._fd)
-        self._fd = fd
+        old, self._fd = self._fd, fd  # never the number of a closed one, whatever a signal's handler raises
+        os.close(old)
 
     def sync(self, size: int, next_seq: int) -> None:
         """Bring everything below `size` (lines below `next_seq`) to the disk. May be called without the lock.

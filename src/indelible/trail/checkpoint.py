@@ -103,7 +103,7 @@ class Signer:
 def check_name(name: str) -> None:
     """Raise NoteError unless `name` can name a key: no white space, no plus (C2SP signed-note, "Format")."""
     if not _NAME.fullmatch(name) or not name.isprintable():
-        msg = f"not a key name: {name!r}"
+        msg = "not a key name: white space, a plus, or nothing"  # never the text: it may be a private key
         raise NoteError(msg)
 
 

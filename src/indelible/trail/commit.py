@@ -63,26 +63,32 @@ class GroupCommit:
         self._commit = commit
         self._why = why
         self._timeout = timeout
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # taken itself: a signal's handler may raise in a Condition's `__exit__`
+        self._changed = threading.Condition(self._lock)
         self._queue: list[_Job] = []
         self._queued = 0
-        self._leading = False
+        self._leading = 0  # the thread that leads
         self._committer: threading.Thread | None = None
         self._closing = False
 
     def append(self, item: Item) -> None:
         """Return when `item` is on the disk; raises TrailUnavailable when it is not."""
         job = _Job([item])
-        with self._changed:
-            self._enqueue(job)
-            while not job.finished and self._leading:
-                self._changed.wait()
-            leading = not job.finished
-            self._leading = self._leading or leading
-        if leading:
+        leading = False
+        try:
+            with self._lock:
+                self._enqueue(job)
+                self._forget_own_lead()
+                while not job.finished and self._leading:
+                    self._changed.wait()
+                leading = not job.finished
+                if leading:
+                    self._leading = threading.get_ident()
             while not job.finished:  # the queue may hold more than one batch before ours
                 self._lead()
-            self._step_down()
+        finally:  # also when a signal's handler raises: the others must not wait for a leader that has gone
+            if leading:
+                self._step_down()
         if job.error is not None:
             raise TrailUnavailable(str(job.error)) from job.error
 
@@ -91,7 +97,10 @@ class GroupCommit:
 
         Waits for room in the queue; raises TrailUnavailable when there is none within the time-out.
         """
-        with self._changed:
+        with self._lock:
+            if self._closing:  # nobody would serve it
+                msg = "the trail is closed"
+                raise TrailUnavailable(msg)
             self._enqueue(_Job(items, done))
             if self._committer is None:
                 self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
@@ -101,14 +110,17 @@ class GroupCommit:
 
     def close(self) -> None:
         """Commit what is queued, and end the committer."""
-        with self._changed:
+        with self._lock:
             self._closing = True
+            self._forget_own_lead()
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._leading)
-            self._leading = True
-        while self._queue:
-            self._lead()
-        self._step_down()
+            self._leading = threading.get_ident()
+        try:
+            while self._queue:
+                self._lead()
+        finally:
+            self._step_down()
         if self._committer is not None:
             self._committer.join()
 
@@ -124,33 +136,45 @@ class GroupCommit:
     def _serve(self) -> None:
         """Lead whenever there is something queued and nobody else does (the committer's life)."""
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: (self._queue and not self._leading) or self._closing)
                 if not self._queue or self._leading:
                     if self._closing:
                         return
                     continue
-                self._leading = True
-            self._lead()
-            self._step_down()
+                self._leading = threading.get_ident()
+            try:
+                self._lead()
+            finally:
+                self._step_down()
+
+    def _forget_own_lead(self) -> None:
+        """Who comes and leads already was interrupted while it stepped down."""
+        if self._leading == threading.get_ident():
+            self._leading = 0
 
     def _step_down(self) -> None:
-        with self._changed:
-            self._leading = False
+        with self._lock:
+            self._leading = 0
             self._changed.notify_all()
 
     def _lead(self) -> None:
         """Commit one batch from the front of the queue."""
-        with self._changed:
+        with self._lock:
             batch = self._take()
         items = [item for job in batch for item in job.items]
-        safe = self._commit(items) if items else 0
+        try:
+            safe = self._commit(items) if items else 0
+        except BaseException:
+            for job in batch:
+                job.finish(0, TrailUnavailable("interrupted while waiting for the disk"))
+            raise
         error = self._why() if safe < len(items) else None
         for job in batch:
             own = min(safe, len(job.items))
             safe -= own
             job.finish(own, error if own < len(job.items) else None)
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _take(self) -> list[_Job]:

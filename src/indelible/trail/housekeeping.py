@@ -98,6 +98,8 @@ class Housekeeper:
         """Compress every sealed plain segment; the plain file goes when the compressed one reads back the same."""
         closed = files.segments(self._layout)
         for file, end in zip(closed, self._ends(closed), strict=True):
+            if self._closing:
+                return
             if not file.compressed and end <= self._writer.sealed:
                 self._compress(file)
 
@@ -135,7 +137,12 @@ class Housekeeper:
         ends = self._ends(closed)
         surplus = len(closed) - self._audit.backup_count
         for index, (file, end) in enumerate(zip(closed, ends, strict=True)):
-            if index >= surplus or end > self._writer.sealed or not self._old_enough(closed, index):
+            if (
+                self._closing
+                or index >= surplus
+                or end > self._writer.sealed
+                or not self._old_enough(closed, index)
+            ):
                 return
             self._delete(file, end - 1)
 
@@ -148,10 +155,14 @@ class Housekeeper:
                 "bytes": file.path.stat().st_size,
                 "reason": reason,
             }
-            self._writer.note_pruned(first, last)
-            item = self._writer.service_event("retention_applied", metadata)
-            self._writer.append(item.body)
-            self._writer.seal()
+            before = self._writer.note_pruned(first, last)
+            try:
+                item = self._writer.service_event("retention_applied", metadata)
+                self._writer.append(item.body)
+                self._writer.seal()
+            except BaseException:  # not on record: the next attempt must say it
+                self._writer.restore_pruned(before)
+                raise
         file.path.unlink()
         durable.sync_directory(self._layout.segments)
 

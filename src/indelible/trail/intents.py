@@ -75,7 +75,7 @@ class Tracker:
         elif kind == "mcp_operation":
             request = entry.get("request")
             intent = request.get("intent") if isinstance(request, dict) else None
-            if intent is not None and self.open.pop(intent, None) is None:
+            if isinstance(intent, str) and self.open.pop(intent, None) is None:
                 self.closed.add(intent)
         elif kind == "audit_stopped":
             self.open.clear()

@@ -110,6 +110,9 @@ def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Acces
         signer = _load_configured(audit, origin)
     else:
         if not layout.key.exists():
+            if layout.checkpoint.exists():
+                msg = f"{layout.key}: the key that signed the trail is missing; put it back, or start a trail elsewhere"
+                raise ConfigError(msg)
             durable.replace_file(layout.key, generate_pem(), Access())
         signer = load_signer(_read_key(layout.key), origin, str(layout.key))
     vkey = signer.verifier.vkey().encode() + b"\n"

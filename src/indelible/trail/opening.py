@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import orjson
 
 from indelible import events
 from indelible._version import __version__
-from indelible.errors import TrailError
+from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
 from indelible.trail import durable, keys, recovery, retire, switch
 from indelible.trail.commit import Item
@@ -64,16 +65,30 @@ def open_writer(
 
 def _prepare(layout: Layout, access: Access) -> None:
     """Make the directories; refuse what cannot be a trail before anything is written."""
-    if layout.active.is_dir():
-        raise IsADirectoryError(
-            21, "is a directory; name a file, such as audit.jsonl in it", str(layout.active)
-        )
+    _refuse_no_file(layout.active)
     existing = layout.active.parent
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     durable.refuse_network_file_system(existing)
     durable.make_directory(layout.active.parent, access)
     durable.make_directory(layout.directory, access)
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Raise ConfigError for a path that names something else than a plain file, or nothing: it is not ours to move."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        msg = f"{path}: is a directory; name a file, such as audit.jsonl in it"
+    elif stat.S_ISLNK(mode):
+        msg = f"{path}: is a symbolic link; name the file that it points to"
+    elif not stat.S_ISREG(mode):
+        msg = f"{path}: is a device, a pipe or a socket; a trail is a plain file"
+    else:
+        return
+    raise ConfigError(msg)
 
 
 def _open_locked(
@@ -103,7 +118,7 @@ def _open_locked(
     try:
         writer.write_service_events(_first_events(writer, audit, state))
     except BaseException:
-        writer.close()
+        writer.close(good_bye=False)  # calls that are open have no outcome yet
         raise
     if previous:
         retire.settled(layout)
@@ -146,12 +161,13 @@ def interrupted(intent: dict[str, Any]) -> Item:
 
     What the line holds is redacted already.
     """
+    request = intent.get("request")
     event: dict[str, Any] = {
         "timestamp": intent.get("timestamp") or events.now(),
         "event_type": "mcp_operation",
         "event_id": events.new_id(),
         **{key: intent[key] for key in ("source", "target") if key in intent},
-        "request": {**(intent.get("request") or {}), "intent": intent["event_id"]},
+        "request": {**(request if isinstance(request, dict) else {}), "intent": str(intent.get("event_id"))},
         **({"policy": intent["policy"]} if "policy" in intent else {}),
         "outcome": {"status": "error", "kind": "interrupted"},
         **({"metadata": intent["metadata"]} if "metadata" in intent else {}),
@@ -160,4 +176,4 @@ def interrupted(intent: dict[str, Any]) -> Item:
     if len(body) > MAX_BODY_BYTES:  # the intent filled its line; its arguments stand there
         event["request"].pop("args", None)
         body = orjson.dumps(event)
-    return Item(body, closes=str(intent["event_id"]))
+    return Item(body, closes=str(intent.get("event_id")))

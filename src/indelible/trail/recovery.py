@@ -26,7 +26,7 @@ from indelible.errors import NoteError, TrailCorrupt
 from indelible.trail import durable, files, intents, seal
 from indelible.trail.checkpoint import Checkpoint, Signer, open_note, parse
 from indelible.trail.durable import Access
-from indelible.trail.entry import parse_line
+from indelible.trail.entry import line_recorded_at, parse_line
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import HASH_SIZE, TileTree, edge_widths, leaf_hash, leaf_hashes, tile_path
@@ -249,7 +249,7 @@ class _Tail:
         with file.path.open("rb") as stream:
             offset = self._start(file, stream)
             for at, line, whole in files.iter_lines(stream, offset):
-                entry = parse_line(line) if whole else None
+                entry = parse_line(line) if whole and line_recorded_at(line) else None
                 if entry is None or entry["seq"] != self.state.size or "event_type" not in entry:
                     self._quarantine(file, at)
                     return False

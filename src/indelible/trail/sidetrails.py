@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from indelible.errors import IndelibleError, TrailLocked
 from indelible.trail import files
 from indelible.trail.entry import parse_line
+from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
 
 if TYPE_CHECKING:
@@ -42,12 +43,17 @@ class Sweeper:
             if self._stopping:
                 return
             try:
-                if not _closed(path):
+                if _begun(path) and not _closed(path):
                     open_writer(path, self._audit, "sweeper").writer.close()
             except TrailLocked:
                 continue  # its recorder lives
             except (IndelibleError, OSError) as exc:
                 log.warning("%s: was left unfinished and cannot be closed: %s", path, exc)
+
+
+def _begun(path: Path) -> bool:
+    """Tell whether a trail has a file: without one its recorder is opening it, and must find the lock free."""
+    return path.exists() or Layout(path).segments.exists()
 
 
 def _closed(path: Path) -> bool:

@@ -51,6 +51,8 @@ def switch(
 def _replace(layout: Layout, access: Access) -> None:
     """Take the place of a file that was removed. Another that stands there now is set aside, not overwritten."""
     if layout.active.exists():
+        if not layout.active.is_file():
+            raise OSError(22, "something else than a file stands in the trail's place", str(layout.active))
         durable.make_directory(layout.quarantine, access)
         layout.active.rename(layout.quarantine / f"foreign-{time.time_ns()}")
     layout.next.rename(layout.active)

@@ -15,6 +15,7 @@ At `process` durability an append is one `write` on the caller's own thread. At 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -102,7 +103,7 @@ class Writer:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._queue: list[Item] = []
-        self._intents: dict[str, int] = {}
+        self._intents = {str(intent.get("event_id")): int(intent["seq"]) for intent in state.intents}
         self._pruned = list(state.pruned)
 
         self._failure: OSError | None = None
@@ -166,6 +167,8 @@ class Writer:
             reason = "the trail is closed"
         elif failure is not None:
             reason = f"cannot write: {failure.strerror or failure}"
+        elif not self._open:
+            reason = "the trail is being closed"
         else:
             reason = "checkpoints do not keep up; the disk is too slow or does not answer"
         error = TrailUnavailable(f"{self.layout.active}: {reason}")
@@ -177,6 +180,8 @@ class Writer:
         with self._lock:
             if len(self._queue) >= MAX_QUEUED and self._usable():
                 self._drain()
+            if isinstance(self._failure, InterruptedError):
+                self._repair()
             if len(self._queue) >= MAX_QUEUED or self._failure or not self._open:
                 raise self._unavailable()
             self._queue.append(item)
@@ -199,29 +204,32 @@ class Writer:
 
     def _write_one(self, body: bytes, opens: str, closes: str) -> bool:
         """Do what `_write` does, for one event that fits the active file: the hot path, in one piece."""
-        if self._failure is not None or len(self._pending) >= MAX_PENDING_EVENTS or not self._open:
+        pending = self._pending
+        count = len(pending)
+        if self._failure is not None or count >= MAX_PENDING_EVENTS or not self._open:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
         seq = self._seq
         line = stamp_line(seq, self._tick(), body)
         active = self._active
-        if active.size + len(line) > self.audit.max_size or self._pending_bytes >= MAX_PENDING_BYTES:
+        size, pending_bytes = active.size, self._pending_bytes
+        if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
         try:
             active.put(line)
-        except OSError as exc:
-            self._fail(exc)
-            return False
-        self._seq = seq + 1
+            self._seq = seq + 1
+            pending.append(line)
+            self._pending_bytes = pending_bytes + len(line)
+            if count in (0, HURRY_EVENTS - 1) or self._pending_bytes >= HURRY_BYTES:
+                self._sealer.note(count + 1, 1, self._pending_bytes)
+        except BaseException as exc:
+            self._undo(exc, active, size, seq, count)
+            if isinstance(exc, OSError):
+                return False
+            raise
         if opens:
             self._intents[opens] = seq
         elif closes:
             self._intents.pop(closes, None)
-        pending = self._pending
-        pending.append(line)
-        self._pending_bytes += len(line)
-        count = len(pending)
-        if count in (1, HURRY_EVENTS) or self._pending_bytes >= HURRY_BYTES:
-            self._sealer.note(count, 1, self._pending_bytes)
         return True
 
     def _write(self, items: Sequence[Item]) -> list[int]:
@@ -229,8 +237,10 @@ class Writer:
         seqs: list[int] = []
         if not self._open or (self._failure is not None and not self._repair()):
             return seqs
+        before = (self._active, self._active.size, self._seq, len(self._pending))
         try:
             while len(seqs) < len(items):
+                before = (self._active, self._active.size, self._seq, len(self._pending))
                 lines, size = self._stamp_some(items, len(seqs))
                 if not lines:
                     self._rotate()
@@ -239,11 +249,29 @@ class Writer:
                 self._account(items[len(seqs) : len(seqs) + len(lines)], lines, size, seqs)
         except OSError as exc:
             self._fail(exc)
+        except BaseException as exc:
+            self._undo(exc, *before)
+            raise
         return seqs
+
+    def _undo(self, exc: BaseException, active: ActiveFile, size: int, seq: int, count: int) -> None:
+        """Take back an append that an exception cut short: nothing was written, and the next one cuts the file.
+
+        Any exception: a signal's handler (Ctrl-C, an alarm) raises between the write and its accounting too.
+        """
+        if isinstance(exc, OSError):
+            self._fail(exc)
+        else:
+            self._failure, self._retry_at = InterruptedError(errno.EINTR, os.strerror(errno.EINTR)), 0.0
+        if active is not self._active:
+            return  # cut short after a rotation: the new file's first line counts
+        active.size, self._seq = size, seq
+        del self._pending[count:]
+        self._pending_bytes = sum(map(len, self._pending))
 
     def _usable(self) -> bool:
         """Wait for the sealer when it is too far behind; tell whether to go on."""
-        if self._behind():
+        if self._open and self._behind():
             self._sealer.hurry()
             if not self._stuck:  # who has waited in vain is the last to wait, until a checkpoint is made again
                 self._stuck = not self._room.wait_for(
@@ -330,8 +358,10 @@ class Writer:
         """Close the active file under its first seq, and begin the next."""
         old = self._active
         old.sync(old.size, self._seq)
-        if old.in_place():
-            close_into_segment(self.layout, old.first_seq, self.access)
+        if not old.in_place():
+            self._switch()  # somebody removed it: what no checkpoint covers is written again
+            return
+        close_into_segment(self.layout, old.first_seq, self.access)
         durable.sync_directory(self.layout.segments)
         self._create_active()
         old.close()
@@ -359,8 +389,9 @@ class Writer:
         except OSError as exc:
             self._fail(exc)
             return False
+        if not isinstance(self._failure, InterruptedError):
+            log.warning("%s: can be written again", self.layout.active)
         self._failure = None
-        log.warning("%s: can be written again", self.layout.active)
         return True
 
     def failed_sync(self, exc: OSError, file: ActiveFile) -> None:
@@ -400,7 +431,10 @@ class Writer:
         if start == old.first_seq:
             again = again[1:]  # the old file's own first line; the new file has its own
         reason = "the file was removed" if removed else "the disk failed"
-        lines = [self._file_opened(start, {"reason": reason})]
+        first = self._file_opened(start, {"reason": reason})
+        if again:  # it stands before lines that are older than it
+            first = stamp_line(start, unstamp(again[0])[0], unstamp(first)[1])
+        lines = [first]
         lines += [stamp_line(start + 1 + index, *unstamp(line)) for index, line in enumerate(again)]
         self._active = switch.switch(self.layout, old, lines, start, self.access, removed=removed)
         shift = start + len(lines) - self._seq
@@ -417,8 +451,10 @@ class Writer:
     def take_pending(self) -> Pending | None:
         """Return everything that waits for a checkpoint, or None; repairs first what has failed."""
         with self._lock:
-            self._drain()
             if self._failure is not None and not self._repair():
+                raise self._unavailable()
+            self._drain()
+            if self._failure is not None:
                 raise self._unavailable()
             if not self._pending:
                 return None
@@ -448,7 +484,9 @@ class Writer:
             self._pending_bytes = sum(map(len, self._pending))
             self._stuck = False
             self._room.notify_all()
-            if self._pending:  # what came meanwhile found lines pending and did not wake the sealer
+            if (
+                self._pending or self._queue
+            ):  # what came meanwhile was not the first, and did not wake the sealer
                 self._sealer.wake()
         self._housekeeper.sealed()
 
@@ -462,10 +500,16 @@ class Writer:
         """The ranges of seqs whose files were deleted."""
         return list(self._pruned)
 
-    def note_pruned(self, first: int, last: int) -> None:
-        """Remember that the file with these seqs is deleted."""
+    def note_pruned(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Remember that the file with these seqs is deleted; return what was deleted before."""
         with self._lock:
-            self._pruned = intents.merge_ranges([*self._pruned, (first, last)])
+            before, self._pruned = self._pruned, intents.merge_ranges([*self._pruned, (first, last)])
+            return before
+
+    def restore_pruned(self, before: list[tuple[int, int]]) -> None:
+        """Forget what was noted since: the file is still there."""
+        with self._lock:
+            self._pruned = before
 
     def seal(self) -> None:
         """Put everything written so far under a checkpoint. Raises OSError or TrailUnavailable."""
@@ -499,8 +543,11 @@ class Writer:
         """Let the next append try the disk at once, though it has just failed."""
         self._retry_at = 0.0
 
-    def close(self, metadata: dict[str, Any] | None = None) -> None:
-        """Write and seal everything that is queued, then `audit_stopped`, and give the trail back."""
+    def close(self, metadata: dict[str, Any] | None = None, *, good_bye: bool = True) -> None:
+        """Write and seal everything that is queued, then `audit_stopped`, and give the trail back.
+
+        Without a `good_bye` the next start looks for open calls, as after a crash.
+        """
         if self._forked or self._closed:
             return
         self._group.close()
@@ -511,7 +558,10 @@ class Writer:
                 while self._queue and self._usable() and self._failure is None:
                     self._drain()
                 self._usable()
-                self._write((self.service_event("audit_stopped", metadata or {}),))
+                if good_bye:
+                    self._write((self.service_event("audit_stopped", metadata or {}),))
+                self._open = False  # nothing is accepted after it that no seal would wait for
+                self._room.notify_all()
             self.seal()
         except (OSError, TrailUnavailable) as exc:
             log.error("%s: closed without a last checkpoint: %s", self.layout.active, exc)  # noqa: TRY400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import stat
 import subprocess
 from pathlib import Path
@@ -323,3 +324,33 @@ def test_config_check(run: Run, tmp_path: Path) -> None:
     assert "audit.durability: expected memory, process or disk" in one_line(
         run("config", "check", "-c", config), 2
     )
+
+
+def test_a_file_that_is_no_public_key_is_not_shown(run: Run, maker: Maker, tmp_path: Path) -> None:
+    key = tmp_path / "signing.pem"
+    assert run("keygen", "--out", key).returncode == 0
+    message = one_line(run("verify", "--trail", maker.layout.active, "--vkey", key), 2)
+    assert "holds no public key" in message
+    assert key.read_text().splitlines()[1] not in message
+
+
+def test_what_is_no_plain_file_is_not_made_a_trail(run: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "plain file" in one_line(run("wrap", "--trail", pipe, "--", "true"), 2)
+    assert pipe.is_fifo()
+    assert list(tmp_path.glob("pipe*")) == [pipe]
+
+
+def test_a_closed_stdout_is_no_traceback(maker: Maker, home: dict[str, str]) -> None:
+    command = shlex.join([*COMMAND, "verify", "--trail", str(maker.layout.active)])
+    result = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], env=home, capture_output=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_a_group_alone_shows_its_commands(run: Run) -> None:
+    result = run("config")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"check" in result.stdout

@@ -57,7 +57,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.C
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=170,
     )
     return folder, done, time.monotonic() - started
 
@@ -69,7 +69,7 @@ def test_it_ends_by_itself_and_well(played: Played) -> None:
     folder, done, seconds = played
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert seconds < 60
+    assert seconds < 120
     assert "left out" not in done.stdout
     assert "\x1b" not in done.stdout, "escapes although this is no terminal"
     assert processes_about(str(folder)) == []
@@ -142,7 +142,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, server: str) -> None:
     _, errors = demo.communicate(timeout=30)
     assert demo.returncode == 130, errors
     assert errors == ""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while processes_about(str(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes_about(str(folder)) == []

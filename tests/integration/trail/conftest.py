@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+
+from tests.effort import KILLS
 
 
 @pytest.fixture
 def kills() -> int:
     """How many times a process is killed in one test."""
-    return int(os.environ.get("INDELIBLE_KILLS", "200"))
+    return KILLS

@@ -21,6 +21,7 @@ from indelible.config import AuditSettings
 from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
+from tests.effort import KILLS
 
 APPENDER = Path(__file__).with_name("appender.py")
 MAX_SIZE = 200_000
@@ -63,7 +64,8 @@ def close_cleanly(path: Path) -> None:
     open_writer(path, AuditSettings(max_size=MAX_SIZE, backup_count=1_000_000), "test").writer.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.sampled
+@pytest.mark.timeout(60 + 3 * KILLS)  # a kill and a start take a third of a second on an idle machine
 @pytest.mark.parametrize(
     ("durability", "mode"), [("process", "events"), ("disk", "events"), ("process", "calls")]
 )

@@ -1,4 +1,4 @@
-"""kill -9 of `wrap` at random moments of a session: what was answered is on record once, what was not is `interrupted`."""
+"""kill -9 of `wrap` amid sessions: what was answered is on record once, what was not is `interrupted`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import indelible
+from tests.effort import KILLS
 from tests.integration.wrap.harness import Client, call, events, nasty
 
 Wrap = Callable[..., Client]
 
-KILLS = 15
+SESSIONS = KILLS * 15 // 200  # a session takes several times what a start of the trail alone does
 
 
 def killed_session(wrap: Wrap, session: int, delay_s: float) -> list[str]:
@@ -47,16 +50,18 @@ def killed_session(wrap: Wrap, session: int, delay_s: float) -> list[str]:
     return answered
 
 
+@pytest.mark.sampled
+@pytest.mark.timeout(60 + 10 * SESSIONS)
 def test_nothing_answered_is_missing_and_nothing_stays_open(wrap: Wrap, trail: Path) -> None:
     moments = random.Random("wrap")
     answered: list[str] = []
-    for session in range(KILLS):
+    for session in range(SESSIONS):
         answered += killed_session(wrap, session, moments.uniform(0.02, 0.3))
     assert wrap(*nasty("behave"), options=("--name", "victim")).finish() == 0
 
     operations = events(trail, "mcp_operation")
     recorded = Counter(event["target"]["capability_name"] for event in operations)
-    assert len(answered) > KILLS
+    assert len(answered) > SESSIONS
     assert [name for name in answered if recorded[name] != 1] == []
     intents = [event["event_id"] for event in events(trail, "mcp_operation_started")]
     closed = Counter(event["request"]["intent"] for event in operations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from indelible.capture.lanes import CutLine
 from indelible.config import OnFailure
 from indelible.definitions import Tool
 from indelible.errors import TrailUnavailable
-from indelible.events import Event, Source
+from indelible.events import Event, Source, Target
 
 CALL = b'{"id":1,"method":"tools/call","params":{"name":"wipe"}}\n'
 READ = b'{"id":1,"method":"resources/read","params":{"uri":"u"}}\n'
@@ -27,6 +28,7 @@ class Memory:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.owed: list[Event] = []
+        self.prepared: list[tuple[Any, Target | None, Source | None]] = []
         self.learned: list[str] = []
         self.fails: Exception | None = None
 
@@ -34,6 +36,9 @@ class Memory:
         if self.fails is not None:
             raise self.fails
         self.events.append(event)
+
+    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
+        self.prepared.append((args, target, source))
 
     def refuse(self, event: Event) -> None:
         self.owed.append(event)
@@ -152,3 +157,25 @@ def test_a_cut_line_is_recorded_by_its_ends() -> None:
     assert _kinds(memory.events) == ["completed"]
     memory.fails = TrailUnavailable("disk full")
     assert audit.client_cut(CutLine(CALL[:-5], CALL[-40:], b""), 0, 0) is not None
+
+
+LISTED = b'{"id":0,"result":{"tools":[{"name":"look","inputSchema":{},"annotations":{"readOnlyHint":true}}]}}\n'
+
+
+def test_arguments_are_redacted_ahead_of_the_answer_when_no_intent_was() -> None:
+    audit, memory = _auditor("deny")
+    audit.client(b'{"id":0,"method":"tools/list"}\n', 0, 0)
+    audit.server(LISTED, 0, 0)
+    assert (
+        audit.client(b'{"id":1,"method":"tools/call","params":{"name":"look","arguments":{"a":1}}}\n', 0, 0)
+        is None
+    )
+    audit.ahead()
+    audit.ahead()
+    audit.server(ANSWER, 0, 0)
+    [(args, target, source)] = memory.prepared
+    [event] = [event for event in memory.events if event.outcome is not None]
+    assert event.request is not None
+    assert event.request.args is args
+    assert event.target is target
+    assert event.source is source

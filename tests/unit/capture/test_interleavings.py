@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.effort import examples
 from tests.unit.capture.feeding import Feed
 
 IDS = st.one_of(
@@ -156,7 +157,7 @@ CALLISH = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.booleans(), st.one_of(JSON, CALLISH)), max_size=6))
 def test_no_message_whatever_raises(messages: list[tuple[bool, Any]]) -> None:
     feed = Feed()
@@ -166,7 +167,7 @@ def test_no_message_whatever_raises(messages: list[tuple[bool, Any]]) -> None:
     assert feed.correlator.outstanding == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=60), st.integers(0, 90), st.booleans())
 def test_no_bytes_whatever_raise(noise: bytes, at: int, cut: bool) -> None:
     line = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","arguments":{"a":1}}}'

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.errors import TrailError
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch, bisect_time, everything, newest
 from indelible.trail.entry import line_recorded_at
+from tests.effort import examples
 from tests.trails import Maker, at, erased, operation
 
 ANY = Filter(events=None)
@@ -74,7 +75,7 @@ FILTERS = st.builds(
 
 
 @given(wanted=FILTERS, limit=st.integers(1, 60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_both_ways_agree_with_a_plain_scan(trail: tuple[Path, list[bytes]], wanted: Filter, limit: int) -> None:
     path, lines = trail
     matches = wanted.predicate()
@@ -88,7 +89,6 @@ def test_both_ways_agree_with_a_plain_scan(trail: tuple[Path, list[bytes]], want
     sizes=st.lists(st.integers(0, 5_000), min_size=1, max_size=20),
     where=st.floats(-0.1, 1.1),
 )
-@settings(max_examples=100, deadline=None)
 def test_bisecting_leaves_out_nothing(gaps: list[int], sizes: list[int], where: float) -> None:
     moment, lines = 0.0, []
     for seq, gap in enumerate(gaps):
@@ -118,7 +118,7 @@ def test_bisecting_is_close(tmp_path: Path) -> None:
     places=st.sets(st.integers(1, 99), max_size=8),
     junk=st.sampled_from([b"", b"garbage", b'{"seq":5,"x"', b"\xff\x00"]),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40))
 def test_corrupt_lines_hide_no_others(
     tmp_path_factory: pytest.TempPathFactory, places: set[int], junk: bytes
 ) -> None:

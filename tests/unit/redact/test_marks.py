@@ -167,7 +167,7 @@ def test_schemas_that_mean_harm() -> None:
         place = place["properties"]["a"]
     cycle: dict[str, Any] = {"properties": {}}
     cycle["properties"]["a"] = cycle
-    wide = {"properties": {f"p{i}": {} for i in range(50_000)}}
+    wide: dict[str, Any] = {"properties": {f"p{i}": {} for i in range(50_000)}}
     fan = {"allOf": [{"$ref": "#"}] * 5_000, "properties": {"a": MARK}}
     started = time.process_time()
     for schema in (
@@ -199,7 +199,9 @@ def test_learn_and_forget() -> None:
     args = {"a": "x"}
 
     def kept(backend: str = "files") -> Any:
-        target = msgspec.structs.replace(event().target, backend=backend)
+        ours = event().target
+        assert ours
+        target = msgspec.structs.replace(ours, backend=backend)
         return orjson.loads(redactor.redact(event(args, target=target)))["request"]["args"]
 
     redactor.learn("files", "read", compile_marks({"properties": {"a": MARK}}))
@@ -214,5 +216,7 @@ def test_learn_and_forget() -> None:
 def test_the_backends_own_name_of_a_tool_counts() -> None:
     redactor = make()
     redactor.learn("files", "read", compile_marks({"properties": {"a": MARK}}))
-    target = msgspec.structs.replace(event().target, capability_name="files_read", original_name="read")
+    ours = event().target
+    assert ours
+    target = msgspec.structs.replace(ours, capability_name="files_read", original_name="read")
     assert b'"a":"[REDACTED]"' in redactor.redact(event({"a": "x"}, target=target))

@@ -140,6 +140,39 @@ def test_the_size_of_a_result_that_was_not_handed_over_is_kept(redactor: Any) ->
     assert found["result_bytes"] == 7_000_000
 
 
+@pytest.mark.parametrize("size", [0, 7_000_000])
+def test_the_size_of_arguments_that_were_not_handed_over_is_kept(redactor: Any, size: int) -> None:
+    request = Request(request_id="r1", args_bytes=size)
+    assert body(redactor, event(request=request))["request"]["args_bytes"] == size
+    assert body(redactor, event(request=request, outcome=outcome("tool_error", error="a@b.co")))["request"] == {
+        "request_id": "r1", "args_bytes": size,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [-1, 2**53, "x@y.zz", True, 1.5, ["a"]])
+def test_what_is_no_size_is_not_kept(redactor: Any, size: Any) -> None:
+    found = redactor.redact(event(request=Request(request_id="r1", args_bytes=size)))
+    assert orjson.loads(found)["request"] == {"request_id": "r1"}
+    found = redactor.redact(event({}, outcome=outcome("completed", 1.0, result_bytes=size)))
+    assert b"redaction_failed" not in found
+    assert b"x@y.zz" not in found
+
+
+def test_parts_that_come_again_are_not_mixed_up(redactor: Any) -> None:
+    for reason in ("for a@b.co", "plain", "for a@b.co", "x" * 2_000):
+        given_event = event(
+            {}, policy=Policy(decision="deny", reason=reason), state=State(from_="a", reason=reason)
+        )
+        for _ in range(2):
+            found = body(redactor, given_event)
+            shown = reason.replace("a@b.co", "[EMAIL]")
+            if len(shown) > 500:
+                assert found["policy"]["reason"] == found["state"]["reason"] == "x" * 499 + "…"
+            else:
+                assert found["policy"] == {"decision": "deny", "reason": shown}
+                assert found["state"] == {"from": "a", "reason": shown}
+
+
 # --- tools that nobody listed ---------------------------------------------------------------------------
 
 

@@ -135,6 +135,7 @@ def operations(path: Path, durability: Durability) -> int:
 MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after", "no-space")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("durability", ["process", "disk"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation_goes_wrong(

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from indelible.trail import findings as words
 from indelible.trail.check import verify_trail
 from indelible.trail.merkle import leaf_hash
+from tests.effort import examples
 from tests.trails import VKEY, Maker, encode
 from tests.unit.trail.verify.sealed import EVENTS, edit_lines, only, segments
 
 
 @given(choice=st.integers(0, 10**6), where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(250),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_a_flipped_bit_anywhere_is_found_in_its_file(
     pristine: Path, choice: int, where: float, bit: int
 ) -> None:
@@ -172,7 +176,7 @@ def test_findings_are_bounded_and_the_rest_counted(tmp_path: Path) -> None:
 
 
 @given(seed=st.integers(0, 2**32), edits=st.integers(1, 6))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 def test_any_edits_of_lines_are_found_and_untouched_lines_are_not_blamed(
     tmp_path_factory: pytest.TempPathFactory, seed: int, edits: int
 ) -> None:

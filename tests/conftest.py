@@ -1,0 +1,21 @@
+"""What holds for every test: how hypothesis draws its examples.
+
+The quick run repeats exactly, so that a red build is the change's doing; the long one looks where none has looked.
+Neither judges how fast an example was: the machine may be busy with something else.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+from tests.effort import LONG, examples
+
+COMMON = settings(
+    max_examples=examples(100),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("quick", COMMON, derandomize=True, database=None)
+settings.register_profile("long", COMMON)
+settings.load_profile("long" if LONG else "quick")

@@ -1,0 +1,23 @@
+"""How hard the tests try: a seeded sample in `make test`, all of it in `make test-long`. One home for what says so."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+LONG: Final = os.environ.get("INDELIBLE_LONG") == "1"
+"""Whether this is the long run: random instead of seeded examples, and many more of them."""
+
+KILLS: Final = int(os.environ.get("INDELIBLE_KILLS", "200"))
+"""How many times a process is killed in one test."""
+
+FAULT_STRIDE: Final = int(os.environ.get("INDELIBLE_FAULT_STRIDE", "23"))
+"""Every how many-th operation on the disk is made to fail: all of them in the long run."""
+
+LONG_FACTOR: Final = 20
+"""The long run of a property tries this many times what the quick one does."""
+
+
+def examples(count: int) -> int:
+    """Return how many examples a property is shown whose quick run needs `count` of them."""
+    return count * LONG_FACTOR if LONG else count
