@@ -80,7 +80,7 @@ class Payloads:
             if raw:
                 value = _loads(memoryview(value))
             encoded = _dumps(value, None, None if mode == "full" else _SORTED)
-            if b"null" in encoded and not_finite(value):
+            if encoded.find(b"null") >= 0 and not_finite(value):
                 return self._odd(_convert(value), mode, cap, tree, digest=digest)
             if mode != "full":
                 return Payload(None, len(encoded), None if mode == "none" else self._hex(encoded))
@@ -127,7 +127,7 @@ def _simple(encoded: bytes, cap: int) -> bool:
         return False
     if len(encoded) <= MAX_STRING_CHARS:
         return True
-    if len(encoded) > cap or b'\\"' in encoded:
+    if len(encoded) > cap or encoded.find(b'\\"') >= 0:
         return False
     return max(map(len, encoded.split(b'"'))) <= MAX_STRING_CHARS
 

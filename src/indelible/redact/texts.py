@@ -51,22 +51,18 @@ No digits, no signs that join a name to a value or make an address, no capitals 
 word as long as base64. It costs half of a search, and most texts are so when a value has been taken out.
 """
 
-Step = tuple[float, "tuple[bytes, ...] | None", Callable[[bytes, int], bytes]]
+Step = tuple[float, "tuple[str, ...] | None", Callable[[bytes, int], bytes]]
 """Its place in the order, what a text must hold one of (None: not known), and what is done (text, level)."""
 
 
-def _holds(data: bytes, needles: tuple[bytes, ...] | None) -> bool:
+def _holds(text: str, needles: tuple[str, ...] | None) -> bool:
     """Tell whether a step with these needles may change something in a text."""
     if needles is None:
         return True
     for needle in needles:  # noqa: SIM110 - a generator costs more than what it does
-        if needle in data:
+        if needle in text:
             return True
     return False
-
-
-def _encoded(needles: tuple[str, ...] | None) -> tuple[bytes, ...] | None:
-    return None if needles is None else tuple(map(str.encode, needles))
 
 
 class Texts:
@@ -184,7 +180,7 @@ class Texts:
         while at < len(steps):
             number, needles, run = steps[at]
             at += 1
-            if not _holds(data, needles):
+            if not _holds(text, needles):
                 continue
             new = run(data, level)
             if new is data:
@@ -198,7 +194,7 @@ class Texts:
                 return text, None
             may, steps = found, self._steps(found)
             at = sum(step[0] <= number for step in steps)
-        if not changed or (text[:1] not in _JSON_STARTS and not any(_holds(data, step[1]) for step in steps)):
+        if not changed or (text[:1] not in _JSON_STARTS and not any(_holds(text, step[1]) for step in steps)):
             return text, None
         return text, may
 
@@ -216,7 +212,7 @@ class Texts:
         numbers = set(may)
         for number, rule in enumerate(self._rules):
             if number in numbers:
-                yield number, _encoded(rule.needles), lambda data, _level, rule=rule: rule.apply(data)  # type: ignore[misc]
+                yield number, rule.needles, lambda data, _level, rule=rule: rule.apply(data)  # type: ignore[misc]
         if self._base64 in numbers:
             yield self._base64, None, self._inside_base64
         if self._custom:
@@ -225,7 +221,7 @@ class Texts:
         if named or prose:
             yield (
                 self._named,
-                None if prose else _encoded(NEEDLES),
+                None if prose else NEEDLES,
                 lambda data, _level: self._pairs.apply(data, named=named, prose=prose),
             )
 

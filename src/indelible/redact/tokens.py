@@ -73,10 +73,11 @@ _PLAIN_WORDS: Final = frozenset(
 
 _ENDS_AS_NAME = re.compile(
     rb"[/~+][a-z0-9_.\-]*(?:pass|secret|token|key|cookie|auth|pin|pwd)[a-z0-9_.\-]*"
-    rb"(=(?:bearer|basic|digest|negotiate|token|apikey)?)$",
+    rb"(=(?:bearer|basic|digest|negotiate|token|apikey)?)$"
+    rb"|([/~+]--)[a-z0-9_\-]*?(password|passwd|passphrase|pwd|secret|token|api-?key|access-?key|private-?key)s?$",
     re.IGNORECASE,
 )
-"""``Bearer abc/api_key="def"``: the sign (and a scheme) stays, and `indelible.redact.pairs` sees what follows."""
+"""``Bearer abc/api_key="def"``: the sign, a scheme, a flag stay, and `indelible.redact.pairs` sees what follows."""
 
 
 def _shape(match: Match, _text: bytes) -> bytes | None:
@@ -94,7 +95,7 @@ def _bearer(match: Match, _text: bytes) -> bytes | None:
     if match[2].rstrip(b".").lower() in _PLAIN_WORDS:
         return None
     name = _ENDS_AS_NAME.search(match[2])
-    result: bytes = match[1] + b"[TOKEN]" + (name[1] if name else b"")
+    result: bytes = match[1] + b"[TOKEN]" + b"".join(filter(None, name.groups()) if name else ())
     return result
 
 

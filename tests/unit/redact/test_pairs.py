@@ -71,6 +71,7 @@ def test_of_glued_pairs_no_secret_is_left(
         ("token = a/password is 7b c", "token = [REDACTED] is [REDACTED] c"),
         ('Bearer abcdef/api_key="b c" d', 'Bearer [TOKEN]="[REDACTED]" d'),
         ("Bearer abcdef/api_key: b c", "Bearer [TOKEN]: [REDACTED] c"),
+        ("Bearer abcdef/--my-token b c", "Bearer [TOKEN]/--token [REDACTED] c"),
         # Quotes and brackets say where a value ends: what stands behind is another's.
         ('{"password": "token:", "n": 1, x', '{"password": "[REDACTED]", "n": 1, x'),
         ("password: [token: a] b", "password: [REDACTED] b"),
