@@ -6,6 +6,8 @@ Neither judges how fast an example was: the machine may be busy with something e
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 from tests.effort import LONG, examples
@@ -19,3 +21,11 @@ COMMON = settings(
 settings.register_profile("quick", COMMON, derandomize=True, database=None)
 settings.register_profile("long", COMMON)
 settings.load_profile("long" if LONG else "quick")
+
+# Whoever starts the tests in the background may have them ignore these (`nohup`, a shell's `&`), and every process that
+# a test starts would inherit that: Ctrl-C could not be shown to end anything.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
