@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from indelible.errors import TrailUnavailable
 
 MAX_QUEUED: Final = 8192
-"""How many events may wait for the disk; the next caller waits for room. Bounds memory with the cap of a line."""
+"""How many events may wait to be written; the next caller waits for room."""
+
+MAX_QUEUED_BYTES: Final = 32 << 20
+"""So many bytes of them: 8,192 of the longest lines would be half a gigabyte."""
 
 MAX_BATCH_BYTES: Final = 4 << 20
 """How much one sync takes along: beyond this, the first in the batch would wait for the last."""
+
+MAX_BATCH_EVENTS: Final = 2048
+"""So many events: half of those that may wait for a checkpoint, so that one half is written while another is sealed."""
+
+T = TypeVar("T")
 
 
 class Item(NamedTuple):
@@ -55,6 +63,35 @@ class _Job:
             self.done(safe, error)
 
 
+class Backlog(Generic[T]):
+    """What waits, in order, bounded by events and by bytes. Its owner's lock covers it."""
+
+    __slots__ = ("count", "items", "size")
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.count = 0
+        self.size = 0
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Tell whether so many more events, of so many bytes, may wait."""
+        return self.count + count <= MAX_QUEUED and self.size + size <= MAX_QUEUED_BYTES
+
+    def put(self, item: T, count: int, size: int) -> None:
+        """Add an item of so many events and bytes."""
+        self.items.append(item)
+        self.count += count
+        self.size += size
+
+    def take(self, number: int, count: int, size: int) -> list[T]:
+        """Remove the first `number` items, which are so many events and bytes together."""
+        taken = self.items[:number]
+        del self.items[:number]
+        self.count -= count
+        self.size -= size
+        return taken
+
+
 class GroupCommit:
     """Serialises commits; `append` and `submit` may be called from any thread."""
 
@@ -65,8 +102,7 @@ class GroupCommit:
         self._timeout = timeout
         self._lock = threading.Lock()  # taken itself: a signal's handler may raise in a Condition's `__exit__`
         self._changed = threading.Condition(self._lock)
-        self._queue: list[_Job] = []
-        self._queued = 0
+        self._queue: Backlog[_Job] = Backlog()
         self._leading = 0  # the thread that leads
         self._committer: threading.Thread | None = None
         self._closing = False
@@ -105,7 +141,7 @@ class GroupCommit:
             if self._committer is None:
                 self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
                 self._committer.start()
-            elif len(self._queue) == 1:
+            elif len(self._queue.items) == 1:
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -117,7 +153,7 @@ class GroupCommit:
             self._changed.wait_for(lambda: not self._leading)
             self._leading = threading.get_ident()
         try:
-            while self._queue:
+            while self._queue.items:
                 self._lead()
         finally:
             self._step_down()
@@ -125,20 +161,22 @@ class GroupCommit:
             self._committer.join()
 
     def _enqueue(self, job: _Job) -> None:
-        if self._queued + len(job.items) > MAX_QUEUED and self._queue:
-            room = self._changed.wait_for(lambda: self._queued + len(job.items) <= MAX_QUEUED, self._timeout)
+        queue, count = self._queue, len(job.items)
+        if queue.items and not queue.has_room(count, job.size):
+            room = self._changed.wait_for(
+                lambda: not queue.items or queue.has_room(count, job.size), self._timeout
+            )
             if not room:
-                msg = f"{self._queued} events wait for the disk already"
+                msg = f"{queue.count} events wait for the disk already"
                 raise TrailUnavailable(msg)
-        self._queue.append(job)
-        self._queued += len(job.items)
+        queue.put(job, count, job.size)
 
     def _serve(self) -> None:
         """Lead whenever there is something queued and nobody else does (the committer's life)."""
         while True:
             with self._lock:
-                self._changed.wait_for(lambda: (self._queue and not self._leading) or self._closing)
-                if not self._queue or self._leading:
+                self._changed.wait_for(lambda: (self._queue.items and not self._leading) or self._closing)
+                if not self._queue.items or self._leading:
                     if self._closing:
                         return
                     continue
@@ -178,13 +216,11 @@ class GroupCommit:
             self._changed.notify_all()
 
     def _take(self) -> list[_Job]:
-        size = count = 0
-        for job in self._queue:
-            size += job.size
-            if size > MAX_BATCH_BYTES and count:
+        """Take the next batch off the queue: one job at least, since a job is committed in one piece."""
+        jobs = events = size = 0
+        for job in self._queue.items:
+            more, larger = events + len(job.items), size + job.size
+            if jobs and (more > MAX_BATCH_EVENTS or larger > MAX_BATCH_BYTES):
                 break
-            count += 1
-        batch = self._queue[:count]
-        del self._queue[:count]
-        self._queued -= sum(len(job.items) for job in batch)
-        return batch
+            jobs, events, size = jobs + 1, more, larger
+        return self._queue.take(jobs, events, size)

@@ -5,7 +5,6 @@ Both sides use this: the writer when it starts, readers always. Nothing here cha
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import layout as names
+from indelible.trail import packed
 from indelible.trail.entry import line_seq
 from indelible.trail.layout import Layout
 
@@ -46,6 +46,20 @@ def segments(layout: Layout) -> list[TrailFile]:
     return [found[seq] for seq in sorted(found)]
 
 
+def links(layout: Layout) -> list[Path]:
+    """Return the links ``audit.jsonl.1`` and so on that point at closed files of this very trail, and no others."""
+    pattern = re.compile(re.escape(layout.active.name) + r"\.[1-9][0-9]*(\.zst)?")
+    own = os.path.relpath(layout.segments, layout.active.parent)
+    found = []
+    for name in os.listdir(layout.active.parent):  # noqa: PTH208 - names only
+        path = layout.active.with_name(name)
+        if pattern.fullmatch(name) and path.is_symlink():
+            directory, segment = os.path.split(os.readlink(path))  # noqa: PTH115 - as text, not resolved
+            if directory == own and names.segment_first_seq(segment) is not None:
+                found.append(path)
+    return found
+
+
 def newest_first(layout: Layout) -> Iterator[TrailFile]:
     """Yield all files from the newest down: the active one, when it has a whole first line, then the segments."""
     first = first_seq(layout.active)
@@ -55,14 +69,8 @@ def newest_first(layout: Layout) -> Iterator[TrailFile]:
 
 
 def open_file(file: TrailFile) -> BinaryIO:
-    """Open a trail's file for reading, decompressed."""
-    raw = file.path.open("rb")
-    if not file.compressed:
-        return raw
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor().stream_reader(raw, closefd=True, read_across_frames=True)
-    return io.BufferedReader(reader, CHUNK_BYTES)  # it is a RawIOBase in all but name
+    """Open a trail's file for reading, decompressed. Raises TrailCorrupt where a compressed one is damaged."""
+    return packed.open_packed(file.path, CHUNK_BYTES) if file.compressed else file.path.open("rb")
 
 
 def first_seq(path: Path) -> int | None:

@@ -1,13 +1,14 @@
 """What follows a rotation and may take its time: links, compression, deletion. On a thread of its own.
 
 Every step can be interrupted and is done again at the next rotation or start. A file is compressed or deleted only
-when every line of it is under a checkpoint; a deletion is recorded before the file goes.
+when every line of it is under a checkpoint; deletions are recorded, and that record sealed, before the first file goes.
+All that are due go with one record and one checkpoint: one for each would take longer than a busy trail needs to close
+the next file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from datetime import UTC, datetime
@@ -15,15 +16,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from indelible.errors import TrailUnavailable
-from indelible.trail import durable, files
+from indelible.errors import IndelibleError, TrailCorrupt
+from indelible.trail import durable, files, intents
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import TrailFile
+from indelible.trail.notice import Notice
 
 if TYPE_CHECKING:
     from indelible.trail.writer import Writer
-
-log = logging.getLogger("indelible")
 
 COMPRESSION_LEVEL: Final = 3
 
@@ -31,13 +31,18 @@ COMPRESSION_LEVEL: Final = 3
 class Housekeeper:
     """Looks after the closed files of one writer."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, pruned: list[tuple[int, int]]) -> None:
+        self.pruned = list(pruned)
+        """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
         self._writer = writer
+        self._notice = Notice(good="")
         self._layout = writer.layout
         self._audit = writer.audit
         self._access = writer.access
         self._due = False
         self._closing = False
+        self._turn = threading.Lock()
+        self._running = self._again = False
         self._linking = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -48,29 +53,51 @@ class Housekeeper:
         self._due = True
 
     def sealed(self) -> None:
-        """A checkpoint was made: what is due can be done, unless it is being done already."""
-        if not self._due or self._closing or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._due = False
-        if not files.segments(self._layout):
-            return
-        self._thread = threading.Thread(target=self._run, name="indelible-housekeeper", daemon=True)
-        self._thread.start()
+        """A checkpoint was made: what is due can be done, or is done once more by whoever is at it."""
+        with self._turn:
+            if self._running:
+                self._again = True  # it may have looked before this checkpoint covered the last line of a file
+            elif self._due and not self._closing:
+                self._running = True
+                self._thread = threading.Thread(target=self._run, name="indelible-housekeeper", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        with self._turn:
+            self._closing = True
 
     def close(self) -> None:
         """Wait for what is under way, and begin nothing more: the next start does what is due."""
-        self._closing = True
+        self.stop()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
+        again = True
+        try:
+            while again:
+                self._look_after()
+                with self._turn:
+                    again = self._running = self._again and not self._closing
+                    self._again = False
+        except BaseException:  # not foreseen: the next checkpoint begins anew
+            self._running = False
+            raise
+
+    def _look_after(self) -> None:
+        self._due = False
         try:
             self.prune()
             if self._audit.compress_rotated:
                 self.compress()
             self.link()
-        except (OSError, TrailUnavailable) as exc:
-            log.warning("%s: closed files were not looked after: %s", self._layout.active, exc)
+            closed = files.segments(self._layout)
+            if closed and self._ends(closed)[-1] > self._writer.sealed:
+                self._due = True  # closed after the last checkpoint
+            self._notice.well()
+        except (OSError, IndelibleError) as exc:
+            self._notice.bad(f"{self._layout.active}: closed files were not looked after: {exc}")
             self._due = True
 
     # --- links -------------------------------------------------------------------------------------------------
@@ -86,11 +113,12 @@ class Housekeeper:
         for number, file in enumerate(newest_first, 1):
             link = self._layout.link(number, compressed=file.compressed)
             wanted[link] = os.path.relpath(file.path, link.parent)
+        own = set(files.links(self._layout))
         for link, target in wanted.items():
-            _point(link, target)
-        for path in self._layout.active.parent.glob(self._layout.active.name + ".[0-9]*"):
-            if path.is_symlink() and path not in wanted:
-                path.unlink()
+            if link in own or not os.path.lexists(link):  # somebody's own file or link is not ours to replace
+                _point(link, target)
+        for path in own.difference(wanted):
+            path.unlink()
 
     # --- compression -------------------------------------------------------------------------------------------
 
@@ -120,7 +148,7 @@ class Housekeeper:
                     packed.write(chunk)
             sink.flush()
             durable.datasync(sink.fileno())
-        if _content_digest(TrailFile(beside, file.first_seq, compressed=True)) != digest.digest():
+        if not _holds(TrailFile(beside, file.first_seq, compressed=True), digest.digest()):
             beside.unlink()
             msg = f"{file.path}: does not read back after compression; kept as it is"
             raise OSError(5, msg)
@@ -134,37 +162,44 @@ class Housekeeper:
     def prune(self) -> None:
         """Delete what `backup_count` and `retention` no longer keep, oldest first; record it before."""
         closed = files.segments(self._layout)
-        ends = self._ends(closed)
-        surplus = len(closed) - self._audit.backup_count
-        for index, (file, end) in enumerate(zip(closed, ends, strict=True)):
-            if (
-                self._closing
-                or index >= surplus
-                or end > self._writer.sealed
-                or not self._old_enough(closed, index)
-            ):
-                return
-            self._delete(file, end - 1)
+        surplus = max(0, len(closed) - self._audit.backup_count)
+        due: list[tuple[TrailFile, int]] = []
+        for index, (file, end) in enumerate(zip(closed[:surplus], self._ends(closed), strict=False)):
+            if end > self._writer.sealed or not self._old_enough(closed, index):
+                break
+            due.append((file, end - 1))
+        if due and not self._closing:
+            self._delete(due)
 
-    def _delete(self, file: TrailFile, last: int) -> None:
-        first = file.first_seq
-        if not any(low <= first and last <= high for low, high in self._writer.pruned):
-            reason = "backup_count" if self._audit.retention is None else "backup_count, retention"
-            metadata = {
-                "pruned": [[first, last]],
-                "bytes": file.path.stat().st_size,
-                "reason": reason,
-            }
-            before = self._writer.note_pruned(first, last)
-            try:
-                item = self._writer.service_event("retention_applied", metadata)
-                self._writer.append(item.body)
-                self._writer.seal()
-            except BaseException:  # not on record: the next attempt must say it
-                self._writer.restore_pruned(before)
-                raise
-        file.path.unlink()
+    def _delete(self, due: list[tuple[TrailFile, int]]) -> None:
+        """Record that files (each with its last seq) go, then delete them."""
+        unsaid = [(file, last) for file, last in due if not self._is_recorded(file.first_seq, last)]
+        if unsaid:
+            self._record(unsaid)
+        for file, _ in due:
+            file.path.unlink()
         durable.sync_directory(self._layout.segments)
+
+    def _is_recorded(self, first: int, last: int) -> bool:
+        return any(low <= first and last <= high for low, high in self.pruned)
+
+    def _record(self, due: list[tuple[TrailFile, int]]) -> None:
+        ranges = intents.merge_ranges([(file.first_seq, last) for file, last in due])
+        metadata = {
+            "pruned": [list(pair) for pair in ranges],
+            "files": len(due),
+            "bytes": sum(file.path.stat().st_size for file, _ in due),
+            "reason": "backup_count" if self._audit.retention is None else "backup_count, retention",
+        }
+        before = self.pruned
+        self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
+        try:
+            item = self._writer.service_event("retention_applied", metadata)
+            self._writer.append(item.body)
+            self._writer.seal()
+        except BaseException:  # not on record: the next attempt must say it
+            self.pruned = before
+            raise
 
     def _old_enough(self, closed: list[TrailFile], index: int) -> bool:
         """Tell whether the youngest event of a file is past its retention."""
@@ -189,20 +224,22 @@ def _point(link: Path, target: str) -> None:
     with contextlib.suppress(OSError):
         if os.readlink(link) == target:  # noqa: PTH115 - as text, not resolved
             return
-    if link.exists() and not link.is_symlink():
-        return  # somebody's own file: not ours to replace
     beside = link.with_name(f".{link.name}.tmp")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)
     beside.rename(link)
 
 
-def _content_digest(file: TrailFile) -> bytes:
+def _holds(file: TrailFile, expected: bytes) -> bool:
+    """Tell whether a file's content, decompressed, has this SHA-256."""
     digest = sha256()
-    with files.open_file(file) as stream:
-        while chunk := stream.read(files.CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.digest()
+    try:
+        with files.open_file(file) as stream:
+            while chunk := stream.read(files.CHUNK_BYTES):
+                digest.update(chunk)
+    except TrailCorrupt:
+        return False
+    return digest.digest() == expected
 
 
 def _first_line(file: TrailFile) -> bytes:

@@ -8,7 +8,8 @@ files are read instead. Verification never looks at it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from indelible.trail.merkle import TileTree
 
 Entry = dict[str, Any]
+
+MAX_BISECTED: Final = 64
+"""So many entries of one file are found one by one; for more it is read once."""
 
 _STARTED: Final = b'"event_type":"audit_started"'
 
@@ -90,36 +94,65 @@ def open_intents(layout: Layout, hint: Hint | None, tail: Tracker) -> list[Entry
         found = _scan(layout)
     else:
         found = dict(tail.open)
-        for event_id, seq in hint.intents.items():
-            entry = None if event_id in tail.closed else entry_at(layout, seq)
+        still = {event_id: seq for event_id, seq in hint.intents.items() if event_id not in tail.closed}
+        entries = _entries_at(layout, set(still.values()))
+        for event_id, seq in still.items():
+            entry = entries.get(seq)
             if entry is not None and entry.get("event_id") == event_id:
                 found[event_id] = entry
     return sorted(found.values(), key=lambda entry: int(entry["seq"]))
 
 
-def entry_at(layout: Layout, seq: int) -> Entry | None:
-    """Return the entry with `seq`, or None."""
-    for file in files.newest_first(layout):
-        if file.first_seq > seq:
-            continue
+def check_readable(layout: Layout, hint: Hint | None) -> None:
+    """Read what `open_intents` may have to read, before anything is changed. Raises TrailCorrupt."""
+    if hint is None:
+        _scan(layout)
+        return
+    for file, _ in _holding(layout, set(hint.intents.values())):
+        if file.compressed:
+            files.end_of_compressed(file)
+
+
+def _entries_at(layout: Layout, seqs: set[int]) -> dict[int, Entry]:
+    """Return the entries with these seqs, as far as they are there."""
+    found: dict[int, Entry] = {}
+    for file, wanted in _holding(layout, seqs):
         with files.open_file(file) as stream:
-            if not file.compressed:
-                offset = files.find_seq(stream, seq)
-                if offset is None:
-                    return None
-                stream.seek(offset)
-                return parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
-            for _, line, whole in files.iter_lines(stream):
-                if whole and line_seq(line) == seq:
-                    return parse_line(line)
-        return None
-    return None
+            for line in _lines_at(stream, wanted, bisect=len(wanted) <= MAX_BISECTED and not file.compressed):
+                entry = parse_line(line)
+                if entry is not None:
+                    found[int(entry["seq"])] = entry
+    return found
+
+
+def _holding(layout: Layout, seqs: set[int]) -> Iterator[tuple[TrailFile, set[int]]]:
+    """Yield the files that hold these seqs, the newest first, each with those of them that are its own."""
+    left = set(seqs)
+    for file in files.newest_first(layout):
+        if not left:
+            return
+        own = {seq for seq in left if seq >= file.first_seq}
+        left -= own
+        if own:
+            yield file, own
+
+
+def _lines_at(stream: BinaryIO, wanted: set[int], *, bisect: bool) -> Iterator[bytes]:
+    """Yield the lines with these seqs: found one by one, or in one pass."""
+    if not bisect:
+        yield from (line for _, line, whole in files.iter_lines(stream) if whole and line_seq(line) in wanted)
+        return
+    for seq in wanted:
+        offset = files.find_seq(stream, seq)
+        if offset is not None:
+            stream.seek(offset)
+            yield stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")
 
 
 def _scan(layout: Layout) -> dict[str, Entry]:
     """Without a hint: read back to the last start of a writer, and forward from there.
 
-    Earlier intents need no look: each start records what it found open as interrupted.
+    Earlier intents need no look: each start records what it found open as interrupted, and then that it began.
     """
     chosen: list[TrailFile] = []
     for file in files.newest_first(layout):

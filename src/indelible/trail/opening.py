@@ -141,7 +141,11 @@ def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> di
 
 
 def _first_events(writer: Writer, audit: AuditSettings, state: Resume) -> list[Item]:
-    """Return what a start has to say: what was repaired, that it began, and what became of open calls."""
+    """Return what a start has to say: what was repaired, what became of open calls, and that it began.
+
+    In this order, since they may be too many for one checkpoint: after a start that died in between, the next one looks
+    back to the last `audit_started`, and finds the calls that are still open.
+    """
     items = []
     if state.torn or not state.clean:
         found = {
@@ -151,8 +155,8 @@ def _first_events(writer: Writer, audit: AuditSettings, state: Resume) -> list[I
         }
         items.append(writer.service_event("audit_recovered", found))
     about = {"version": __version__, "durability": audit.durability, "intent": audit.intent}
-    items.append(writer.service_event("audit_started", about))
     items += [interrupted(intent) for intent in state.intents]
+    items.append(writer.service_event("audit_started", about))
     return items
 
 

@@ -72,6 +72,7 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     checkpoint = read_checkpoint(layout, signer)
     sealed = checkpoint.size if checkpoint else 0
     hint = intents.read_hint(layout, checkpoint)
+    intents.check_readable(layout, hint)
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:
         _check_last_sealed(layout, checkpoint, tree)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from indelible.errors import TrailCorrupt
-from indelible.trail import durable
+from indelible.trail import durable, files
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 
@@ -48,9 +48,8 @@ def finish(layout: Layout, access: Access) -> dict[str, Any] | None:
                 path.rename(target.directory / path.name)
         if layout.active.exists() and not target.active.exists():
             layout.active.rename(target.active)
-        for link in layout.active.parent.glob(layout.active.name + ".[0-9]*"):
-            if link.is_symlink():
-                link.unlink()
+        for link in files.links(layout):
+            link.unlink()
     durable.sync_directories([layout.directory, layout.active.parent, target.directory, target.active.parent])
     return {**about, "moved_to": str(target.active.relative_to(layout.active.parent))}
 

@@ -2,24 +2,24 @@
 
 The order is the promise: lines are synced, then tiles, then the checkpoint over them is signed and put in place. A
 failure anywhere leaves the last checkpoint as it was; the lines stay pending and the next attempt takes them again.
+Before each checkpoint the writer makes sure that the trail is still its own (see `lock`).
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError
 from indelible.trail import intents, seal
 from indelible.trail.merkle import leaf_hashes
+from indelible.trail.notice import Notice
 
 if TYPE_CHECKING:
     from indelible.trail.checkpoint import Signer
     from indelible.trail.merkle import TileTree
-    from indelible.trail.writer import Pending, Writer
-
-log = logging.getLogger("indelible")
+    from indelible.trail.unsealed import Pending
+    from indelible.trail.writer import Writer
 
 INTERVAL_S: Final = 0.5
 """How long the first pending line waits for company. The promise is 1 s; the rest is for signing and syncing."""
@@ -48,7 +48,7 @@ class Sealer:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stopped = False
-        self._complained = False
+        self._notice = Notice(good="")
         self._thread = threading.Thread(target=self._run, name="indelible-sealer", daemon=True)
 
     @property
@@ -88,11 +88,15 @@ class Sealer:
         heartbeat = self._writer.audit.heartbeat or None
         in_memory = self._writer.audit.durability == "memory"
         while True:
-            woken = self._wake.wait(heartbeat)
+            owed_s = self._writer.owed_s()
+            woken = self._wake.wait(heartbeat if owed_s is None else owed_s)
             if self._stopped:
                 return
             if not woken:
-                self._writer.beat()
+                if owed_s is None:
+                    self._writer.beat()
+                else:
+                    self._writer.say_owed()
                 continue
             if in_memory:
                 self._hurry.wait(DRAIN_S)
@@ -107,17 +111,18 @@ class Sealer:
     def _try(self) -> None:
         try:
             self.seal()
-            self._complained = False
+            self._notice.well()
         except (OSError, IndelibleError) as exc:
-            if not self._complained:
-                log.error("%s: cannot make a checkpoint: %s", self._writer.layout.active, exc)  # noqa: TRY400
-                self._complained = True
+            if self._writer.lost:
+                return  # it has been said, and no attempt can help
+            self._notice.bad(f"{self._writer.layout.active}: cannot make a checkpoint: {exc}")
             self._wake.set()
             self._hurry.wait(RETRY_S)
 
     def seal(self) -> None:
         """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
         with self._sealing:
+            self._writer.ensure_hold()
             pending = self._writer.take_pending()
             if pending is None:
                 return

@@ -9,7 +9,7 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
-from indelible.trail import sealer, writer
+from indelible.trail import commit, sealer, unsealed
 from tests.unit.docs.pages import DOCS, prose
 
 MIB = 1 << 20
@@ -24,12 +24,13 @@ GUARANTEES = "explanation/guarantees.md"
 SAID: list[tuple[str, str]] = [
     (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
-    (TRAIL, f"{writer.MAX_PENDING_EVENTS:,} events"),
+    (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),
     (TRAIL, f"{sealer.INTERVAL_S:g} s"),
-    (GUARANTEES, f"{writer.MAX_PENDING_EVENTS:,} events"),
+    (GUARANTEES, f"{unsealed.PROMISED_EVENTS:,} events"),
     (GUARANTEES, f"{sealer.DRAIN_S * 1000:g} ms"),
     (GUARANTEES, f"{MAX_REFUSED:,} refused calls"),
-    (GUARANTEES, f"{writer.MAX_QUEUED:,} events"),
+    (GUARANTEES, f"{commit.MAX_QUEUED:,} events"),
+    (GUARANTEES, f"{commit.MAX_QUEUED_BYTES >> 20} MiB"),
     (REDACTION, f"{limits.MAX_STRING_CHARS} characters"),
     (REDACTION, f"{limits.PREFIX_CHARS} characters"),
     (REDACTION, f"{limits.MAX_NESTING} levels"),

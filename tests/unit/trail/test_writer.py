@@ -18,8 +18,7 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailLocked, TrailUnavailable
-from indelible.trail import checkpoint, durable, files, merkle, seal
-from indelible.trail import writer as writer_module
+from indelible.trail import checkpoint, durable, files, merkle, seal, unsealed
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
@@ -234,7 +233,7 @@ def test_when_no_checkpoint_can_be_made_one_caller_waits_and_the_others_are_told
         raise OSError(28, "No space left on device")
 
     with mock.patch.object(seal, "write_checkpoint", fail):
-        for number in range(writer_module.MAX_PENDING_EVENTS):
+        for number in range(unsealed.MAX_PENDING_EVENTS):
             try:
                 writer.append(body(str(number)))
             except TrailUnavailable:

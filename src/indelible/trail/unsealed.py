@@ -1,0 +1,334 @@
+"""Lines that no checkpoint covers yet, and what becomes of them when the disk fails.
+
+What may not move:
+
+- Every such line stays in memory (`_pending`), until a checkpoint covers it, or its caller is told that it is not in
+  the trail.
+- After a failed write the file is cut back to its last whole line before anything else is written.
+- After a failed sync nothing written since the last good one is believed: those lines are written again, to a new file
+  (see `switch`), and the intents among them go with them.
+- A line whose caller is told that it is not in the trail goes altogether, with its seq and with what it did to the open
+  intents: nothing brings it back.
+- Whose hold on the trail is gone writes nothing more (see `lock`).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from indelible.errors import TrailUnavailable
+from indelible.trail import switch
+from indelible.trail.entry import stamp_line, unstamp
+from indelible.trail.notice import Notice
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+    from indelible.errors import TrailLocked
+    from indelible.trail.active import ActiveFile
+    from indelible.trail.commit import Item
+    from indelible.trail.durable import Access
+    from indelible.trail.housekeeping import Housekeeper
+    from indelible.trail.layout import Layout
+    from indelible.trail.recovery import Resume
+    from indelible.trail.sealer import Sealer
+
+log = logging.getLogger("indelible")
+
+PROMISED_EVENTS: Final = 4096
+"""The promise: a checkpoint is never further behind."""
+
+MAX_PENDING_EVENTS: Final = PROMISED_EVENTS - 2
+"""So many may wait for one; the next append waits too. A new file's first line may come on top, after a rotation and
+after a failed sync."""
+
+MAX_PENDING_BYTES: Final = 16 << 20
+"""So many bytes of pending lines are kept in memory at the most."""
+
+
+class Pending(NamedTuple):
+    """A moment of the trail that the sealer puts under a checkpoint: all of `lines`, and what was so after them."""
+
+    lines: list[bytes]
+    file: ActiveFile
+    size: int
+    next_seq: int
+    intents: dict[str, int]
+    pruned: list[tuple[int, int]]
+
+
+class Unsealed(ABC):
+    """The unsealed end of a trail: what `Writer` builds on. All that begins with ``_`` happens under `_lock`."""
+
+    _active: ActiveFile
+    _sealer: Sealer
+    _housekeeper: Housekeeper
+
+    def __init__(self, layout: Layout, audit: AuditSettings, access: Access, state: Resume) -> None:
+        self.layout = layout
+        self.audit = audit
+        self.access = access
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._seq = state.size
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._intents = {str(intent.get("event_id")): int(intent["seq"]) for intent in state.intents}
+
+        self._failure: OSError | None = None
+        self._retry_at = 0.0
+        self._stuck = False
+        self._open = False
+        self._lost = ""
+        """Why the hold on the trail is gone; empty while it is not."""
+        self._ended = ""
+        """Why this object writes nothing more, ever: closed, or on the wrong side of a fork."""
+        self._notice = Notice(f"{layout.active}: can be written again")
+
+    @abstractmethod
+    def _file_opened(self, first_seq: int, extra: dict[str, Any]) -> bytes:
+        """Return the line that every file begins with."""
+
+    @abstractmethod
+    def _create_active(self) -> None:
+        """Make the active file with its first line."""
+
+    @abstractmethod
+    def _pause_s(self) -> float:
+        """Return how long after a failure the disk is tried again."""
+
+    @abstractmethod
+    def _drain(self) -> None:
+        """Write what is queued at `memory` durability, as much as may be pending."""
+
+    def _unavailable(self) -> TrailUnavailable:
+        """Return why nothing can be written."""
+        failure = self._failure
+        if self._ended or self._lost:
+            reason = self._ended or self._lost
+        elif failure is not None:
+            reason = f"cannot write: {failure.strerror or failure}"
+        elif not self._open:
+            reason = "the trail is being closed"
+        else:
+            reason = "checkpoints do not keep up; the disk is too slow or does not answer"
+        error = TrailUnavailable(f"{self.layout.active}: {reason}")
+        error.__cause__ = failure
+        return error
+
+    # --- what waits for a checkpoint ---------------------------------------------------------------------------
+
+    def _account(self, items: Sequence[Item], lines: list[bytes], size: int, seqs: list[int]) -> None:
+        """Note that `lines`, which are `items` stamped, are in the file; add their seqs to `seqs`."""
+        first = self._seq
+        seqs += range(first, first + len(items))
+        self._seq = first + len(items)
+        self._pending += lines
+        self._pending_bytes += size
+        for seq, item in enumerate(items, first):
+            if item.opens:
+                self._intents[item.opens] = seq
+            elif item.closes:
+                self._intents.pop(item.closes, None)
+        self._sealer.note(len(self._pending), len(lines), self._pending_bytes)
+
+    def _behind(self) -> bool:
+        return len(self._pending) >= MAX_PENDING_EVENTS or self._pending_bytes >= MAX_PENDING_BYTES
+
+    def _usable(self) -> bool:
+        """Wait for the sealer when it is too far behind; tell whether to go on."""
+        if self._open and self._behind():
+            self._sealer.hurry()
+            if not self._stuck:  # who has waited in vain is the last to wait, until a checkpoint is made again
+                self._stuck = not self._room.wait_for(
+                    lambda: not self._behind() or not self._open, self.audit.write_timeout
+                )
+        return self._open and not self._behind()
+
+    # --- a write that failed -----------------------------------------------------------------------------------
+
+    def _fail(self, exc: OSError) -> None:
+        self._notice.bad(f"{self.layout.active}: cannot write: {exc.strerror or exc}")
+        self._failure = exc
+        self._retry_at = time.monotonic() + self._pause_s()
+        if self._notice.owed_s() is not None:
+            self._sealer.wake()  # its thread says it in time, though nothing may be appended any more
+
+    def _undo(self, exc: BaseException, active: ActiveFile, size: int, seq: int, count: int) -> None:
+        """Take back an append that an exception cut short: nothing was written, and the next one cuts the file.
+
+        Any exception: a signal's handler (Ctrl-C, an alarm) raises between the write and its accounting too.
+        """
+        if isinstance(exc, OSError):
+            self._fail(exc)
+        else:
+            self._failure, self._retry_at = InterruptedError(errno.EINTR, os.strerror(errno.EINTR)), 0.0
+        if active is not self._active:
+            return  # cut short after a rotation: the new file's first line counts
+        active.size = size
+        self._drop(seq, count)
+
+    def _drop(self, seq: int, count: int) -> None:
+        """Forget the lines from `seq` on, which are those after the first `count` that are pending."""
+        self._seq = seq
+        del self._pending[count:]
+        self._pending_bytes = sum(map(len, self._pending))
+        for event_id in [event_id for event_id, at in self._intents.items() if at >= seq]:
+            del self._intents[event_id]
+
+    def _repair(self) -> bool:
+        """Try to make the active file writable again; tell whether it is."""
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            if self._active.is_at(self.layout.segment(self._active.first_seq)):
+                self._create_active()  # a rotation had closed this file and not made the next
+            elif self._active.doubtful or not self._active.in_place():
+                self._switch()
+            else:
+                self._active.cut_back()
+        except OSError as exc:
+            self._fail(exc)
+            return False
+        self._failure = None
+        self._notice.well()
+        return True
+
+    # --- a sync that failed ------------------------------------------------------------------------------------
+
+    def failed_sync(self, exc: OSError, file: ActiveFile) -> None:
+        """The sealer could not bring the active file to the disk, or found another in its place."""
+        with self._lock:
+            if file is self._active:
+                self._repair_doubtful(exc)
+
+    def _repair_doubtful(self, exc: OSError) -> bool:
+        self._active.doubtful = True
+        self._fail(exc)
+        self._retry_at = 0.0
+        return self._repair()
+
+    def _after_failed_commit(
+        self, exc: OSError, file: ActiveFile, items: Sequence[Item], seqs: list[int], closing: dict[str, int]
+    ) -> int:
+        """A batch whose sync failed: save it in a new file now, or see that it does not come back later.
+
+        `seqs` are those of the first of `items`; `closing` the intents that were open before them and that they
+        close. Return how many are safe.
+        """
+        if file is not self._active:  # rotated since, and synced by that, or switched, and written again
+            return len(seqs)
+        if self._repair_doubtful(exc):
+            return len(seqs)
+        keep = max(file.synced_seq, seqs[0])
+        open_again = dict(closing)
+        for item, seq in zip(items, seqs, strict=False):
+            if seq < keep:
+                open_again.pop(item.closes, None)
+                if item.opens:
+                    open_again[item.opens] = seq
+        self._drop(keep, len(self._pending) - (self._seq - keep))
+        for item, seq in zip(items, seqs, strict=False):
+            if seq >= keep and item.closes in open_again:
+                self._intents[item.closes] = open_again[item.closes]
+        return sum(seq < keep for seq in seqs)
+
+    def _switch(self) -> None:
+        """Write every line that is not known to be on the disk to a new active file.
+
+        The new file's first line says which lines of it stood in the old one too (`rewritten`, first and last seq),
+        and by how much their seqs have grown (`shift`): a reader that follows may have shown them already.
+        """
+        old = self._active
+        removed = not old.in_place()
+        first_pending = self._seq - len(self._pending)
+        start = max(first_pending, old.first_seq if removed else old.synced_seq)
+        at = start - first_pending
+        again = self._pending[at:]
+        if start == old.first_seq:
+            again = again[1:]  # the old file's own first line; the new file has its own
+        shift = start + 1 + len(again) - self._seq
+        about: dict[str, Any] = {"reason": "the file was removed" if removed else "the disk failed"}
+        if again:
+            about |= {"rewritten": [start + 1, start + len(again)], "shift": shift}
+        first = self._file_opened(start, about)
+        if again:  # it stands before lines that are older than it
+            first = stamp_line(start, unstamp(again[0])[0], unstamp(first)[1])
+        lines = [first]
+        lines += [stamp_line(start + 1 + index, *unstamp(line)) for index, line in enumerate(again)]
+        self._active = switch.switch(self.layout, old, lines, start, self.access, removed=removed)
+        for event_id, seq in self._intents.items():
+            if seq >= start:
+                self._intents[event_id] = seq + shift
+        self._seq = start + len(lines)
+        self._pending = self._pending[:at] + lines
+        self._pending_bytes = sum(map(len, self._pending))
+        self._sealer.note(len(self._pending), len(self._pending), self._pending_bytes)
+
+    # --- a hold that is gone -----------------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> bool:
+        """Whether the hold on the trail is gone: then nothing is written any more."""
+        return bool(self._lost)
+
+    def lose(self, exc: TrailLocked) -> None:
+        """Write nothing more, since somebody else may: say so once."""
+        with self._lock:
+            if not self._lost:
+                self._lost = f"nothing more is written by this process: {exc}"
+                log.error("%s: %s", self.layout.active, self._lost)
+            self._open = False
+            self._room.notify_all()
+
+    # --- what the sealer asks ----------------------------------------------------------------------------------
+
+    def take_pending(self) -> Pending | None:
+        """Return everything that waits for a checkpoint, or None; repairs first what has failed."""
+        with self._lock:
+            if self._lost or (self._failure is not None and not self._repair()):
+                raise self._unavailable()
+            self._drain()
+            if self._failure is not None:
+                raise self._unavailable()
+            if not self._pending:
+                return None
+            active, pruned = self._active, list(self._housekeeper.pruned)
+            return Pending(list(self._pending), active, active.size, self._seq, dict(self._intents), pruned)
+
+    def is_active(self, file: ActiveFile) -> bool:
+        """Tell whether lines go to this file, or have gone on to another."""
+        with self._lock:
+            return file is self._active
+
+    def still_pending(self, pending: Pending) -> bool:
+        """Tell whether the lines are still those that wait: a switch in between has written them anew."""
+        with self._lock:
+            return self._pending[: len(pending.lines)] == pending.lines
+
+    def sealed_now(self, pending: Pending) -> None:
+        """The lines are under a checkpoint: let go of them."""
+        with self._lock:
+            del self._pending[: len(pending.lines)]
+            self._pending_bytes = sum(map(len, self._pending))
+            self._stuck = False
+            self._room.notify_all()
+            if self._pending:  # what came meanwhile was not the first, and did not wake the sealer
+                self._sealer.wake()
+        self._housekeeper.sealed()
+
+    def owed_s(self) -> float | None:
+        """Return in how many seconds the log is owed a word on whether the trail can be written; None for not."""
+        with self._lock:
+            return self._notice.owed_s()
+
+    def say_owed(self) -> None:
+        """Say it, when it is due."""
+        with self._lock:
+            self._notice.say()
