@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from indelible._version import __version__
 
 if TYPE_CHECKING:
+    from indelible import events, testing
     from indelible.errors import (
         ConfigError,
         EventError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     )
     from indelible.events import Event
     from indelible.operation import Operation
+    from indelible.query.library import Search, search
     from indelible.recorder import Recorder, open_trail
     from indelible.trail.check import verify_trail as verify
 
@@ -35,14 +37,19 @@ _HOMES = {
     "IndelibleError": "indelible.errors",
     "Operation": "indelible.operation",
     "Recorder": "indelible.recorder",
+    "Search": "indelible.query.library",
     "TrailCorrupt": "indelible.errors",
     "TrailError": "indelible.errors",
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
     "open_trail": "indelible.recorder",
+    "search": "indelible.query.library",
     "verify": "indelible.trail.check:verify_trail",
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
+
+_MODULES = frozenset({"events", "testing"})
+"""Public modules, imported at first use too."""
 
 __all__ = [
     "ConfigError",
@@ -51,22 +58,28 @@ __all__ = [
     "IndelibleError",
     "Operation",
     "Recorder",
+    "Search",
     "TrailCorrupt",
     "TrailError",
     "TrailLocked",
     "TrailUnavailable",
     "__version__",
+    "events",
     "open_trail",
+    "search",
+    "testing",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"indelible.{name}")
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'indelible' has no attribute {name!r}"
         raise AttributeError(msg)
-    from importlib import import_module
-
     module, _, attribute = home.partition(":")
     return getattr(import_module(module), attribute or name)

@@ -73,9 +73,12 @@ def _fail(message: str, code: int) -> int:
 
     try:
         _flush()
-        print(f"indelible: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
-    except OSError:
+    except OSError:  # what was printed so far goes nowhere; that is no reason to be silent
         _discard_output()
+    try:
+        print(f"indelible: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:  # nobody can be told
+        pass
     return code
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,39 +16,59 @@ from indelible.errors import ConfigError, TrailError
 if TYPE_CHECKING:
     from indelible.config import Settings
 
-F = TypeVar("F", bound=Callable[..., Any])
+lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+"""``--json`` of the commands that list events."""
 
 
-def where_options(function: F) -> F:
-    """Add ``-c``, ``--profile`` and ``--trail``."""
+@dataclass(frozen=True)
+class Where:
+    """What ``-c``, ``--profile`` and ``--trail`` say."""
+
+    config: str | None = None
+    profile: str | None = None
+    trail: str | None = None
+
+    @property
+    def trail_alone(self) -> bool:
+        """Tell whether a trail is named and no configuration: none is needed then, nor has one to be right."""
+        return self.trail is not None and self.config is None and self.profile is None
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The settings in force, read once; warnings go to stderr. Raises ConfigError."""
+        from indelible import configfile
+
+        settings = configfile.load(self.config, profile=self.profile, trail=self.trail)
+        for warning in settings.warnings:
+            note(warning)
+        return settings
+
+
+def where_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add ``-c``, ``--profile`` and ``--trail``; the command gets them as its first argument, a `Where`."""
+
+    @functools.wraps(function)
+    def command(config: str | None, profile: str | None, trail: str | None, **others: Any) -> int:
+        return function(Where(config, profile, trail), **others)
+
     for option in (
         click.option("--trail", metavar="PATH", help="A trail's file, or a directory of trails."),
         click.option("--profile", metavar="NAME", help="Use this profile of the configuration."),
         click.option("-c", "--config", metavar="FILE", help="Read this configuration."),
     ):
-        function = option(function)
-    return function
-
-
-def load_settings(config: str | None, profile: str | None, trail: str | None) -> Settings:
-    """Return the settings in force; warnings go to stderr. Raises ConfigError."""
-    from indelible import configfile
-
-    settings = configfile.load(config, profile=profile, trail=trail)
-    for warning in settings.warnings:
-        note(warning)
-    return settings
+        command = option(command)
+    return command
 
 
 class Trails:
     """Which trails are meant; `paths` looks again each time, since more may appear."""
 
-    def __init__(self, config: str | None, profile: str | None, trail: str | None) -> None:
-        if trail is not None and config is None and profile is None:
-            self.path = _explicit(trail)  # no need of a configuration, nor of its being right
+    def __init__(self, where: Where) -> None:
+        if where.trail is not None and where.trail_alone:
+            self.path = _explicit(where.trail)
         else:
-            self.path = Path(str(load_settings(config, profile, trail).audit.path))
-        self._explicit = trail is not None
+            self.path = Path(str(where.settings.audit.path))
+        self._explicit = where.trail is not None
 
     def paths(self) -> list[Path]:
         """Return the active files of the trails that are meant.
@@ -54,7 +76,8 @@ class Trails:
         ``--trail FILE`` is that one; ``--trail DIR`` all that lie in it; without it the configured (or default)
         trail, and those beside it that further recorders made while it was held.
         """
-        from indelible.trail.files import side_trails, trails_in
+        from indelible.trail.files import side_trails
+        from indelible.trail.reader import is_there, trails_in
 
         if self._explicit:
             return trails_in(self.path) if self.path.is_dir() else [self.path]
@@ -62,9 +85,9 @@ class Trails:
         return [self.path, *beside] if not beside or is_there(self.path) else beside
 
 
-def find_trails(config: str | None, profile: str | None, trail: str | None) -> list[Path]:
+def find_trails(where: Where) -> list[Path]:
     """Return the trails that are meant, see `Trails.paths`. Raises TrailError when a directory holds none."""
-    trails = Trails(config, profile, trail)
+    trails = Trails(where)
     found = trails.paths()
     if not found:
         msg = f"{trails.path}: there is no trail in this directory"
@@ -77,11 +100,6 @@ def _explicit(trail: str) -> Path:
         msg = f"--trail: expected a path, found {trail!r}"
         raise ConfigError(msg)
     return Path(trail).expanduser().absolute()
-
-
-def is_there(path: Path) -> bool:
-    """Tell whether there is anything of a trail."""
-    return path.exists() or path.with_name(path.name + ".d").is_dir()
 
 
 def note(text: str) -> None:

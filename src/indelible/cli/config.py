@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from indelible.cli.common import print_json
+from indelible.cli.common import note, print_json
 from indelible.cli.text import one_line
 
 EPILOG: Final = """\b
@@ -82,7 +82,7 @@ def print_settings(described: dict[str, Any]) -> None:
     if described["mcpServers"]:
         click.echo(f"mcpServers: {one_line(', '.join(described['mcpServers']))}")
     for warning in described["warnings"]:
-        click.echo(f"warning: {one_line(warning)}", err=True)
+        note(warning)
     click.echo("ok")
 
 

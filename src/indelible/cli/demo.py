@@ -6,18 +6,21 @@ the order in which a person sees things. Everything about the trail is asked of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
+from indelible.cli.common import note
 from indelible.errors import ConfigError, IndelibleError
 
 if TYPE_CHECKING:
@@ -63,15 +66,31 @@ def run(folder: Path | None = None) -> int:
     trail = _trail(folder)
     planted = Planted.draw()
     calls: list[Call] = []
-    with tempfile.TemporaryDirectory(prefix="demo-") as work:
-        workspace = Path(work).resolve()
-        servers, missing = agent.servers(planted, workspace, Path.cwd())
-        _introduce(console, servers, missing, len(planted.values()))
-        anyio.run(agent.call_all, servers, trail, workspace, _reporter(console, calls))
-    _show_record(console, trail, calls)
-    _check_secrets(console, trail, planted.values())
-    _show_next(console, trail)
+    with _said_where(trail, named=folder is not None):
+        with tempfile.TemporaryDirectory(prefix="demo-") as work:
+            workspace = Path(work).resolve()
+            servers, missing = agent.servers(planted, workspace, Path.cwd())
+            _introduce(console, servers, missing, len(planted.values()))
+            anyio.run(agent.call_all, servers, trail, workspace, _reporter(console, calls))
+        _show_record(console, trail, calls)
+        _check_secrets(console, trail, planted.values())
+        _show_next(console, trail)
     return 0
+
+
+@contextlib.contextmanager
+def _said_where(trail: Path, *, named: bool) -> Iterator[None]:
+    """Say where the trail is when the demo does not get to its end: in a directory that nobody named, it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not named:
+            note(f"demo: interrupted; what was recorded so far is in {trail.parent}")
+        raise
+    except IndelibleError as exc:
+        if named or str(trail.parent) in str(exc):
+            raise
+        raise type(exc)(f"{exc}; what was recorded so far is in {trail.parent}") from exc
 
 
 def _trail(folder: Path | None) -> Path:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.cli.text import one_line
+from indelible.config import shown
 from indelible.errors import ConfigError
-from indelible.events import CallerType, Decision, Kind, Status
-from indelible.query.filters import Filter, did_you_mean, parse_event_types, parse_time
+from indelible.query.filters import (
+    CHOICES,
+    Filter,
+    check_choices,
+    check_interval,
+    parse_event_types,
+    parse_time,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +32,6 @@ VALUES: Final = (
     ("--backend", "Id of the MCP server."),
     ("--request-id", "Request id."),
 )
-CHOICES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
-    ("--status", get_args(Status)),
-    ("--kind", get_args(Kind)),
-    ("--policy", get_args(Decision)),
-    ("--caller-type", get_args(CallerType)),
-)
 
 SINCE: Final = "Received at or after: 10s, 5m, 2h, 1d ago, a date, or RFC 3339."
 UNTIL: Final = "Received before: the same forms."
@@ -43,9 +43,12 @@ def filter_options(function: F) -> F:
     options = [click.option(name, multiple=True, metavar="TEXT", help=text) for name, text in VALUES]
     options += [
         click.option(
-            name, multiple=True, metavar="|".join(values) if len(values) < 5 else "KIND", help=_one_of(values)
+            _option(name),
+            multiple=True,
+            metavar="|".join(values) if len(values) < 5 else "KIND",
+            help=_one_of(values),
         )
-        for name, values in CHOICES
+        for name, values in CHOICES.items()
     ]
     options.append(click.option("--since", metavar="TIME", help=SINCE))
     options.append(click.option("--until", metavar="TIME", help=UNTIL))
@@ -53,6 +56,10 @@ def filter_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _one_of(values: tuple[str, ...]) -> str:
@@ -63,16 +70,15 @@ def make_filter(
     since: str | None, until: str | None, events: tuple[str, ...], **values: tuple[str, ...]
 ) -> Filter:
     """Return the filter that the options ask for. Raises ConfigError, one line, naming the option."""
-    for option, known in CHOICES:
-        for value in values[option[2:].replace("-", "_")]:
-            if value not in known:
-                msg = f"{option}: no such value {one_line(value, 60)!r}{did_you_mean(value, known)}"
-                raise ConfigError(msg)
+    for name, known in CHOICES.items():
+        check_choices(_option(name), values[name], known)
     now = datetime.now(UTC)
+    begin, end = _time("--since", since, now), _time("--until", until, now)
+    check_interval(begin, end, (f"--since {since}", f"--until {until}"))
     return Filter(
         events=parse_event_types(events),
-        since=_time("--since", since, now),
-        until=_time("--until", until, now),
+        since=begin,
+        until=end,
         **{name: frozenset(chosen) for name, chosen in values.items()},
     )
 
@@ -83,5 +89,5 @@ def _time(option: str, text: str | None, now: datetime) -> str | None:
     try:
         return parse_time(text, now)
     except ValueError as exc:
-        msg = f"{option}: {exc}, found {one_line(text, 60)!r}"
+        msg = f"{option}: {exc}, found {shown(text)}"
         raise ConfigError(msg) from None

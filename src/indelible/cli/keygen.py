@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from indelible.cli.common import find_trails, where_options
+from indelible.cli.common import Where, find_trails, where_options
 from indelible.errors import ConfigError, TrailError
 
 EPILOG: Final = """\b
@@ -29,9 +29,7 @@ to keep the key off the trail's own directory.
 @click.option("--show", is_flag=True, help="Print the trail's public key (a vkey), to pin with verify --vkey.")
 @where_options
 def command(
-    config: str | None,
-    profile: str | None,
-    trail: str | None,
+    where: Where,
     out: str | None,
     show: bool,  # noqa: FBT001 - click's signature
 ) -> int:
@@ -41,7 +39,7 @@ def command(
     if out is not None:
         make_key(out)
         return 0
-    paths = find_trails(config, profile, trail)
+    paths = find_trails(where)
     for path in paths:
         vkey = read_vkey(path)
         click.echo(f"{vkey}" if len(paths) == 1 else f"{vkey}  {path}")

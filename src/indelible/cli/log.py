@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import click
 
-from indelible.cli.common import Trails, find_trails, is_there, note, where_options
+from indelible.cli.common import Trails, Where, find_trails, lines_option, note, where_options
 from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.table import TablePrinter
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
+from indelible.trail.reader import is_there
 
 DEFAULT_LIMIT: Final = 50
 
@@ -37,12 +38,10 @@ recorders ran at once are listed together. Times are shown in UTC.
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
-@click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+@lines_option
 @where_options
 def command(
-    config: str | None,
-    profile: str | None,
-    trail: str | None,
+    where: Where,
     limit: int | None,
     follow: bool,  # noqa: FBT001 - click's signature
     as_json: bool,  # noqa: FBT001
@@ -52,10 +51,10 @@ def command(
     wanted = make_filter(**filters)
     count = DEFAULT_LIMIT if limit is None else limit
     if not follow:
-        return show(find_trails(config, profile, trail), wanted, count, as_json=as_json)
+        return show(find_trails(where), wanted, count, as_json=as_json)
     from indelible.cli.tail import follow_trails
 
-    trails = Trails(config, profile, trail)
+    trails = Trails(where)
     show_missing(trails)
     return follow_trails(trails, wanted, count, as_json=as_json)
 

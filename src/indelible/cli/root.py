@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from indelible.cli.output import name_errors
 from indelible.cli.text import one_line
 
 COMMANDS: Final = {
@@ -79,6 +80,7 @@ def root() -> None:
 
 def run(args: list[str]) -> int:
     """Run a command and return its exit code; usage errors become one line on stderr."""
+    name_errors()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -92,14 +94,16 @@ def run(args: list[str]) -> int:
         click.echo(exc.format_message())
         return 0
     except click.ClickException as exc:
-        click.echo(one_line(f"{_where(exc)}: {_message(exc)}"), err=True)
+        click.echo(one_line(f"indelible: {_where(exc)}{_message(exc)}"), err=True)
         return exc.exit_code
     return result if isinstance(result, int) else 0
 
 
 def _where(exc: click.ClickException) -> str:
+    """Return ``COMMAND: ``, or nothing for what is wrong with the command line as a whole."""
     ctx = getattr(exc, "ctx", None)
-    return ctx.command_path if ctx is not None else "indelible"
+    command = ctx.command_path.partition(" ")[2] if ctx is not None else ""
+    return f"{command}: " if command else ""
 
 
 def _message(exc: click.ClickException) -> str:
@@ -110,4 +114,5 @@ def _message(exc: click.ClickException) -> str:
         return f"no such option: {exc.option_name}" + (f"; did you mean {close[0]}?" if close else "")
     message = " ".join(exc.format_message().split()).rstrip(".")
     message = message.replace("is not a valid integer range", "is not a whole number")
+    message = message.replace(". Did you mean", "; did you mean")
     return message[:1].lower() + message[1:]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible.cli.common import Trails, is_there, load_settings, note, print_json, where_options
-from indelible.cli.text import compact, one_line
-from indelible.errors import TrailError
+from indelible.cli.common import Trails, Where, note, print_json, where_options
+from indelible.cli.text import byte_count, compact, one_line
+from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -26,27 +27,47 @@ Nothing is verified here; `indelible verify` does that. Exit code 3: there is no
 @click.command("status", epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
 @where_options
-def command(config: str | None, profile: str | None, trail: str | None, as_json: bool) -> int:  # noqa: FBT001
+def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Say who writes the trail, how large it is, what is sealed, and what happened last."""
     from indelible.query.state import trail_state
+    from indelible.trail.reader import is_there
 
-    audit = load_settings(config, profile, trail).audit
-    settings = describe_settings(audit)
-    if not audit.enabled:
+    trails = Trails(where)
+    audit = settings_for(where, trails.path)
+    settings = None if audit is None else describe_settings(audit)
+    if audit is not None and not audit.enabled:
         note("audit.enabled is false: calls are forwarded and nothing is recorded")
-    paths = [path for path in Trails(config, profile, trail).paths() if is_there(path)]
+    paths = [path for path in trails.paths() if is_there(path)]
     if not paths:
         if as_json:
-            print_json({"trail": audit.path, "settings": settings})
-        msg = f"{audit.path}: there is no trail here; 'indelible wrap' makes one at its first start"
+            print_json({"trail": str(trails.path), "settings": settings})
+        msg = f"{trails.path}: there is no trail here; 'indelible wrap' makes one at its first start"
         raise TrailError(msg)
-    states = [{**trail_state(path, audit.backup_count), "settings": settings} for path in paths]
+    backup_count = None if audit is None else audit.backup_count
+    states = [{**trail_state(path, backup_count), "settings": settings} for path in paths]
     if as_json:
         print_json(states[0] if len(states) == 1 else {"trails": states})
         return 0
     for state in states:
         print_state(state)
     return 0
+
+
+def settings_for(where: Where, path: Path) -> AuditSettings | None:
+    """Return the settings of the trail at `path`, or None when the configuration here is about another one.
+
+    A trail does not say how it is rotated: only the configuration of whoever writes it does.
+    """
+    if not where.trail_alone:
+        return where.settings.audit
+    from indelible.trail.files import side_trails
+
+    try:
+        audit = Where().settings.audit
+    except ConfigError:
+        return None
+    configured = Path(str(audit.path))
+    return audit if path == configured or path in side_trails(configured) else None
 
 
 def describe_settings(audit: AuditSettings) -> dict[str, Any]:
@@ -75,25 +96,26 @@ def print_state(state: dict[str, Any]) -> None:
 
 def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     settings = state["settings"]
+    how = state["started"] or settings
     facts = [
         ("origin", str(state["origin"] or "none yet")),
         ("written by", _holder(state["held_by"])),
         ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
-        ("size", f"{_bytes(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
+        ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
         ("checkpoint", _checkpoint(state)),
         ("open calls", _open_calls(state)),
-        ("durability", f"{settings['durability']}, intents: {settings['intent']}"),
+        ("durability", f"{how['durability']}, intents: {how['intent']}" if how else "not known"),
         ("rotation", _rotation(settings)),
     ]
-    if not settings["enabled"]:
+    if settings and not settings["enabled"]:
         facts.insert(0, ("enabled", "false: calls are forwarded and nothing is recorded"))
     if state["kept_beyond_backup_count"]:
         facts.append(("kept", _kept(state["kept_beyond_backup_count"], settings["retention"])))
     for kind, event in state["last"].items():
         about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
         facts.append((f"last {kind}"[:40], about))
-    facts.append(("disk", f"{_bytes(state['disk_free'])} free"))
+    facts.append(("disk", f"{byte_count(state['disk_free'])} free"))
     return facts
 
 
@@ -134,15 +156,9 @@ def _kept(count: int, retention: str | None) -> str:
     return f"{count} file{'s' * (count != 1)} beyond backup_count, {why}"
 
 
-def _rotation(settings: dict[str, Any]) -> str:
+def _rotation(settings: dict[str, Any] | None) -> str:
+    if settings is None:
+        return "not known: the configuration here is about another trail; -c FILE names this one's"
     kept = f"{settings['backup_count']} files, retention {settings['retention'] or 'none'}"
-    text = f"at {_bytes(settings['max_size'])}, {kept}"
+    text = f"at {byte_count(settings['max_size'])}, {kept}"
     return text + (", compressed" if settings["compress_rotated"] else "")
-
-
-def _bytes(count: int) -> str:
-    """Return a size as people read it; MB is 1,048,576 bytes, as in the configuration."""
-    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"

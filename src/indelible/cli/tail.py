@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import click
 
-from indelible.cli.common import Trails, is_there, note, where_options
+from indelible.cli.common import Trails, Where, lines_option, note, where_options
 from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.log import print_lines, report_corrupt, shows_events
 from indelible.cli.table import TablePrinter
 from indelible.query.filters import Filter
 from indelible.query.follow import POLL_S, Follower
-from indelible.query.search import Corrupt, Hit
+from indelible.query.search import Corrupt, Hit, recorded_at
+from indelible.trail.reader import is_there
 
 DEFAULT_LIMIT: Final = 10
 LOOK_FOR_TRAILS_S: Final = 1.0
@@ -38,19 +39,17 @@ Ctrl-C ends it, with exit code 0. A trail that is not there yet is waited for.
 @click.command("tail", epilog=EPILOG)
 @filter_options
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, metavar="N", help=BEGIN)
-@click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+@lines_option
 @where_options
 def command(
-    config: str | None,
-    profile: str | None,
-    trail: str | None,
+    where: Where,
     limit: int,
     as_json: bool,  # noqa: FBT001 - click's signature
     **filters: Any,
 ) -> int:
     """Show new events as they are appended, through rotation."""
     wanted = make_filter(**filters)
-    trails = Trails(config, profile, trail)
+    trails = Trails(where)
     if not any(is_there(path) for path in trails.paths()):
         note(f"{trails.path}: waiting for a trail")
     return follow_trails(trails, wanted, limit, as_json=as_json, all_at_zero=False)
@@ -89,7 +88,7 @@ class _Session:
     def begin(self, limit: int, *, none: bool) -> None:
         """Show where the trails stand."""
         hits = [follower.start(1 if none else limit) for follower in self._new_followers()]
-        merged = list(heapq.merge(*hits, key=_recorded_at))
+        merged = list(heapq.merge(*hits, key=recorded_at))
         self._print([] if none else merged[-limit:])
 
     def look(self) -> None:
@@ -97,7 +96,7 @@ class _Session:
         if time.monotonic() - self._looked >= LOOK_FOR_TRAILS_S:
             self._new_followers()  # all of a trail that appeared is new
         hits = [follower.poll() for follower in self._followers.values()]
-        self._print(list(heapq.merge(*hits, key=_recorded_at)))
+        self._print(list(heapq.merge(*hits, key=recorded_at)))
 
     def _new_followers(self) -> Iterable[Follower]:
         self._looked = time.monotonic()
@@ -117,7 +116,3 @@ class _Session:
         else:
             self._table.print(hits)
         sys.stdout.flush()
-
-
-def _recorded_at(hit: Hit) -> str:
-    return hit.row.recorded_at

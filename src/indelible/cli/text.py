@@ -100,3 +100,11 @@ def _slow(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         return "(cannot be shown)"
+
+
+def byte_count(count: int) -> str:
+    """Return a size as people read it; MB is 1,048,576 bytes, as in the configuration."""
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible.cli.common import find_trails, print_json, where_options
-from indelible.cli.text import one_line
+from indelible.cli.common import Where, find_trails, print_json, where_options
+from indelible.cli.text import byte_count, one_line
 from indelible.trail.check import Progress, load_vkey, verify_trail
 
 if TYPE_CHECKING:
-    from indelible.trail.findings import VerifyResult
+    from indelible.trail.findings import Previous, VerifyResult
 
 SHOW_PROGRESS_AFTER_S: Final = 1.0
 SHOWN_FINDINGS: Final = 20
@@ -40,16 +39,14 @@ Exit code 0: nothing is wrong with what could be checked; 1: there are findings;
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @where_options
 def command(
-    config: str | None,
-    profile: str | None,
-    trail: str | None,
+    where: Where,
     vkey: str | None,
     as_json: bool,  # noqa: FBT001 - click's signature
 ) -> int:
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
     if vkey is not None:
-        check_vkey(vkey)
-    paths = find_trails(config, profile, trail)
+        load_vkey(vkey)  # before anything is read: a wrong option is no answer about a trail
+    paths = find_trails(where)
     with progress_bar(paths) as progress:
         results = [verify_trail(path, vkey, progress) for path in paths]
     if as_json:
@@ -58,19 +55,6 @@ def command(
         for result in results:
             print_result(result)
     return 0 if all(result.ok for result in results) else 1
-
-
-def check_vkey(vkey: str) -> None:
-    """Refuse what is no public key, without a word of a file's content: it may be the private one."""
-    from indelible.errors import ConfigError
-
-    try:
-        load_vkey(vkey)
-    except ConfigError as exc:
-        if isinstance(exc.__cause__, OSError) or not os.path.isfile(vkey):  # noqa: PTH113 - any text whatever
-            raise
-        msg = f"--vkey: {vkey}: holds no public key (name+id+key), such as 'indelible keygen --show' prints"
-        raise ConfigError(msg) from None
 
 
 def combine(results: list[VerifyResult]) -> dict[str, Any]:
@@ -101,8 +85,17 @@ def print_result(result: VerifyResult) -> None:
     more = len(result.findings) - SHOWN_FINDINGS + result.omitted
     if more > 0:
         click.echo(f"  and {more} more findings (--json lists the first {len(result.findings)})")
+    for earlier in result.previous:
+        click.echo(f"  previous trail: {one_line(_describe(earlier))}")
     for text in result.not_checked:
         click.echo(f"  {click.style('not checked', fg='yellow')}: {one_line(text)}")
+
+
+def _describe(earlier: Previous) -> str:
+    what = f"{earlier.origin}: {earlier.end} of {earlier.size} events were left"
+    if earlier.ok is None:
+        return f"{what}; it is not there"
+    return f"{what}, {'as they were sealed' if earlier.ok else 'not as they were sealed'}: {earlier.trail}"
 
 
 # --- progress -------------------------------------------------------------------------------------------
@@ -145,16 +138,25 @@ class _Bar:
             if time.monotonic() < self._due:
                 return
             self._start()
-        self._progress.update(self._task, completed=min(self._done, self._total))
+        done = min(self._done, self._total)
+        self._progress.update(self._task, completed=done, sizes=self._sizes(done))
+
+    def _sizes(self, done: int) -> str:
+        return f"{byte_count(done)} of {byte_count(self._total)}"
 
     def _start(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("verifying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("verifying"),
+            BarColumn(),
+            TextColumn("{task.fields[sizes]}"),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._progress.start()
-        self._task = self._progress.add_task("", total=self._total)
+        self._task = self._progress.add_task("", total=self._total, sizes=self._sizes(0))
 
     def close(self) -> None:
         if self._progress is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, get_args
 
@@ -17,16 +17,22 @@ import orjson
 
 from indelible.config import parse_duration, shown
 from indelible.errors import ConfigError
-from indelible.events import MAX_LINE_BYTES, EventType
+from indelible.events import MAX_LINE_BYTES, CallerType, Decision, EventType, Kind, Status
 from indelible.trail.entry import SEQ_PREFIX
 
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 CALLS: Final = frozenset({"mcp_operation"})
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "status": get_args(Status),
+    "kind": get_args(Kind),
+    "policy": get_args(Decision),
+    "caller_type": get_args(CallerType),
+}
+"""Filters that have a fixed vocabulary, by the name of the field of `Filter`."""
 
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*([Zz]|[+-]\d{2}:?\d{2}))?", re.ASCII
 )
-_FORM: Final = "%Y-%m-%dT%H:%M:%S.%f"
 
 
 class _Lenient(msgspec.Struct, frozen=True, gc=False):
@@ -228,13 +234,13 @@ def parse_time(text: str, now: datetime) -> str:
             moment = now - timedelta(seconds=_ago(text))
         except (ValueError, OverflowError):
             raise ValueError(_EXPECTED) from None
-        return _form(moment)
+        return trail_time(moment)
     day, clock, zone = match.groups()
     clock = clock or "00:00"
     seconds, _, fraction = clock.partition(".")
     zone = "+00:00" if zone in (None, "Z", "z") else zone
     try:
-        return _form(datetime.fromisoformat(f"{day}T{seconds}.{fraction[:6]:0<6}{zone}"))
+        return trail_time(datetime.fromisoformat(f"{day}T{seconds}.{fraction[:6]:0<6}{zone}"))
     except (ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None
 
@@ -249,15 +255,31 @@ def _ago(text: str) -> float:
     return parse_duration(text)
 
 
-def _form(moment: datetime) -> str:
+def trail_time(moment: datetime) -> str:
+    """Return the trail's form of a time that knows its zone."""
     utc = moment.astimezone(UTC)
     return f"{utc.year:04d}" + utc.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
 
 
-def parse_event_types(texts: tuple[str, ...]) -> frozenset[str] | None:
+def check_choices(asked: str, wanted: Iterable[str], known: tuple[str, ...]) -> None:
+    """Raise ConfigError for a value outside a fixed vocabulary; `asked` is what the user calls the filter."""
+    for value in wanted:
+        if value not in known:
+            msg = f"{asked}: no such value {shown(value)}{did_you_mean(value, known)}"
+            raise ConfigError(msg)
+
+
+def check_interval(since: str | None, until: str | None, asked: tuple[str, str]) -> None:
+    """Raise ConfigError when nothing can be at or after `since` and before `until`, times in the trail's form."""
+    if since is not None and until is not None and since >= until:
+        msg = f"{asked[0]} ({since}) is not before {asked[1]} ({until}): nothing can lie between them"
+        raise ConfigError(msg)
+
+
+def parse_event_types(texts: Iterable[str], asked: str = "--events") -> frozenset[str] | None:
     """Return the event types that ``--events`` names, separated by commas; None for ``all``.
 
-    Without any, the calls. Raises ConfigError for one that does not exist.
+    Without any, the calls. Raises ConfigError for one that does not exist; `asked` is what the user calls it.
     """
     names = [name.strip() for text in texts for name in text.split(",")]
     if not names:
@@ -267,7 +289,7 @@ def parse_event_types(texts: tuple[str, ...]) -> frozenset[str] | None:
     for name in names:
         if name not in EVENT_TYPES:
             raise ConfigError(
-                f"--events: no event type {shown(name)}{did_you_mean(name, ('all', *EVENT_TYPES))}"
+                f"{asked}: no event type {shown(name)}{did_you_mean(name, ('all', *EVENT_TYPES))}"
             )
     return frozenset(names)
 

@@ -125,13 +125,14 @@ class TrailSearch:
         with _opened(file) as stream:
             fd = stream.fileno()
             for offset, lines in blocks_backward(fd, os.fstat(fd).st_size):
-                for index in range(len(lines) - 1, -1, -1):
-                    row = parse_row(lines[index])
+                at = offset + sum(map(len, lines)) + len(lines)
+                for line in reversed(lines):
+                    at -= len(line) + 1
+                    row = parse_row(line)
                     if row is None:
-                        at = offset + sum(len(line) + 1 for line in lines[:index])
                         self._corrupt.add(str(self.path), order, file, offset=at, number=None)
                     elif self._matches(row):
-                        found.appendleft(Hit(lines[index], row))
+                        found.appendleft(Hit(line, row))
                         if len(found) >= limit:
                             return True
                 if self._all_early(lines):
@@ -155,7 +156,11 @@ class TrailSearch:
         if self._earliest is None:
             return False
         with _opened(file) as stream:
-            return _probe(stream.read(CHUNK_BYTES).split(b"\n")) < self._earliest
+            try:
+                first = stream.read(CHUNK_BYTES)
+            except TrailCorrupt:  # when it began nobody knows; what can be read of it is searched
+                return False
+            return _probe(first.split(b"\n")) < self._earliest
 
     # --- from the start -----------------------------------------------------------------------------------
 
@@ -262,7 +267,7 @@ def newest(searches: list[TrailSearch], limit: int) -> list[Hit]:
     """Return the newest `limit` matches of all trails together, in the order in which they were recorded."""
     if len(searches) == 1:
         return searches[0].newest(limit)
-    merged = heapq.merge(*(search.newest(limit) for search in searches), key=_recorded_at)
+    merged = heapq.merge(*(search.newest(limit) for search in searches), key=recorded_at)
     return list(deque(merged, maxlen=limit))
 
 
@@ -270,8 +275,9 @@ def everything(searches: list[TrailSearch]) -> Iterator[Hit]:
     """Yield all matches of all trails together, in the order in which they were recorded."""
     if len(searches) == 1:
         return searches[0].all()
-    return heapq.merge(*(search.all() for search in searches), key=_recorded_at)
+    return heapq.merge(*(search.all() for search in searches), key=recorded_at)
 
 
-def _recorded_at(hit: Hit) -> str:
+def recorded_at(hit: Hit) -> str:
+    """Return the writer's time of a line: what the lines of several trails are ordered by."""
     return hit.row.recorded_at

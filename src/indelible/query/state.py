@@ -18,6 +18,7 @@ from indelible.trail.reader import Snapshot, TrailFile, blocks_backward
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
 
+STARTED: Final = ("version", "durability", "intent")
 NOTABLE: Final = ("alert", "audit_gap", "audit_recovered", "retention_applied", "clock_stepped")
 
 
@@ -54,6 +55,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "kept_beyond_backup_count": None if backup_count is None else max(0, segments - backup_count),
             "open_calls": recent.open_calls,
             "looked_back_to": recent.oldest_seq,
+            "started": recent.started,
             "last": recent.notable,
             "disk_free": shutil.disk_usage(_existing(layout)).free,
         }
@@ -68,6 +70,8 @@ class _Recent:
         self.oldest_seq: int | None = None
         self.open_calls = 0
         self.notable: dict[str, dict[str, Any]] = {}
+        self.started: dict[str, str] | None = None
+        """How the last start says that it records."""
         self._closed: set[str] = set()
         self._settled = False
         self._left = LOOK_BACK_BYTES
@@ -100,6 +104,8 @@ class _Recent:
         if self.newest_time is None:
             self.newest_time = event.get("recorded_at")
         kind = event.get("event_type")
+        if kind == "audit_started" and self.started is None:
+            self.started = _how(event.get("metadata"))
         if kind in NOTABLE and kind not in self.notable:
             self.notable[kind] = {key: event.get(key) for key in ("seq", "recorded_at", "metadata")}
         self._count_open(event, kind)
@@ -114,6 +120,14 @@ class _Recent:
         elif kind == "mcp_operation_started" and not self._settled:
             self.open_calls += event.get("event_id") not in self._closed
         self._settled = self._settled or kind == "audit_started"
+
+
+def _how(metadata: object) -> dict[str, str] | None:
+    """Return version, durability and intent of an `audit_started`, or None when they are not there as texts."""
+    if not isinstance(metadata, dict):
+        return None
+    about = {key: text for key in STARTED if isinstance(text := metadata.get(key), str)}
+    return about if len(about) == len(STARTED) else None
 
 
 def _first_event(files: list[TrailFile]) -> dict[str, Any] | None:

@@ -2,7 +2,8 @@
 
 A writer at work may delete a file while it is being verified; it records and seals that first, but past the
 checkpoint that was read at the start. So when something is missing and the checkpoint has moved on meanwhile, the
-whole look is taken again, from the newer checkpoint.
+whole look is taken again, from the newer checkpoint: until nothing is missing, or only what was missing before, since
+of that the newer checkpoint would say so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 
 from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.trail import findings as words
+from indelible.trail import previous
 from indelible.trail.checkpoint import MAX_NOTE_BYTES, Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
 from indelible.trail.holder import current_holder
@@ -25,6 +27,9 @@ from indelible.trail.verify import verify
 from indelible.trail.walk import Block
 
 MAX_LOOKS: Final = 5
+PATIENCE_S: Final = 10.0
+"""So many looks, and so long, before files that go faster than they are read count as missing."""
+
 FIRST_CHECKPOINT_S: Final = 2.0
 """Twice what a writer promises."""
 
@@ -44,24 +49,35 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     verifier = None if vkey is None else load_vkey(vkey)
     layout = Layout(Path(path).absolute())
     _await_first_checkpoint(layout)
-    look = 0
+    result = _look(layout, verifier, progress)
+    previous.follow(layout, result, lambda earlier: _look(earlier, None, progress))
+    return result
+
+
+def _look(layout: Layout, verifier: Verifier | None, progress: Progress | None) -> VerifyResult:
+    """Check one trail, again when a writer at work deleted what was looked for."""
+    patience = time.monotonic() + PATIENCE_S
+    look, gone_before = 0, set[object]()
     while True:
         look += 1
+        last = look >= MAX_LOOKS and time.monotonic() >= patience
         before = _read_small(layout.checkpoint)
         try:
             with Snapshot(layout) as snapshot:
                 result = verify(DiskSource(snapshot, before, progress), verifier)
         except FileNotFoundError as exc:
-            if look == MAX_LOOKS or not layout.directory.is_dir():
+            if last or not layout.directory.is_dir():
                 msg = f"{layout.active}: there is no trail here"
                 raise TrailError(msg) from exc
             continue
         except OSError as exc:
             msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
             raise TrailError(msg) from exc
-        gone = any(finding.problem in words.MAY_BE_LATE for finding in result.findings)
-        if not gone or look == MAX_LOOKS or _read_small(layout.checkpoint) == before:
+        late = [finding for finding in result.findings if finding.problem in words.MAY_BE_LATE]
+        gone: set[object] = {(finding.problem, finding.file, finding.seq) for finding in late}
+        if last or gone <= gone_before or _read_small(layout.checkpoint) == before:
             break
+        gone_before = gone
     if not result.files and result.size is None:
         msg = f"{layout.active}: there is no trail here, only its directory"
         raise TrailError(msg)
@@ -76,26 +92,30 @@ def _await_first_checkpoint(layout: Layout) -> None:
 
 
 def load_vkey(text: str) -> Verifier:
-    """Parse a vkey, or the file that holds one. Raises ConfigError."""
+    """Parse a vkey, or the file that holds one.
+
+    Raises ConfigError, which repeats neither a file's content nor a text that names no file: people give the private
+    key by mistake.
+    """
     try:
         return parse_vkey(text)
-    except NoteError as exc:
-        if "+" in text and not os.path.exists(text):  # noqa: PTH110 - any text whatever, NUL included
-            msg = f"--vkey: {exc}"
-            raise ConfigError(msg) from exc
+    except NoteError:
+        pass
     try:
-        data = _read_small(Path(text))
-    except (OSError, ValueError) as exc:
-        msg = f"--vkey: {text!r}: cannot be read: {getattr(exc, 'strerror', None) or exc}"
-        raise ConfigError(msg) from exc
+        data = _read_small(Path(text)) if os.path.lexists(text) else None
+    except ValueError:  # a NUL
+        data = None
+    except OSError as exc:
+        msg = f"--vkey: {text}: cannot be read: {exc.strerror}"
+        raise ConfigError(msg) from None
     if data is None:
-        msg = f"--vkey: {text!r} is neither a key (name+id+key) nor a file that holds one"
+        msg = "--vkey: neither a public key (name+id+key), as 'indelible keygen --show' prints, nor a file with one"
         raise ConfigError(msg)
     try:
         return parse_vkey(data.decode("utf-8", "replace"))
-    except NoteError as exc:
-        msg = f"--vkey: {text!r}: {exc}"
-        raise ConfigError(msg) from exc
+    except NoteError:
+        msg = f"--vkey: {text}: holds no public key (name+id+key), as 'indelible keygen --show' prints"
+        raise ConfigError(msg) from None
 
 
 def _read_small(path: Path, limit: int = MAX_NOTE_BYTES + 1) -> bytes | None:
@@ -193,14 +213,13 @@ class DiskSource:
         """See `indelible.trail.verify.Source`."""
         return [(str(path), why) for path, why in self._snapshot.strangers]
 
+    def links(self) -> list[tuple[str, str, str]]:
+        """See `indelible.trail.verify.Source`."""
+        return [(str(path), expected, found) for path, expected, found in self._snapshot.astray_links()]
+
     def notes(self) -> list[str]:
         """See `indelible.trail.verify.Source`."""
         said = []
-        for path in sorted(_names(self._layout.retired)):
-            where = self._layout.retired / path / self._layout.active.name
-            said.append(
-                f"{where}: an earlier trail, set aside because its end was missing; verify it by itself"
-            )
         kept = _names(self._layout.quarantine)
         if kept:
             said.append(
@@ -208,6 +227,11 @@ class DiskSource:
             )
         if self._layout.next.exists():
             said.append(f"{self._layout.next}: lines that are being written again after a failed sync")
+        lagging = self._snapshot.lagging_links()
+        if lagging and current_holder(self._layout.lock) is None:
+            said.append(
+                f"{lagging[0]}: does not link to the closed file that it should; the next writer sets it right"
+            )
         return said
 
     def files(self) -> Iterator[DiskLines]:

@@ -34,6 +34,8 @@ CHECKPOINT_INVALID: Final = "checkpoint invalid"
 KEY_MISMATCH: Final = "key mismatch"
 ORIGIN_MISMATCH: Final = "origin mismatch"
 ROOT_MISMATCH: Final = "root mismatch"
+LINK_ALTERED: Final = "link altered"
+PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 
 MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING})
 """What a writer that deletes files, or the switch to a new trail, may cause in a look that began before it."""
@@ -72,6 +74,23 @@ class Finding:
 
 
 @dataclass
+class Previous:
+    """An earlier trail that lost its end and was set aside, as the first line of its successor names it."""
+
+    origin: str
+    size: int
+    """How many events its last checkpoint covered."""
+    root: str
+    """Their root, in hex."""
+    end: int
+    """The seq after the last event that was left."""
+    trail: str | None = None
+    """Where it was found and checked; None when it was not there, or cannot be read."""
+    ok: bool | None = None
+    """What was left of it is as it was sealed; None when nobody could look."""
+
+
+@dataclass
 class VerifyResult:
     """What verification of one trail came to."""
 
@@ -94,6 +113,10 @@ class VerifyResult:
     unsealed: int = 0
     """Whole lines after the checkpoint."""
     origin: str | None = None
+    previous: list[Previous] = field(default_factory=list)
+    """The trails that this one succeeds, the nearest first."""
+    predecessor: Any = None
+    """What the first line says of the nearest, as it stands there."""
 
     @property
     def ok(self) -> bool:
@@ -116,6 +139,7 @@ class VerifyResult:
             "unsealed": self.unsealed,
             "origin": self.origin,
             "trail": self.trail,
+            "previous": [dict(vars(previous)) for previous in self.previous],
         }
 
     def add(self, finding: Finding) -> Finding:

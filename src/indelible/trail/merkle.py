@@ -10,7 +10,7 @@ hashes wide and 8 levels high; `tile/<L>/<N>` holds the hashes of subtrees of 25
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -187,20 +187,13 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     """Tell whether `proof` shows that `leaf` (a leaf hash) is number `index` of the tree (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size or len(leaf) != HASH_SIZE:
         return False
-    node, last, computed = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            computed = node_hash(sibling, computed)
-            while not node & 1 and node:
-                node >>= 1
-                last >>= 1
-        else:
-            computed = node_hash(computed, sibling)
-        node >>= 1
-        last >>= 1
-    return last == 0 and computed == root
+    sides = _sides(index, size - 1)
+    if len(proof) != len(sides):
+        return False
+    computed = leaf
+    for sibling, left in zip(proof, sides, strict=True):
+        computed = node_hash(sibling, computed) if left else node_hash(computed, sibling)
+    return computed == root
 
 
 def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
@@ -211,29 +204,36 @@ def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof
         return not proof and root1 == EMPTY_ROOT and (size2 > 0 or root2 == EMPTY_ROOT)
     if size1 == size2:
         return not proof and root1 == root2
-    path: Iterator[bytes] = iter(proof)
     node, last = size1 - 1, size2 - 1
     while node & 1:
         node >>= 1
         last >>= 1
-    if node:
-        first = next(path, None)
-        if first is None:
-            return False
-    else:
-        first = root1
-    old = new = first
-    for sibling in path:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
+    if not node:  # the old tree is a perfect subtree of the new one: its root begins the path
+        proof = (root1, *proof)
+    sides = _sides(node, last)
+    if len(proof) != 1 + len(sides):
+        return False
+    old = new = proof[0]
+    for sibling, left in zip(proof[1:], sides, strict=True):
+        if left:
             old = node_hash(sibling, old)
-            new = node_hash(sibling, new)
-            while not node & 1 and node:
+        new = node_hash(sibling, new) if left else node_hash(new, sibling)
+    return old == root1 and new == root2
+
+
+def _sides(node: int, last: int) -> list[bool]:
+    """Return, for each sibling on the way from a node up to the root, whether it stands on the left.
+
+    `node` and `last`, the rightmost one, are numbers within one level (RFC 9162, 2.1.3.2 and 2.1.4.2, step 4).
+    """
+    sides = []
+    while last:
+        left = bool(node & 1) or node == last
+        if left:
+            while node and not node & 1:
                 node >>= 1
                 last >>= 1
-        else:
-            new = node_hash(new, sibling)
+        sides.append(left)
         node >>= 1
         last >>= 1
-    return last == 0 and old == root1 and new == root2
+    return sides

@@ -11,15 +11,17 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from indelible.errors import TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES
+from indelible.trail import files
 from indelible.trail import layout as names
-from indelible.trail.entry import line_seq
+from indelible.trail.entry import line_recorded_at, line_seq, parse_line
 from indelible.trail.layout import Layout
 
 CHUNK_BYTES: Final = 1 << 20
@@ -131,6 +133,9 @@ class Snapshot:
     def __init__(self, layout: Layout) -> None:
         """Raises FileNotFoundError when there is no trail, PermissionError when it may not be read."""
         self.layout = layout
+        self.links = list_links(
+            layout
+        )  # before the segments: a rotation in between leaves links behind, never ahead
         active = _open_active(layout)
         try:
             self.segments, self.strangers = list_segments(layout)
@@ -143,6 +148,39 @@ class Snapshot:
                 active.close()
         if not self.files and not self.strangers and not layout.directory.is_dir():
             raise FileNotFoundError(2, os.strerror(2), str(layout.active))
+
+    def astray_links(self) -> list[tuple[Path, str, str]]:
+        """Return (path, what belongs there, what stands there) of what is no link that a writer of this trail left.
+
+        A link that lags behind is none of it, nor one whose file is gone: a writer that was killed in the midst of a
+        rotation or a repair leaves those, and the next one puts them right.
+        """
+        newest = [seq for file in reversed(self.segments) if (seq := file.named_seq) is not None]
+        pointed = [None if link.target is None else linked_seq(self.layout, link.target) for link in self.links]
+        some_are_gone = any(seq is not None and seq not in newest for seq in pointed)
+        astray = []
+        for link, seq in zip(self.links, pointed, strict=True):
+            if link.number > len(newest):
+                continue  # no link belongs there: what is none of the trail's is somebody's own
+            belongs = newest[link.number - 1]
+            if link.target is None:
+                found = "a plain file" if link.path.is_file() else "no link"
+            elif seq is None or (seq > belongs and not some_are_gone):
+                found = f"a link to {link.target!r}"
+            else:
+                continue
+            astray.append((link.path, f"a link to {self.layout.segment(belongs).name}", found))
+        return astray
+
+    def lagging_links(self) -> list[Path]:
+        """Return the links that point to an older closed file than belongs there, or to one that is gone."""
+        newest = [file.named_seq for file in reversed(self.segments)]
+        own = [(link, linked_seq(self.layout, link.target)) for link in self.links if link.target is not None]
+        return [
+            link.path
+            for link, seq in own
+            if seq is not None and (link.number > len(newest) or seq != newest[link.number - 1])
+        ]
 
     def _is_listed(self, active: TrailFile) -> bool:
         """Tell whether the active file became a segment between its opening and the listing."""
@@ -201,6 +239,79 @@ def _is_temporary(name: str) -> bool:
     """Tell whether a name is that of a segment being compressed."""
     inner = name.removeprefix(".").removesuffix(".tmp")
     return name == f".{inner}.tmp" and names.segment_first_seq(inner) is not None
+
+
+class NumberedFile(NamedTuple):
+    """What stands at ``audit.jsonl.1``, ``.2`` …, where links to the newest closed files belong."""
+
+    path: Path
+    number: int
+    target: str | None
+    """What a link says; None when it is none."""
+
+
+def list_links(layout: Layout) -> list[NumberedFile]:
+    """Return what stands at the places of a trail's links, by name. One that is being replaced may be missing."""
+    form = re.compile(re.escape(layout.active.name) + r"\.([1-9][0-9]{0,5})(?:\.zst)?")
+    found = []
+    for name in sorted(_names(layout.active.parent)):
+        match = form.fullmatch(name)
+        if match is None:
+            continue
+        path = layout.active.with_name(name)
+        try:
+            target = os.readlink(path)  # noqa: PTH115 - as text
+        except FileNotFoundError:
+            continue
+        except OSError:  # EINVAL: no link
+            target = None
+        found.append(NumberedFile(path, int(match[1]), target))
+    return found
+
+
+def linked_seq(layout: Layout, target: str) -> int | None:
+    """Return the first seq of the closed file of this trail that a link's text names, or None for anything else."""
+    place = os.path.relpath(layout.segments, layout.active.parent)
+    folder, _, name = target.rpartition("/")
+    return names.segment_first_seq(name) if folder == place else None
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is anything of a trail, from the path of its active file."""
+    return path.exists() or Layout(path).directory.is_dir()
+
+
+def trails_in(directory: Path) -> list[Path]:
+    """Return the active files of the trails that lie in a directory, by name.
+
+    One whose ``.d`` directory is gone is still a trail: its first line says so.
+    """
+    found = set(files.trails_in(directory))
+    plain = (directory / name for name in _names(directory) if name.endswith(".jsonl"))
+    return sorted(found | {path for path in plain if path not in found and _begins_a_trail(path)})
+
+
+def _begins_a_trail(path: Path) -> bool:
+    """Tell whether a file's first line is a stamped `file_opened`, as every file of a trail begins."""
+    try:
+        fd = open_plain(path)
+    except (OSError, TrailError):
+        return False
+    try:
+        line, feed, _ = os.pread(fd, MAX_LINE_BYTES + 1, 0).partition(b"\n")
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    entry = parse_line(line) if feed and line_recorded_at(line) else None
+    return entry is not None and entry.get("event_type") == "file_opened"
 
 
 # --- lines from the front -----------------------------------------------------------------------------------

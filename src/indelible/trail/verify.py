@@ -60,6 +60,9 @@ class Source(Protocol):
     def strangers(self) -> list[tuple[str, str]]:
         """Return (file, why) of what lies among the segments and is none of them."""
 
+    def links(self) -> list[tuple[str, str, str]]:
+        """Return (file, what belongs there, what stands there) of the trail's links that are none of its own."""
+
     def notes(self) -> list[str]:
         """Return what else lies there and is not checked."""
 
@@ -79,6 +82,9 @@ def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
     _origin(source, checkpoint.origin if checkpoint is not None and signed else None, result)
     for file, why in source.strangers():
         result.add(Finding(words.FILE_FOREIGN, file, found=why, expected="segments only, as plain files"))
+    for file, expected, found in source.links():
+        detail = "who reads it does not see the trail; take it away, and the next writer links again"
+        result.add(Finding(words.LINK_ALTERED, file, expected=expected, found=found, detail=detail))
     walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name)
     _read(source, walk, result)
     walk.finish()

@@ -298,6 +298,8 @@ class Walk:
         if kind != "file_opened":
             say(words.FILE_START, "file_opened", kind, "a file begins with the event that names its trail")
             return
+        if seq == 0:
+            self._result.predecessor = about.get("previous")
         if self._first_seq is not None and self._first_seq != seq:
             say(words.FILE_START, f"seq {self._first_seq}", f"seq {seq}", "the file's name says its first seq")
         if about.get("first_seq") != seq:

@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,19 +61,20 @@ def test_version(run: Run) -> None:
     ("args", "expected"),
     [
         (["lgo"], "indelible: no command 'lgo'; did you mean 'log'?\n"),
-        (["log", "--tol", "x"], "indelible log: no such option: --tol; did you mean --tool?\n"),
+        (["log", "--tol", "x"], "indelible: log: no such option: --tol; did you mean --tool?\n"),
         (["log", "-n", "many"], None),
         (["log", "-n", "-1"], None),
         (["log", "--status", "succes"], "indelible: --status: no such value 'succes'; did you mean 'success'?\n"),
         (["log", "--events", "alerts"], "indelible: --events: no event type 'alerts'; did you mean 'alert'?\n"),
-        (["log", "surplus"], "indelible log: got unexpected extra argument (surplus)\n"),
+        (["log", "surplus"], "indelible: log: got unexpected extra argument (surplus)\n"),
         (["verify", "--vkey", "nonsense"], None),
         (["log", "--since", "yesterday"], None),
         (["log", "--until", "5 apples\n"], None),
         (["log", "--where", "x"], None),
-        (["keygen"], None),
-        (["keygen", "--out", "a", "--show"], None),
         (["config", "chekc"], None),
+        (["--nonsense"], "indelible: no such option: --nonsense\n"),
+        (["keygen"], "indelible: keygen: say either --out FILE, for a new key, or --show\n"),
+        (["keygen", "--out", "a", "--show"], None),
         (["log", "--\x1b[31m\n"], None),
         (["log", "--trail", ""], None),
         (["config", "check", "-c", "missing.yaml"], None),
@@ -80,7 +83,42 @@ def test_version(run: Run) -> None:
 def test_a_wrong_command_line_is_answered_in_one_line(run: Run, args: list[str], expected: str | None) -> None:
     text = one_line(run(*args), 2)
     assert expected is None or text == expected
+    assert text.startswith("indelible: ")
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("command", ["log", "tail"])
+@pytest.mark.parametrize(
+    ("since", "until"), [("1h", "2h"), ("2026-11-21", "2026-11-20"), ("2026-11-21", "2026-11-21T00:00:00Z")]
+)
+def test_an_interval_without_a_moment_in_it_is_a_mistake(
+    run: Run, maker: Maker, command: str, since: str, until: str
+) -> None:
+    text = one_line(run(command, "--trail", maker.layout.active, "--since", since, "--until", until), 2)
+    assert text.startswith(f"indelible: --since {since} (2026-")
+    assert f" is not before --until {until} (2026-" in text
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+@pytest.mark.parametrize(
+    "command", [["log"], ["log", "--json"], ["tail"], ["verify"], ["status", "--json"], ["--help"]]
+)
+def test_a_full_disk_under_the_output_is_said_in_one_line(
+    home: dict[str, str], maker: Maker, command: list[str], buffering: str
+) -> None:
+    where = [] if command == ["--help"] else ["--trail", str(maker.layout.active)]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [*COMMAND, *command, *where],
+            env={**home, "PYTHONUNBUFFERED": buffering},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 3
+    assert result.stderr == b"indelible: standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +220,20 @@ def test_a_directory_is_all_of_its_trails(run: Run, maker: Maker) -> None:
     assert {part["trail"] for part in value["trails"]} == {str(maker.layout.active), str(other.layout.active)}
 
 
+def test_a_trail_without_its_directory_is_still_one_of_a_directorys(run: Run, maker: Maker) -> None:
+    shutil.rmtree(maker.layout.directory)
+    folder = maker.layout.active.parent
+    (folder / "notes.jsonl").write_text('{"mine":1}\n')
+    (folder / "empty.jsonl").touch()
+    (folder / "link.jsonl").symlink_to(maker.layout.active)
+    os.mkfifo(folder / "pipe.jsonl")
+    assert len(run("log", "--trail", folder, "--json", "-n", "0").stdout.splitlines()) == 20
+    result = run("verify", "--trail", folder, "--json")
+    value = json.loads(result.stdout)
+    assert (result.returncode, value["trail"]) == (1, str(maker.layout.active))
+    assert "checkpoint missing" in {finding["problem"] for finding in value["findings"]}
+
+
 def test_the_default_trail_is_read_with_those_beside_it(run: Run, home: dict[str, str]) -> None:
     path = Path(home["XDG_STATE_HOME"]) / "indelible" / "audit.jsonl"
     Maker(path).add_many(3).seal()
@@ -241,6 +293,28 @@ def test_verify_json_has_the_promised_shape(run: Run, maker: Maker) -> None:
     assert b"/srv/XXX" in line
 
 
+def test_verify_says_what_became_of_an_earlier_trail(run: Run, tmp_path: Path, home: dict[str, str]) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    record = (
+        "import indelible, sys\nwith indelible.open_trail(sys.argv[1]) as trail:\n"
+        " for n in range(5):\n  with trail.operation('tools/call', 'x', effects='read_only'): pass\n"
+    )
+    writer = [sys.executable, "-c", record, str(path)]
+    subprocess.run(writer, env=home, check=True, timeout=60)
+    origin = path.with_name("audit.jsonl.d").joinpath("origin").read_text().strip()
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    subprocess.run(writer, env=home, check=True, timeout=60)
+    earlier = path.with_name("audit.jsonl.d") / "retired" / origin.rpartition("/")[2] / path.name
+    text = run("verify", "--trail", path).stdout.decode()
+    said = f"  previous trail: {origin}: 4 of 8 events were left, as they were sealed: {earlier}\n"
+    assert said in text
+    earlier.write_bytes(earlier.read_bytes().replace(b'"x"', b'"y"'))
+    result = run("verify", "--trail", path, "--json")
+    value = json.loads(result.stdout)
+    assert (result.returncode, value["ok"], value["previous"][0]["ok"]) == (1, False, False)
+    assert {finding["file"] for finding in value["findings"]} == {str(earlier)}
+
+
 def test_an_unreadable_trail_is_said_in_one_line(run: Run, maker: Maker) -> None:
     if os.geteuid() == 0:
         maker.layout.active.unlink()
@@ -270,6 +344,33 @@ def test_status(run: Run, maker: Maker) -> None:
     assert "written by   nobody" in text
     assert "to be recorded as interrupted at the next start" in text
     assert "\x1b" not in text
+
+
+def test_status_shows_settings_of_the_trail_that_they_are_for(
+    run: Run, maker: Maker, tmp_path: Path, home: dict[str, str]
+) -> None:
+    config = tmp_path / "here" / "indelible.yaml"
+    config.write_text(
+        "audit: {path: mine.jsonl, max_size_mb: 7, backup_count: 3, durability: disk, retention: 9d}\n"
+    )
+    maker.add(maker.service("audit_started", {"version": "0", "durability": "memory", "intent": "all"}))
+    text = run("status", "--trail", maker.layout.active).stdout.decode()
+    assert "durability   memory, intents: all\n" in text
+    assert "rotation     not known: the configuration here is about another trail" in text
+    assert "7.0 MB" not in text
+    value = json.loads(run("status", "--trail", maker.layout.active, "--json").stdout)
+    assert (value["settings"], value["kept_beyond_backup_count"]) == (None, None)
+    assert value["started"] == {"version": "0", "durability": "memory", "intent": "all"}
+    for said in (["-c", config], ["--profile", "x"]):  # who names it says that it counts
+        assert "7.0 MB, 3 files" in run("status", "--trail", maker.layout.active, *said).stdout.decode()
+    own = Maker(config.with_name("mine.jsonl")).add_many(3).seal()
+    for args in ([], ["--trail", own.layout.active], ["--trail", "mine.jsonl"]):
+        text = run("status", *args).stdout.decode()
+        assert "at 7.0 MB, 3 files, retention 9d\n" in text
+        assert "durability   disk, intents: writes\n" in text  # nothing in it says how it was recorded
+    config.write_text("audit: {pth: x}\n")
+    assert run("status", "--trail", maker.layout.active).returncode == 0
+    one_line(run("status"), 2)
 
 
 def test_status_says_that_nothing_is_recorded(run: Run, maker: Maker, tmp_path: Path) -> None:
@@ -332,6 +433,16 @@ def test_a_file_that_is_no_public_key_is_not_shown(run: Run, maker: Maker, tmp_p
     message = one_line(run("verify", "--trail", maker.layout.active, "--vkey", key), 2)
     assert "holds no public key" in message
     assert key.read_text().splitlines()[1] not in message
+    secret = "c3VwZXIgc2VjcmV0IGtleSBtYXRlcmlhbCE"
+    for given in (key.read_text(), secret, f"PRIVATE+KEY+{secret}", f"{secret}+{secret}+{VKEY.split('+')[2]}"):
+        message = one_line(run("verify", "--trail", maker.layout.active, "--vkey", given), 2)
+        assert message.startswith("indelible: --vkey: neither a public key")
+        assert secret[:12] not in message
+        assert key.read_text().splitlines()[1][:12] not in message
+        (tmp_path / "given").write_text(given)
+        message = one_line(run("verify", "--trail", maker.layout.active, "--vkey", tmp_path / "given"), 2)
+        assert f"{tmp_path / 'given'}: holds no public key" in message
+        assert secret[:12] not in message
 
 
 def test_what_is_no_plain_file_is_not_made_a_trail(run: Run, tmp_path: Path) -> None:
@@ -342,10 +453,11 @@ def test_what_is_no_plain_file_is_not_made_a_trail(run: Run, tmp_path: Path) -> 
     assert list(tmp_path.glob("pipe*")) == [pipe]
 
 
-def test_a_closed_stdout_is_no_traceback(maker: Maker, home: dict[str, str]) -> None:
-    command = shlex.join([*COMMAND, "verify", "--trail", str(maker.layout.active)])
+@pytest.mark.parametrize("command", [["verify"], ["log"], ["log", "--json"], ["status"], ["keygen", "--show"]])
+def test_a_closed_stdout_is_no_traceback(maker: Maker, home: dict[str, str], command: list[str]) -> None:
+    words = shlex.join([*COMMAND, *command, "--trail", str(maker.layout.active)])
     result = subprocess.run(
-        ["sh", "-c", f"{command} >&-"], env=home, capture_output=True, timeout=60, check=False
+        ["sh", "-c", f"{words} >&-"], env=home, capture_output=True, timeout=60, check=False
     )
     assert (result.returncode, result.stderr) == (0, b"")
 

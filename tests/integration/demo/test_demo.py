@@ -123,20 +123,36 @@ def test_a_trail_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["audit.jsonl"]
 
 
-@pytest.mark.parametrize("server", ["files", "desk"])
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, server: str) -> None:
-    folder = tmp_path / "trail"
+def at_work(server: str, *options: str, **env: str) -> subprocess.Popen[str]:
+    """Start the demo, and return it when a server's first call has been answered."""
     demo = subprocess.Popen(
-        [*DEMO, "--trail", str(folder)],
-        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        [*DEMO, *options],
+        env={**environment(), **env, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert demo.stdout is not None
     for line in demo.stdout:
-        if line.startswith(f"  {server}") and " from " not in line:  # its first call has been answered
+        if line.startswith(f"  {server}") and " from " not in line:
             break
+    return demo
+
+
+def test_ctrl_c_says_where_a_trail_is_that_nobody_named(tmp_path: Path) -> None:
+    demo = at_work("desk", TMPDIR=str(tmp_path))
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=30)
+    [folder] = tmp_path.glob("indelible-demo-*")
+    assert demo.returncode == 130
+    assert errors == f"indelible: demo: interrupted; what was recorded so far is in {folder}\n"
+    assert b'"mcp_operation"' in (folder / "audit.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("server", ["files", "desk"])
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, server: str) -> None:
+    folder = tmp_path / "trail"
+    demo = at_work(server, "--trail", str(folder))
     assert processes_about(str(folder)), "nothing was running"
     demo.send_signal(signal.SIGINT)
     _, errors = demo.communicate(timeout=30)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.cli.table import TablePrinter, cells_of
-from indelible.cli.text import compact, fit, neutralise, one_line, pad, width
+from indelible.cli.text import byte_count, compact, fit, neutralise, one_line, pad, width
 from indelible.query.filters import parse_row
 from indelible.query.search import Hit
 from indelible.trail.entry import stamp
@@ -108,3 +108,16 @@ def test_other_events_say_what_they_are_about() -> None:
     cells = cells_of(b'{"seq":4,"erased":"2026-12-01T00:00:00.000000Z","leaf":"00"}')
     assert cells["event"] == "erased"
     assert cells_of(b"garbage")["event"] == ""
+
+
+def test_a_megabyte_is_what_the_configuration_counts_in() -> None:
+    from indelible.config import MEGABYTE
+
+    assert byte_count(MEGABYTE) == "1.0 MB"
+    assert byte_count(MEGABYTE - 1) == "1024.0 kB"
+    assert [byte_count(count) for count in (0, 1023, 1536, 3 << 30)] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.5 kB",
+        "3.0 GB",
+    ]

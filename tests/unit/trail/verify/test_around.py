@@ -1,15 +1,19 @@
 """What stands around the lines: checkpoint, key, origin, files; what was deleted, erased, or not sealed yet."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.errors import ConfigError, TrailError
+from indelible.trail import check
 from indelible.trail import findings as words
 from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import Signer
+from indelible.trail.checkpoint import Signer, Verifier
+from indelible.trail.findings import VerifyResult
+from indelible.trail.verify import Source, verify
 from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only, segments
 
@@ -226,3 +230,52 @@ def test_a_pipe_in_place_of_the_trail_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "audit.jsonl")
     with pytest.raises(TrailError, match="not a plain file"):
         verify_trail(tmp_path / "audit.jsonl")
+
+
+# --- a writer at work -----------------------------------------------------------------------------------------
+
+
+def looking(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[int], object]) -> list[int]:
+    """Let something happen in the midst of each look, after the files were listed; return the list of the looks."""
+    looks: list[int] = []
+
+    def look(source: Source, vkey: Verifier | None) -> VerifyResult:
+        looks.append(len(looks))
+        meanwhile(looks[-1])
+        return verify(source, vkey)
+
+    monkeypatch.setattr(check, "verify", look)
+    return looks
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> tuple[Maker, list[Path]]:
+    maker = Maker(tmp_path / "audit.jsonl")
+    closed = [maker.add_many(5).rotate() for _ in range(12)]
+    return maker.add_many(5).seal(), closed
+
+
+def test_files_that_are_deleted_under_the_readers_eyes_are_no_findings(
+    rotated: tuple[Maker, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each of nine looks the oldest file goes, on record."""
+    maker, closed = rotated
+
+    def delete(number: int) -> None:
+        if number < 9:
+            maker.delete_file(closed[number])
+
+    looks = looking(monkeypatch, delete)
+    result = verify_trail(maker.layout.active, VKEY)
+    assert result.ok, [str(finding) for finding in result.findings]
+    assert (len(looks), result.pruned) == (10, 9 * 6)
+
+
+def test_a_file_that_went_without_a_record_is_a_finding_beside_a_busy_writer_too(
+    rotated: tuple[Maker, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, closed = rotated
+    closed[6].unlink()
+    looks = looking(monkeypatch, lambda _: maker.add_many(1).seal())
+    finding = only(verify_trail(maker.layout.active, VKEY))
+    assert (len(looks), finding.problem, finding.seq) == (2, words.FILE_MISSING, 36)
