@@ -256,13 +256,19 @@ def new_id() -> str:
         return _id_pool.pop()
 
 
+_VERSION: Final = bytes(0x40 | byte & 0x0F for byte in range(256))
+_VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
+
+
 def _draw_ids() -> list[str]:
-    digits = os.urandom(16 * _ID_POOL).hex()
+    drawn = bytearray(os.urandom(16 * _ID_POOL))
+    drawn[6::16] = drawn[6::16].translate(_VERSION)
+    drawn[8::16] = drawn[8::16].translate(_VARIANT)
+    digits = drawn.hex()
     ids = []
     for start in range(0, len(digits), 32):
         h = digits[start : start + 32]
-        variant = "89ab"[int(h[16], 16) & 3]
-        ids.append(f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}")
+        ids.append(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
     return ids
 
 

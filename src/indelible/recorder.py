@@ -117,10 +117,12 @@ class Recorder:
                 raise
             self._gap.lose(str(exc), event.timestamp)
 
-    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
-        """Redact the arguments of a call whose outcome is still to come: work that need not delay its answer."""
-        if self._writer is not None:
-            self._redactor.ahead(args, target, source)
+    def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
+        """Redact the arguments of a call once for all of its events, at a time that delays nobody.
+
+        What is returned stands for `args` in events with the very same `target`.
+        """
+        return args if self._writer is None else self._redactor.prepare(args, target, source)
 
     def refuse(self, event: Event) -> None:
         """Remember a call that was refused because it could not be recorded, until it can be.

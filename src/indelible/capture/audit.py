@@ -27,8 +27,8 @@ class Records(Protocol):
     def record(self, event: Event) -> None:
         """Record one event; raises TrailUnavailable under ``deny``."""
 
-    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
-        """Redact arguments whose outcome is still to come."""
+    def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
+        """Redact arguments ahead of their events; what is returned stands for them there."""
 
     def refuse(self, event: Event) -> None:
         """Remember an event until it can be recorded."""
@@ -74,7 +74,7 @@ class Auditor:
         if self._fresh:
             for call in self._fresh:
                 if call.args is not None:
-                    self._recorder.ahead(call.args, call.target, call.source)
+                    call.args = self._recorder.prepare(call.args, call.target, call.source)
             self._fresh = []
 
     def client_cut(self, line: CutLine, now: int, mono: int) -> bytes | None:

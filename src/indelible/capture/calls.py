@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from indelible.capture import meta
+from indelible.capture import frames, meta
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Params, bounded
 from indelible.capture.meta import Meta
 from indelible.capture.methods import Method
@@ -102,7 +102,7 @@ class Call(Exchange):
         self.trace_id: str | None = None
         self.span_id: str | None = None
         self.continues: str | None = None
-        self.args: Raw | None = None
+        self.args: Any = None
         self.args_bytes: int | None = None
         self.intent: str | None = None
         self.outcome_id = ""
@@ -193,6 +193,15 @@ class Call(Exchange):
         )
 
 
+class Shape(NamedTuple):
+    """What is the same in every call of one outline (`frames.outline_of`), as long as the peers say nothing new."""
+
+    method: str
+    name: str
+    source: Source
+    target: Target
+
+
 class Step:
     """What is to be done before a line is forwarded: record `events` in order, learn `learned`."""
 
@@ -217,6 +226,11 @@ class Rounds:
     def __init__(self) -> None:
         """Start with none."""
         self._open: dict[tuple[str, ...], str] = {}
+
+    @property
+    def any(self) -> bool:
+        """Tell whether a retry is waited for."""
+        return bool(self._open)
 
     def open(self, call: Call, state: str) -> None:
         """Remember that `call` was answered so; its retry will carry `state`, empty when there was none."""
@@ -253,6 +267,7 @@ class Peers:
         self._version: str | None = None
         self._protocol: str | None = None
         self._targets: dict[tuple[str, str | None], Target] = {}
+        self._shapes: dict[bytes, Shape] = {}
         self.source = self._make_source()
 
     def _make_source(self) -> Source:
@@ -296,6 +311,7 @@ class Peers:
         if client is not None and client != self._client:
             self._client = client
             self.source = self._make_source()
+            self._shapes.clear()
         if (version or self._version, protocol or self._protocol) != (self._version, self._protocol):
             self._version, self._protocol = version or self._version, protocol or self._protocol
             self.forget_targets()
@@ -303,6 +319,18 @@ class Peers:
     def forget_targets(self) -> None:
         """Make targets anew: something that stands in them has changed."""
         self._targets.clear()
+        self._shapes.clear()
+
+    def shape(self, outline: bytes) -> Shape | None:
+        """Return what is known of the calls with this outline."""
+        return self._shapes.get(outline)
+
+    def know(self, outline: bytes, shape: Shape) -> None:
+        """Remember what the calls with this outline are."""
+        if len(self._shapes) >= MAX_TARGETS:
+            self._shapes.clear()
+        if len(outline) <= frames.OUTLINES:
+            self._shapes[outline] = shape
 
     def target(
         self, method: str, name: str | None, how: Method, tools: Mapping[str, Tool], *, certain: bool = True

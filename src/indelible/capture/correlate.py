@@ -15,21 +15,21 @@ same instant on the monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from indelible.capture import frames, meta, methods
-from indelible.capture.calls import Call, Exchange, Peers, Rounds, Session, Step
+from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
 from indelible.capture.outcomes import Verdict, judge, judge_reply
 from indelible.capture.outstanding import Outstanding
 from indelible.config import MEGABYTE
 from indelible.definitions import MAX_TOOLS, Tool, describe
-from indelible.events import Event, Kind, format_time
+from indelible.events import Event, Kind, Source, Target, format_time
 
 MAX_CALLS: Final = 65_536
 """Calls outstanding at once; the outcome of the oldest is then given up as ``interrupted``."""
@@ -43,15 +43,24 @@ KEEP_ARGS: Final = 256 * 1024
 KEEP_ALL_ARGS: Final = 8 * MEGABYTE
 """The same for all outstanding calls together."""
 
+Prepare = Callable[[Any, Target, Source], Any]
+"""Given the arguments of a call with its target and source, returns what stands for them in its events."""
+
 _PASS: Final = Step()
 
 
 class Correlator:
     """One session between one client and one server. Not safe for threads: one driver feeds it."""
 
-    def __init__(self, session: Session, tools: Mapping[str, Tool] | None = None) -> None:
-        """Start a session; `tools` is what is known of the server's tools from earlier."""
+    def __init__(
+        self, session: Session, tools: Mapping[str, Tool] | None = None, prepare: Prepare | None = None
+    ) -> None:
+        """Start a session; `tools` is what is known of the server's tools from earlier.
+
+        `prepare` may put something else in the place of arguments that more than one event will hold.
+        """
         self._session = session
+        self._prepare = prepare
         self._tools: dict[str, Tool] = dict(tools or {})
         self._peers = Peers(session)
         self._calls: Outstanding[Exchange] = Outstanding()
@@ -76,7 +85,7 @@ class Correlator:
 
     def from_client(self, frame: bytes, now: int, mono: int) -> Step:
         """Take one line from the client, with or without its LF."""
-        return self._client(frames.parse_request(frame), frame, now, mono)
+        return self._again(frame, now, mono) or self._client(frames.parse_request(frame), frame, now, mono)
 
     def from_server(self, frame: bytes, now: int, mono: int) -> Step:
         """Take one line from the server, with or without its LF."""
@@ -130,6 +139,53 @@ class Correlator:
 
     # --- the client's requests and the server's answers ---
 
+    def _again(self, frame: bytes, now: int, mono: int) -> Step | None:
+        """Take a call that differs from an earlier one in its id and its arguments only: most do.
+
+        None when it may be anything else. That no parser reads it differently was found out about the earlier one.
+        """
+        try:
+            message = frames.decode(frame)
+        except frames.FAILURES:
+            return None
+        params = message.params
+        if params is UNSET or params.arguments is ABSENT or params.meta is not ABSENT or self._gone is not None:
+            return None
+        shape = self._peers.shape(frames.outline_of(frame, message))
+        if (
+            shape is None
+            or shape.name != params.name
+            or shape.method != message.method
+            or len(frame) > SMALL_FRAME
+            or self._rounds.any
+            or not frame.isascii()
+        ):
+            return None
+        call = Call(
+            bytes(message.id), shape.method, shape.name, shape.source, shape.target, format_time(now), mono
+        )
+        call.args = params.arguments
+        call.kept = memoryview(params.arguments).nbytes
+        step = Step()
+        self._open(step, call, mono)
+        return step
+
+    def _know_shape(self, message: Message, text: bytes, call: Call) -> None:
+        """Remember a call that later ones may be like."""
+        params = message.params
+        if (
+            type(message) is Message
+            and params is not UNSET
+            and params.arguments is not ABSENT
+            and params.meta is ABSENT
+            and params.request_state is UNSET
+            and methods.describe(call.method).name == "name"
+            and params.name is not UNSET
+            and bytes(message.id).isdigit()
+        ):
+            shape = Shape(call.method, params.name, call.source, call.target)
+            self._peers.know(frames.outline_of(text, message), shape)
+
     def _request(self, step: Step, message: Message, text: bytes, now: int, mono: int) -> None:
         method = str(message.method)
         has_id = message.id is not ABSENT
@@ -145,14 +201,21 @@ class Correlator:
             return
         call = self._describe(message, text, carried, now, mono)
         call.has_id = has_id
+        self._open(step, call, mono)
+        self._know_shape(message, text, call)
+
+    def _open(self, step: Step, call: Call, mono: int) -> None:
+        """Let a call begin: what is recorded before it goes on, and what is remembered until its answer."""
         step.calls.append(call)
         large = call.kept > KEEP_ARGS or self._kept + call.kept > KEEP_ALL_ARGS
         if large or call.needs_intent(self._session.intent):
+            if self._prepare is not None and call.args is not None and not large:
+                call.args = self._prepare(call.args, call.target, call.source)
             step.events.append(call.start())
         if large:
             call.drop_args()
         self._kept += call.kept
-        if not has_id:
+        if not call.has_id:
             why = "sent as a notification: no answer was asked for, so its outcome is not known"
             step.events.append(self._close(call, Verdict("protocol_error", error=why, error_code=-32600), mono))
         elif self._gone is not None:
@@ -212,7 +275,7 @@ class Correlator:
             self._learn(step, found.method, message, text)
         if not self.answered:
             self._note_health(found, message)
-        if b"serverInfo" in text:
+        if text.find(b"serverInfo") >= 0:
             self._peers.note_result(message)
 
     def _note_health(self, found: Exchange, message: Message) -> None:

@@ -73,9 +73,9 @@ class DoubtfulMessage(Message):
 Parsed = tuple[tuple[Message, bytes], ...]
 """The messages of one line, each with valid JSON that holds it; empty when the line is not JSON."""
 
-_decode = msgspec.json.Decoder(Message).decode
+decode: Final = msgspec.json.Decoder(Message).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
-_FAILURES: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
+FAILURES: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 
 
 MAX_TEXT: Final = 65_536
@@ -96,10 +96,10 @@ def bounded(text: str) -> str:
 def parse_request(frame: bytes) -> Parsed:
     """Parse one line from the side that makes the calls."""
     try:
-        message = _decode(frame)
+        message = decode(frame)
         if not frame.isascii():
             frame.decode()  # the arguments were skipped, not checked
-    except _FAILURES:
+    except FAILURES:
         return _parse_other(frame)
     if _is_plain(frame, message):
         return ((message, frame),)
@@ -109,10 +109,10 @@ def parse_request(frame: bytes) -> Parsed:
 def parse_answer(frame: bytes) -> Parsed:
     """Parse one line from the side that gives the answers."""
     try:
-        message = _decode(frame)
+        message = decode(frame)
         if not frame.isascii():
             frame.decode()
-    except _FAILURES:
+    except FAILURES:
         return _parse_other(frame)
     if message.result is ABSENT and message.error is ABSENT:
         # A notification or a request: its parameters may hold any key, but it must not be an answer as well.
@@ -124,16 +124,15 @@ def parse_answer(frame: bytes) -> Parsed:
 
 
 _plain: set[bytes] = set()
-_PLAIN_LIMIT: Final = 1024
+OUTLINES: Final = 1024
 """How many outlines are remembered, and the bytes of the longest one."""
 
 
-def _is_plain(frame: bytes, message: Message) -> bool:
-    """Tell whether every parser reads the same envelope, never wrongly with True.
+def outline_of(frame: bytes, message: Message) -> bytes:
+    """Return a line without the values that may hold anything.
 
-    What is looked at is the line without the values that may hold anything. It hardly differs from one call
-    of a tool to the next, so those that were found to be plain are remembered; of ids only digits are left
-    out, since no key can be made of them.
+    It hardly differs from one call of a tool to the next. Of ids only digits are left out, since no key can be made
+    of them.
     """
     outline, params = frame, message.params
     if params is not UNSET:
@@ -146,14 +145,21 @@ def _is_plain(frame: bytes, message: Message) -> bool:
     if message.error is not ABSENT:
         outline = outline.replace(message.error, b"", 1)
     rpc_id = bytes(message.id)
-    if rpc_id.isdigit():
-        outline = outline.replace(rpc_id, b"", 1)
+    return outline.replace(rpc_id, b"", 1) if rpc_id.isdigit() else outline
+
+
+def _is_plain(frame: bytes, message: Message) -> bool:
+    """Tell whether every parser reads the same envelope, never wrongly with True.
+
+    What is looked at is the line's outline; those that were found to be plain are remembered.
+    """
+    outline = outline_of(frame, message)
     if outline in _plain:
         return True
     if _is_doubtful(outline.lower(), message):
         return False
-    if len(outline) <= _PLAIN_LIMIT:
-        if len(_plain) >= _PLAIN_LIMIT:
+    if len(outline) <= OUTLINES:
+        if len(_plain) >= OUTLINES:
             _plain.clear()
         _plain.add(outline)
     return True
@@ -197,7 +203,7 @@ def _parse_other(frame: bytes) -> Parsed:
     if frame.lstrip()[:1] == b"[":
         try:
             items = _decode_batch(frame)
-        except _FAILURES:
+        except FAILURES:
             pass
         else:
             return tuple(parsed for item in items for parsed in _parse_item(bytes(item)))
@@ -294,7 +300,7 @@ def _rebuild(value: Any) -> tuple[Message, bytes]:
     if "method" in top and ("result" in top or "error" in top):
         doubts.append("method")
     text = json.dumps(top, ensure_ascii=False).encode("utf-8", "replace")
-    plain = _decode(text)
+    plain = decode(text)
     made = DoubtfulMessage(
         plain.method, plain.id, plain.params, plain.result, plain.error, ambiguous=tuple(dict.fromkeys(doubts))
     )

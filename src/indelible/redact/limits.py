@@ -66,6 +66,3 @@ NAME_CACHE: Final = 2_048
 """Names (keys, tools, clients) whose redaction is remembered; at most `CACHED_CHARS` characters each."""
 
 CACHED_CHARS: Final = 128
-
-MAX_AHEAD: Final = 64
-"""Calls whose redacted arguments wait for the outcome; the others' are redacted again."""

@@ -29,6 +29,13 @@ class Parts:
         self._defaults = defaults
         self._known: dict[Any, msgspec.Raw] = {}
 
+    def known(self, part: Any) -> msgspec.Raw | None:
+        """Return what stands for a part that was redacted before, else None."""
+        try:
+            return self._known.get(part)
+        except TypeError:  # not hashable: nothing that a capture makes
+            return None
+
     def redacted(self, part: Any, room: fields.Room) -> Any:
         """Return what stands for `part` in the line, encoded."""
         try:

@@ -29,7 +29,7 @@ _loads = orjson.loads
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
 
-class Payload(NamedTuple):
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a payload."""
 
     kept: msgspec.Raw | None = None
@@ -42,6 +42,9 @@ class Payload(NamedTuple):
     replaced_surrogates: bool = False
     beside_clean: bool = False
     """The prefilter has seen the bytes handed over beside the payload too, and found nothing."""
+
+    unusual: bool = False
+    """It has no canonical JSON: the event's metadata says so."""
 
 
 ABSENT: Final = Payload()
@@ -67,9 +70,14 @@ class Payloads:
         self._hex = digester.hex
 
     def take(
-        self, value: Any, mode: RecordMode, cap: int, tree: MarkTree | None = None, *,
-        digest: bool = False, beside: bytes = b"",
-    ) -> Payload:  # fmt: skip
+        self,
+        value: Any,
+        mode: RecordMode,
+        cap: int,
+        tree: MarkTree | None = None,
+        digest: bool = False,  # noqa: FBT001, FBT002 - by position: keywords cost as much as the test of it
+        beside: bytes = b"",
+    ) -> Payload:
         """Return what may be kept of a payload, at most `cap` bytes, by `mode`.
 
         `tree` holds the marks of its schema, `digest` makes every text in it a digest, and `beside` is more
@@ -101,7 +109,7 @@ class Payloads:
                 value if raw else _loads(encoded), tree, digest=digest, may=may or _NOTHING
             )
             kept = _fitted(redacted, cap)
-        return Payload(msgspec.Raw(kept), len(encoded), hmac, None, False, clean)  # noqa: FBT003
+        return Payload(msgspec.Raw(kept), len(encoded), hmac, beside_clean=clean and beside != b"")
 
     def _odd(self, form: _Odd, mode: RecordMode, cap: int, tree: MarkTree | None, *, digest: bool) -> Payload:
         """Do a payload that has no canonical JSON."""
@@ -110,7 +118,7 @@ class Payloads:
             kept = msgspec.Raw(_fitted(self._values.redact(form.value, tree, digest=digest), cap))
         if mode != "none":
             hmac = self._hex(form.canonical)
-        return Payload(kept, form.size, hmac, form.digested, form.replaced_surrogates)
+        return Payload(kept, form.size, hmac, form.digested, form.replaced_surrogates, unusual=True)
 
 
 _NOTHING: Final[list[int]] = []
@@ -123,7 +131,7 @@ def _fitted(redacted: Any, cap: int) -> bytes:
 
 def _simple(encoded: bytes, cap: int) -> bool:
     """Tell whether nothing in encoded JSON can be too deep or too long; False may be wrong."""
-    if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
+    if len(encoded) > 2 * MAX_DEPTH and encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
         return False
     if len(encoded) <= MAX_STRING_CHARS:
         return True

@@ -15,6 +15,7 @@ What `metadata` is told, under keys of our own: ``replaced_surrogates`` (lone su
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -34,10 +35,9 @@ from indelible.events import (
     Target,
     encode_body,
 )
-from indelible.redact import fields
+from indelible.redact import fields, ordinary
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
-    MAX_AHEAD,
     MAX_ARGS_BYTES,
     MAX_ERROR_CHARS,
     MAX_METADATA_BYTES,
@@ -55,17 +55,29 @@ _SHORT_STRINGS: Final = 160
 """Bytes of the small strings of a call together; within this none of them can be over its cap."""
 
 
-class _Ahead(NamedTuple):
-    """Arguments that are redacted already, and what that depended on."""
+class Prepared(msgspec.Struct, frozen=True, gc=False):
+    """Arguments that are redacted already; it stands in the place of the raw ones in the events of their call."""
 
-    args: msgspec.Raw
+    args: Any
     target: Target | None
     learned: object
     payload: Payload
 
-    def fits(self, args: object, target: Target | None, learned: object) -> bool:
-        """Tell whether they are these very arguments, of a tool of which nothing new is known."""
-        return self.args is args and self.target is target and self.learned is learned
+    def fits(self, target: Target | None, learned: object) -> bool:
+        """Tell whether it is the same tool, of which nothing new is known."""
+        return self.target is target and self.learned is learned
+
+
+class _About(NamedTuple):
+    """Who called what, as objects, which are known again by identity, and as they stand in a line."""
+
+    source: Source | None
+    target: Target | None
+    encoded: bytes
+    learned: object
+    """What was known of tools then, with what followed from it for this one."""
+    tree: MarkTree | None
+    digest: bool
 
 
 class Redactor:
@@ -89,14 +101,15 @@ class Redactor:
         self._values = Values(self._texts, Digester(hmac_key), custom=bool(settings.patterns))
         self._payloads = Payloads(self._texts, self._values, Digester(hmac_key))
         self._key_id = hmac_key_id
+        self._key_id_json = orjson.dumps(hmac_key_id)
         self._record_args = record_args
         self._record_results = record_results
         self._digest_unknown = settings.unknown_schema == "digest"
         self._recorder = _recorder(recorder, self._values)
         self._learned: dict[tuple[str, str], MarkTree | None] = {}
         self._lock = threading.Lock()
-        self._ahead: dict[int, _Ahead] = {}
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
+        self._about: dict[int, _About] = {}
         self._targets = Parts(Target, fields.TARGET)
         self._policies = Parts(Policy, fields.POLICY, decision=_UNKNOWN)
         self._states = Parts(State, fields.STATE)
@@ -126,12 +139,56 @@ class Redactor:
     def redact(self, event: Event) -> bytes:
         """Return the body of an event: one JSON object, compact UTF-8, at most `MAX_BODY_BYTES`; never raises."""
         try:
-            body = encode_body(self._redacted(event))
+            body = self._quickly(event) or encode_body(self._redacted(event))
             if len(body) <= MAX_BODY_BYTES:
                 return body
             return shrink(body, self._values)
         except Exception as exc:  # noqa: BLE001 - see the rule of this module
             return self._last_resort(event, exc)
+
+    def _quickly(self, event: Event) -> bytes | None:
+        try:
+            return self._ordinary(event)
+        except (TypeError, ValueError):  # a lone surrogate in an id, a type that is no text at all
+            return None
+
+    def _ordinary(self, event: Event) -> bytes | None:
+        """Make the body of an event that has nothing unusual about it, the short way; None: take the long one."""
+        request, outcome = event.request, event.outcome
+        about = self._about.get(id(event.target))
+        if (
+            request is None
+            or about is None
+            or event.target is not about.target
+            or event.source is not about.source
+            or not ordinary.plain(event, request, outcome)
+        ):
+            return None
+        policy = None if event.policy is None else self._policies.known(event.policy)
+        if policy is None and event.policy is not None:
+            return None
+        head = ordinary.head(event, request)
+        if head is None:
+            return None
+        parts, names = head
+        parts[ordinary.SOURCE_AND_TARGET] = about.encoded
+        args = result = ABSENT
+        if request.args is not None:
+            args = self._args(request.args, event, names, about)
+            if args.unusual:
+                return None
+            ordinary.request(parts, args, self._key_id_json)
+        parts.append(b"}" if policy is None else b'},"policy":%b' % (policy,))
+        if outcome is None:
+            parts.append(b"}")
+        else:
+            if outcome.result is not None:
+                result = self._payloads.take(outcome.result, self._record_results, MAX_RESULT_BYTES)
+            if not ordinary.ended(parts, outcome, result) or result.unusual:
+                return None
+        if names and not args.beside_clean and self._texts.flagged(names):
+            return None
+        return b"".join(parts)
 
     def _redacted(self, event: Event) -> Event:
         notes: dict[str, Any] = {}
@@ -145,14 +202,17 @@ class Redactor:
         if metadata is not None:
             metadata = self._metadata(metadata, notes)
         timestamp, event_type, event_id = fields.head(room, event)
+        about = None if target is None else self._targets.redacted(target, room)
         if room.replaced_surrogates:
             notes["replaced_surrogates"] = True
+        elif type(done) is type(about) is msgspec.Raw and not self._texts.custom:
+            self._know(source, target, done, about)
         return Event(
             timestamp=timestamp,
             event_type=event_type,
             event_id=event_id,
             source=done,  # type: ignore[arg-type]  # encoded already
-            target=None if target is None else self._targets.redacted(target, room),
+            target=about,
             request=request,
             policy=None if policy is None else self._policies.redacted(policy, room),
             outcome=outcome,
@@ -160,6 +220,13 @@ class Redactor:
             state=None if state is None else self._states.redacted(state, room),
             metadata=_merged(metadata, notes) if notes else metadata,
         )
+
+    def _know(self, source: Source | None, target: Target | None, *encoded: msgspec.Raw) -> None:
+        """Remember what a pair that a capture uses again and again looks like in a line; see `_ordinary`."""
+        if len(self._about) >= _MAX_ABOUT:
+            self._about.clear()
+        known, learned = b'","source":%b,"target":%b' % encoded, self._learned
+        self._about[id(target)] = _About(source, target, known, learned, *self._schema(target, source, learned))
 
     def _source(self, source: Source | None, room: fields.Room) -> Any:
         """Redact and encode a source. A capture uses one again and again: the last is known by identity."""
@@ -196,45 +263,41 @@ class Redactor:
         """Tell whether nothing in the small strings of a call has to be redacted; False may be wrong."""
         return (fields.ordinary(names) is not None and not self._texts.custom) or not self._texts.flagged(names)
 
-    def _args(self, args: Any, event: Event, beside: bytes) -> Payload:
-        """Redact a call's arguments, or find them done: by `ahead`, or in the intent that stood before."""
-        known = self._ahead.pop(id(args), None)
-        if known is not None and known.fits(args, event.target, self._learned):
-            done = known.payload
+    def _args(self, args: Any, event: Event, beside: bytes, about: _About | None = None) -> Payload:
+        """Redact a call's arguments, or find that done."""
+        if type(args) is Prepared:
+            if args.fits(event.target, self._learned):
+                return args.payload
+            args = args.args
+        if about is not None and about.learned is self._learned:
+            tree, digest = about.tree, about.digest
         else:
-            done = self._take_args(args, event.target, event.source, beside)
-        if event.event_type == "mcp_operation_started":
-            self._remember(args, event.target, done)
-        return done
+            tree, digest = self._schema(event.target, event.source, self._learned)
+        return self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest, beside)
 
-    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
-        """Redact the arguments of a call while its outcome is not known yet; never raises.
+    def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
+        """Redact the arguments of a call for all of its events; never raises.
 
-        They are known again by identity: the very same objects have to stand in the call's events.
+        What is returned stands for `args` in events with the very same `target`. Only bytes from the wire are done
+        ahead: other objects may change, and are returned as they are.
         """
-        try:
-            self._remember(args, target, self._take_args(args, target, source, b""))
-        except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
-            return
-
-    def _take_args(self, args: Any, target: Target | None, source: Source | None, beside: bytes) -> Payload:
-        tree, digest = self._schema(target, source)
-        return self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest=digest, beside=beside)
-
-    def _remember(self, args: Any, target: Target | None, done: Payload) -> None:
-        """Keep redacted arguments for the event that follows. Only bytes from the wire: other objects may change."""
         if type(args) is not msgspec.Raw:
-            return
-        with self._lock:
-            if len(self._ahead) >= MAX_AHEAD:
-                del self._ahead[next(iter(self._ahead))]
-            self._ahead[id(args)] = _Ahead(args, target, self._learned, done._replace(beside_clean=False))
+            return args
+        try:
+            learned = self._learned
+            tree, digest = self._schema(target, source, learned)
+            done = self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest)
+            return Prepared(args, target, learned, done)
+        except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
+            return args
 
-    def _schema(self, target: Target | None, source: Source | None) -> tuple[MarkTree | None, bool]:
+    def _schema(
+        self, target: Target | None, source: Source | None, learned: Mapping[tuple[str, str], MarkTree | None]
+    ) -> tuple[MarkTree | None, bool]:
         """Return the marks of a call's tool, and whether texts must become digests for want of any."""
         if target is None or target.method != "tools/call":
             return None, False
-        backend, learned = target.backend or "", self._learned  # another thread may put a new one in its place
+        backend = target.backend or ""
         for name in (target.original_name, target.capability_name):
             if type(name) is str and type(backend) is str and (backend, name) in learned:
                 return learned[backend, name], False
@@ -283,6 +346,8 @@ class Redactor:
 _encoder: Final = msgspec.json.Encoder()
 _UNKNOWN: Final = "unknown"
 """Stands where an event without a word that every event has would leave a hole."""
+_MAX_ABOUT: Final = 256
+"""How many pairs of a source and a target are known again by identity."""
 _REMOTE: Final = ("stdio", "http")
 _EPOCH: Final = "1970-01-01T00:00:00.000000Z"
 _NIL: Final = "00000000-0000-0000-0000-000000000000"

@@ -37,8 +37,9 @@ class Memory:
             raise self.fails
         self.events.append(event)
 
-    def ahead(self, args: Any, target: Target | None, source: Source | None) -> None:
+    def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         self.prepared.append((args, target, source))
+        return args
 
     def refuse(self, event: Event) -> None:
         self.owed.append(event)

@@ -1,4 +1,4 @@
-"""Arguments that are redacted before their outcome is known: the events are the same bytes, whatever came between."""
+"""Arguments that are redacted before their events are made: those are the same bytes, whatever came between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from indelible.config import RedactionSettings
 from indelible.events import Event, Request, Source, Target, outcome
 from indelible.redact import Redactor, compile_marks
-from indelible.redact.limits import MAX_AHEAD
 from tests.canaries import arguments
 from tests.redacting import make
 
@@ -52,60 +51,39 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_the_outcome_is_the_same_with_and_without(value: Any) -> None:
+def test_the_events_are_the_same_with_and_without(value: Any) -> None:
     raw = msgspec.Raw(json.dumps(value).encode())
-    expected = listed().redact(event(raw))
     redactor = listed()
-    redactor.ahead(raw, TARGET, SOURCE)
-    assert redactor.redact(event(raw)) == expected
-    redactor = listed()
-    redactor.redact(event(raw, "mcp_operation_started"))
-    assert redactor.redact(event(raw)) == expected
-
-
-def test_nothing_is_kept_past_the_outcome() -> None:
-    redactor = listed()
-    raw = msgspec.Raw(b'{"a":1}')
-    redactor.ahead(raw, TARGET, SOURCE)
-    redactor.redact(event(raw))
-    assert not redactor._ahead
-
-
-def test_no_more_is_kept_than_the_limit() -> None:
-    redactor = listed()
-    kept = [msgspec.Raw(b'{"a":%d}' % number) for number in range(3 * MAX_AHEAD)]
-    for raw in kept:
-        redactor.ahead(raw, TARGET, SOURCE)
-    assert len(redactor._ahead) == MAX_AHEAD
-    for raw in kept:
-        assert redactor.redact(event(raw)) == listed().redact(event(raw))
+    prepared = redactor.prepare(raw, TARGET, SOURCE)
+    for event_type in ("mcp_operation_started", "mcp_operation"):
+        assert redactor.redact(event(prepared, event_type)) == listed().redact(event(raw, event_type))
 
 
 def test_what_is_learned_meanwhile_counts() -> None:
     redactor = listed()
     raw = msgspec.Raw(b'{"plain":"nobody may know"}')
-    redactor.ahead(raw, TARGET, SOURCE)
+    prepared = redactor.prepare(raw, TARGET, SOURCE)
     redactor.learn("b", "t", MARKS)
-    assert b"nobody may know" not in redactor.redact(event(raw))
+    assert b"nobody may know" not in redactor.redact(event(prepared))
 
 
 def test_another_tools_arguments_are_its_own() -> None:
     redactor = listed(RedactionSettings(unknown_schema="digest"))
     raw = msgspec.Raw(b'{"plain":"nobody may know"}')
-    redactor.ahead(raw, TARGET, SOURCE)
+    prepared = redactor.prepare(raw, TARGET, SOURCE)
     other = msgspec.structs.replace(TARGET, capability_name="never listed")
-    assert b"nobody may know" not in redactor.redact(event(raw, target=other))
+    assert b"nobody may know" not in redactor.redact(event(prepared, target=other))
 
 
 @pytest.mark.parametrize("args", [None, object(), msgspec.Raw(b"{"), {"a": float("nan")}, [[[[]]]]])
-def test_it_never_raises(args: Any) -> None:
-    listed().ahead(args, TARGET, SOURCE)
+def test_what_cannot_be_prepared_is_redacted_as_ever(args: Any) -> None:
+    redactor = listed()
+    assert redactor.redact(event(redactor.prepare(args, TARGET, SOURCE))) == listed().redact(event(args))
 
 
 def test_secrets_are_taken_out_ahead_too() -> None:
     secret, fragments = arguments(7)
     redactor = listed()
     raw = msgspec.Raw(json.dumps(secret).encode())
-    redactor.ahead(raw, TARGET, SOURCE)
-    body = redactor.redact(event(raw)).decode()
+    body = redactor.redact(event(redactor.prepare(raw, TARGET, SOURCE))).decode()
     assert [fragment for fragment in fragments if fragment in body] == []

@@ -1,0 +1,146 @@
+"""The bodies of ordinary events, put together from bytes that are known already. Pure.
+
+Most events of a process differ in their ids, their times, their arguments and one digest. What stands around these
+was redacted and encoded before, so it is spliced: that takes a third of the time of the long way through
+`Redactor._redacted`, and touches a fraction of the memory, which counts where every call finds cold caches.
+
+The rule that lives here: **a body made here is byte for byte what the long way makes** (a test holds the two
+together), and what is unusual about an event is left alone: None means the long way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import orjson
+
+from indelible.events import Event, Outcome, Request
+from indelible.redact import fields
+from indelible.redact.payload import Payload
+
+MAX_NAMES: Final = 160
+"""Bytes of the small strings of a call together; within this none of them can be over its cap."""
+
+MAX_DIGITS: Final = 12
+"""Digits of an id that can be no secret."""
+
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_HEX: Final = bytes.maketrans(b"123456789abcdef", b"0" * 15)
+_TIME: Final = b"0000-00-00T00:00:00.000000Z"
+_UUID: Final = b"00000000-0000-0000-0000-000000000000"
+_TWO_UUIDS: Final = _UUID + _UUID
+"""What a timestamp and ids of ours become when their digits are all made 0: a quarter of what a pattern costs."""
+
+_TYPES: Final = {name: b'","event_type":"%b","event_id":"' % name.encode() for name in sorted(fields.TYPES)}
+_OUTCOMES: Final = {
+    (status, kind): f',"outcome":{{"status":"{status}","kind":"{kind}","latency_ms":'.encode()
+    for status in sorted(fields.STATUSES)
+    for kind in sorted(fields.KINDS)
+}
+_number: Final = msgspec.json.Encoder().encode
+_dumps: Final = orjson.dumps
+
+
+def plain(event: Event, request: Request, outcome: Outcome | None) -> bool:
+    """Tell whether an event has only those parts and fields that are spliced here."""
+    return (
+        event.metadata is None
+        and event.cost is None
+        and event.state is None
+        and request.trace_id is None
+        and request.span_id is None
+        and request.continues is None
+        and (request.args is not None or request.args_bytes is None)
+        and (
+            outcome is None
+            or (
+                outcome.error is None
+                and outcome.error_type is None
+                and outcome.error_code is None
+                and outcome.result_bytes is None
+                and outcome.result_hmac is None
+            )
+        )
+    )
+
+
+def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
+    """Return how a body begins, up to its source, and its request; then those strings that the prefilter has to see.
+
+    The last are JSON, and empty when there are none. None when a time, an id or the type is unusual.
+    """
+    timestamp, event_id, request_id = event.timestamp, event.event_id, request.request_id
+    if not (type(timestamp) is type(event_id) is type(request_id) is str) or len(event_id) != len(_UUID):
+        return None
+    kind = _TYPES.get(event.event_type)
+    time, ids = timestamp.encode(), (event_id + request_id).encode()
+    usual = ids.translate(_HEX)
+    if kind is None or time.translate(_DIGITS) != _TIME or not usual.startswith(_UUID):
+        return None
+    parts = [b'{"timestamp":"', time, kind, ids[:36], b"", b',"request":{"request_id":"', ids[36:]]
+    rpc_id = request.rpc_id
+    if request.intent is None and type(rpc_id) is str and len(ids) <= _SHORT_IDS:
+        number = rpc_id.encode()
+        if number.isdigit() and len(number) <= MAX_DIGITS:
+            if usual == _TWO_UUIDS:
+                parts += (b'","rpc_id":"', number, b'"')
+                return parts, b""
+            if ids[36:].isalnum():
+                parts += (b'","rpc_id":"', number, b'"')
+                return parts, b'"%b\\n%b"' % (ids[36:], number)
+    return _escaped(parts, request)
+
+
+_SHORT_IDS: Final = len(_UUID) + 64
+
+
+def _escaped(parts: list[bytes], request: Request) -> tuple[list[bytes], bytes] | None:
+    """Do the same for a request whose ids may be any texts."""
+    ids = (request.request_id, request.intent, request.rpc_id)
+    parts[5:] = [b',"request":{']
+    found = []
+    for key, value in zip(_ID_KEYS, ids, strict=True):
+        if value is not None:
+            if type(value) is not str:
+                return None
+            parts += (key, _dumps(value))
+            if value.encode().translate(_HEX) != _UUID:
+                found.append(value)
+    if not found:
+        return parts, b""
+    names = _dumps("\n".join(found))
+    return (parts, names) if len(names) <= MAX_NAMES else None
+
+
+_ID_KEYS: Final = (b'"request_id":', b',"intent":', b',"rpc_id":')
+SOURCE_AND_TARGET: Final = 4
+"""Where they go in the parts that `head` gives."""
+
+
+def request(parts: list[bytes], args: Payload, key_id: bytes) -> None:
+    """Add arguments to a request's parts; `key_id` is encoded."""
+    if args.kept is not None:
+        parts += (b',"args":', args.kept)
+    if args.size is not None:
+        parts += (b',"args_bytes":', b"%d" % args.size)
+    if args.hmac is not None:
+        parts += (b',"args_hmac":"', args.hmac.encode(), b'","hmac_key_id":', key_id)
+
+
+def ended(parts: list[bytes], outcome: Outcome, result: Payload) -> bool:
+    """Add the outcome, which is the last part; False when a word or number of it is not of its vocabulary."""
+    begin = _OUTCOMES.get((outcome.status, outcome.kind))
+    latency = outcome.latency_ms
+    if begin is None or type(latency) is not float or latency - latency != 0.0:
+        return False
+    if result.size is None:
+        parts += (begin, _number(latency), b"}}")
+        return True
+    parts += (begin, _number(latency), b',"result_bytes":%d' % result.size)
+    if result.hmac is not None:
+        parts += (b',"result_hmac":"', result.hmac.encode(), b'"')
+    if result.kept is not None:
+        parts += (b',"result":', result.kept)
+    parts.append(b"}}")
+    return True
