@@ -101,10 +101,25 @@ def _give(path: Path, access: Access, mode: int) -> None:
         path.chmod(mode)  # the umask may have taken the group's bits
 
 
+_NEW: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _create_anew(path: str, access: Access) -> int:
+    """Create a file of our own; what an earlier attempt left there is removed first."""
+    try:
+        fd = os.open(path, _NEW, access.file_mode)
+    except FileExistsError:
+        os.unlink(path)  # noqa: PTH108 - this room is on the way of every checkpoint: no Path is made
+        fd = os.open(path, _NEW, access.file_mode)
+    if access.gid != -1:
+        os.fchown(fd, -1, access.gid)
+        os.fchmod(fd, access.file_mode)
+    return fd
+
+
 def create_file(path: Path, access: Access) -> int:
     """Create a file that must not be there yet, and return a descriptor that appends to it."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, access.file_mode)
+    fd = os.open(path, _NEW, access.file_mode)
     if access.gid != -1:
         os.fchown(fd, -1, access.gid)
         os.fchmod(fd, access.file_mode)
@@ -118,9 +133,7 @@ def replace_file(path: Path, data: bytes, access: Access, *, durable: bool = Tru
     may be the old one, or empty, after power loss.
     """
     beside = path.with_name(f".{path.name}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
-    fd = create_file(beside, access)
+    fd = _create_anew(str(beside), access)
     try:
         write_all(fd, data)
         if durable:
@@ -146,9 +159,7 @@ def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
                 continue
             make_directory(path.parent, access)
             beside = path.with_name(f".{path.name}.tmp")
-            with contextlib.suppress(FileNotFoundError):
-                beside.unlink()
-            fd = create_file(beside, access)
+            fd = _create_anew(str(beside), access)
             written.append((beside, path, fd))
             write_all(fd, data)
             directories.add(path.parent)

@@ -41,12 +41,14 @@ def write_checkpoint(layout: Layout, signer: Signer, tree: TileTree, access: Acc
     return checkpoint
 
 
-def drop_partials(layout: Layout, filled: Iterable[Tile]) -> None:
+def drop_partials(layout: Layout, filled: Iterable[Tile], before: int) -> None:
     """Remove the partial tiles of tiles that are full now and lie under a published checkpoint.
 
-    C2SP tlog-tiles, "Partial Tiles": they may go once the full tile is there. What cannot be removed stays.
+    C2SP tlog-tiles, "Partial Tiles": they may go once the full tile is there. What cannot be removed stays. Only the
+    tile at the edge of the tree of `before` leaves, one a level, can have had any.
     """
     for tile in filled:
-        full = layout.directory / tile_path(tile.level, tile.number)
-        with contextlib.suppress(OSError):
-            shutil.rmtree(full.with_name(full.name + ".p"))
+        if tile.number == before >> 8 * (tile.level + 1):
+            full = layout.directory / tile_path(tile.level, tile.number)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(full.with_name(full.name + ".p"))

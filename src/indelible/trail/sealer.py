@@ -8,6 +8,7 @@ Before each checkpoint the writer makes sure that the trail is still its own (se
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 INTERVAL_S: Final = 0.5
 """How long the first pending line waits for company. The promise is 1 s; the rest is for signing and syncing."""
 
-HURRY_EVENTS: Final = 1024
+HURRY_EVENTS: Final = 2048
 """So many pending lines start a checkpoint at once; 4,096 is the promise."""
+
+TURN_LINES: Final = 64
+"""Lines that are hashed in one go: callers wait for so long (60 µs), not for all of a checkpoint's lines."""
 
 HURRY_BYTES: Final = 4 << 20
 """So do so many bytes of them: they are kept in memory."""
@@ -131,12 +135,18 @@ class Sealer:
                 return  # a switch wrote them anew and woke us again
             layout, access = self._writer.layout, self._writer.access
             tree = self._tree.copy()
-            filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
+            was = tree.size
+            filled = []
+            for start in range(0, len(pending.lines), TURN_LINES):
+                filled += tree.extend(
+                    leaf_hashes([line[:-1] for line in pending.lines[start : start + TURN_LINES]])
+                )
+                time.sleep(0)  # lets go of the interpreter's lock, so that a caller gets its turn
             seal.write_tiles(layout, filled, tree, access)
             seal.write_checkpoint(layout, self._signer, tree, access)
             self._tree = tree
             self._writer.sealed_now(pending)
-            seal.drop_partials(layout, filled)
+            seal.drop_partials(layout, filled, was)
             intents.write_hint(layout, tree, pending.intents, pending.pruned, access)
 
     def _sync(self, pending: Pending) -> None:
