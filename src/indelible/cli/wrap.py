@@ -1,8 +1,8 @@
 """``indelible wrap``: put before a stdio server's command, it records every call.
 
 The child starts first, and everything that costs time to import (this module imports next to nothing) is imported in a
-thread while the child boots. So the options are read by hand, and a configuration is read before the child only where
-there is one: without a file nothing about it can be wrong.
+thread while the child boots; so the options are read by hand. The configuration is read in that thread too: when it
+turns out wrong, the child is ended before it has seen a call.
 """
 
 from __future__ import annotations
@@ -147,9 +147,9 @@ def main(argv: list[str] | None = None) -> int:
     if os.name != "posix":
         return _fail("Windows is not supported yet", USAGE)
     try:
-        settings = _load(options) if _may_have_config(options) else None
-        _check_directory(_trail_path(options, settings))
-        return _run(options, settings, parent, started)
+        if not _may_have_config(options):
+            _check_directory(_trail_path(options))
+        return _run(options, parent, started)
     except UsageError as exc:
         return _fail(str(exc), USAGE)
     except OSError as exc:
@@ -185,19 +185,15 @@ def _load(options: Options) -> Settings:
         raise UsageError(f"{exc}; name a trail with --trail") from exc
 
 
-def _trail_path(options: Options, settings: Settings | None) -> str | None:
-    if settings is not None:
-        return settings.audit.path if settings.audit.enabled else None
+def _trail_path(options: Options) -> str:
     if options.trail is not None:
         return os.path.abspath(os.path.expanduser(options.trail))  # noqa: PTH100, PTH111
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
     return os.path.abspath(os.path.join(state, "indelible", "audit.jsonl"))  # noqa: PTH100, PTH118
 
 
-def _check_directory(path: str | None) -> None:
+def _check_directory(path: str) -> None:
     """Find out, without writing anything, whether a trail could be made at `path`."""
-    if path is None:
-        return
     if os.path.isdir(path):  # noqa: PTH112
         raise UsageError(
             f"{path}: is a directory; name the trail's file, such as {path.rstrip('/')}/audit.jsonl"
@@ -219,9 +215,8 @@ def _check_directory(path: str | None) -> None:
 class _Boot:
     """What is opened in a thread: the recorder and the audit, or the reason why not."""
 
-    def __init__(self, options: Options, settings: Settings | None, started: int) -> None:
+    def __init__(self, options: Options, started: int) -> None:
         self._options = options
-        self._settings = settings
         self._started = started
         self.recorder: Recorder | None = None
         self.audit: Auditor | None = None
@@ -233,6 +228,8 @@ class _Boot:
             self._open()
         except UsageError as exc:
             self.problem = (str(exc), USAGE)
+        except OSError as exc:
+            self.problem = (str(exc), IO)
         except Exception as exc:  # noqa: BLE001 - the child must be ended whatever it is
             code = getattr(exc, "exit_code", IO)
             self.problem = (str(exc).partition("\n")[0] or type(exc).__name__, code)
@@ -240,12 +237,13 @@ class _Boot:
     def _open(self) -> None:
         from indelible.capture.wrapped import open_audit
 
-        settings = self._settings or _load(self._options)
+        settings = _load(self._options)
         for warning in settings.warnings:
             _fail(warning, 0)
         if not settings.audit.enabled:
             _fail("audit.enabled is false: calls are forwarded and not recorded", 0)
             return
+        _check_directory(str(settings.audit.path))
         self.recorder, self.audit = open_audit(
             settings,
             name=self._name(),
@@ -267,7 +265,7 @@ class _Boot:
         return server_name(self._options.command)
 
 
-def _run(options: Options, settings: Settings | None, parent: int, started: int) -> int:
+def _run(options: Options, parent: int, started: int) -> int:
     from indelible.capture import child, ourselves, stdio
 
     try:
@@ -275,7 +273,7 @@ def _run(options: Options, settings: Settings | None, parent: int, started: int)
     except child.SpawnError as exc:
         return _fail(str(exc), IO)
     pipe = ourselves.catch_signals()
-    boot = _Boot(options, settings, started)
+    boot = _Boot(options, started)
     tap = stdio.Tap(server, wake=pipe, parent=parent)
     tap.on_wake = lambda: _booted(tap, boot)
     _open_in_thread(boot, pipe)
