@@ -295,10 +295,9 @@ def _open_in_thread(boot: _Boot, pipe: tuple[int, int]) -> None:
 
     def work() -> None:
         boot.open()
-        sys.setswitchinterval(0.005)
         ourselves.wake(pipe)
 
-    sys.setswitchinterval(0.0005)  # so that imports do not hold up the first answer
+    sys.setswitchinterval(0.0005)  # so that neither imports nor checkpoints hold up an answer for longer
     _thread.start_new_thread(work, ())
 
 

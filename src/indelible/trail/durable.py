@@ -151,33 +151,38 @@ def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
     A file that is there is kept when its content is the same (a retry after a crash), and replaced when it is
     not (a torn write of the same tile).
     """
-    directories: set[Path] = set()
-    written: list[tuple[Path, Path, int]] = []
+    directories: dict[Path, str] = {}
+    written: list[tuple[str, str, int]] = []
     try:
         for path, data in files:
-            if _has_content(path, data):
+            directory = directories.get(path.parent)
+            if directory is None:
+                make_directory(path.parent, access)
+                directory = directories[path.parent] = str(path.parent)
+            name = f"{directory}/{path.name}"
+            if _has_content(name, data):
                 continue
-            make_directory(path.parent, access)
-            beside = path.with_name(f".{path.name}.tmp")
-            fd = _create_anew(str(beside), access)
-            written.append((beside, path, fd))
+            beside = f"{directory}/.{path.name}.tmp"
+            fd = _create_anew(beside, access)
+            written.append((beside, name, fd))
             write_all(fd, data)
-            directories.add(path.parent)
         for _, _, fd in written:  # all are written before the first sync waits
             datasync(fd)
     finally:
         for _, _, fd in written:
             os.close(fd)
-    for beside, path, _ in written:
-        beside.rename(path)
+    for beside, name, _ in written:
+        os.rename(beside, name)  # noqa: PTH104 - see `_create_anew`
     sync_directories(directories)
 
 
-def _has_content(path: Path, data: bytes) -> bool:
+def _has_content(path: str, data: bytes) -> bool:
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    with open(fd, "rb", closefd=True) as file:  # noqa: PTH123
+        return file.read(len(data) + 1) == data
 
 
 # --- file systems ------------------------------------------------------------------------------------------
