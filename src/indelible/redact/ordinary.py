@@ -79,16 +79,17 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
     if kind is None or time.translate(_DIGITS) != _TIME or not usual.startswith(_UUID):
         return None
     parts = [b'{"timestamp":"', time, kind, ids[:36], b"", b',"request":{"request_id":"', ids[36:]]
-    rpc_id = request.rpc_id
-    if request.intent is None and type(rpc_id) is str and len(ids) <= _SHORT_IDS:
+    rpc_id, intent = request.rpc_id, request.intent
+    if type(rpc_id) is str and len(ids) <= _SHORT_IDS and ids[36:].isalnum() | (usual == _TWO_UUIDS):
         number = rpc_id.encode()
-        if number.isdigit() and len(number) <= MAX_DIGITS:
-            if usual == _TWO_UUIDS:
-                parts += (b'","rpc_id":"', number, b'"')
-                return parts, b""
-            if ids[36:].isalnum():
-                parts += (b'","rpc_id":"', number, b'"')
-                return parts, b'"%b\\n%b"' % (ids[36:], number)
+        if not number.isdigit() or len(number) > MAX_DIGITS:
+            return _escaped(parts, request)
+        if intent is not None:
+            if type(intent) is not str or (opened := intent.encode()).translate(_HEX) != _UUID:
+                return _escaped(parts, request)
+            parts += (b'","intent":"', opened)
+        parts += (b'","rpc_id":"', number, b'"')
+        return parts, b"" if usual == _TWO_UUIDS else b'"%b\\n%b"' % (ids[36:], number)
     return _escaped(parts, request)
 
 

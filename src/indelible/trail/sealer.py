@@ -8,7 +8,6 @@ Before each checkpoint the writer makes sure that the trail is still its own (se
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError
@@ -27,9 +26,6 @@ INTERVAL_S: Final = 0.5
 
 HURRY_EVENTS: Final = 2048
 """So many pending lines start a checkpoint at once; 4,096 is the promise."""
-
-TURN_LINES: Final = 64
-"""Lines that are hashed in one go: callers wait for so long (60 µs), not for all of a checkpoint's lines."""
 
 HURRY_BYTES: Final = 4 << 20
 """So do so many bytes of them: they are kept in memory."""
@@ -136,12 +132,7 @@ class Sealer:
             layout, access = self._writer.layout, self._writer.access
             tree = self._tree.copy()
             was = tree.size
-            filled = []
-            for start in range(0, len(pending.lines), TURN_LINES):
-                filled += tree.extend(
-                    leaf_hashes([line[:-1] for line in pending.lines[start : start + TURN_LINES]])
-                )
-                time.sleep(0)  # lets go of the interpreter's lock, so that a caller gets its turn
+            filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
             seal.write_tiles(layout, filled, tree, access)
             seal.write_checkpoint(layout, self._signer, tree, access)
             self._tree = tree
