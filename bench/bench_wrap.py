@@ -2,10 +2,10 @@
 
 The client encodes each call and parses each answer with the standard library's json, as every client must in some
 way (15 µs of its own); `--client raw` writes and reads prepared bytes instead, which shows the cost of the pipes
-alone. All processes share one processor (`--cpus all` leaves that to the system). Everything is measured in pairs, untapped and tapped in turn, and reported
-as medians of `--runs` (at least 5): calls a second in sequence (one call outstanding), the latency added at the
-median, the resident memory of the tap, and by how much later the first answer comes, without and with a
-configuration file.
+alone. All processes share one processor (`--cpus all` leaves that to the system). Everything is measured in pairs,
+untapped and tapped in turn, and reported as medians of `--runs` (at least 5): calls a second in sequence (one call
+outstanding), the latency added at the median, the resident memory of the tap, and by how much later the first answer
+comes, without and with a configuration file.
 """
 
 from __future__ import annotations
