@@ -25,7 +25,9 @@ CALLS = 400
 LARGE = 200_000
 """Characters of the large texts."""
 
-# Recording may cost 2.5 times json.dumps when nothing is found and 5 times otherwise; appending takes 0.7 of that.
+# Recording may cost 2.5 times json.dumps when nothing is found and 5 times otherwise (bench_record measures that, on
+# the caller's thread). What is measured here is the redactor alone, so its goals leave room for what recording does
+# beside it: sealing, the queue, the write. They are bounds of ours, not a share that was measured.
 NOTHING_FOUND = Goal.at_most(1.8)
 SOMETHING_FOUND = Goal.at_most(3.8)
 

@@ -26,6 +26,8 @@ RUN: Final = (
 )
 """A UUID, taken first so that nothing is seen inside it; or a run of at least 13 digits."""
 HINT: Final = rf"[0-9](?:{_SEPARATOR}[0-9]){{12}}"
+IN_TEXT: Final = r"[0-9](?:[^0-9A-Za-z]?[0-9]){12}"
+"""The same for a text that is not encoded yet; it may match more."""
 
 _TOKEN = re.compile(rb"([0-9]+)([^0-9]*)")
 _TIMES: Final = (13, 16, 19)
@@ -61,15 +63,15 @@ def is_card(digits: bytes) -> bool:
         return False
     if size == _SHORTEST and digits[:3] in (b"978", b"979"):
         return False
-    return size == 16 or luhn(digits)
+    return luhn(digits)
 
 
-def replace_cards(match: Match, text: bytes) -> bytes | None:
+def replace_cards(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
     """Replace every card in a run of digits; None when there is none."""
-    run: bytes = match[0]
+    run = text[begin:end]
     if run.count(b"-") == _UUID_DASHES and len(run) == 36 and run[8:9] == b"-" and run[13:14] == b"-":
         return None
-    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
+    before, after = text[max(0, begin - 1) : begin], text[end : end + 1]
     parts = _TOKEN.findall(run)
     # A piece of a word (`x4111…`, `…1111a`) is another number or an identifier.
     first = 1 if before.isalnum() else 0
@@ -77,13 +79,13 @@ def replace_cards(match: Match, text: bytes) -> bytes | None:
     out: list[bytes] = [digits + sep for digits, sep in parts[:first]]
     index, found = first, False
     while index < last:
-        end = _card_at(parts, index, last)
-        if end is None:
+        behind = _card_at(parts, index, last)
+        if behind is None:
             out.append(parts[index][0] + parts[index][1])
             index += 1
         else:
-            out.append(b"[CARD]" + parts[end - 1][1])
-            index, found = end, True
+            out.append(b"[CARD]" + parts[behind - 1][1])
+            index, found = behind, True
     out += [digits + sep for digits, sep in parts[max(last, index) :]]
     return b"".join(out) if found else None
 
@@ -146,10 +148,10 @@ def is_iban(text: bytes) -> bool:
     return int("".join(str(int(chr(c), 36)) for c in text[4:] + text[:4])) % 97 == 1
 
 
-def replace_iban(match: Match, text: bytes) -> bytes | None:
+def replace_iban(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
     """Replace the IBAN that the run begins with; what follows it in the run is given back."""
-    run: bytes = match[0]
-    if text[max(0, match.start() - 1) : match.start()].isalnum():
+    run = text[begin:end]
+    if text[max(0, begin - 1) : begin].isalnum():
         return None
     size = _IBAN_LENGTHS.get(run[:2].decode("ascii"), 0)
     plain = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,11 +20,12 @@ import re2
 
 from indelible.config import shown
 from indelible.errors import ConfigError
-from indelible.redact import cards, tokens, words
+from indelible.redact import cards, glued, mails, tokens, words
+from indelible.redact.keys import KeyNames
 
 Match = Any
-Replace = Callable[[Match, bytes], "bytes | None"]
-"""(match, the whole text) → what takes its place; None keeps it."""
+Replace = Callable[[Match, bytes, int, int], "bytes | None"]
+"""(match, the whole text, where it begins and ends) → what takes its place; None keeps it."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,25 +35,43 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     regex: Any
     hint: str
     replace: Replace
-    needles: tuple[str, ...] | None = None
-    """One of these is in every text that the rule changes; None when no few are. Cheaper than any search."""
+    needles: tuple[str, ...] = ()
+    """One of these is in every text that the rule changes, or `trigger` finds something in it."""
+    trigger: re.Pattern[str] | None = None
+    """Both are cheaper than any search. With neither, nothing is known."""
+    quick: Callable[[bytes], bytes | None] | None = None
+    """Does the whole rule's work on most texts without a search; None when it cannot tell."""
+    name_left: Callable[[bytes, bytes, int], bytes] | None = None
+    """(what was taken, the whole text, where it ends) → the name in it that has to stay."""
     needles_in_bytes: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         """Prepare the needles for texts that are encoded."""
-        msgspec.structs.force_setattr(self, "needles_in_bytes", tuple(map(str.encode, self.needles or ())))
+        needles = () if self.trigger else tuple(map(str.encode, self.needles))
+        msgspec.structs.force_setattr(self, "needles_in_bytes", needles)
 
-    def apply(self, text: bytes) -> bytes:
+    def apply(self, text: bytes, _level: int = 0) -> bytes:
         """Return `text` with every value of this class replaced; the same object when there is none."""
+        if self.quick is not None:
+            done = self.quick(text)
+            if done is not None:
+                return done
+        return self.search(text)
+
+    def search(self, text: bytes, again: int = 2) -> bytes:
+        """Do what `apply` does by the pattern alone; `again` as often where a name is left, which may begin a value."""
         pieces: list[bytes] = []
-        done = 0
+        done, left = 0, b""
         needles = self.needles_in_bytes if len(text) <= _SHORT_BYTES else ()
         for match in self.regex.finditer(text):
-            new = self.replace(match, text)
+            begin, end = match.span()
+            new = self.replace(match, text, begin, end)
             if new is not None:
-                begin, end = match.span()
                 pieces += (text[done:begin], new)
                 done = end
+                if self.name_left is not None and (name := self.name_left(text[begin:end], text, end)):
+                    left = name
+                    pieces.append(name)
                 for needle in needles:
                     if text.find(needle, done) >= 0:
                         break
@@ -62,7 +82,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             return text
         pieces.append(text[done:])
         result = b"".join(pieces)
-        return text if result == text else result
+        if result == text:
+            return text
+        return self.search(result, again - 1) if left and again else result
 
 
 _SHORT_BYTES: Final = 1_000
@@ -99,39 +121,7 @@ _AUTOMATON_BYTES: Final = 32 << 20
 def constant(marker: str) -> Replace:
     """Replace the whole match, whatever it is."""
     new = marker.encode()
-    return lambda _match, _text: new
-
-
-# --- e-mail ---------------------------------------------------------------------------------------------
-
-_LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\x80-\xff-]"
-_AT = r"(?:@|%40|\\+u0040|&#64;)"
-_EMAIL = (
-    rf"(?:{_LOCAL}+|\"[^\"\s]{{1,64}}\"){_AT}"
-    r"(?:[A-Za-z0-9\x80-\xff_-]+\.)+[A-Za-z\x80-\xff][A-Za-z0-9\x80-\xff-]+"
-)
-_RETINA = re.compile(rb"@[1-4]x\.(?:png|jpe?g|gif|svg|webp|avif|ico)$", re.IGNORECASE)
-
-
-def _email(match: Match, text: bytes) -> bytes | None:
-    begin, end = match.span()
-    found = text[begin:end]
-    if _PLAIN_EMAIL(found):
-        return b"[EMAIL]"
-    at = max(map(found.rfind, _SIGNS))
-    local = found[: at + 1].rstrip(b"@%\\&")
-    # What stands in front of a mail's local part in a URL or a path is no part of it.
-    start = max(map(local.rfind, _JOINTS)) + 1
-    start += len(local) - start - len(local[start:].lstrip(b"'`{*.^~"))
-    # `git@github.com:owner/repo` is the address of a repository, `icon@2x.png` a file.
-    if start == len(local) or local[start:] == b"git" or _RETINA.search(found[at:]):
-        return None
-    return local[:start] + b"[EMAIL]"
-
-
-_PLAIN_EMAIL: Final = re.compile(rb"(?!git@)[A-Za-z0-9][A-Za-z0-9._+-]*@(?![1-4]x\.)[^@%]+").fullmatch
-_SIGNS: Final = (b"@", b"%40", b"\\u0040", b"&#64;")
-_JOINTS: Final = (b"/", b"=", b"?", b"&", b"|")
+    return lambda _match, _text, _begin, _end: new
 
 
 # --- URLs -----------------------------------------------------------------------------------------------
@@ -139,7 +129,7 @@ _JOINTS: Final = (b"/", b"=", b"?", b"&", b"|")
 _USERINFO = r"(?i)([a-z][a-z0-9+.-]*:(?:\\*/){2})([^\s/?#\"'<>\\]*)@"
 
 
-def _userinfo(match: Match, _text: bytes) -> bytes | None:
+def _userinfo(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     # The user alone is no secret of `ssh://git@host`; everything else is taken.
     if match[2] in (b"git", b"", b"[REDACTED]"):
         return None
@@ -154,7 +144,7 @@ _PARAMETER = (
 )
 
 
-def _parameter(match: Match, _text: bytes) -> bytes | None:
+def _parameter(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     kept: bytes = match[1] or match[2]
     return kept + b"[REDACTED]"
 
@@ -176,25 +166,26 @@ _LONGEST_PHONE = 15
 _SHORTEST_PHONE = 8
 
 
-def _standalone(match: Match, text: bytes, marker: bytes, joins: bytes) -> bytes | None:
-    """Keep what is only a piece of something longer: a word, or a number with more parts."""
-    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 2]
+def _standalone(text: bytes, begin: int, end: int, joins: bytes) -> bool:
+    """Tell whether a number is not only a piece of something longer: a word, or a number with more parts."""
+    before, after = text[max(0, begin - 1) : begin], text[end : end + 2]
     if before.isalnum() or (before and before in joins):
-        return None
-    if after[:1].isalnum() or (after[:1] and after[:1] in joins and after[1:].isalnum()):
-        return None
-    return marker
+        return False
+    return not (after[:1].isalnum() or (after[:1] and after[:1] in joins and after[1:].isalnum()))
 
 
-def _ssn(match: Match, text: bytes) -> bytes | None:
-    return _standalone(match, text, b"[SSN]", b"-.")
+def _ssn(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
+    return b"[SSN]" if _standalone(text, begin, end, b"-.") else None
 
 
-def _phone(match: Match, text: bytes) -> bytes | None:
-    digits = sum(48 <= byte <= 57 for byte in match[0])
+def _phone(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
+    digits = sum(48 <= byte <= 57 for byte in text[begin:end])
     if not _SHORTEST_PHONE <= digits <= _LONGEST_PHONE:
         return None
-    return _standalone(match, text, b"[PHONE]", b"" if match[0][:1] == b"+" else b"-.")
+    return b"[PHONE]" if _standalone(text, begin, end, b"" if text[begin] == _PLUS else b"-.") else None
+
+
+_PLUS: Final = ord("+")
 
 
 # --- PEM ------------------------------------------------------------------------------------------------
@@ -206,8 +197,9 @@ _PEM = (
 _PEM_HINT = "PRIVATE KEY"
 
 
-def built_in() -> tuple[Rule, ...]:
-    """Return the rules that need no configuration, in the order in which they run."""
+def built_in(names: KeyNames) -> tuple[Rule, ...]:
+    """Return the rules that need no configuration but the names of keys, in the order in which they run."""
+    left = partial(glued.name_left, names)
     return (
         Rule(
             name="PEM", regex=Lazy(_PEM), hint=_PEM_HINT, replace=constant("[REDACTED]"), needles=(_PEM_HINT,)
@@ -219,22 +211,56 @@ def built_in() -> tuple[Rule, ...]:
             replace=_userinfo,
             needles=("@",),
         ),
-        Rule(name="PARAMETER", regex=Lazy(_PARAMETER), hint=_SIGNED, replace=_parameter, needles=("=",)),
+        Rule(
+            name="PARAMETER",
+            regex=Lazy(_PARAMETER),
+            hint=_SIGNED,
+            replace=_parameter,
+            needles=("=",),
+            name_left=left,
+        ),
         *(
-            Rule(name=name, regex=Lazy(pattern), hint=hint, replace=replace, needles=needles)
+            Rule(
+                name=name,
+                regex=Lazy(pattern),
+                hint=hint,
+                replace=replace,
+                needles=needles,
+                trigger=None if needles else re.compile(hint),
+                name_left=left,
+            )
             for name, pattern, hint, replace, needles in tokens.TABLE
         ),
         Rule(
             name="EMAIL",
-            regex=Lazy(_EMAIL),
-            hint=rf"(?:{_LOCAL}|\"){_AT}[A-Za-z0-9\x80-\xff_-]",
-            replace=_email,
-            needles=("@", "40", "64;"),
+            regex=Lazy(mails.PATTERN),
+            hint=mails.HINT,
+            replace=mails.replace,
+            needles=mails.NEEDLES,
+            quick=mails.quick,
         ),
-        Rule(name="IBAN", regex=Lazy(cards.IBAN), hint=cards.IBAN_HINT, replace=cards.replace_iban),
-        Rule(name="SSN", regex=Lazy(_SSN), hint=_SSN, replace=_ssn, needles=("-",)),
-        Rule(name="PHONE", regex=Lazy(_PHONE), hint=_PHONE_HINT, replace=_phone),
-        Rule(name="CARD", regex=Lazy(cards.RUN), hint=cards.HINT, replace=cards.replace_cards),
+        Rule(
+            name="IBAN",
+            regex=Lazy(cards.IBAN),
+            hint=cards.IBAN_HINT,
+            replace=cards.replace_iban,
+            trigger=re.compile(cards.IBAN_HINT),
+        ),
+        Rule(name="SSN", regex=Lazy(_SSN), hint=_SSN, replace=_ssn, trigger=re.compile(_SSN)),
+        Rule(
+            name="PHONE",
+            regex=Lazy(_PHONE),
+            hint=_PHONE_HINT,
+            replace=_phone,
+            trigger=re.compile(_PHONE_HINT),
+        ),
+        Rule(
+            name="CARD",
+            regex=Lazy(cards.RUN),
+            hint=cards.HINT,
+            replace=cards.replace_cards,
+            trigger=re.compile(cards.IN_TEXT),
+        ),
     )
 
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 import re2
 
 from indelible.config import RedactionSettings
 from indelible.redact import patterns
-from indelible.redact.keys import KeyNames
+from indelible.redact.glued import name_left
+from indelible.redact.keys import MARKERS, KeyNames
 from indelible.redact.limits import MAX_NESTING
-from indelible.redact.pairs import MARKER, NEEDLES, PROSE_HINT, Pairs
+from indelible.redact.pairs import FLAG_IN_TEXT, MARKER, NEEDLES, PROSE_HINT, PROSE_IN_TEXT, Pairs
 from indelible.redact.plain import Plain
 
 _QUAD: Final = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
@@ -30,6 +31,7 @@ BASE64_TEXT: Final = rf"(?:{_QUAD}){{{_MIN_QUADS}}}"
 """Base64 of twelve or more ASCII characters: their high bits are zero, which leaves each of the first three
 digits of four half of the alphabet. Words, paths, digests and UUIDs all but never look so."""
 
+_BASE64_IN_TEXT: Final = re.compile(BASE64_TEXT)
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -42,8 +44,8 @@ _ANCHORED = re.compile(r"\^|\$|\\A|\\z|\\Q|\(\?[a-zA-Z]*m")
 """With one of these, a pattern may match a text and not the document that holds it."""
 
 settled: Final = re.compile(
-    rb"(?:(?![Bb]earer|[Bb]asic)[A-Z]?[a-z]{1,12}(?![A-Za-z])|[ ,!()']|\.(?= |\Z)"
-    rb"|\[(?:REDACTED|EMAIL|CARD|TOKEN|SSN|PHONE|IBAN)\](?![A-Za-z]))*"
+    rb"(?:(?![Bb]earer|[Bb]asic)[A-Z]?[a-z]{1,12}+(?![A-Za-z])|[ ,!()']|\.(?= |\Z)"
+    rb"|\[(?:REDACTED|EMAIL|CARD|TOKEN|SSN|PHONE|IBAN)\](?![A-Za-z]))*+"
 ).fullmatch
 """Matches some of the texts in which no built-in rule can find anything: plain words and markers.
 
@@ -51,18 +53,45 @@ No digits, no signs that join a name to a value or make an address, no capitals 
 word as long as base64. It costs half of a search, and most texts are so when a value has been taken out.
 """
 
-Step = tuple[float, "tuple[str, ...] | None", Callable[[bytes, int], bytes]]
-"""Its place in the order, what a text must hold one of (None: not known), and what is done (text, level)."""
+Trigger = Callable[[str], Any]
+Conditions = tuple["tuple[str, ...]", "re.Pattern[str] | None"]
+"""Needles and trigger of a rule, or of a hint that is no rule's."""
 
 
-def _holds(text: str, needles: tuple[str, ...] | None) -> bool:
-    """Tell whether a step with these needles may change something in a text."""
-    if needles is None:
-        return True
-    for needle in needles:  # noqa: SIM110 - a generator costs more than what it does
-        if needle in text:
-            return True
-    return False
+class Step(NamedTuple):
+    """One thing that may be done to a text."""
+
+    number: float
+    """Its place in the order."""
+    needles: tuple[str, ...]
+    """What a text must hold one of to be changed, unless `trigger` finds something in it."""
+    trigger: Trigger | None
+    run: Callable[[bytes, int], bytes]
+    """(text, level) → text; the same object when it changes nothing."""
+
+
+class Plan(NamedTuple):
+    """What is worth doing with the texts of a document, by what the prefilter found in all of it."""
+
+    steps: tuple[Step, ...]
+    """In order."""
+    finds: Trigger
+    """All needles and triggers in one: a text in which it finds nothing stays as it is."""
+    alone: bool
+    """Each text needs a search of its own: an escape may hide anything in one of them."""
+
+
+_NEVER: Final = r"(?!)"
+_OPENED: Final = re.compile(rf"[\"'`\\{{]|\[(?!(?:{'|'.join(MARKERS)})\])".encode()).search
+"""Finds a quote or a bracket that is no marker's: what such a one holds may go on for another line."""
+
+
+def _either(text: str) -> Any:
+    return FLAG_IN_TEXT.search(text) or PROSE_IN_TEXT.search(text)
+
+
+def _always(_text: str) -> bool:
+    return True
 
 
 class Texts:
@@ -71,7 +100,7 @@ class Texts:
     def __init__(self, settings: RedactionSettings) -> None:
         """Compile everything. Raises ConfigError for a pattern that RE2 does not take."""
         self.names = KeyNames(settings.keys, settings.allow_keys, settings.patterns)
-        self._rules = patterns.built_in()
+        self._rules = patterns.built_in(self.names)
         self._custom = patterns.custom(settings.patterns)
         self.custom = bool(self._custom)
         """Whether the configuration has patterns of its own."""
@@ -79,9 +108,7 @@ class Texts:
         self._pairs = Pairs(self.names, patterns.Lazy)
         self._quads = patterns.Lazy(BASE64_TEXT)
         self._match = self._compile_hints().Match
-        self._own_needles = (None, NEEDLES, None, ("\\",), ('"',))  # of `own` in _compile_hints, in its order
-        self._needles: dict[tuple[int, ...], tuple[str, ...] | None] = {}
-        self._plans: dict[tuple[int, ...], tuple[Step, ...]] = {}
+        self._plans: dict[tuple[int, ...], Plan] = {}
         self.redact_json: Callable[[Any, int], Any] = lambda value, _level: value
         """Redacts a JSON value found inside a text; `indelible.redact.values` puts itself here."""
 
@@ -96,6 +123,13 @@ class Texts:
         options.max_mem = 64 << 20
         prefilter = re2.Set.SearchSet(options)
         own = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT)
+        self._own: tuple[Conditions, ...] = (
+            ((), _BASE64_IN_TEXT),
+            (NEEDLES, FLAG_IN_TEXT),
+            ((), PROSE_IN_TEXT),
+            (("\\",), None),
+            (('"',), None),
+        )
         for hint in (*(rule.hint for rule in self._rules), *own):
             prefilter.Add(hint.encode("latin-1"))
         prefilter.Compile()
@@ -116,112 +150,124 @@ class Texts:
             return [] if self._custom_may(encoded) else None
         return may
 
-    def needles(self, may: list[int]) -> tuple[str, ...] | None:
-        """Return what any text in a document must hold one of to be changed; None when not known.
-
-        `may` is what `search` gave for the document.
-        The rules that may match anywhere in the document are few, and looking for their needles in each of
-        its texts costs a tenth of a search.
-        """
-        if self._custom:
-            return None
-        known = tuple(may)
-        if known not in self._needles:
-            found = self._find_needles(known)
-            if len(self._needles) < _MAX_COMBINATIONS:
-                self._needles[known] = found
-            return found
-        return self._needles[known]
-
-    def _find_needles(self, may: tuple[int, ...]) -> tuple[str, ...] | None:
-        found: set[str] = set()
-        for index in may:
-            needles = (
-                self._rules[index].needles if index < self._base64 else self._own_needles[index - self._base64]
-            )
-            if needles is None:
-                return None
-            found.update(needles)
-        return tuple(sorted(found))
-
     def _custom_may(self, encoded: bytes) -> bool:
         if self._custom_anywhere or b"\\" in encoded:
             return True
         return any(rule.regex.search(encoded) is not None for rule in self._custom)
 
-    def redact(self, text: str, level: int = 0, may: list[int] | None = None) -> str:
+    def plan(self, may: Sequence[int]) -> Plan:
+        """Return what is worth doing with the texts of a document for which `search` gave `may`.
+
+        The rules that may match anywhere in a document are few, and looking for their needles in each of its texts
+        costs a tenth of a search.
+        """
+        key = tuple(may)
+        known = self._plans.get(key)
+        if known is None:
+            known = self._make_plan(set(key))
+            if len(self._plans) < _MAX_COMBINATIONS:
+                self._plans[key] = known
+        return known
+
+    def _make_plan(self, may: set[int]) -> Plan:
+        escaped = self._escaped in may
+        steps = tuple(self._steps(set(range(self._escaped)) if escaped else may))
+        found = {index: self._conditions(index) for index in may}
+        needles = {needle for mine, _ in found.values() for needle in mine}
+        triggers = {trigger.pattern for _, trigger in found.values() if trigger is not None}
+        either = [*map(re.escape, sorted(needles)), *sorted(f"(?:{trigger})" for trigger in triggers)]
+        # Patterns of the configuration have no needles: what they find, a search of each text tells.
+        return Plan(steps, re.compile("|".join(either) or _NEVER).search, escaped or self.custom)
+
+    def _conditions(self, index: int) -> Conditions:
+        """Return needles and trigger of one of the prefilter's hints."""
+        if index < self._base64:
+            return self._rules[index].needles, self._rules[index].trigger
+        return self._own[index - self._base64]
+
+    def redact(self, text: str, level: int = 0, plan: Plan | None = None) -> str:
         """Return `text` without its secrets; the same object when it has none. No lone surrogates.
 
-        `may` is what `search` gave for a document that holds the text, when that is known: it saves a search.
+        `plan` is what the document that holds the text needs, when that is known: it saves a search.
         """
         # What an escape hides in one text says nothing of the others; JSON is parsed only where it must be.
-        if may is None or self._escaped in may or text[:1] in _JSON_STARTS:
-            may = self.search(orjson.dumps(text))
+        if plan is None or plan.alone or text[:1] in _JSON_STARTS:
+            plan = self._look(text)
         for _ in range(_MAX_PASSES):
-            if may is None:
+            if plan is None:
                 break
-            text, may = self._pass(text, level, may)
+            text, plan = self._pass(text, level, plan)
         return text
 
-    def _pass(self, text: str, level: int, may: list[int]) -> tuple[str, list[int] | None]:
+    def _look(self, text: str) -> Plan | None:
+        """Return what is worth doing with one text; None when nothing is."""
+        may = self.search(orjson.dumps(text))
+        return None if may is None else self.plan(may)
+
+    def _pass(self, text: str, level: int, plan: Plan) -> tuple[str, Plan | None]:
         """Run everything that may find something, once; return what may be found after that.
 
         What a text becomes must not depend on what else the document holds. So the rules run in one order, each
-        on what the one before left, and `may` only spares those that would find nothing: after a change it is
-        asked for again.
+        on what the one before left, and the plan only spares those that would find nothing: after a change there
+        is a new one.
         """
         if level < MAX_NESTING and text[:1] in _JSON_STARTS:
             inside = self._inside_json(text, level)
             if inside is not None:
-                return inside, self.search(orjson.dumps(inside))
+                return inside, self._look(inside)
         data, changed = text.encode(), False
-        steps = self._steps(may)
+        steps = plan.steps
         at = 0
         while at < len(steps):
-            number, needles, run = steps[at]
+            number, needles, trigger, run = steps[at]
             at += 1
-            if not _holds(text, needles):
-                continue
+            for needle in needles:
+                if needle in text:
+                    break
+            else:
+                if trigger is None or trigger(text) is None:
+                    continue
             new = run(data, level)
             if new is data:
                 continue
             data, changed = new, True
             text = data.decode("utf-8", "replace")
-            if settled(data) and not self._custom:
+            if settled(data) and not self.custom:
                 return text, None
-            found = self.search(orjson.dumps(text))
+            found = self._look(text)
             if found is None:
                 return text, None
-            may, steps = found, self._steps(found)
-            at = sum(step[0] <= number for step in steps)
-        if not changed or (text[:1] not in _JSON_STARTS and not any(_holds(text, step[1]) for step in steps)):
+            plan, steps = found, found.steps
+            if number == self._named and self._pairs_are_done(text, data, found):
+                return text, None
+            at = sum(step.number <= number for step in steps)
+        if not changed:
             return text, None
-        return text, may
+        again = self.custom or text[:1] in _JSON_STARTS or plan.finds(text) is not None
+        return text, plan if again else None
 
-    def _steps(self, may: list[int]) -> tuple[Step, ...]:
-        """Return what is worth running, in order, when the search found `may`."""
-        key = tuple(may)
-        known = self._plans.get(key)
-        if known is None:
-            known = tuple(self._plan(range(self._escaped) if self._escaped in may else sorted(may)))
-            if len(self._plans) < _MAX_COMBINATIONS:
-                self._plans[key] = known
-        return known
+    def _pairs_are_done(self, text: str, data: bytes, plan: Plan) -> bool:
+        """Tell whether nothing but pairs may be found after pairs were taken out, and no pair would be.
 
-    def _plan(self, may: Iterable[int]) -> Iterator[Step]:
-        numbers = set(may)
+        Without quotes and brackets each value that is left is a marker, and nothing that begins or ends one is new.
+        """
+        only = len(plan.steps) == 1 and plan.steps[0].number == self._named
+        return only and not plan.alone and text[:1] not in _JSON_STARTS and _OPENED(data) is None
+
+    def _steps(self, numbers: set[int]) -> Iterator[Step]:
         for number, rule in enumerate(self._rules):
             if number in numbers:
-                yield number, rule.needles, lambda data, _level, rule=rule: rule.apply(data)  # type: ignore[misc]
+                yield Step(number, rule.needles, rule.trigger and rule.trigger.search, rule.apply)
         if self._base64 in numbers:
-            yield self._base64, None, self._inside_base64
-        if self._custom:
-            yield self._base64 + 0.5, None, self._apply_custom
+            yield Step(self._base64, (), _BASE64_IN_TEXT.search, self._inside_base64)
+        if self.custom:
+            yield Step(self._base64 + 0.5, (), _always, self._apply_custom)
         named, prose = self._named in numbers, self._prose in numbers
         if named or prose:
-            yield (
+            yield Step(
                 self._named,
-                None if prose else NEEDLES,
+                NEEDLES if named else (),
+                _either if prose and named else (PROSE_IN_TEXT if prose else FLAG_IN_TEXT).search,
                 lambda data, _level: self._pairs.apply(data, named=named, prose=prose),
             )
 
@@ -234,7 +280,7 @@ class Texts:
 
     def _inside_json(self, text: str, level: int) -> str | None:
         """Return the text with the JSON in it redacted; None when there is none or nothing to redact."""
-        stripped = text.strip()
+        stripped = text.strip(_SPACES)
         if len(stripped) < 2 or stripped[0] not in '{["':
             return None
         parsed = _parse(stripped)
@@ -250,7 +296,7 @@ class Texts:
 
     def _json_lines(self, text: str, level: int) -> str | None:
         lines = text.split("\n")
-        done = [self._inside_json(line, level) if line.lstrip()[:1] == "{" else None for line in lines]
+        done = [self._inside_json(line, level) if line.lstrip(_SPACES)[:1] == "{" else None for line in lines]
         if all(line is None for line in done):
             return None
         return "\n".join(line if new is None else new for line, new in zip(lines, done, strict=True))
@@ -264,7 +310,11 @@ class Texts:
         done = 0
         for match in _RUN.finditer(data):
             if self._hidden(match[0], level):
-                pieces += (data[done : match.start()], MARKER)
+                pieces += (
+                    data[done : match.start()],
+                    MARKER,
+                    name_left(self.names, match[0], data, match.end()),
+                )
                 done = match.end()
         if not pieces:
             return data
@@ -289,9 +339,14 @@ _MAX_PASSES: Final = 6
 """Each pass replaces something by a shorter or fixed text, so two are the rule; the bound is for the theory."""
 
 _MAX_COMBINATIONS: Final = 256
-"""Sets of rules whose needles are remembered."""
+"""Sets of rules whose plans are remembered."""
 _NOTHING: Final = object()
-_JSON_STARTS: Final = frozenset('{["\t\n\r ')
+_SPACES: Final = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What a reader may strip before it parses, lenient ones too: Unicode's White_Space, and the byte order mark."""
+_JSON_STARTS: Final = frozenset('{["' + _SPACES)
 """What JSON may begin with, of those values that can hold a text."""
 
 

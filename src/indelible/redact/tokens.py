@@ -71,16 +71,7 @@ _PLAIN_WORDS: Final = frozenset(
 """What follows the word "bearer" in prose."""
 
 
-_ENDS_AS_NAME = re.compile(
-    rb"[/~+][a-z0-9_.\-]*(?:pass|secret|token|key|cookie|auth|pin|pwd)[a-z0-9_.\-]*"
-    rb"(=(?:bearer|basic|digest|negotiate|token|apikey)?)$"
-    rb"|([/~+]--)[a-z0-9_\-]*?(password|passwd|passphrase|pwd|secret|token|api-?key|access-?key|private-?key)s?$",
-    re.IGNORECASE,
-)
-"""``Bearer abc/api_key="def"``: the sign, a scheme, a flag stay, and `indelible.redact.pairs` sees what follows."""
-
-
-def _shape(match: Match, _text: bytes) -> bytes | None:
+def _shape(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     found: bytes = match[2]
     if found.startswith(b"sk-"):
         # `sk-toggleable-label` is a class in a style sheet; keys have digits or capitals, or are one long word.
@@ -91,15 +82,14 @@ def _shape(match: Match, _text: bytes) -> bytes | None:
     return result
 
 
-def _bearer(match: Match, _text: bytes) -> bytes | None:
+def _bearer(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     if match[2].rstrip(b".").lower() in _PLAIN_WORDS:
         return None
-    name = _ENDS_AS_NAME.search(match[2])
-    result: bytes = match[1] + b"[TOKEN]" + b"".join(filter(None, name.groups()) if name else ())
+    result: bytes = match[1] + b"[TOKEN]"
     return result
 
 
-def _basic(match: Match, _text: bytes) -> bytes | None:
+def _basic(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     """RFC 7617: the credentials are base64 of ``user:password``; "basic authentication" is not."""
     run: bytes = match[2].translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
     try:
@@ -112,7 +102,7 @@ def _basic(match: Match, _text: bytes) -> bytes | None:
     return result
 
 
-def _token(_match: Match, _text: bytes) -> bytes | None:
+def _token(_match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     return b"[TOKEN]"
 
 
@@ -124,7 +114,7 @@ _PREFIX_HINT: Final = re.sub(r"\{(\d+),?\}", lambda count: f"{{{min(int(count[1]
 TABLE: Final = (
     ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi")),
     ("SHAPE", _SHAPES, _SHAPES_HINT, _shape, ("sk-", "AC", "SK", ":")),
-    ("BEARER", _BEARER, "(?i:bearer)", _bearer, None),
-    ("BASIC", _BASIC, "(?i:basic)", _basic, None),
+    ("BEARER", _BEARER, "(?i:bearer)", _bearer, ()),
+    ("BASIC", _BASIC, "(?i:basic)", _basic, ()),
 )
 """(name, pattern, hint, what to do, needles), in the order in which they run."""

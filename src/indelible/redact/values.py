@@ -1,7 +1,8 @@
 """JSON values: the walk that applies marks, key names, value patterns and truncation, in this order.
 
-What a value becomes depends on it, its key and its place in the schema, never on its neighbours. A value
-that is not changed is returned as the same object, so that "was anything redacted?" costs nothing to ask.
+What a value becomes depends on it, its key and its place in the schema, never on its neighbours, with one exception:
+in an array, what follows a flag whose name is sensitive (``["--password", "x"]``) is that flag's value. A value that is
+not changed is returned as the same object, so that "was anything redacted?" costs nothing to ask.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from indelible.redact.limits import (
 )
 from indelible.redact.marks import MarkTree, Place
 from indelible.redact.plain import TOO_DEEP, add, number
-from indelible.redact.texts import Texts
+from indelible.redact.texts import Plan, Texts
 
 REDACTED: Final = "[REDACTED]"
 
@@ -32,6 +33,9 @@ _PLAIN_INTEGER: Final = 10**12
 """A smaller integer has too few digits for a card's number."""
 _CUT_PASSES: Final = 4
 _DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
+_FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
+"""A flag of a command line, alone in an item of an array; what looks so is never another flag's value."""
+_FLAG_VALUES: Final = (str, int, float)
 _OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}$")
 
 
@@ -40,10 +44,8 @@ class How(NamedTuple):
 
     tree: MarkTree | None = None
     digest: bool = False
-    needles: tuple[str, ...] | None = None
-    """A text without any of these stays as it is (`Texts.needles`); None: nothing is known."""
-    may: list[int] | None = None
-    """What the prefilter said of the whole payload, when there are needles; None: each text is searched."""
+    plan: Plan | None = None
+    """What its texts need, by what the prefilter said of all of it; None: each text is searched."""
 
 
 _PLAINLY: Final = How()
@@ -72,10 +74,8 @@ class Values:
         """
         if tree is not None and tree.sensitive(tree.root):
             return REDACTED
-        needles = None if may is None else self._texts.needles(may)
-        place = () if tree is None else tree.root
-        # Without needles each text would run every rule: a search of its own costs less.
-        return self._walk(value, 0, 0, How(tree, digest, needles, None if needles is None else may), place)
+        plan = None if may is None or self._texts.custom else self._texts.plan(may)
+        return self._walk(value, 0, 0, How(tree, digest, plan), () if tree is None else tree.root)
 
     def hide(self, value: Any, tree: MarkTree) -> Any:
         """Return a JSON value in which the prefilter found nothing, without what is marked."""
@@ -116,33 +116,33 @@ class Values:
         return value
 
     def _string(self, value: str, level: int, how: How) -> str:
-        _, digest, needles, may = how
+        _, digest, plan = how
         if digest:
             return self._digest(value)
-        if needles is not None and len(value) <= MAX_STRING_CHARS:
-            for needle in needles:
-                if needle in value:
-                    break
-            else:
+        if plan is not None and len(value) <= MAX_STRING_CHARS:
+            if plan.finds(value) is None:
                 return value
         elif len(value) < _CLEAN_CHARS and self._smallest and value.isalnum():
             return value
-        redacted = self._texts.redact(value, level, may)
-        return (
-            redacted if level or len(redacted) <= MAX_STRING_CHARS else self.cut(value, redacted, PREFIX_CHARS)
-        )
+        redacted = self._texts.redact(value, level, plan)
+        if level or len(redacted) <= MAX_STRING_CHARS:
+            return redacted
+        return self.cut(value, redacted, PREFIX_CHARS)
 
     def _object(self, value: Any, depth: int, level: int, how: How, place: Place) -> dict[str, Any]:
+        if place and how.tree is not None:
+            return self._marked_object(value, depth, level, how, place, how.tree)
         result = value
         renamed = False
-        tree = how.tree if place else None
-        below: Place = ()
+        finds = None if how.digest or how.plan is None else how.plan.finds
         known = self._keys.get
         for key, item in value.items():
             decided = known(key) or self._key(key)
-            if decided is _HARMLESS and tree is None:
+            if decided is _HARMLESS:
                 kind = type(item)
                 if kind is str:
+                    if finds is not None and len(item) <= MAX_STRING_CHARS and finds(item) is None:
+                        continue
                     new = self._string(item, level, how)
                 elif kind is bool or (
                     kind is int and self._smallest and -_PLAIN_INTEGER < item < _PLAIN_INTEGER
@@ -151,12 +151,23 @@ class Values:
                 else:
                     new = self._walk(item, depth, level, how, ())
             else:
-                sensitive, new_key = decided
-                renamed = renamed or new_key is not None
-                if tree is not None:
-                    below, marked = tree.member(place, key)
-                    sensitive = sensitive or marked
-                new = _hidden(item) if sensitive else self._walk(item, depth, level, how, below)
+                renamed = renamed or decided[1] is not None
+                new = _hidden(item) if decided[0] else self._walk(item, depth, level, how, ())
+            if new is not item:
+                result = dict(value) if result is value else result
+                result[key] = new
+        return self._renamed(result) if renamed else result
+
+    def _marked_object(
+        self, value: Any, depth: int, level: int, how: How, place: Place, tree: MarkTree
+    ) -> dict[str, Any]:
+        result = value
+        renamed = False
+        for key, item in value.items():
+            sensitive, new_key = self._keys.get(key) or self._key(key)
+            renamed = renamed or new_key is not None
+            below, marked = tree.member(place, key)
+            new = _hidden(item) if sensitive or marked else self._walk(item, depth, level, how, below)
             if new is not item:
                 result = dict(value) if result is value else result
                 result[key] = new
@@ -174,10 +185,16 @@ class Values:
         result: list[Any] = value
         below: Place = ()
         tree = how.tree if place else None
+        flagged = False
         for position, item in enumerate(value):
             if tree is not None:
                 below = tree.item(place, position)
-            if below and tree is not None and tree.sensitive(below):
+            hidden, flagged = flagged, False
+            if type(item) is str and item[:1] == "-" and (flag := _FLAG(item)) is not None:
+                hidden, flagged = False, self._texts.names.sensitive_in_text(flag[1])
+            if (hidden and type(item) in _FLAG_VALUES) or (
+                below and tree is not None and tree.sensitive(below)
+            ):
                 new = _hidden(item)
             elif type(item) is int and -_PLAIN_INTEGER < item < _PLAIN_INTEGER and self._smallest:
                 continue

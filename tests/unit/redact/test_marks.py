@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.redact import Marks, Redactor, compile_marks
+from tests.effort import examples
 from tests.redacting import event, make
 
 
@@ -148,7 +149,7 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_no_schema_raises(schema: object, args: Any) -> None:
     marks = compile_marks(schema)
     assert msgspec.json.decode(msgspec.json.encode(marks), type=Marks) == marks

@@ -40,6 +40,11 @@ order number 1234567890
 from 2026-01-01 to 2026-12-31 and 2027-01-01
 2019 2020 2021 2022 2023
 0000000000000017
+4111111111111112
+5105105105105101
+order 9876543210987654
+175928847299117064
+1763703514123456788
 3.14159265358979323
 52.520006599999999, 13.404953999999975
 1.2.3-rc.1+build.20261121
@@ -201,6 +206,7 @@ WRAPPERS: dict[str, Callable[[str], Any]] = {
     "as a key": lambda text: {text: 1},
     "in json": lambda text: json.dumps({"a": [text]}),
     "in ascii json": lambda text: json.dumps({"ü": text}, ensure_ascii=True),
+    "in json behind odd spaces": lambda text: "\ufeff\u00a0" + json.dumps({"ü": text}),
     "in three levels of json": lambda text: json.dumps({"a": json.dumps({"b": json.dumps([text])})}),
     "in base64": lambda text: base64.b64encode(f"some text and {text} and more".encode()).decode(),
     "in base64url": lambda text: (
@@ -257,6 +263,10 @@ def test_configured_patterns() -> None:
     }  # fmt: skip
     assert kept(["top", "not top", "ZÜRICH\n"]) == ["[LINE]", "not top", "[CITY]\n"]
     assert kept({"plain": "x"}) == {"plain": "x"}
+    # What one rule leaves is looked at by all of them again, the configured ones too.
+    assert kept(["password=a b E-12345", "E-12345 a@b.cd E-54321"]) == [
+        "password=[REDACTED] b [EMPLOYEE]", "[EMPLOYEE] [EMAIL] [EMPLOYEE]",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", ["(?=x)", "(", "x{5000}", "a*", "", "\ud800"])

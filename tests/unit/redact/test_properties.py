@@ -18,6 +18,7 @@ from indelible.events import MAX_BODY_BYTES, Event, Outcome, Policy, Request, So
 from indelible.redact.keys import KeyNames
 from indelible.redact.texts import Texts
 from tests import canaries
+from tests.effort import examples
 from tests.redacting import event, make
 
 REDACTOR = make(record_results="full")
@@ -191,7 +192,7 @@ parts = st.one_of(st.none(), odd)
 
 
 @given(st.lists(parts, min_size=30, max_size=30))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 def test_any_field_of_any_type_makes_a_line(given_values: list[Any]) -> None:
     it = iter(given_values)
     check(
@@ -249,7 +250,8 @@ def test_neighbours_do_not_matter(items: list[Any]) -> None:
     def kept(value: Any) -> Any:
         return orjson.loads(REDACTOR.redact(event(value)))["request"]["args"]
 
-    plain = [item for item in items if item is not None]
+    # A flag's value is the one thing that depends on what stands in front of it: see test_values.
+    plain = [item for item in items if item is not None and not str(item).startswith("-")]
     if len(orjson.dumps(kept(plain))) < 30_000:
         assert kept(plain) == [kept(item) for item in plain]
 
@@ -263,7 +265,7 @@ def test_the_prefilter_flags_whatever_the_rules_change(value: dict[str, Any]) ->
     )
     if TEXTS.flagged(encoded):
         return
-    everything = list(range(TEXTS._escaped))
+    everything = TEXTS.plan(range(TEXTS._escaped))
 
     def walk(item: Any) -> None:
         if isinstance(item, str):
@@ -281,7 +283,7 @@ def test_the_prefilter_flags_whatever_the_rules_change(value: dict[str, Any]) ->
 
 
 @given(texts)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_hints_lose_nothing(text: str) -> None:
     """Each rule alone: where its hint is silent on the encoded text, the rule changes nothing."""
     text = text.encode("utf-8", "replace").decode()
@@ -292,13 +294,13 @@ def test_hints_lose_nothing(text: str) -> None:
         for index, rule in enumerate(TEXTS._rules):
             if index not in may:
                 assert rule.apply(text.encode()) == text.encode(), rule.name
-        needles = TEXTS.needles(may)
-        if needles is not None and not any(needle in text for needle in needles):
+        plan = TEXTS.plan(may)
+        if plan.finds(text) is None:
             assert TEXTS.redact(text) == text
         if TEXTS._named not in may:
             assert TEXTS._pairs.apply(text.encode()) == text.encode()
         if TEXTS._prose not in may:
-            assert TEXTS._pairs.apply_prose(text.encode()) == text.encode()
+            assert TEXTS._pairs.apply(text.encode(), named=False, prose=True) == text.encode()
         if TEXTS._base64 not in may:
             assert TEXTS._inside_base64(text.encode(), 0) == text.encode()
 
@@ -310,7 +312,7 @@ joints = st.sampled_from(["", "_", "-", ".", " ", "\n", "\t", '"', "\\", "\x00",
 
 
 @given(st.lists(st.tuples(pieces, joints, st.sampled_from([str.lower, str.upper, str.title, str])), max_size=4))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_sensitive_keys_of_any_spelling_are_flagged(parts: list[Any]) -> None:
     name = "".join(change(piece) + joint for piece, joint, change in parts)
     if KeyNames().sensitive(name):
@@ -335,7 +337,7 @@ def plant(value: Any, secret: str, rng: random.Random) -> Any:
 
 
 @given(values, st.randoms(use_true_random=False), st.sampled_from(sorted(canaries.CLASSES)))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_planted_secrets_are_never_found(value: Any, rng: random.Random, name: str) -> None:
     secret, fragments = canaries.CLASSES[name](random.Random(rng.random()))
     body = REDACTOR.redact(event(plant(value, secret, rng)))
