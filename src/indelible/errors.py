@@ -56,3 +56,7 @@ class NoteError(TrailError):
     """A signed note, a key or a checkpoint does not parse or does not verify (C2SP signed-note)."""
 
     exit_code = 1
+
+
+class WireError(TrailError):
+    """What came over the trail's socket is not what may come there."""

@@ -30,7 +30,7 @@ from indelible.trail import keys
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
 from indelible.trail.files import side_path
-from indelible.trail.opening import OpenTrail, open_writer
+from indelible.trail.shared import SharedWriter
 from indelible.trail.sidetrails import Sweeper
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Recorder:
     """Records events into one trail. Safe to use from any thread; a context manager."""
 
     def __init__(
-        self, opened: OpenTrail | None, settings: Settings, caller: Caller, on_failure: OnFailure
+        self, writer: SharedWriter | None, settings: Settings, caller: Caller, on_failure: OnFailure
     ) -> None:
         """Without a trail (`audit.enabled: false`) everything is accepted and nothing kept."""
         self.settings = settings
@@ -58,13 +58,15 @@ class Recorder:
         self.on_failure = on_failure
         self.notice: str | None = None
         """One line for the operator when something is not as they asked, such as the trail's path."""
-        self._writer = opened.writer if opened else None
+        self._writer = writer
         self._sweeper: Sweeper | None = None
         self._closed = False
         self._gap = _Gap()
-        secret = opened.digest_secret if opened else b"\0" * keys.HMAC_SECRET_BYTES
-        identity = self._writer.recorder if self._writer else events.RecorderId(id="disabled")
-        key, key_id = keys.derive_digest_key(secret, identity.id)
+        identity = writer.recorder if writer else events.RecorderId(id="disabled")
+        if writer is None:
+            key, key_id = keys.derive_digest_key(b"\0" * keys.HMAC_SECRET_BYTES, identity.id)
+        else:
+            key, key_id = writer.digest_key
         self._redactor = Redactor(
             settings.redaction,
             hmac_key=key,
@@ -104,7 +106,7 @@ class Recorder:
     async def arecord(self, event: Event) -> None:
         """Like `record`; at `disk` durability other tasks run while the disk is waited for."""
         writer = self._writer
-        if writer is None or self.settings.audit.durability != "disk":
+        if writer is None or not writer.waits:
             self.record(event)
             return
         item = Item(self._redactor.redact(event), *_intent_of(event))
@@ -286,14 +288,14 @@ def open_recorder(
     identity = f"{caller}:{label}" if label else caller
     notice = None
     try:
-        opened = open_writer(path, settings.audit, identity)
+        writer = SharedWriter(path, settings.audit, identity)
     except TrailLocked as exc:
         if label is None:
             raise
         path = side_path(path, label)
-        opened = open_writer(path, settings.audit, identity)
+        writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
-    recorder = Recorder(opened, settings, caller, chosen)
+    recorder = Recorder(writer, settings, caller, chosen)
     recorder.notice = notice
     if label is not None:
         recorder.sweep()

@@ -24,6 +24,7 @@ from indelible.events import Event, Request, Source, Target
 from indelible.recorder import MAX_REFUSED, Recorder, open_recorder
 from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
+from indelible.trail.opening import open_writer
 
 
 @pytest.fixture
@@ -225,9 +226,21 @@ def test_nothing_is_recorded_when_it_is_switched_off(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_second_recorder_with_a_label_writes_beside_and_says_so(path: Path) -> None:
+def test_two_recorders_write_one_trail(path: Path) -> None:
     settings = Settings(audit=AuditSettings(path=str(path)))
     with open_recorder(settings, caller="stdio") as first:
+        with open_recorder(settings, caller="stdio", label="files") as second:
+            second.record(event("second"))
+            assert second.path == path
+            assert second.notice is None
+        first.record(event("first"))
+    assert [entry["event_id"] for entry in operations(path)] == ["second", "first"]
+
+
+def test_beside_a_holder_that_lets_nobody_in_a_label_writes_beside_and_says_so(path: Path) -> None:
+    settings = Settings(audit=AuditSettings(path=str(path)))
+    holder = open_writer(path, settings.audit, "alone").writer  # it does not listen
+    try:
         with open_recorder(settings, caller="stdio", label="files") as second:
             second.record(event("beside"))
             beside = second.path
@@ -236,9 +249,10 @@ def test_a_second_recorder_with_a_label_writes_beside_and_says_so(path: Path) ->
             assert second.notice is not None
             assert str(beside) in second.notice
             assert "\n" not in second.notice
-        first.record(event("main"))
+    finally:
+        holder.close()
     assert [entry["event_id"] for entry in operations(beside)] == ["beside"]
-    assert [entry["event_id"] for entry in operations(path)] == ["main"]
+    assert operations(path) == []
 
 
 def test_what_a_dead_recorder_left_beside_is_closed_by_the_next(path: Path) -> None:

@@ -100,6 +100,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("origin", str(state["origin"] or "none yet")),
         ("written by", _holder(state["held_by"])),
+        *_recorders(state["recorders"]),
         ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
         ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
@@ -127,6 +128,18 @@ def _holder(holder: dict[str, Any] | None) -> str:
         part for part in (holder["command"], holder["since"] and f"since {holder['since']}") if part
     )
     return f"{who} ({about})" if about else who
+
+
+def _recorders(recorders: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
+    """Return a line a recorder; a waiting event or two are nothing, a full window is a disk that does not keep up."""
+    return [
+        (
+            "through it",
+            f"{recorder['recorder']} (process {recorder['pid']}): {recorder['recorded']} events,"
+            f" {recorder['waiting']} waiting, {recorder['open_calls']} open calls",
+        )
+        for recorder in recorders or ()
+    ]
 
 
 def _since(first_seq: object) -> str:

@@ -7,12 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from indelible.errors import NoteError, TrailError
 from indelible.query.filters import parse_event
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.holder import current_holder
+from indelible.trail.intents import LEFT_OPEN
 from indelible.trail.layout import Layout
+from indelible.trail.link import ask
 from indelible.trail.reader import Snapshot, TrailFile, blocks_backward
 
 LOOK_BACK_BYTES: Final = 8 << 20
@@ -37,6 +41,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             if file.compressed or not recent.look_at(file):
                 break
         holder = current_holder(layout.lock)
+        recorders = None if holder is None else ask_recorders(layout)
         size = _checkpoint_size(layout)
         segments = len(snapshot.segments)
         oldest = _first_event(files)
@@ -44,6 +49,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "trail": str(path),
             "origin": _origin(layout),
             "held_by": None if holder is None else holder._asdict(),
+            "recorders": recorders,
             "events": recent.next_seq,
             "first_seq": None if oldest is None else oldest.get("seq"),
             "files": len(files),
@@ -61,6 +67,12 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
         }
 
 
+def ask_recorders(layout: Layout) -> list[dict[str, Any]] | None:
+    """Return the recorders that write through the holder; None when it does not say."""
+    answer = ask(layout.socket)
+    return None if answer is None else [msgspec.structs.asdict(recorder) for recorder in answer.recorders]
+
+
 class _Recent:
     """What the newest lines say, read from the last one back."""
 
@@ -73,7 +85,7 @@ class _Recent:
         self.started: dict[str, str] | None = None
         """How the last start says that it records."""
         self._closed: set[str] = set()
-        self._settled = False
+        self._settled = self._carried = False
         self._left = LOOK_BACK_BYTES
 
     def look_at(self, file: TrailFile) -> bool:
@@ -111,15 +123,18 @@ class _Recent:
         self._count_open(event, kind)
 
     def _count_open(self, event: dict[str, Any], kind: object) -> None:
-        """Count intents without an outcome. Each start of a writer closes what it found open."""
+        """Count intents without an outcome. A start closes what it found open, and says what it left to the living."""
         request = event.get("request")
         if kind == "mcp_operation" and isinstance(request, dict) and isinstance(request.get("intent"), str):
             self._closed.add(request["intent"])
         elif kind == "audit_stopped" and not self._settled:
-            self._settled = True
+            self._settled = not self._carried
         elif kind == "mcp_operation_started" and not self._settled:
             self.open_calls += event.get("event_id") not in self._closed
-        self._settled = self._settled or kind == "audit_started"
+        if kind == "audit_started":
+            about = event.get("metadata")
+            self._carried = isinstance(about, dict) and LEFT_OPEN in about
+            self._settled = self._settled or not self._carried
 
 
 def _how(metadata: object) -> dict[str, str] | None:

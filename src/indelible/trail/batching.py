@@ -14,10 +14,10 @@ from indelible.errors import TrailUnavailable
 
 if TYPE_CHECKING:
     from indelible.trail.commit import Item
-    from indelible.trail.writer import Writer
+    from indelible.trail.shared import SharedWriter
 
 
-_batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Writer, Batcher]] = (
+_batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[SharedWriter, Batcher]] = (
     WeakKeyDictionary()
 )
 
@@ -25,7 +25,7 @@ _batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Writer
 class Batcher:
     """Collects the events of one loop for one writer. Used on the loop's thread only."""
 
-    def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, writer: SharedWriter, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
         self._loop = loop
         self._items: list[Item] = []
@@ -33,7 +33,7 @@ class Batcher:
         self._busy = False
 
     @classmethod
-    def of(cls, writer: Writer) -> Batcher:
+    def of(cls, writer: SharedWriter) -> Batcher:
         """Return the running loop's own for a writer."""
         loop = asyncio.get_running_loop()
         own = _batchers.setdefault(loop, WeakKeyDictionary())

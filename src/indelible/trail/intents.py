@@ -30,6 +30,9 @@ MAX_BISECTED: Final = 64
 """So many entries of one file are found one by one; for more it is read once."""
 
 _STARTED: Final = b'"event_type":"audit_started"'
+LEFT_OPEN: Final = "open_calls"
+"""In the metadata of an `audit_started`: how many calls it left open, since their recorders live."""
+_LEFT_OPEN: Final = b'"open_calls":'
 
 
 class Hint:
@@ -63,6 +66,15 @@ def read_hint(layout: Layout, checkpoint: Checkpoint | None) -> Hint | None:
     return Hint(intents, pruned)
 
 
+def recorder_of(entry: Entry) -> tuple[str, int] | None:
+    """Return id and pid of the process that recorded an event, as its line has them."""
+    source = entry.get("source")
+    recorder = source.get("recorder") if isinstance(source, dict) else None
+    if not isinstance(recorder, dict) or not isinstance(recorder.get("pid"), int):
+        return None
+    return str(recorder.get("id")), int(recorder["pid"])
+
+
 class Tracker:
     """Follows entries and keeps the intents that are open."""
 
@@ -82,7 +94,10 @@ class Tracker:
             if isinstance(intent, str) and self.open.pop(intent, None) is None:
                 self.closed.add(intent)
         elif kind == "audit_stopped":
-            self.open.clear()
+            who = recorder_of(entry)
+            self.open = {
+                event_id: intent for event_id, intent in self.open.items() if recorder_of(intent) != who
+            }
 
 
 def open_intents(layout: Layout, hint: Hint | None, tail: Tracker) -> list[Entry]:
@@ -150,15 +165,16 @@ def _lines_at(stream: BinaryIO, wanted: set[int], *, bisect: bool) -> Iterator[b
 
 
 def _scan(layout: Layout) -> dict[str, Entry]:
-    """Without a hint: read back to the last start of a writer, and forward from there.
+    """Without a hint: read back to the last start of a writer that left no call open, and forward from there.
 
-    Earlier intents need no look: each start records what it found open as interrupted, and then that it began.
+    Earlier intents need no look: a start records what it found open as interrupted, and then that it began; it says so
+    when it left calls open whose recorder lived.
     """
     chosen: list[TrailFile] = []
     for file in files.newest_first(layout):
         chosen.append(file)
         with files.open_file(file) as stream:
-            if any(_STARTED in line for _, line, _ in files.iter_lines(stream)):
+            if any(_STARTED in line and _LEFT_OPEN not in line for _, line, _ in files.iter_lines(stream)):
                 break
     tracker = Tracker()
     for file in reversed(chosen):

@@ -10,6 +10,7 @@ audit.jsonl.d/
   hmac.key                      the secret from which each recorder's digest key is derived
   segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
   lock                          held while somebody writes
+  writer.sock                   where its holder takes other recorders' events
   state                         the writer's hint for the next start; never trusted by verification
   next.jsonl                    a file being made after a failed sync
   definitions/                  what each server's tools look like
@@ -44,6 +45,7 @@ class Layout:
         self.hmac_key = self.directory / "hmac.key"
         self.segments = self.directory / "segments"
         self.lock = self.directory / "lock"
+        self.socket = self.directory / "writer.sock"
         self.state = self.directory / "state"
         self.next = self.directory / "next.jsonl"
         self.definitions = self.directory / "definitions"

@@ -17,6 +17,7 @@ from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
 from indelible.trail import durable, keys, recovery, retire, switch
 from indelible.trail.commit import Item
+from indelible.trail.intents import LEFT_OPEN
 from indelible.trail.layout import Layout
 from indelible.trail.lock import TrailLock
 from indelible.trail.writer import Writer
@@ -27,18 +28,37 @@ if TYPE_CHECKING:
     from indelible.trail.recovery import Resume
 
 
+Intent = dict[str, Any]
+"""An intent as it stands in the trail."""
+
+
 class OpenTrail:
     """A writer, and the secret that its recorders' digest keys are derived from."""
 
-    def __init__(self, writer: Writer, digest_secret: bytes) -> None:
+    def __init__(self, writer: Writer, digest_secret: bytes, spared: list[Intent], *, clean: bool) -> None:
         self.writer = writer
         self.digest_secret = digest_secret
+        self.clean = clean
+        """The last writer said good-bye."""
+        self.spared = spared
+        """Open calls whose recorder lives: their outcome may still come."""
+
+
+def _nobody(_intent: Intent) -> bool:
+    return False
 
 
 def open_writer(
-    path: Path, audit: AuditSettings, recorder: str, *, clock: Callable[[], int] = time.time_ns
+    path: Path,
+    audit: AuditSettings,
+    recorder: str,
+    *,
+    clock: Callable[[], int] = time.time_ns,
+    lives: Callable[[Intent], bool] = _nobody,
 ) -> OpenTrail:
     """Open the trail at `path` for writing, or make it.
+
+    `lives` tells whether the recorder of an open call is still there; the others' are recorded as interrupted.
 
     Raises ConfigError (a path that cannot be a trail's), TrailLocked (naming who writes it), TrailCorrupt (what must
     not be mended; nothing was written), TrailError (what could not be done).
@@ -53,7 +73,7 @@ def open_writer(
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
         raise TrailError(msg) from exc
     try:
-        return _open_locked(layout, audit, access, lock, recorder, clock)
+        return _open_locked(layout, audit, access, lock, recorder, clock, lives)
     except OSError as exc:
         lock.release()
         msg = f"{exc.filename or path}: cannot open the trail: {exc.strerror or exc}"
@@ -98,6 +118,7 @@ def _open_locked(
     lock: TrailLock,
     recorder: str,
     clock: Callable[[], int],
+    lives: Callable[[Intent], bool],
 ) -> OpenTrail:
     previous = retire.finish(layout, access)
     if previous is None:
@@ -115,14 +136,16 @@ def _open_locked(
         layout, audit, lock=lock, signer=signer, access=access, state=state, recorder=identity, clock=clock
     )
     writer.start({"previous": previous} if previous else None)
+    spared = [intent for intent in state.intents if lives(intent)]
+    state.intents = [intent for intent in state.intents if intent not in spared]
     try:
-        writer.write_service_events(_first_events(writer, audit, state))
+        writer.write_service_events(_first_events(writer, audit, state, len(spared)))
     except BaseException:
         writer.close(good_bye=False)  # calls that are open have no outcome yet
         raise
     if previous:
         retire.settled(layout)
-    return OpenTrail(writer, secret)
+    return OpenTrail(writer, secret, spared, clean=state.clean)
 
 
 def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
@@ -140,7 +163,7 @@ def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> di
     return retire.finish(layout, access)
 
 
-def _first_events(writer: Writer, audit: AuditSettings, state: Resume) -> list[Item]:
+def _first_events(writer: Writer, audit: AuditSettings, state: Resume, left_open: int) -> list[Item]:
     """Return what a start has to say: what was repaired, what became of open calls, and that it began.
 
     In this order, since they may be too many for one checkpoint: after a start that died in between, the next one looks
@@ -154,7 +177,9 @@ def _first_events(writer: Writer, audit: AuditSettings, state: Resume) -> list[I
             "interrupted": len(state.intents),
         }
         items.append(writer.service_event("audit_recovered", found))
-    about = {"version": __version__, "durability": audit.durability, "intent": audit.intent}
+    about: dict[str, Any] = {"version": __version__, "durability": audit.durability, "intent": audit.intent}
+    if left_open:
+        about[LEFT_OPEN] = left_open
     items += [interrupted(intent) for intent in state.intents]
     items.append(writer.service_event("audit_started", about))
     return items

@@ -100,6 +100,19 @@ class Writer(Unsealed):
         else:
             self._enqueue(item)
 
+    def append_all(self, items: Sequence[Item]) -> tuple[int, TrailUnavailable | None]:
+        """Append events in order; return how many are in the trail, and why not all."""
+        if not self._direct:
+            for at, item in enumerate(items):
+                try:
+                    self.append(*item)
+                except TrailUnavailable as exc:
+                    return at, exc
+            return len(items), None
+        with self._lock:
+            written = len(self._write_all(items))
+            return written, None if written == len(items) else self._unavailable()
+
     def submit(self, items: list[Item], done: Done) -> None:
         """Queue events at `disk` durability and return; `done` is called from another thread. See `GroupCommit`."""
         self._group.submit(items, done)
@@ -317,6 +330,11 @@ class Writer(Unsealed):
             raise self._unavailable()
 
     @property
+    def size(self) -> int:
+        """How many lines there are."""
+        return self._seq
+
+    @property
     def sealed(self) -> int:
         """How many lines the newest checkpoint covers."""
         return self._sealer.size
@@ -353,10 +371,17 @@ class Writer(Unsealed):
         """Let the next append try the disk at once, though it has just failed."""
         self._retry_at = 0.0
 
-    def close(self, metadata: dict[str, Any] | None = None, *, good_bye: bool = True) -> None:
+    def close(
+        self,
+        metadata: dict[str, Any] | None = None,
+        *,
+        good_bye: bool = True,
+        still_open: frozenset[str] = frozenset(),
+    ) -> None:
         """Write and seal everything that is queued, then `audit_stopped`, and give the trail back.
 
-        Without a `good_bye` the next start looks for open calls, as after a crash.
+        Without a `good_bye` the next start looks for open calls, as after a crash; with one, for `still_open` only,
+        which are other processes'.
         """
         if self._ended:
             return
@@ -369,6 +394,7 @@ class Writer(Unsealed):
                     self._drain()
                 self._usable()
                 if good_bye:
+                    self._intents = {key: seq for key, seq in self._intents.items() if key in still_open}
                     self._write((self.service_event("audit_stopped", metadata or {}),))
                 self._open = False  # nothing is accepted after it that no seal would wait for
                 self._room.notify_all()

@@ -1,0 +1,275 @@
+"""A recorder's side of `writer.sock`: events on their way to the process that holds the trail.
+
+What may not move:
+
+- An event stays in the `Outbox` until the holder has acknowledged or refused it, or its caller was told that it is not
+  recorded.
+- Events go out in the order in which they came; when another process holds the trail, again in that order, marked,
+  since they may be in the trail already. Those that were on their way when a holder died go one at a time: should one
+  of them be what killed it, no other goes with it.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from indelible.errors import TrailLocked, TrailUnavailable, WireError
+from indelible.trail import wire
+from indelible.trail.sockets import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from indelible.trail.commit import Done, Item
+
+MAX_WAITING: Final = 2 * wire.WINDOW
+"""Events in an outbox; who comes after that waits for room."""
+
+READ_BYTES: Final = 64 * 1024
+GREETING_S: Final = 5.0
+"""How long a holder may take to answer `Hello`."""
+
+ASKED_S: Final = 1.0
+"""How long it may take to say how it is."""
+
+
+class _Id(msgspec.Struct):
+    event_id: str
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+
+class Job:
+    """Events that somebody waits for together."""
+
+    __slots__ = ("_done", "_left", "error", "safe")
+
+    def __init__(self, count: int, done: Done | None) -> None:
+        """`done` is told how many are safe, from the first on, and what became of the others."""
+        self._left = count
+        self._done = done
+        self.safe = 0
+        self.error: TrailUnavailable | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is known what became of all."""
+        return self._left == 0
+
+    def settle(self, error: TrailUnavailable | None) -> Callable[[], None] | None:
+        """Note what became of the next event; return what to call, without any lock, when it was the last."""
+        self._left -= 1
+        if error is not None and self.error is None:
+            self.error = error
+        if self.error is None:
+            self.safe += 1
+        done = self._done
+        if self._left or done is None:
+            return None
+        return lambda: done(self.safe, self.error)
+
+
+class Letter:
+    """One event on its way."""
+
+    __slots__ = ("again", "deaths", "id", "item", "job", "number")
+
+    def __init__(self, item: Item, job: Job) -> None:
+        """Make it ready to be sent."""
+        self.item = item
+        self.job = job
+        self.id = _decode_id(item.body).event_id
+        self.number = 0
+        """Its number on this connection; 0 while it was not sent on it."""
+        self.again = False
+        self.deaths = 0
+
+
+class Outbox:
+    """The events of one process that are not in the trail yet, for all that is known. Its `lock` covers everything."""
+
+    def __init__(self, path: Path) -> None:
+        """Start empty; `path` is the trail's, for messages."""
+        self.path = path
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.letters: collections.deque[Letter] = collections.deque()
+        self.sent = 0
+        """How many of them, from the first on, were sent on this connection."""
+        self.sock: socket.socket | None = None
+        self.why = "nobody holds the trail"
+        self._number = 0
+        self._window = wire.WINDOW
+
+    def put(self, items: list[Item], job: Job, timeout: float) -> None:
+        """Add events, and send what may be sent. Raises TrailUnavailable when there is no room in time."""
+        room = self.changed.wait_for(lambda: len(self.letters) < MAX_WAITING, timeout)
+        if not room:
+            msg = (
+                f"{self.path}: {len(self.letters)} events wait for the process that holds the trail: {self.why}"
+            )
+            raise TrailUnavailable(msg)
+        self.letters.extend(Letter(item, job) for item in items)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send as many as may be on their way."""
+        while self.sock is not None and self.sent < min(len(self.letters), self._window):
+            letter = self.letters[self.sent]
+            if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
+                return
+            self._number += 1
+            letter.number = self._number
+            self.sent += 1
+            item = letter.item
+            message = wire.Put(
+                letter.number,
+                letter.id,
+                msgspec.Raw(item.body),
+                item.opens,
+                item.closes,
+                letter.again,
+                letter.deaths,
+            )
+            try:
+                self.sock.sendall(wire.pack(message))
+            except OSError:
+                self._hang_up()
+                return
+
+    def _hang_up(self) -> None:
+        """Let the thread that reads see that the connection is of no use any more."""
+        if self.sock is not None:
+            with_suppressed(self.sock.shutdown, socket.SHUT_RDWR)
+
+    def connected(self, sock: socket.socket, window: int) -> None:
+        """Send everything again over a new connection."""
+        self.sock, self._window = sock, window
+        self._number = self.sent = 0
+        self.pump()
+        self.changed.notify_all()
+
+    def disconnected(self, why: str, *, died: bool) -> None:
+        """The connection is gone; what was on its way may be in the trail or not."""
+        for letter in list(self.letters)[: self.sent]:
+            letter.again = True
+            letter.deaths += died
+        self.sock, self.sent, self.why = None, 0, why
+
+    def acknowledged(self, number: int) -> list[Callable[[], None]]:
+        """Let go of everything up to `number`; return what to call without the lock."""
+        calls = []
+        while self.sent and self.letters[0].number <= number:
+            self.sent -= 1
+            calls.append(self.letters.popleft().job.settle(None))
+        return self._settled(calls)
+
+    def refused(self, number: int, error: str) -> list[Callable[[], None]]:
+        """The holder did not take one event."""
+        for letter in self.letters:
+            if letter.number == number and self.sent:
+                self.letters.remove(letter)
+                self.sent -= 1
+                return self._settled([letter.job.settle(TrailUnavailable(error))])
+        return []
+
+    def take_first(self, error: TrailUnavailable | None) -> list[Callable[[], None]]:
+        """The first event was written, or refused, here: nobody else holds the trail any more."""
+        return self._settled([self.letters.popleft().job.settle(error)])
+
+    def withdraw(self, job: Job, error: TrailUnavailable) -> None:
+        """A caller waits no longer: what was not sent yet never will be."""
+        kept = [letter for at, letter in enumerate(self.letters) if letter.job is not job or at < self.sent]
+        if len(kept) < len(self.letters):
+            self.letters = collections.deque(kept)
+        job.error = error
+
+    def _settled(self, calls: list[Callable[[], None] | None]) -> list[Callable[[], None]]:
+        self.pump()
+        self.changed.notify_all()
+        return [call for call in calls if call is not None]
+
+
+class Connection:
+    """A connection on which the holder has said `Welcome`."""
+
+    def __init__(self, sock: socket.socket, welcome: wire.Welcome, messages: wire.Messages) -> None:
+        """Made by `greet`."""
+        self.sock = sock
+        self.welcome = welcome
+        self._messages = messages
+
+    def read(self) -> list[wire.ToRecorder]:
+        """Wait for messages; an empty list: the connection is gone."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+            return [wire.decode_to_recorder(raw) for raw in self._messages.feed(data)] if data else []
+        except (OSError, ValueError, WireError):
+            return []
+
+
+def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
+    """Connect to the holder; raises OSError when nobody listens, TrailLocked when we are not let in."""
+    sock = connect(path, GREETING_S)
+    messages = wire.Messages()
+    try:
+        sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid())))
+        whole: list[bytes] = []
+        while not whole:
+            data = sock.recv(READ_BYTES)
+            if not data:
+                raise ConnectionResetError
+            whole = messages.feed(data)
+        answer = wire.decode_to_recorder(whole[0])
+        if isinstance(answer, wire.Refused):
+            msg = f"{path}: the process that holds the trail refuses this one: {answer.error}"
+            raise TrailLocked(msg)
+        if not isinstance(answer, wire.Welcome):
+            raise ConnectionResetError
+        sock.settimeout(None)
+        seconds, fraction = divmod(send_timeout, 1)
+        sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(fraction * 1e6))
+        )
+    except (ValueError, WireError) as exc:
+        sock.close()
+        raise ConnectionResetError from exc
+    except BaseException:
+        sock.close()
+        raise
+    return Connection(sock, answer, messages)
+
+
+def ask(path: Path) -> wire.HolderState | None:
+    """Return what the holder says of its recorders, or None when it says nothing."""
+    messages = wire.Messages()
+    whole: list[bytes] = []
+    try:
+        with connect(path, ASKED_S) as sock:
+            sock.sendall(wire.pack(wire.Ask()))
+            while not whole:
+                data = sock.recv(READ_BYTES)
+                if not data:
+                    return None
+                whole = messages.feed(data)
+        answer = wire.decode_to_recorder(whole[0])
+    except (OSError, ValueError, WireError):
+        return None
+    return answer if isinstance(answer, wire.HolderState) else None
+
+
+def with_suppressed(action: Callable[..., object], *args: object) -> None:
+    """Do what may fail without harm: the other end may have gone."""
+    try:
+        action(*args)
+    except OSError:
+        pass

@@ -1,0 +1,52 @@
+"""The ids of the newest events: what a new holder has to know again when recorders send events a second time."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from indelible.trail import files
+from indelible.trail.entry import line_seq
+
+if TYPE_CHECKING:
+    from indelible.trail.layout import Layout
+
+_HEAD: Final = 512
+"""Bytes of a line in which its id stands: nothing that a caller chose stands before it."""
+
+_EVENT_ID: Final = re.compile(rb'"event_id":"([^"\\]+)"')
+
+
+_LOOKS: Final = 20
+"""A closed file may be compressed, and so renamed, while it is looked for."""
+
+
+def recent_ids(layout: Layout, size: int, count: int) -> list[str]:
+    """Return the ids of the last `count` events of a trail of `size`, oldest first; across rotations.
+
+    Raises OSError or TrailCorrupt where a file cannot be read.
+    """
+    for _ in range(_LOOKS - 1):
+        try:
+            return _read(layout, size, max(0, size - count))
+        except FileNotFoundError:
+            continue
+    return _read(layout, size, max(0, size - count))
+
+
+def _read(layout: Layout, size: int, wanted: int) -> list[str]:
+    found: list[str] = []
+    for file in files.newest_first(layout):
+        ids = []
+        with files.open_file(file) as stream:
+            start = 0
+            if not file.compressed and file.first_seq < wanted:
+                start = files.find_seq(stream, wanted) or 0
+            for _, line, _ in files.iter_lines(stream, start):
+                seq, match = line_seq(line), _EVENT_ID.search(line, 0, _HEAD)
+                if match and seq is not None and wanted <= seq < size:
+                    ids.append(match[1].decode())
+        found = ids + found
+        if file.first_seq <= wanted:
+            break
+    return found

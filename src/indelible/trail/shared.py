@@ -1,0 +1,347 @@
+"""A trail that several processes write: one of them holds it, the others write through it.
+
+`SharedWriter` has a writer's face wherever the trail is held. Whoever comes first takes the lock, and listens (`hub`);
+whoever comes later connects (`link`). When the holder is gone, those that were connected try for the lock: one of them
+gets it, repairs the trail as any start does, writes what it has in its own outbox, and listens; the others connect to
+it and send again what was not acknowledged. Events that are in the trail already are known by their ids, and written
+once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from indelible import events
+from indelible.errors import IndelibleError, TrailError, TrailLocked, TrailUnavailable
+from indelible.events import Event, EventType, RecorderId, Source
+from indelible.trail import keys, link, wire
+from indelible.trail.commit import Item
+from indelible.trail.hub import MAX_DEATHS, Hub
+from indelible.trail.intents import recorder_of
+from indelible.trail.layout import Layout
+from indelible.trail.link import Connection, Job, Outbox
+from indelible.trail.opening import Intent, OpenTrail, open_writer
+from indelible.trail.recent import recent_ids
+
+if TYPE_CHECKING:
+    from indelible.config import AuditSettings
+    from indelible.trail.commit import Done
+    from indelible.trail.writer import Writer
+
+log = logging.getLogger("indelible")
+
+START_S: Final = 5.0
+"""How long a start waits for a holder that is just starting, or ending, to listen or to let go."""
+
+RETRY_S: Final = 0.02
+"""About how long between two attempts to take the trail over, or to connect to who did."""
+
+FAILED_S: Final = 1.0
+"""The same when the trail itself could not be opened."""
+
+_shared: weakref.WeakSet[SharedWriter] = weakref.WeakSet()
+
+
+class SharedWriter:
+    """A process's way into a trail, from its making until `close`. Safe to use from any thread.
+
+    Raises what `open_writer` raises; TrailLocked when the holder does not let this process in.
+    """
+
+    append: Callable[[bytes, str, str], None]
+    """Return when an event is in the trail, as safe as the durability says; see `Writer.append`."""
+
+    def __init__(self, path: Path, audit: AuditSettings, recorder: str) -> None:
+        """Open the trail, or connect to whoever holds it."""
+        self.layout = Layout(path)
+        self.audit = audit
+        self.recorder = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())
+        self._outbox = Outbox(path)
+        self._writer: Writer | None = None
+        self._hub: Hub | None = None
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = ""
+        self.append = self._send
+        self.digest_key: tuple[bytes, str]
+        self._open()
+        _shared.add(self)
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether `append` waits for a disk or for another process: an event loop must not."""
+        return self._writer is None or self.audit.durability == "disk"
+
+    @property
+    def holder(self) -> Writer | None:
+        """The writer itself while this process holds the trail."""
+        return self._writer
+
+    # --- opening -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._is_other)
+            except TrailLocked as exc:
+                held = exc
+            else:
+                self._hold(opened, self._recent(opened))
+                return
+            try:
+                self._connect()
+            except OSError:  # it does not listen yet, or no longer
+                if time.monotonic() >= deadline:
+                    raise held from None
+                time.sleep(RETRY_S)
+            else:
+                self._thread = threading.Thread(target=self._listen, name="indelible-link", daemon=True)
+                self._thread.start()
+                return
+
+    def _is_other(self, intent: Intent) -> bool:
+        """Tell whether an open call is another living process's: its outcome may still come."""
+        recorder = recorder_of(intent)
+        return recorder is not None and recorder[1] != self.recorder.pid and _is_alive(recorder[1])
+
+    def _lives(self, intent: Intent) -> bool:
+        """The same when this process has recorded before: its own open calls are open still."""
+        return recorder_of(intent) == (self.recorder.id, self.recorder.pid) or self._is_other(intent)
+
+    def _hold(self, opened: OpenTrail, known: list[str]) -> None:
+        """This process holds the trail from now on; `known` are the ids of its newest events."""
+        writer = opened.writer
+        self.digest_key = keys.derive_digest_key(opened.digest_secret, self.recorder.id)
+        own = (self.recorder.id, self.recorder.pid)
+        opened.spared = [intent for intent in opened.spared if recorder_of(intent) != own]
+        hub = Hub(opened, known)
+        try:
+            hub.start()
+            self._hub = hub
+        except OSError as exc:
+            log.warning("%s: others cannot write through this process: %s", self.layout.socket, exc.strerror)
+        self._writer, self.append = writer, writer.append
+
+    def _recent(self, opened: OpenTrail) -> list[str]:
+        """Return the ids of the newest events, when some of them may be sent again."""
+        if opened.clean:
+            return []
+        try:
+            return recent_ids(self.layout, opened.writer.size, wire.REMEMBERED)
+        except BaseException as exc:
+            opened.writer.close(good_bye=False)
+            if isinstance(exc, OSError):
+                msg = f"{exc.filename or self.layout.active}: cannot open the trail: {exc.strerror or exc}"
+                raise TrailError(msg) from exc
+            raise
+
+    def _connect(self) -> None:
+        connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout)
+        self._connection = connection
+        welcome = connection.welcome
+        self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
+        with self._outbox.lock:
+            self._outbox.connected(connection.sock, welcome.window)
+
+    # --- a recorder's thread -----------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Read what the holder says; when it is gone, take its place or find who did."""
+        while not self._ended and self._writer is None:
+            connection, said_bye = self._connection, False
+            while connection is not None and not said_bye:
+                messages = connection.read()
+                if not messages:
+                    break
+                for message in messages:
+                    self._heard(message)
+                    said_bye = said_bye or isinstance(message, wire.Bye)
+            if connection is not None:
+                self._lost(connection, died=not said_bye)
+            if not self._ended:
+                self._find_holder()
+
+    def _heard(self, message: wire.ToRecorder) -> None:
+        calls: list[Callable[[], None]] = []
+        with self._outbox.lock:
+            if isinstance(message, wire.Ack):
+                calls = self._outbox.acknowledged(message.n)
+            elif isinstance(message, wire.Nack):
+                calls = self._outbox.refused(message.n, message.error)
+        for call in calls:
+            call()
+
+    def _lost(self, connection: Connection, *, died: bool) -> None:
+        with self._outbox.lock:
+            self._outbox.disconnected("the process that held it is gone", died=died)
+            self._connection = None
+        connection.sock.close()
+
+    def _find_holder(self) -> None:
+        """Take the trail over, or connect to who did; goes on until that is done, or this is closed."""
+        while not self._ended:
+            pause = RETRY_S
+            try:
+                self._take_over()
+            except TrailLocked:
+                try:
+                    self._connect()
+                except (OSError, TrailLocked) as exc:
+                    self._outbox.why = str(exc)
+                else:
+                    return
+            except (IndelibleError, OSError) as exc:
+                self._outbox.why = str(exc)
+                pause = FAILED_S
+            else:
+                return
+            with self._outbox.lock:
+                self._outbox.changed.wait_for(lambda: bool(self._ended), pause * random.uniform(0.5, 1.5))  # noqa: S311
+
+    def _take_over(self) -> None:
+        """Open the trail here, and write what was on its way."""
+        opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._lives)
+        known = self._recent(opened)
+        calls: list[Callable[[], None]] = []
+        with self._outbox.lock:
+            self._hold(opened, known)
+            there = frozenset(known)
+            while self._outbox.letters:
+                letter, error = self._outbox.letters[0], None
+                if letter.id not in there and letter.deaths > MAX_DEATHS and self._hub is not None:
+                    who, body = self.recorder, letter.item.body
+                    error = TrailUnavailable(self._hub.set_aside(body, who.id, who.pid or 0, letter.deaths))
+                elif letter.id not in there:
+                    _, error = opened.writer.append_all([letter.item])
+                calls += self._outbox.take_first(error)
+            self._outbox.changed.notify_all()
+        for call in calls:
+            call()
+
+    # --- appending through another process ---------------------------------------------------------------------
+
+    def _send(self, body: bytes, opens: str = "", closes: str = "") -> None:
+        item, job, outbox = Item(body, opens, closes), Job(1, None), self._outbox
+        timeout = self.audit.write_timeout
+        with outbox.lock:
+            if self._writer is None:
+                self._check()
+                outbox.put([item], job, timeout)
+                if not outbox.changed.wait_for(lambda: job.finished, timeout):
+                    error = TrailUnavailable(f"{self.layout.active}: not recorded in time: {self._reason()}")
+                    outbox.withdraw(job, error)
+                    raise error
+                if job.error is not None:
+                    raise job.error
+                return
+        self._writer.append(body, opens, closes)
+
+    def _reason(self) -> str:
+        return "the process that holds the trail does not answer" if self._outbox.sock else self._outbox.why
+
+    def _check(self) -> None:
+        if self._ended:
+            raise TrailUnavailable(f"{self.layout.active}: {self._ended}")
+
+    def submit(self, items: list[Item], done: Done) -> None:
+        """Take events and return; `done` is called from another thread. See `Writer.submit`."""
+        with self._outbox.lock:
+            writer = self._writer
+            if writer is None:
+                self._check()
+                self._outbox.put(items, Job(len(items), done), self.audit.write_timeout)
+                return
+        if self.audit.durability == "disk":
+            writer.submit(items, done)
+        else:
+            done(*writer.append_all(items))
+
+    def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
+        """Return an event of this recorder's own; `metadata` must hold nothing that a caller chose."""
+        event = Event(
+            timestamp=events.now(),
+            event_type=event_type,
+            event_id=events.new_id(),
+            source=Source(recorder=self.recorder),
+            metadata=metadata,
+        )
+        return Item(events.encode_body(event))
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def try_again(self) -> None:
+        """Let the next append try the disk at once, though it has just failed."""
+        if self._writer is not None:
+            self._writer.try_again()
+
+    def seal(self) -> None:
+        """Put everything written so far under a checkpoint, where this process holds the trail."""
+        if self._writer is not None:
+            self._writer.seal()
+
+    def close(self, metadata: dict[str, Any] | None = None) -> None:
+        """Wait until everything is in the trail, then let go of it: see `Writer.close`."""
+        with self._outbox.lock:
+            if self._ended:
+                return
+            if self._writer is None:
+                self._outbox.changed.wait_for(
+                    lambda: not self._outbox.letters or self._writer is not None, self.audit.write_timeout
+                )
+            self._ended = "the trail is closed"
+            self._outbox.changed.notify_all()
+            connection = self._connection
+            if connection is not None:
+                link.with_suppressed(connection.sock.sendall, wire.pack(wire.Bye()))
+                link.with_suppressed(connection.sock.shutdown, 2)
+            lost = len(self._outbox.letters) if self._writer is None else 0
+        if lost:
+            log.error(
+                "%s: closed with %d events that nobody took: %s", self.layout.active, lost, self._reason()
+            )
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        others: frozenset[str] = frozenset()
+        if self._hub is not None:
+            self._hub.close()
+            others = self._hub.open_calls
+        if self._writer is not None:
+            self._writer.close(metadata, still_open=others)
+
+    def abandon(self) -> None:
+        """In a forked child: the trail and the connection stay the parent's."""
+        self._ended = "opened before a fork; open the trail again in the child"
+        connection, hub = self._connection, self._hub
+        self._outbox = Outbox(self.layout.active)  # the parent's other threads may have held its lock
+        self._connection = self._thread = self._hub = None
+        if connection is not None:
+            connection.sock.close()
+        if hub is not None:
+            hub.abandon()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return pid > 0
+
+
+def _abandon_all() -> None:
+    for shared in list(_shared):
+        shared.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,204 @@
+"""What a recorder says to the process that holds the trail, and what it is told. Pure.
+
+A message is four bytes of length, big-endian, and so many bytes of JSON: one object whose ``t`` says what it is. The
+recorder begins with `Hello` and is answered with `Welcome` or `Refused`; then it sends `Put` after `Put`, numbered
+1, 2, 3 … on this connection, at most `Welcome.window` of them ahead of what was acknowledged. `Ack` is cumulative:
+every event up to `n` is in the trail, at the trail's durability. `Nack` says that one event is not, and why; those
+around it are not touched. Whoever meant to close says `Bye`, so that the other need not think that it died.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from indelible.errors import WireError
+from indelible.events import MAX_BODY_BYTES
+
+VERSION: Final = 1
+LENGTH_BYTES: Final = 4
+
+MAX_MESSAGE: Final = MAX_BODY_BYTES + 4096
+"""Bytes of one message: the longest event and what stands around it. Who announces more is cut off."""
+
+WINDOW: Final = 256
+"""Events of one recorder that may be on their way."""
+
+MAX_RECORDERS: Final = 64
+"""Recorders at a time."""
+
+MAX_RECORDER_CHARS: Final = 256
+
+REMEMBERED: Final = WINDOW * MAX_RECORDERS
+"""Events that a new holder knows again: all that may be sent to it although they are in the trail already."""
+
+
+class Hello(msgspec.Struct, tag_field="t", tag="hello", frozen=True):
+    """The first message: who will record. `pid` is checked against the socket's credentials."""
+
+    v: int
+    recorder: str
+    pid: int
+
+
+class Put(msgspec.Struct, tag_field="t", tag="put", frozen=True, omit_defaults=True):
+    """One redacted event, without the stamps that the writer gives."""
+
+    n: int
+    id: str
+    """Its `event_id`."""
+    body: Raw
+    opens: str = ""
+    """The `event_id` of the intent that it is."""
+    closes: str = ""
+    """That of the intent whose outcome it is."""
+    again: bool = False
+    """It was on its way to an earlier holder: it may be in the trail already."""
+    deaths: int = 0
+    """How many holders died while it was on its way to them."""
+
+
+class Ask(msgspec.Struct, tag_field="t", tag="ask", frozen=True):
+    """Asks how the holder is; instead of `Hello`."""
+
+
+class Bye(msgspec.Struct, tag_field="t", tag="bye", frozen=True):
+    """The sender closes the connection, and means to."""
+
+
+class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
+    """The trail takes this recorder's events."""
+
+    v: int
+    origin: str
+    durability: str
+    window: int
+    digest_key: str
+    """Hex: the recorder's own, derived from one that it never sees."""
+    digest_key_id: str
+
+
+class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):
+    """It does not, and closes."""
+
+    error: str
+
+
+class Ack(msgspec.Struct, tag_field="t", tag="ack", frozen=True):
+    """All events up to `n` for which there was no `Nack` are in the trail."""
+
+    n: int
+
+
+class Nack(msgspec.Struct, tag_field="t", tag="nack", frozen=True):
+    """Event `n` is not in the trail."""
+
+    n: int
+    error: str
+
+
+class RecorderState(msgspec.Struct, frozen=True):
+    """One recorder, as `indelible status` shows it."""
+
+    recorder: str
+    pid: int
+    uid: int
+    recorded: int
+    waiting: int
+    """Events that came and are not acknowledged: what back-pressure is seen by; at most `WINDOW`."""
+    open_calls: int
+
+
+class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
+    """The answer to `Ask`."""
+
+    recorders: list[RecorderState]
+    window: int = WINDOW
+
+
+ToHolder = Hello | Put | Ask | Bye
+ToRecorder = Welcome | Refused | Ack | Nack | HolderState | Bye
+
+_encode: Final = msgspec.json.Encoder().encode
+decode_to_holder: Final = msgspec.json.Decoder(ToHolder).decode
+decode_to_recorder: Final = msgspec.json.Decoder(ToRecorder).decode
+
+
+def pack(message: ToHolder | ToRecorder) -> bytes:
+    """Return a message as it goes over the socket."""
+    encoded = _encode(message)
+    return len(encoded).to_bytes(LENGTH_BYTES, "big") + encoded
+
+
+class Messages:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take what was read; return the messages that are whole now, as JSON. Raises WireError."""
+        data = self._rest + data if self._rest else data
+        found, at = [], 0
+        while len(data) - at >= LENGTH_BYTES:
+            size = int.from_bytes(data[at : at + LENGTH_BYTES], "big")
+            if not 0 < size <= MAX_MESSAGE:
+                msg = f"a message of {size} bytes was announced; at most {MAX_MESSAGE} are taken"
+                raise WireError(msg)
+            end = at + LENGTH_BYTES + size
+            if len(data) < end:
+                break
+            found.append(data[at + LENGTH_BYTES : end])
+            at = end
+        self._rest = data[at:]
+        return found
+
+
+class _Recorder(msgspec.Struct):
+    id: str
+    uid: int
+    pid: int
+
+
+class _Source(msgspec.Struct):
+    recorder: _Recorder
+
+
+class _Body(msgspec.Struct):
+    timestamp: str
+    event_type: str
+    event_id: str
+    source: _Source
+    seq: Raw | msgspec.UnsetType = msgspec.UNSET
+    schema: Raw | msgspec.UnsetType = msgspec.UNSET
+    recorded_at: Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+
+
+def check_body(put: Put, recorder: str, uid: int, pid: int) -> str | None:
+    """Return why an event must not become a line of the trail; None when it may.
+
+    It has to be one object on one line, carry the id under which it was sent and the recorder that the socket is
+    known to belong to, and none of the writer's stamps.
+    """
+    body = bytes(put.body)
+    if len(body) > MAX_BODY_BYTES or body[:1] != b"{" or b"\n" in body:
+        return "not one JSON object on one line"
+    try:
+        found = _decode_body(body)
+        body.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "not an event"
+    if any(stamp is not msgspec.UNSET for stamp in (found.seq, found.schema, found.recorded_at)):
+        return "it carries stamps that only the writer gives"
+    said = found.source.recorder
+    if (said.id, said.uid, said.pid) != (recorder, uid, pid):
+        return "it names another recorder than the socket's"
+    if found.event_id != put.id:
+        return "it was sent under another id"
+    return None

@@ -1,0 +1,214 @@
+"""Several processes, one trail: the holder is killed again and again, and nobody loses anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indelible import verify
+from indelible.trail.layout import Layout
+from indelible.trail.opening import open_writer
+from tests.effort import KILLS
+from tests.integration.trail.test_kill import MAX_SIZE, close_cleanly, entries
+
+SHARER = Path(__file__).with_name("sharer.py")
+AT_ONCE = 4
+
+
+class Sharer:
+    """One process that records, with what it said."""
+
+    def __init__(self, path: Path, durability: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(SHARER), str(path), durability, str(MAX_SIZE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.said: list[bytes] = []
+        self.errors: list[bytes] = []
+        self.opened = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._read_all),
+            threading.Thread(target=lambda: self.errors.extend(self.process.stderr or ())),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_all(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line == b"open\n":
+                self.opened.set()
+            elif line.endswith(b"\n"):
+                self.said.append(line)
+        self.opened.set()
+
+    @property
+    def acknowledged(self) -> list[str]:
+        return [line.decode().strip() for line in self.said]
+
+    def end(self) -> int:
+        """Let it close the trail; return its exit code."""
+        assert self.process.stdin is not None
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+        code = self.process.wait(60)
+        for thread in self._threads:
+            thread.join()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.end()
+
+
+def holder_of(path: Path) -> int | None:
+    """Return the pid that stands in the lock file."""
+    try:
+        return int(json.loads(Layout(path).lock.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def by_recorder(found: list[dict[str, Any]]) -> dict[int, list[str]]:
+    order: dict[int, list[str]] = defaultdict(list)
+    for entry in found:
+        if (
+            entry["event_type"].startswith("mcp_operation")
+            and entry.get("outcome", {}).get("kind") != "interrupted"
+        ):
+            order[entry["source"]["recorder"]["pid"]].append(entry["event_id"])
+    return order
+
+
+@pytest.mark.sampled
+@pytest.mark.timeout(120 + 3 * KILLS)
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_the_holder_is_killed_at_random_moments(tmp_path: Path, durability: str, kills: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    moments = random.Random(durability)
+    alive = [Sharer(path, durability) for _ in range(AT_ONCE)]
+    everybody = list(alive)
+    survivors: list[Sharer] = []
+    try:
+        assert all(sharer.opened.wait(30) for sharer in alive)
+        killed = 0
+        while killed < kills:
+            time.sleep(moments.uniform(0, 0.15))  # the random moment itself, not a wait for a condition
+            pid = holder_of(path)
+            victim = next((sharer for sharer in alive if sharer.process.pid == pid), None)
+            if victim is None:
+                continue  # one is just taking over
+            victim.kill()
+            killed += 1
+            alive.remove(victim)
+            alive.append(Sharer(path, durability))
+            everybody.append(alive[-1])
+        survivors = list(alive)
+    finally:
+        codes = [sharer.end() for sharer in alive]
+    assert codes == [0] * AT_ONCE, [sharer.errors for sharer in survivors]
+    close_cleanly(path)
+
+    found = entries(path)
+    times = Counter(entry["event_id"] for entry in found)
+    acknowledged = [event_id for sharer in everybody for event_id in sharer.acknowledged]
+    assert len(acknowledged) > kills
+    assert [event_id for event_id in acknowledged if times[event_id] != 1] == []
+    assert [event_id for event_id, count in times.items() if count > 1] == []
+    order = by_recorder(found)
+    for sharer in everybody:
+        said, stands = sharer.acknowledged, order[sharer.process.pid]
+        assert stands[: len(said)] == said  # each recorder's own order
+        assert len(stands) <= len(said) + 1  # at most one was on its way
+    opened = [entry["event_id"] for entry in found if entry["event_type"] == "mcp_operation_started"]
+    closed = Counter(entry["request"]["intent"] for entry in found if entry["event_type"] == "mcp_operation")
+    assert {intent: closed[intent] for intent in opened} == dict.fromkeys(opened, 1)
+    lived = {sharer.process.pid for sharer in survivors}
+    interrupted = [entry for entry in found if entry.get("outcome", {}).get("kind") == "interrupted"]
+    assert [entry for entry in interrupted if entry["source"]["recorder"]["pid"] in lived] == []
+    result = verify(path)
+    assert (result.ok, result.events) == (True, len(found)), result
+
+
+def test_the_holder_leaves_and_another_takes_over(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    first = Sharer(path, "process")
+    assert first.opened.wait(30)
+    second = Sharer(path, "process")
+    assert second.opened.wait(30)
+    assert holder_of(path) == first.process.pid
+    assert first.end() == 0
+    deadline = time.monotonic() + 30
+    while holder_of(path) != second.process.pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert second.end() == 0, b"".join(second.errors).decode()
+    assert first.errors == second.errors == []
+    found = entries(path)
+    assert found[-1]["event_type"] == "audit_stopped"
+    assert "interrupted" not in {entry.get("outcome", {}).get("kind") for entry in found}
+    order = by_recorder(found)
+    assert order[first.process.pid] == first.acknowledged
+    assert order[second.process.pid] == second.acknowledged
+
+
+def test_a_killed_recorder_leaves_interrupted_calls_while_the_holder_lives(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    holder = Sharer(path, "process")
+    assert holder.opened.wait(30)
+    killed = []
+    for _ in range(12):
+        other = Sharer(path, "process")
+        assert other.opened.wait(30)
+        other.kill()
+        killed.append(other.process.pid)
+    assert holder.end() == 0
+    found = entries(path)
+    opened = [entry["event_id"] for entry in found if entry["event_type"] == "mcp_operation_started"]
+    closed = Counter(entry["request"]["intent"] for entry in found if entry["event_type"] == "mcp_operation")
+    assert {intent: closed[intent] for intent in opened} == dict.fromkeys(opened, 1)
+    interrupted = [entry for entry in found if entry.get("outcome", {}).get("kind") == "interrupted"]
+    assert {entry["source"]["recorder"]["pid"] for entry in interrupted} <= set(killed)
+    assert "audit_recovered" not in {entry["event_type"] for entry in found}
+
+
+def test_a_path_longer_than_a_sockets_address(tmp_path: Path) -> None:
+    path = tmp_path / ("d" * 100) / ("e" * 100) / "audit.jsonl"
+    sharers = [Sharer(path, "process") for _ in range(2)]
+    assert all(sharer.opened.wait(30) for sharer in sharers)
+    assert [sharer.end() for sharer in sharers] == [0, 0]
+    order = by_recorder(entries(path))
+    assert {pid: ids for pid, ids in order.items() if ids} == {
+        sharer.process.pid: sharer.acknowledged for sharer in sharers if sharer.acknowledged
+    }
+
+
+def test_a_trail_that_nobody_lets_us_into_is_refused(tmp_path: Path) -> None:
+    from indelible.config import AuditSettings, Settings
+    from indelible.errors import TrailLocked
+    from indelible.recorder import open_recorder
+
+    path = tmp_path / "audit.jsonl"
+    writer = open_writer(path, AuditSettings(), "alone").writer  # holds the trail, and does not listen
+    try:
+        with pytest.raises(TrailLocked, match="is being written by process"):
+            open_recorder(Settings(audit=AuditSettings(path=str(path))), caller="library")
+    finally:
+        writer.close()
