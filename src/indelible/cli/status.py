@@ -18,6 +18,7 @@ EPILOG: Final = """\b
 Examples:
   indelible status
   indelible status --json | jq .held_by
+  indelible status --json | jq '.recorders[] | select(.waiting > 0)'
   indelible status --trail /var/log/indelible
 
 Nothing is verified here; `indelible verify` does that. Exit code 3: there is no trail.
@@ -100,7 +101,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("origin", str(state["origin"] or "none yet")),
         ("written by", _holder(state["held_by"])),
-        *_recorders(state["recorders"]),
+        *_recorders(state["recorders"], state["recorders_unknown"]),
         ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
         ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
@@ -130,16 +131,22 @@ def _holder(holder: dict[str, Any] | None) -> str:
     return f"{who} ({about})" if about else who
 
 
-def _recorders(recorders: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
-    """Return a line a recorder; a waiting event or two are nothing, a full window is a disk that does not keep up."""
-    return [
-        (
-            "through it",
-            f"{recorder['recorder']} (process {recorder['pid']}): {recorder['recorded']} events,"
-            f" {recorder['waiting']} waiting, {recorder['open_calls']} open calls",
-        )
-        for recorder in recorders or ()
-    ]
+def _recorders(recorders: list[dict[str, Any]] | None, unknown: str | None) -> list[tuple[str, str]]:
+    """Return a line a recorder, or one that says why they are not known."""
+    if unknown is not None:
+        return [("through it", f"not known: {unknown}")]
+    return [("through it", _recorder(recorder)) for recorder in recorders or ()]
+
+
+def _recorder(recorder: dict[str, Any]) -> str:
+    """A waiting event or two are nothing; as many as may wait are a disk that does not keep up."""
+    said = [f"{recorder['recorded']} recorded"]
+    if recorder["waiting"]:
+        full = " (no more may)" if recorder["waiting"] >= recorder["window"] else ""
+        said.append(f"{recorder['waiting']} waiting{full}")
+    if recorder["open_calls"]:
+        said.append(f"{recorder['open_calls']} call{'s' * (recorder['open_calls'] != 1)} open")
+    return f"process {recorder['pid']} ({recorder['recorder']}): {', '.join(said)}"
 
 
 def _since(first_seq: object) -> str:

@@ -14,9 +14,9 @@ from indelible.query.filters import parse_event
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.holder import current_holder
-from indelible.trail.intents import LEFT_OPEN
+from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
-from indelible.trail.link import ask
+from indelible.trail.link import ASKED_S, ask
 from indelible.trail.reader import Snapshot, TrailFile, blocks_backward
 
 LOOK_BACK_BYTES: Final = 8 << 20
@@ -41,7 +41,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             if file.compressed or not recent.look_at(file):
                 break
         holder = current_holder(layout.lock)
-        recorders = None if holder is None else ask_recorders(layout)
+        recorders, unknown = (None, None) if holder is None else ask_recorders(layout)
         size = _checkpoint_size(layout)
         segments = len(snapshot.segments)
         oldest = _first_event(files)
@@ -50,6 +50,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "origin": _origin(layout),
             "held_by": None if holder is None else holder._asdict(),
             "recorders": recorders,
+            "recorders_unknown": unknown,
             "events": recent.next_seq,
             "first_seq": None if oldest is None else oldest.get("seq"),
             "files": len(files),
@@ -67,10 +68,17 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
         }
 
 
-def ask_recorders(layout: Layout) -> list[dict[str, Any]] | None:
-    """Return the recorders that write through the holder; None when it does not say."""
+def ask_recorders(layout: Layout) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """Return the recorders that write through the holder, or None and why that is not known."""
     answer = ask(layout.socket)
-    return None if answer is None else [msgspec.structs.asdict(recorder) for recorder in answer.recorders]
+    if answer is not None:
+        window = {"window": answer.window}
+        return [msgspec.structs.asdict(recorder) | window for recorder in answer.recorders], None
+    if not layout.socket.exists():
+        return None, "it lets nobody in: there is no writer.sock"
+    if not os.access(layout.socket, os.W_OK):
+        return None, "writer.sock answers only to the user who writes the trail"
+    return None, f"no answer within {ASKED_S:g} s: it is stopped, just ending, or too busy"
 
 
 class _Recent:
@@ -85,7 +93,9 @@ class _Recent:
         self.started: dict[str, str] | None = None
         """How the last start says that it records."""
         self._closed: set[str] = set()
-        self._settled = self._carried = False
+        self._stopped: set[tuple[str, int] | None] = set()
+        """Recorders that said good-bye: what they had opened before is open no more."""
+        self._settled = False
         self._left = LOOK_BACK_BYTES
 
     def look_at(self, file: TrailFile) -> bool:
@@ -124,17 +134,18 @@ class _Recent:
 
     def _count_open(self, event: dict[str, Any], kind: object) -> None:
         """Count intents without an outcome. A start closes what it found open, and says what it left to the living."""
-        request = event.get("request")
+        if self._settled:
+            return
+        request, about = event.get("request"), event.get("metadata")
         if kind == "mcp_operation" and isinstance(request, dict) and isinstance(request.get("intent"), str):
             self._closed.add(request["intent"])
-        elif kind == "audit_stopped" and not self._settled:
-            self._settled = not self._carried
-        elif kind == "mcp_operation_started" and not self._settled:
-            self.open_calls += event.get("event_id") not in self._closed
-        if kind == "audit_started":
-            about = event.get("metadata")
-            self._carried = isinstance(about, dict) and LEFT_OPEN in about
-            self._settled = self._settled or not self._carried
+        elif kind == "mcp_operation_started":
+            closed = event.get("event_id") in self._closed or recorder_of(event) in self._stopped
+            self.open_calls += not closed
+        elif kind == "audit_stopped":
+            self._stopped.add(recorder_of(event))
+        elif kind == "audit_started":
+            self._settled = not (isinstance(about, dict) and LEFT_OPEN in about)
 
 
 def _how(metadata: object) -> dict[str, str] | None:

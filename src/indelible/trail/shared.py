@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("indelible")
 
-START_S: Final = 5.0
+START_S: Final = 2.0
 """How long a start waits for a holder that is just starting, or ending, to listen or to let go."""
 
 RETRY_S: Final = 0.02
@@ -46,6 +46,8 @@ RETRY_S: Final = 0.02
 
 FAILED_S: Final = 1.0
 """The same when the trail itself could not be opened."""
+
+_SAFETY: Final = {"memory": 0, "process": 1, "disk": 2}
 
 _shared: weakref.WeakSet[SharedWriter] = weakref.WeakSet()
 
@@ -70,6 +72,7 @@ class SharedWriter:
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
         self._ended = ""
+        self._warned = False
         self.append = self._send
         self.digest_key: tuple[bytes, str]
         self._open()
@@ -149,6 +152,13 @@ class SharedWriter:
         self._connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
+        asked = self.audit.durability
+        if _SAFETY[asked] > _SAFETY.get(welcome.durability, 0) and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: is held by a process that records at %s durability, not at %s as asked for here",
+                self.layout.active, welcome.durability, asked,
+            )  # fmt: skip
         with self._outbox.lock:
             self._outbox.connected(connection.sock, welcome.window)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from indelible.config import AuditSettings
+from indelible.trail.opening import open_writer
 from tests.integration.wrap.harness import (
     INDELIBLE,
     INITIALIZE,
@@ -294,16 +296,30 @@ def test_disabled_forwards_records_nothing_and_says_so(run: Run, tmp_path: Path,
     assert not trail.exists()
 
 
-def test_a_held_trail_is_no_reason_not_to_start(wrap: Wrap, trail: Path) -> None:
+def test_two_servers_write_one_trail(wrap: Wrap, trail: Path) -> None:
     first, second = wrap(*nasty("ok")), wrap(*nasty("ok"), options=("--name", "other"))
     for client in (first, second):
         client.greet()
         client.ask(call(2, "act"))
-    names: list[str] = wait_for(lambda: [p.name for p in trail.parent.glob("audit-*.jsonl")])
     assert second.finish() == first.finish() == 0
-    said = first.stderr() + second.stderr()
-    assert names[0] in said
-    assert kinds(trail) == kinds(trail.parent / names[0]) == ["completed"]
+    assert first.stderr() == second.stderr() == "nasty ok\n"  # the servers' own word, and none of ours
+    assert kinds(trail) == ["completed", "completed"]
+    assert [path.name for path in trail.parent.glob("audit-*.jsonl")] == []
+
+
+def test_a_trail_that_is_held_and_not_shared_is_no_reason_not_to_start(wrap: Wrap, trail: Path) -> None:
+    holder = open_writer(trail, AuditSettings(), "alone").writer  # it does not listen
+    try:
+        client = wrap(*nasty("ok"))
+        client.greet()
+        client.ask(call(2, "act"))
+        names: list[str] = wait_for(lambda: [p.name for p in trail.parent.glob("audit-*.jsonl")])
+        assert client.finish() == 0
+    finally:
+        holder.close()
+    assert names[0] in client.stderr()
+    assert kinds(trail) == []
+    assert kinds(trail.parent / names[0]) == ["completed"]
 
 
 def test_a_trail_that_turns_out_unusable_ends_the_child(wrap: Wrap, trail: Path, tmp_path: Path) -> None:
