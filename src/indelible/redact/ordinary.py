@@ -89,11 +89,15 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
                 return _escaped(parts, request)
             parts += (b'","intent":"', opened)
         parts += (b'","rpc_id":"', number, b'"')
-        return parts, b"" if usual == _TWO_UUIDS else b'"%b\\n%b"' % (ids[36:], number)
+        if usual == _TWO_UUIDS or len(ids) <= _SECRETLESS_IDS:
+            return parts, b""
+        return parts, b'"%b\\n%b"' % (ids[36:], number)
     return _escaped(parts, request)
 
 
 _SHORT_IDS: Final = len(_UUID) + 64
+_SECRETLESS_IDS: Final = len(_UUID) + MAX_DIGITS
+"""An `event_id` and a request's id of so few letters and digits: every built-in rule asks for more, or for a sign."""
 
 
 def _escaped(parts: list[bytes], request: Request) -> tuple[list[bytes], bytes] | None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import TrailLocked, TrailUnavailable
-from indelible.events import Event, EventType, RecorderId, Source
+from indelible.events import Event, EventType, RecorderId, Source, format_time
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.commit import Backlog, Done, GroupCommit, Item
@@ -169,7 +169,11 @@ class Writer(Unsealed):
         if self._failure is not None or count >= MAX_PENDING_EVENTS or not self._open:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
         seq = self._seq
-        line = stamp_line(seq, self._tick(), body)
+        now = self._clock()
+        if now > self._clock_ns:  # as in `_tick`
+            self._clock_ns = now
+            self._recorded_at = max(self._recorded_at, format_time(now).encode())
+        line = stamp_line(seq, self._recorded_at, body)
         active = self._active
         size, pending_bytes = active.size, self._pending_bytes
         if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES:

@@ -16,6 +16,7 @@ from indelible.config import RecordMode, RedactionSettings
 from indelible.events import MAX_BODY_BYTES, Cost, Event, Outcome, Policy, Request, State, encode_body
 from indelible.redact import Redactor, compile_marks
 from indelible.redact.limits import MAX_ARGS_BYTES
+from indelible.redact.ordinary import MAX_DIGITS
 from tests import redacting
 from tests.canaries import arguments
 from tests.effort import examples
@@ -158,3 +159,13 @@ def test_patterns_of_ones_own_hold_for_ids_too() -> None:
     for _ in range(2):
         event = msgspec.structs.replace(AN_EVENT, request=Request(request_id="ticket42", rpc_id="7"))
         assert b"ticket42" not in redactor.redact(event)
+
+
+@given(
+    st.text(string.ascii_letters + string.digits, max_size=MAX_DIGITS),
+    st.text(string.digits, max_size=MAX_DIGITS),
+)
+@settings(max_examples=examples(600))
+def test_nothing_in_short_ids_is_ever_redacted(text: str, number: str) -> None:
+    assert WARM["full"].text(text) == text
+    assert WARM["full"].text(number) == number
