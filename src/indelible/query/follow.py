@@ -4,31 +4,43 @@ The rules that live here. Only what ends in LF is a line; the place in the file 
 that a torn end which the next writer cuts off is never shown, nor glued to what follows. A path that names another
 file than the one that is open means rotation: then the old file is read to its end once more, and every file between
 it and the new active one after it. A seq that was seen is not shown again.
+
+Where a disk fails, a writer takes lines back that nobody was told are in the trail, and gives their seqs to others: so
+before each look the last lines that were read are compared with what stands in their places now. After a failed sync
+it writes lines again, in a new file and under higher seqs; the file's first line says which (`rewritten`, `shift`), and
+of those only what was not seen under its old seq is shown.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
-from indelible.query.filters import Filter, Row, parse_row
+from indelible.query.filters import Filter, Row, parse_event, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch
 from indelible.trail.entry import line_seq
+from indelible.trail.files import CHUNK_BYTES, blocks_backward, end_of_lines
 from indelible.trail.layout import Layout
-from indelible.trail.reader import (
-    CHUNK_BYTES,
-    Lines,
-    Snapshot,
-    TrailFile,
-    blocks_backward,
-    end_of_lines,
-    open_plain,
-)
+from indelible.trail.reader import Lines, Snapshot, TrailFile, open_plain, read_small
 
 POLL_S: Final = 0.1
 """How often a follower looks."""
+
+MAX_RECENT: Final = 4096
+"""So many lines may be without a checkpoint, and only those are ever taken back."""
+
+
+class _Read(NamedTuple):
+    """A line that was read from the open file: where it ends, its length and hash, and the seq that came next then."""
+
+    end: int
+    length: int
+    digest: int
+    next_seq: int
 
 
 class Follower:
@@ -42,6 +54,11 @@ class Follower:
         self._fd = -1
         self._position = 0
         self._next_seq = 0
+        self._seen = 0
+        """The seq after the highest that was seen, while lines are cut off and none has come in their place; else 0."""
+        self._recent: deque[_Read] = deque(maxlen=MAX_RECENT)
+        self._entered = b""
+        """The first line of the newest file that was begun: rotation and compression change names, not this."""
         self._origin: bytes | None = None
 
     def start(self, limit: int) -> list[Hit]:
@@ -49,7 +66,8 @@ class Follower:
         self._origin = self._read_origin()
         if not self._open():
             return []
-        self._position, self._next_seq = self._end()
+        self._entered = self._first_line()
+        self._go_to_end()
         with TrailSearch(self.layout.active, self._wanted, self._corrupt) as search:
             hits = search.newest(limit) if limit else list(search.all())
         if not self._next_seq:  # the file was made just now; what is in the trail is in its segments
@@ -84,9 +102,14 @@ class Follower:
 
     def _read_origin(self) -> bytes | None:
         try:
-            return self.layout.origin.read_bytes()
+            return read_small(self.layout.origin)
         except OSError:
             return None
+
+    def _first_line(self) -> bytes:
+        """Return the open file's first line; empty when it is not whole yet."""
+        line, feed, _ = os.pread(self._fd, MAX_LINE_BYTES + 1, 0).partition(b"\n")
+        return line if feed else b""
 
     def _in_place(self) -> bool:
         """Tell whether the path still names the open file, or nothing yet (a rotation under way)."""
@@ -95,44 +118,89 @@ class Follower:
         except FileNotFoundError:
             return True
 
-    def _end(self) -> tuple[int, int]:
-        """Return the offset after the last whole line, and the seq that comes next; 0 when no line has one."""
-        whole = end_of_lines(self._fd)
-        for _, lines in blocks_backward(self._fd, whole):
-            for line in reversed(lines):
-                seq = line_seq(line)
-                if seq is not None:
-                    return whole, seq + 1
-        return whole, 0
+    def _go_to_end(self) -> None:
+        """Go on after the last whole line, with the seq that comes next; 0 when no line has one."""
+        end = end_of_lines(self._fd)
+        next_seq, last = 0, None
+        for _, lines in blocks_backward(self._fd, end):
+            last = lines[-1] if lines and last is None else last
+            next_seq = next((seq + 1 for line in reversed(lines) if (seq := line_seq(line)) is not None), 0)
+            if next_seq:
+                break
+        self._position, self._next_seq = end, next_seq
+        self._recent.clear()
+        if last is not None and len(last) <= MAX_LINE_BYTES:
+            self._recent.append(_Read(end, len(last), hash(last), next_seq))
 
     def _read_on(self, hits: list[Hit]) -> None:
         """Take every whole line from the present place to the file's end."""
-        size = os.fstat(self._fd).st_size
-        if size < self._position:  # cut back by a writer that could not sync it
-            self._position = min(self._position, self._end()[0])
+        self._step_back()
         while data := os.pread(self._fd, CHUNK_BYTES, self._position):
             whole = data.rfind(b"\n") + 1
             if not whole and len(data) < CHUNK_BYTES:
                 return
-            self._position += whole or len(data)  # a piece of a line without end is passed over
-            self._take(data[:whole].split(b"\n")[:-1], hits)
+            lines = data[:whole].split(b"\n")[:-1]
+            if not self._position and lines:
+                self._enter(lines[0], hits)
+            for line in lines:
+                self._take(line, hits)
+                self._position += len(line) + 1
+                self._recent.append(_Read(self._position, len(line), hash(line), self._next_seq))
+            if not whole:
+                self._position += len(data)  # a piece of a line without end is passed over
 
-    def _take(self, lines: list[bytes], hits: list[Hit]) -> None:
-        for line in lines:
-            row = parse_row(line)
-            if row is None:
-                self._note_corrupt(line)
-            else:
-                self._take_row(line, row, hits)
+    def _step_back(self) -> None:
+        """Return to the end of the last line that is still there: a writer cut off what it could not keep."""
+        before, recent = len(self._recent), self._recent
+        while recent and not self._is_there(recent[-1]):
+            recent.pop()
+        if len(recent) == before and os.fstat(self._fd).st_size >= self._position:
+            return
+        self._seen = max(self._seen, self._next_seq)
+        if recent:
+            self._position, self._next_seq = recent[-1].end, recent[-1].next_seq
+        else:  # more than a writer ever takes back
+            self._go_to_end()
+
+    def _is_there(self, read: _Read) -> bool:
+        """Tell whether a line still stands where it was read; the beginning of the file is always there."""
+        if not read.end:
+            return True
+        data = os.pread(self._fd, read.length + 1, read.end - read.length - 1)
+        return data[-1:] == b"\n" and hash(data[:-1]) == read.digest
+
+    def _enter(self, line: bytes, hits: list[Hit]) -> None:
+        """Begin with a file whose first line this is.
+
+        What was seen under its seq and higher ones has been taken back, or stands in this file again.
+        """
+        if line == self._entered:
+            return
+        self._entered = line
+        seen, self._seen = max(self._seen, self._next_seq), 0
+        row = parse_row(line)
+        if row is None or row.seq >= seen:
+            return
+        self._next_seq = row.seq
+        self._take_row(line, row, hits)
+        last, shift = _rewritten(line)
+        self._next_seq = max(self._next_seq, min(seen + shift, last + 1))
+
+    def _take(self, line: bytes, hits: list[Hit]) -> None:
+        row = parse_row(line)
+        if row is None:
+            self._note_corrupt()
+        else:
+            self._take_row(line, row, hits)
 
     def _take_row(self, line: bytes, row: Row, hits: list[Hit]) -> None:
         if row.seq < self._next_seq:
             return
-        self._next_seq = row.seq + 1
+        self._next_seq, self._seen = row.seq + 1, 0
         if self._matches(row):
             hits.append(Hit(line, row))
 
-    def _note_corrupt(self, line: bytes) -> None:
+    def _note_corrupt(self) -> None:
         file = TrailFile(self.layout.active, None)
         self._corrupt.add(str(self.layout.active), 0, file, offset=None, number=None)
 
@@ -147,26 +215,37 @@ class Follower:
         with snapshot:
             origin = self._read_origin()
             if origin != self._origin:  # the trail was set aside, and a new one begun
-                self._origin, self._next_seq = origin, 0
+                self._origin, self._next_seq, self._seen = origin, 0, 0
             files = snapshot.files
             if not files or files[-1].named_seq is not None:
                 return  # between two files: the next look finds the new one
             starts = [_first_seq(file) for file in files]
-            if starts[-1] is None and not files[-1].path.stat().st_size:
+            if starts[-1] is None and not _size(files[-1]):
                 return  # its first line is about to be written
+            begun = line_seq(self._entered)
             for file, end in zip(files, starts[1:], strict=False):
-                if end is None or end > self._next_seq:
-                    self._read_closed(file, hits)
+                if end is None or end > (self._next_seq if begun is None else min(begun, self._next_seq)):
+                    self._read_closed(file, end, hits)
             self._switch_to(files[-1])
         self._read_on(hits)
 
-    def _read_closed(self, file: TrailFile, hits: list[Hit]) -> None:
+    def _read_closed(self, file: TrailFile, end: int | None, hits: list[Hit]) -> None:
+        """Take what was not seen of a closed file, whose lines are below `end`."""
+        begun = False
         try:
             with file.open() as stream:
                 for lines, _ in Lines(stream):
-                    self._take(lines, hits)
+                    if not begun and lines[0] == self._entered and end is not None and end <= self._next_seq:
+                        return  # the one that was open: all of it was seen
+                    if not begun:
+                        self._enter(lines[0], hits)
+                    begun = True
+                    for line in lines:
+                        self._take(line, hits)
         except FileNotFoundError:
             return  # deleted by the writer's retention
+        except TrailCorrupt:  # what follows it is shown all the same
+            self._note_corrupt()
 
     def _switch_to(self, file: TrailFile) -> None:
         """Follow the newest file from its beginning; lines that were seen are passed over."""
@@ -174,6 +253,8 @@ class Follower:
         with file.open() as stream:
             self._fd = os.dup(stream.fileno())
         self._position = 0
+        self._recent.clear()
+        self._recent.append(_Read(0, 0, 0, self._next_seq))
 
 
 def _first_seq(file: TrailFile) -> int | None:
@@ -182,3 +263,25 @@ def _first_seq(file: TrailFile) -> int | None:
         return file.named_seq
     with file.open() as stream:
         return line_seq(os.pread(stream.fileno(), MAX_LINE_BYTES + 1, 0).split(b"\n", 1)[0])
+
+
+def _size(file: TrailFile) -> int:
+    with file.open() as stream:
+        return os.fstat(stream.fileno()).st_size
+
+
+def _rewritten(line: bytes) -> tuple[int, int]:
+    """Return what a file's first line says of lines that stood in an older file too: the last one's seq, and the shift.
+
+    (-1, 0) when it says nothing of the kind, in the form that a writer gives it.
+    """
+    event = parse_event(line) or {}
+    metadata = event.get("metadata")
+    about = metadata if isinstance(metadata, dict) else {}
+    ends, shift = about.get("rewritten"), about.get("shift")
+    if not isinstance(ends, list) or len(ends) != 2 or type(shift) is not int or shift not in (0, 1):
+        return -1, 0
+    first, last = ends
+    if type(first) is not int or type(last) is not int or not event["seq"] < first <= last:
+        return -1, 0
+    return last, shift

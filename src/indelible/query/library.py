@@ -107,7 +107,11 @@ def search(path: str | Path, *, limit: int | None = None, **filters: Unpack[Filt
 
 
 def _trails(path: Path) -> list[Path]:
-    found = trails_in(path) if path.is_dir() else [path] if is_there(path) else []
+    try:
+        found = trails_in(path) if path.is_dir() else [path] if is_there(path) else []
+    except OSError as exc:
+        msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
+        raise TrailError(msg) from exc
     if not found:
         msg = f"{path}: there is no trail {'in this directory' if path.is_dir() else 'here'}"
         raise TrailError(msg)

@@ -21,8 +21,9 @@ from indelible.errors import TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.query.filters import Filter, Row, parse_row
 from indelible.trail.entry import line_recorded_at
+from indelible.trail.files import CHUNK_BYTES, blocks_backward
 from indelible.trail.layout import Layout
-from indelible.trail.reader import CHUNK_BYTES, Lines, Snapshot, TrailFile, blocks_backward
+from indelible.trail.reader import Lines, Snapshot, TrailFile
 
 CLOCK_SLACK: Final = timedelta(seconds=2)
 """A clock that is set back between receiving and recording leaves a `recorded_at` before `timestamp`."""

@@ -9,15 +9,16 @@ from typing import Any, Final
 
 import msgspec
 
-from indelible.errors import NoteError, TrailError
+from indelible.errors import NoteError, TrailCorrupt, TrailError
 from indelible.query.filters import parse_event
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
+from indelible.trail.files import blocks_backward
 from indelible.trail.holder import current_holder
 from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
 from indelible.trail.link import ASKED_S, ask
-from indelible.trail.reader import Snapshot, TrailFile, blocks_backward
+from indelible.trail.reader import Snapshot, TrailFile, read_small
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
@@ -157,14 +158,20 @@ def _how(metadata: object) -> dict[str, str] | None:
 
 
 def _first_event(files: list[TrailFile]) -> dict[str, Any] | None:
-    """Return the first event of the oldest file that is still there: a writer at work may delete the oldest."""
+    """Return the first event of the oldest file that is still there: a writer at work may delete the oldest.
+
+    None when that file is damaged: what follows is not the oldest.
+    """
     for file in files:
         try:
             stream = file.open()
         except FileNotFoundError:
             continue
         with stream:
-            return parse_event(stream.read(1 << 17).split(b"\n", 1)[0])
+            try:
+                return parse_event(stream.read(1 << 17).split(b"\n", 1)[0])
+            except TrailCorrupt:
+                return None
     return None
 
 
@@ -177,15 +184,16 @@ def _size(file: TrailFile) -> int:
 
 def _origin(layout: Layout) -> str | None:
     try:
-        return layout.origin.read_text(encoding="utf-8", errors="replace").strip()[:200]
+        data = read_small(layout.origin)
     except OSError:
         return None
+    return None if data is None else data.decode("utf-8", "replace").strip()[:200]
 
 
 def _checkpoint_size(layout: Layout) -> int | None:
     """Return how many events the checkpoint says it covers; whether that is so is for `verify` to say."""
     try:
-        return parse(split_note(layout.checkpoint.read_bytes())[0]).size
+        return parse(split_note(read_small(layout.checkpoint) or b"")[0]).size
     except (OSError, NoteError):
         return None
 

@@ -65,3 +65,16 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     if not isinstance(value, dict) or not isinstance(value.get("seq"), int):
         return None
     return value
+
+
+def pruned_in(entry: dict[str, Any] | None) -> list[tuple[int, int]]:
+    """Return the ranges of seqs (first, last) whose files an entry says were deleted; none for what no writer says."""
+    if entry is None or entry.get("event_type") not in ("file_opened", "retention_applied"):
+        return []
+    metadata = entry.get("metadata")
+    pairs = metadata.get("pruned") if isinstance(metadata, dict) else None
+    found = []
+    for pair in pairs if isinstance(pairs, list) else []:
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, int) for end in pair):
+            found.append((pair[0], pair[1]))
+    return found

@@ -5,6 +5,7 @@ Both sides use this: the writer when it starts, readers always. Nothing here cha
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -46,18 +47,52 @@ def segments(layout: Layout) -> list[TrailFile]:
     return [found[seq] for seq in sorted(found)]
 
 
+class NumberedFile(NamedTuple):
+    """What stands at ``audit.jsonl.1``, ``.2`` …, where links to the newest closed files belong."""
+
+    path: Path
+    number: int
+    target: str | None
+    """What a link says; None when it is none."""
+
+
+def numbered(layout: Layout) -> list[NumberedFile]:
+    """Return what stands at the places of a trail's links, by name. One that is being replaced may be missing."""
+    form = re.compile(re.escape(layout.active.name) + r"\.([1-9][0-9]*)(?:\.zst)?")
+    try:
+        entries = sorted(os.listdir(layout.active.parent))  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = []
+    for name in entries:
+        match = form.fullmatch(name)
+        if match is None:
+            continue
+        path = layout.active.with_name(name)
+        try:
+            target = os.readlink(path)  # noqa: PTH115 - as text, not resolved
+        except FileNotFoundError:
+            continue
+        except OSError:  # EINVAL: no link
+            target = None
+        found.append(NumberedFile(path, int(match[1]), target))
+    return found
+
+
 def links(layout: Layout) -> list[Path]:
     """Return the links ``audit.jsonl.1`` and so on that point at closed files of this very trail, and no others."""
-    pattern = re.compile(re.escape(layout.active.name) + r"\.[1-9][0-9]*(\.zst)?")
-    own = os.path.relpath(layout.segments, layout.active.parent)
-    found = []
-    for name in os.listdir(layout.active.parent):  # noqa: PTH208 - names only
-        path = layout.active.with_name(name)
-        if pattern.fullmatch(name) and path.is_symlink():
-            directory, segment = os.path.split(os.readlink(path))  # noqa: PTH115 - as text, not resolved
-            if directory == own and names.segment_first_seq(segment) is not None:
-                found.append(path)
-    return found
+    return [
+        link.path
+        for link in numbered(layout)
+        if link.target is not None and linked_seq(layout, link.target) is not None
+    ]
+
+
+def linked_seq(layout: Layout, target: str) -> int | None:
+    """Return the first seq of the closed file of this trail that a link's text names, or None for anything else."""
+    place = os.path.relpath(layout.segments, layout.active.parent)
+    folder, _, name = target.rpartition("/")
+    return names.segment_first_seq(name) if folder == place else None
 
 
 def newest_first(layout: Layout) -> Iterator[TrailFile]:
@@ -69,8 +104,9 @@ def newest_first(layout: Layout) -> Iterator[TrailFile]:
 
 
 def open_file(file: TrailFile) -> BinaryIO:
-    """Open a trail's file for reading, decompressed. Raises TrailCorrupt where a compressed one is damaged."""
-    return packed.open_packed(file.path, CHUNK_BYTES) if file.compressed else file.path.open("rb")
+    """Open a trail's file for reading, decompressed; reading raises TrailCorrupt where a compressed one is damaged."""
+    stream = file.path.open("rb")
+    return io.BufferedReader(packed.unpack(stream, file.path), CHUNK_BYTES) if file.compressed else stream
 
 
 def first_seq(path: Path) -> int | None:
@@ -157,22 +193,64 @@ def _seq_after(file: BinaryIO, position: int) -> tuple[int, int] | None:
     return None
 
 
-def last_line(path: Path) -> tuple[int, bytes] | None:
-    """Return (offset, line without LF) of the last whole line of a plain file, or None when it has none."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        reach = 2 * (MAX_LINE_BYTES + 1)
-        while True:
-            start = max(0, size - reach)
-            file.seek(start)
-            data = file.read(size - start)
-            end = data.rfind(b"\n")
-            begin = data.rfind(b"\n", 0, max(end, 0)) if end >= 0 else -1
-            if end >= 0 and (begin >= 0 or start == 0):
-                return start + begin + 1, data[begin + 1 : end]
-            if start == 0:
-                return None
-            reach *= 4
+# --- lines from the back ------------------------------------------------------------------------------------
+
+
+def last_line(path: Path) -> bytes | None:
+    """Return a plain file's last whole line, without LF; None when there is none, or it is too long for an entry."""
+    with path.open("rb", buffering=0) as file:
+        fd = file.fileno()
+        for _, lines in blocks_backward(fd, end_of_lines(fd)):
+            if lines:
+                return lines[-1] if len(lines[-1]) <= MAX_LINE_BYTES else None
+    return None
+
+
+def blocks_backward(fd: int, end: int, chunk: int = 1 << 16) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield (offset, lines without LF) from the end of a plain file to its front; within a list lines rise.
+
+    The first list's last line is what follows the last LF before `end`, and is left out when empty. Chunks double
+    up to `CHUNK_BYTES`. Of a line that is longer than any entry only the end is kept, so that it does not fill the
+    memory, but never of a length that an entry may have.
+    """
+    later, position, last = b"", end, True
+    while position > 0:
+        start = max(0, position - chunk)
+        data = _read_exactly(fd, start, position - start)
+        position, chunk = start, min(2 * chunk, CHUNK_BYTES)
+        lines = data.split(b"\n")
+        lines[-1] += later
+        if start and len(lines) == 1:
+            later = lines[0][-(MAX_LINE_BYTES + 1) :]
+            continue
+        later = lines.pop(0) if start else b""
+        offset = start + data.index(b"\n") + 1 if start else 0
+        if last and not lines[-1]:
+            lines.pop()
+        last = False
+        yield offset, lines
+
+
+def end_of_lines(fd: int) -> int:
+    """Return the offset after the last LF of a plain file."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - CHUNK_BYTES)
+        found = _read_exactly(fd, start, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _read_exactly(fd: int, offset: int, size: int) -> bytes:
+    """Read up to `size` bytes; fewer only where the file ends (it was cut meanwhile)."""
+    parts = []
+    while size and (part := os.pread(fd, size, offset)):
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 # --- trails beside a trail ---------------------------------------------------------------------------------------

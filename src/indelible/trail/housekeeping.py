@@ -208,9 +208,10 @@ class Housekeeper:
         following = closed[index + 1] if index + 1 < len(closed) else None
         first_line = _first_line(following) if following else _first_line_of(self._layout.active)
         written = line_recorded_at(first_line)  # the next file begins when this one ended
-        if written is None:
+        try:
+            age = datetime.now(UTC) - datetime.fromisoformat(written or "")
+        except (ValueError, TypeError):  # not a time, or one without a zone: no writer's line
             return False
-        age = datetime.now(UTC) - datetime.fromisoformat(written)
         return age.total_seconds() > self._audit.retention
 
     def _ends(self, closed: list[TrailFile]) -> list[int]:

@@ -16,7 +16,7 @@ import orjson
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.durable import Access
-from indelible.trail.entry import line_seq, parse_line
+from indelible.trail.entry import line_seq, parse_line, pruned_in
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
 
@@ -32,7 +32,6 @@ MAX_BISECTED: Final = 64
 _STARTED: Final = b'"event_type":"audit_started"'
 LEFT_OPEN: Final = "open_calls"
 """In the metadata of an `audit_started`: how many calls it left open, since their recorders live."""
-_LEFT_OPEN: Final = b'"open_calls":'
 
 
 class Hint:
@@ -174,7 +173,7 @@ def _scan(layout: Layout) -> dict[str, Entry]:
     for file in files.newest_first(layout):
         chosen.append(file)
         with files.open_file(file) as stream:
-            if any(_STARTED in line and _LEFT_OPEN not in line for _, line, _ in files.iter_lines(stream)):
+            if any(_is_start(line) for _, line, _ in files.iter_lines(stream)):
                 break
     tracker = Tracker()
     for file in reversed(chosen):
@@ -187,6 +186,15 @@ def _scan(layout: Layout) -> dict[str, Entry]:
     return tracker.open
 
 
+def _is_start(line: bytes) -> bool:
+    """Tell whether a line is a start that left no call open; a call's arguments may hold the same key and value."""
+    entry = parse_line(line) if _STARTED in line else None
+    if entry is None or entry.get("event_type") != "audit_started":
+        return False
+    metadata = entry.get("metadata")
+    return not (isinstance(metadata, dict) and LEFT_OPEN in metadata)
+
+
 def pruned_ranges(layout: Layout, hint: Hint | None) -> list[tuple[int, int]]:
     """Return the ranges of seqs whose files were deleted, merged, oldest first.
 
@@ -194,22 +202,15 @@ def pruned_ranges(layout: Layout, hint: Hint | None) -> list[tuple[int, int]]:
     """
     if hint is not None:
         return merge_ranges(hint.pruned)
-    ranges: list[tuple[int, int]] = []
-    for file in files.newest_first(layout):
-        with files.open_file(file) as stream:
-            for _, line, _ in files.iter_lines(stream):
-                if b'"file_opened"' in line or b'"retention_applied"' in line:
-                    ranges += _ranges_in(parse_line(line))
-        break
-    return merge_ranges(ranges)
-
-
-def _ranges_in(entry: Entry | None) -> list[tuple[int, int]]:
-    if entry is None or entry.get("event_type") not in ("file_opened", "retention_applied"):
+    newest = next(files.newest_first(layout), None)
+    if newest is None:
         return []
-    metadata = entry.get("metadata") or {}
-    pairs = metadata.get("pruned") or []
-    return [(int(pair[0]), int(pair[1])) for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    ranges: list[tuple[int, int]] = []
+    with files.open_file(newest) as stream:
+        for _, line, _ in files.iter_lines(stream):
+            if b'"file_opened"' in line or b'"retention_applied"' in line:
+                ranges += pruned_in(parse_line(line))
+    return merge_ranges(ranges)
 
 
 def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

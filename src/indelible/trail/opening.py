@@ -140,11 +140,11 @@ def _open_locked(
     state.intents = [intent for intent in state.intents if intent not in spared]
     try:
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
+        if previous:
+            retire.settled(layout)
     except BaseException:
         writer.close(good_bye=False)  # calls that are open have no outcome yet
         raise
-    if previous:
-        retire.settled(layout)
     return OpenTrail(writer, secret, spared, clean=state.clean)
 
 
@@ -155,8 +155,10 @@ def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> di
         return None
     signer = keys.open_signer(layout, audit, origin, access)
     checkpoint = recovery.read_checkpoint(layout, signer)
-    end = recovery.end_of(layout)
-    if checkpoint is None or end >= checkpoint.size:
+    if checkpoint is None:
+        return None
+    end = recovery.end_of(layout, checkpoint.size)
+    if end >= checkpoint.size:
         return None
     about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "end": end}
     retire.retire(layout, about, access)

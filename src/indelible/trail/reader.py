@@ -9,23 +9,20 @@ link inside a trail, blocks on a pipe, or holds a whole file.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, cast
 
-from indelible.errors import TrailCorrupt, TrailError
+from indelible.errors import TrailError
 from indelible.events import MAX_LINE_BYTES
-from indelible.trail import files
+from indelible.trail import files, packed
 from indelible.trail import layout as names
+from indelible.trail.checkpoint import MAX_NOTE_BYTES
 from indelible.trail.entry import line_recorded_at, line_seq, parse_line
+from indelible.trail.files import CHUNK_BYTES
 from indelible.trail.layout import Layout
-
-CHUNK_BYTES: Final = 1 << 20
-"""How much is read at once from the front."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -57,61 +54,13 @@ class TrailFile:
             self.path = self.path.with_name(self.path.name + names.COMPRESSED_SUFFIX)  # compressed meanwhile
             fd = open_plain(self.path)
         raw = os.fdopen(fd, "rb", buffering=0)
-        return _decompressed(raw) if self.compressed else raw
+        return cast("BinaryIO", packed.unpack(raw)) if self.compressed else raw
 
     def close(self) -> None:
         """Let go of the active file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-class _Decompressed(io.RawIOBase):
-    """A .zst segment's content; damage is a TrailCorrupt."""
-
-    def __init__(self, raw: BinaryIO) -> None:
-        import zstandard
-
-        self._raw = raw
-        self._errors = zstandard.ZstdError
-        self._missing = _content_size(raw)
-        self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data = bytes(self._reader.read(size))
-        except self._errors as exc:
-            msg = f"cannot be decompressed: {exc}"
-            raise TrailCorrupt(msg) from exc
-        self._missing -= len(data)
-        if not data and self._missing > 0:  # the library takes a frame without its end for the end
-            msg = f"cannot be decompressed: {self._missing} bytes are missing at its end"
-            raise TrailCorrupt(msg)
-        return data
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _content_size(raw: BinaryIO) -> int:
-    """Return how many bytes the first frame's header announces (RFC 8878, section 3.1.1.1.4); 0 when it does not."""
-    import zstandard
-
-    header = raw.read(32)
-    raw.seek(0)
-    try:
-        size: int = zstandard.get_frame_parameters(header).content_size
-    except zstandard.ZstdError:
-        return 0
-    return size if size < zstandard.CONTENTSIZE_ERROR else 0
-
-
-def _decompressed(raw: BinaryIO) -> BinaryIO:
-    return _Decompressed(raw)  # type: ignore[return-value] # all that a reader here asks of it: read, close
 
 
 def open_plain(path: Path, *, follow: bool = False) -> int:
@@ -124,6 +73,18 @@ def open_plain(path: Path, *, follow: bool = False) -> int:
     return fd
 
 
+def read_small(path: Path, limit: int = MAX_NOTE_BYTES + 1) -> bytes | None:
+    """Return a small file's content, up to `limit` bytes, or None when there is none, or no plain file."""
+    try:
+        fd = open_plain(path)
+    except (FileNotFoundError, NotADirectoryError, TrailError):
+        return None
+    try:
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
+
+
 # --- what belongs to a trail --------------------------------------------------------------------------------
 
 
@@ -133,9 +94,7 @@ class Snapshot:
     def __init__(self, layout: Layout) -> None:
         """Raises FileNotFoundError when there is no trail, PermissionError when it may not be read."""
         self.layout = layout
-        self.links = list_links(
-            layout
-        )  # before the segments: a rotation in between leaves links behind, never ahead
+        self.links = files.numbered(layout)  # before the segments: links may lag behind these, never be ahead
         active = _open_active(layout)
         try:
             self.segments, self.strangers = list_segments(layout)
@@ -156,7 +115,9 @@ class Snapshot:
         rotation or a repair leaves those, and the next one puts them right.
         """
         newest = [seq for file in reversed(self.segments) if (seq := file.named_seq) is not None]
-        pointed = [None if link.target is None else linked_seq(self.layout, link.target) for link in self.links]
+        pointed = [
+            None if link.target is None else files.linked_seq(self.layout, link.target) for link in self.links
+        ]
         some_are_gone = any(seq is not None and seq not in newest for seq in pointed)
         astray = []
         for link, seq in zip(self.links, pointed, strict=True):
@@ -175,7 +136,9 @@ class Snapshot:
     def lagging_links(self) -> list[Path]:
         """Return the links that point to an older closed file than belongs there, or to one that is gone."""
         newest = [file.named_seq for file in reversed(self.segments)]
-        own = [(link, linked_seq(self.layout, link.target)) for link in self.links if link.target is not None]
+        own = [
+            (link, files.linked_seq(self.layout, link.target)) for link in self.links if link.target is not None
+        ]
         return [
             link.path
             for link, seq in own
@@ -241,41 +204,6 @@ def _is_temporary(name: str) -> bool:
     return name == f".{inner}.tmp" and names.segment_first_seq(inner) is not None
 
 
-class NumberedFile(NamedTuple):
-    """What stands at ``audit.jsonl.1``, ``.2`` …, where links to the newest closed files belong."""
-
-    path: Path
-    number: int
-    target: str | None
-    """What a link says; None when it is none."""
-
-
-def list_links(layout: Layout) -> list[NumberedFile]:
-    """Return what stands at the places of a trail's links, by name. One that is being replaced may be missing."""
-    form = re.compile(re.escape(layout.active.name) + r"\.([1-9][0-9]{0,5})(?:\.zst)?")
-    found = []
-    for name in sorted(_names(layout.active.parent)):
-        match = form.fullmatch(name)
-        if match is None:
-            continue
-        path = layout.active.with_name(name)
-        try:
-            target = os.readlink(path)  # noqa: PTH115 - as text
-        except FileNotFoundError:
-            continue
-        except OSError:  # EINVAL: no link
-            target = None
-        found.append(NumberedFile(path, int(match[1]), target))
-    return found
-
-
-def linked_seq(layout: Layout, target: str) -> int | None:
-    """Return the first seq of the closed file of this trail that a link's text names, or None for anything else."""
-    place = os.path.relpath(layout.segments, layout.active.parent)
-    folder, _, name = target.rpartition("/")
-    return names.segment_first_seq(name) if folder == place else None
-
-
 def _names(directory: Path) -> list[str]:
     try:
         return os.listdir(directory)  # noqa: PTH208 - names only
@@ -284,8 +212,15 @@ def _names(directory: Path) -> list[str]:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether there is anything of a trail, from the path of its active file."""
-    return path.exists() or Layout(path).directory.is_dir()
+    """Tell whether there is anything of a trail, from the path of its active file. Raises TrailError when that fails.
+
+    Such as for a name that is too long, or below a directory that may not be looked into.
+    """
+    try:
+        return path.exists() or Layout(path).directory.is_dir()
+    except OSError as exc:
+        msg = f"{path}: cannot be read: {exc.strerror}"
+        raise TrailError(msg) from exc
 
 
 def trails_in(directory: Path) -> list[Path]:
@@ -339,52 +274,3 @@ class Lines:
             lines = raw.split(b"\n")
             self.rest = lines.pop()
             yield lines, raw
-
-
-# --- lines from the back ------------------------------------------------------------------------------------
-
-
-def blocks_backward(fd: int, end: int, chunk: int = 1 << 16) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield (offset, lines without LF) from the end of a plain file to its front; within a list lines rise.
-
-    The first list's last line is what follows the last LF before `end`, and is left out when empty. Chunks double
-    up to `CHUNK_BYTES`. Over-long lines are cut as `Lines` does.
-    """
-    later, position, last = b"", end, True
-    while position > 0:
-        start = max(0, position - chunk)
-        data = _read_exactly(fd, start, position - start)
-        position, chunk = start, min(2 * chunk, CHUNK_BYTES)
-        lines = data.split(b"\n")
-        lines[-1] += later
-        if start and len(lines) == 1:
-            later = lines[0][-(MAX_LINE_BYTES + 1) :]
-            continue
-        later = lines.pop(0) if start else b""
-        offset = start + data.index(b"\n") + 1 if start else 0
-        if last and not lines[-1]:
-            lines.pop()
-        last = False
-        yield offset, lines
-
-
-def end_of_lines(fd: int) -> int:
-    """Return the offset after the last LF of a plain file."""
-    end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - CHUNK_BYTES)
-        found = _read_exactly(fd, start, end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
-def _read_exactly(fd: int, offset: int, size: int) -> bytes:
-    """Read up to `size` bytes; fewer only where the file ends (it was cut meanwhile)."""
-    parts = []
-    while size and (part := os.pread(fd, size, offset)):
-        parts.append(part)
-        offset += len(part)
-        size -= len(part)
-    return b"".join(parts)

@@ -109,30 +109,36 @@ def read_checkpoint(layout: Layout, signer: Signer) -> Checkpoint | None:
 # --- the end of the trail -------------------------------------------------------------------------------
 
 
-def end_of(layout: Layout) -> int:
-    """Return the seq after the last whole line that has one, over all files; 0 for an empty trail."""
+def end_of(layout: Layout, enough: int) -> int:
+    """Return the seq after the highest in a whole line, as far as it matters: below `enough` it is exact.
+
+    0 for an empty trail. Each file is read backwards once, and no further than to a line that is enough: what follows
+    the sealed lines may be anything that a crash has left there, a line of old among it.
+    """
     candidates = [layout.active] if layout.active.exists() else []
     candidates += [file.path for file in reversed(files.segments(layout)) if not file.compressed][:2]
+    end = 0
     for path in candidates:
-        found = files.last_line(path)
-        while found is not None:
-            entry = parse_line(found[1])
-            if entry is not None:
-                return int(entry["seq"]) + 1
-            found = _line_before(path, found[0])
-    compressed = files.segments(layout)
-    return files.end_of_compressed(compressed[-1]) if compressed else 0
+        end = max(end, _end_in(path, enough))
+        if end >= enough:
+            return end
+    closed = files.segments(layout)
+    return files.end_of_compressed(closed[-1]) if closed and not end else end
 
 
-def _line_before(path: Path, offset: int) -> tuple[int, bytes] | None:
-    """Return the whole line that ends right before `offset`."""
-    if offset == 0:
-        return None
-    with path.open("rb") as file:
-        start = max(0, offset - 2 * events.MAX_LINE_BYTES)
-        file.seek(start)
-        data = file.read(offset - 1 - start)
-    return start + data.rfind(b"\n") + 1, data[data.rfind(b"\n") + 1 :]
+def _end_in(path: Path, enough: int) -> int:
+    """Return the seq after the highest in a plain file's whole lines, or the first one from the end that is enough."""
+    end = 0
+    with path.open("rb", buffering=0) as file:
+        fd = file.fileno()
+        for _, lines in files.blocks_backward(fd, files.end_of_lines(fd)):
+            for line in reversed(lines):
+                entry = parse_line(line)
+                if entry is not None:
+                    end = max(end, int(entry["seq"]) + 1)
+                    if end >= enough:
+                        return end
+    return end
 
 
 def _load_tree(layout: Layout, checkpoint: Checkpoint | None) -> TileTree:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 from typing import Any, Final
 
 from indelible.errors import TrailCorrupt
@@ -34,29 +33,36 @@ def finish(layout: Layout, access: Access) -> dict[str, Any] | None:
     """Go on with a move that was begun; return what was said of the old trail, or None when there is none.
 
     Each step may be done twice. The marker stays until `settled`, so that a crash before the new trail's first
-    line does not lose what that line has to say.
+    line does not lose what that line has to say; once the new trail has its origin, nothing more is moved.
     """
     about = pending(layout)
     if about is None:
         return None
     name = str(about["origin"]).rpartition("/")[2]
     target = Layout(layout.retired / name / layout.active.name)
-    durable.make_directory(target.directory, access)
-    if not target.origin.exists() or layout.origin.exists():
-        for path in sorted(layout.directory.iterdir()):
-            if path.name not in _STAYS and _is_old(path, layout, about):
-                path.rename(target.directory / path.name)
-        if layout.active.exists() and not target.active.exists():
-            layout.active.rename(target.active)
-        for link in files.links(layout):
-            link.unlink()
-    durable.sync_directories([layout.directory, layout.active.parent, target.directory, target.active.parent])
+    if not _begun_anew(layout, about):
+        _move(layout, target, access)
     return {**about, "moved_to": str(target.active.relative_to(layout.active.parent))}
 
 
-def _is_old(path: Path, layout: Layout, about: dict[str, Any]) -> bool:
-    """Tell whether a file is of the old trail: all are, but for an origin that was made anew already."""
-    return path != layout.origin or path.read_text(encoding="utf-8").strip() == about["origin"]
+def _begun_anew(layout: Layout, about: dict[str, Any]) -> bool:
+    """Tell whether what stands in the trail's place is the new one: then it has an origin, and another one."""
+    try:
+        return layout.origin.read_bytes().strip() != str(about["origin"]).encode()
+    except FileNotFoundError:
+        return False
+
+
+def _move(layout: Layout, target: Layout, access: Access) -> None:
+    durable.make_directory(target.directory, access)
+    for path in sorted(layout.directory.iterdir()):
+        if path.name not in _STAYS:
+            path.rename(target.directory / path.name)
+    if layout.active.exists() and not target.active.exists():
+        layout.active.rename(target.active)
+    for link in files.links(layout):
+        link.unlink()
+    durable.sync_directories([layout.directory, layout.active.parent, target.directory, target.active.parent])
 
 
 def pending(layout: Layout) -> dict[str, Any] | None:

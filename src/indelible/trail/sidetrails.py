@@ -39,7 +39,12 @@ class Sweeper:
         self._thread.join()
 
     def _run(self) -> None:
-        for path in files.side_trails(self._path):
+        try:
+            beside = files.side_trails(self._path)
+        except OSError as exc:
+            log.warning("%s: cannot be searched for unfinished trails: %s", self._path.parent, exc)
+            return
+        for path in beside:
             if self._stopping:
                 return
             try:
@@ -59,5 +64,5 @@ def _begun(path: Path) -> bool:
 def _closed(path: Path) -> bool:
     """Tell whether the last whole line says that the recorder closed the trail."""
     found = files.last_line(path) if path.exists() else None
-    entry = parse_line(found[1]) if found else None
+    entry = parse_line(found) if found else None
     return entry is not None and entry.get("event_type") == "audit_stopped"

@@ -7,7 +7,6 @@ each line is in exactly one file of the trail.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
@@ -53,10 +52,14 @@ def _replace(layout: Layout, access: Access) -> None:
     if layout.active.exists():
         if not layout.active.is_file():
             raise OSError(22, "something else than a file stands in the trail's place", str(layout.active))
-        durable.make_directory(layout.quarantine, access)
-        layout.active.rename(layout.quarantine / f"foreign-{time.time_ns()}")
+        _set_aside(layout, access)
     layout.next.rename(layout.active)
     durable.sync_directories([layout.active.parent, layout.directory])
+
+
+def _set_aside(layout: Layout, access: Access) -> None:
+    durable.make_directory(layout.quarantine, access)
+    layout.active.rename(layout.quarantine / f"foreign-{time.time_ns()}")
 
 
 def _cut(layout: Layout, old: ActiveFile, first_seq: int) -> None:
@@ -91,9 +94,8 @@ def settle(layout: Layout, access: Access) -> None:
     if active_first is not None:
         close_into_segment(layout, active_first, access)
         durable.sync_directory(layout.segments)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            layout.active.unlink()
+    elif layout.active.exists():  # without a whole first line: torn, or not ours
+        _set_aside(layout, access)
     layout.next.rename(layout.active)
     durable.sync_directories([layout.active.parent, layout.directory])
 
@@ -103,11 +105,11 @@ def _ends_before(layout: Layout, first: int) -> bool:
     active_first = files.first_seq(layout.active)
     if active_first is not None:
         last = files.last_line(layout.active)
-        return active_first < first and last is not None and line_seq(last[1]) == first - 1
+        return active_first < first and last is not None and line_seq(last) == first - 1
     closed = files.segments(layout)
     if not closed:
         return first == 0
     if closed[-1].compressed:
         return files.end_of_compressed(closed[-1]) == first
     last = files.last_line(closed[-1].path)
-    return last is not None and line_seq(last[1]) == first - 1
+    return last is not None and line_seq(last) == first - 1

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import TrailUnavailable
 from indelible.trail import switch
-from indelible.trail.entry import stamp_line, unstamp
+from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
 
 if TYPE_CHECKING:
@@ -251,10 +251,11 @@ class Unsealed(ABC):
         start = max(first_pending, old.first_seq if removed else old.synced_seq)
         at = start - first_pending
         again = self._pending[at:]
-        if start == old.first_seq:
-            again = again[1:]  # the old file's own first line; the new file has its own
-        shift = start + 1 + len(again) - self._seq
         about: dict[str, Any] = {"reason": "the file was removed" if removed else "the disk failed"}
+        if start == old.first_seq:  # the old file's own first line goes: the new file has its own
+            about |= _predecessor(again[0])
+            again = again[1:]
+        shift = start + 1 + len(again) - self._seq
         if again:
             about |= {"rewritten": [start + 1, start + len(again)], "shift": shift}
         first = self._file_opened(start, about)
@@ -332,3 +333,9 @@ class Unsealed(ABC):
         """Say it, when it is due."""
         with self._lock:
             self._notice.say()
+
+
+def _predecessor(first_line: bytes) -> dict[str, Any]:
+    """Return what a file's first line says of an earlier trail, under the name that it has there; empty for nothing."""
+    metadata = (parse_line(first_line) or {}).get("metadata") or {}
+    return {"previous": metadata["previous"]} if "previous" in metadata else {}

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from indelible.trail import findings as words
 from indelible.trail.align import MAX_RUN, Absent, Line, Step, assign, weigh
-from indelible.trail.entry import line_seq, parse_line
+from indelible.trail.entry import line_seq, parse_line, pruned_in
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.layout import SEGMENT_DIGITS
 from indelible.trail.merkle import HASH_SIZE, leaf_hash, leaf_hashes
@@ -280,9 +280,7 @@ class Walk:
         elif kind == "file_opened":
             detail = "a file's first line stands inside another file"
             self._rows.emit(Finding(words.FILE_START, file, number, entry.get("seq"), "line 1", detail=detail))
-        metadata = entry.get("metadata")
-        if kind in ("file_opened", "retention_applied") and isinstance(metadata, dict):
-            self.recorded += _ranges(metadata.get("pruned"))
+        self.recorded += pruned_in(entry)
 
     def _check_start(self, entry: dict[str, Any], file: str) -> None:
         """A file begins with its `file_opened`, which names the trail and the file's first seq."""
@@ -340,12 +338,3 @@ def _dense(lines: list[bytes], first: int) -> bool:
     """Tell whether lines claim the seqs from `first` on."""
     prefixes = map(b'{"seq":%d,'.__mod__, range(first, first + len(lines)))
     return all(map(bytes.startswith, lines, prefixes))
-
-
-def _ranges(pairs: object) -> list[tuple[int, int]]:
-    """Return the ranges of `pruned` metadata that are ranges."""
-    found = []
-    for pair in pairs if isinstance(pairs, list) else []:
-        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, int) for end in pair):
-            found.append((pair[0], pair[1]))
-    return found

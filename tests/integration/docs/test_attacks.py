@@ -12,6 +12,7 @@ import pytest
 
 import indelible
 from indelible.trail import checkpoint
+from indelible.trail.kept import compare
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import TileTree, leaf_hash
 from tests.trails import Maker
@@ -39,12 +40,17 @@ def kept(trail: Path) -> bytes:
 
 
 def agrees(trail: Path, note: bytes) -> bool:
-    """Tell whether a trail of one file still holds what a kept checkpoint covers, from the lines alone."""
+    """Tell whether a trail of one file still holds what a kept checkpoint covers, by its lines and as `verify` says."""
     said = checkpoint.parse(checkpoint.split_note(note)[0])
     lines = trail.read_bytes().splitlines()
     tree = TileTree()
     tree.extend(leaf_hash(line) for line in lines[: said.size])
-    return tree.size == said.size and tree.root() == said.root
+    by_lines = tree.size == said.size and tree.root() == said.root
+    result = indelible.verify(trail)
+    compare([result], note, "kept", None)
+    assert result.kept is not None
+    assert result.kept.ok == by_lines == result.ok
+    return by_lines
 
 
 def rewrite(trail: Path) -> None:
@@ -117,6 +123,24 @@ def test_an_old_checkpoint_uncovers_what_came_after_it(trail: Path) -> None:
     assert any("after the last checkpoint" in text for text in result.not_checked)
     record(trail, "later")
     assert (indelible.verify(trail, vkey(trail)).ok, indelible.verify(trail).unsealed) == (True, 0)
+    assert not agrees(trail, note)
+
+
+@pytest.mark.parametrize("how", ["altered", "cut", "deleted"])
+def test_a_checkpoint_that_was_taken_away_uncovers_everything(trail: Path, how: str) -> None:
+    record(trail, "read", "steal")
+    pinned, note, layout = vkey(trail), kept(trail), Layout(trail)
+    layout.checkpoint.unlink()
+    shutil.rmtree(layout.tiles)
+    lines = trail.read_bytes().splitlines(keepends=True)
+    changed = [line.replace(b'"steal"', b'"relax"') for line in lines] if how == "altered" else lines[:4]
+    trail.write_bytes(b"".join(changed))
+    assert "checkpoint missing" in [finding.problem for finding in indelible.verify(trail, pinned).findings]
+    if how == "deleted":
+        trail.unlink()
+    record(trail, "later")
+    assert b"steal" not in trail.read_bytes()
+    assert indelible.verify(trail, pinned).ok
     assert not agrees(trail, note)
 
 

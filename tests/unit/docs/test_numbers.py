@@ -12,8 +12,8 @@ from indelible.redact import limits
 from indelible.trail import commit, sealer, unsealed
 from tests.unit.docs.pages import DOCS, prose
 
-MIB = 1 << 20
-KIB = 1 << 10
+MB = 1 << 20
+KB = 1 << 10
 
 WRAP = "explanation/wrap.md"
 TRAIL = "reference/trail.md"
@@ -30,7 +30,7 @@ SAID: list[tuple[str, str]] = [
     (GUARANTEES, f"{sealer.DRAIN_S * 1000:g} ms"),
     (GUARANTEES, f"{MAX_REFUSED:,} refused calls"),
     (GUARANTEES, f"{commit.MAX_QUEUED:,} events"),
-    (GUARANTEES, f"{commit.MAX_QUEUED_BYTES >> 20} MiB"),
+    (GUARANTEES, f"{commit.MAX_QUEUED_BYTES >> 20} MB"),
     (REDACTION, f"{limits.MAX_STRING_CHARS} characters"),
     (REDACTION, f"{limits.PREFIX_CHARS} characters"),
     (REDACTION, f"{limits.MAX_NESTING} levels"),
@@ -43,15 +43,15 @@ SAID: list[tuple[str, str]] = [
     (WRAP, f"{child.WATCHDOG_GRACE_S:g} s"),
     (WRAP, f"{stdio.DRAIN_S:g} s"),
     (WRAP, f"{stdio.HURRIED_DRAIN_S:g} s"),
-    (WRAP, f"{lanes.MAX_LINE // MIB} MiB"),
-    (WRAP, f"{lanes.MAX_QUEUE // KIB} KiB"),
-    (WRAP, f"{stdio.MAX_REPLIES // MIB} MiB"),
-    (WRAP, f"{stdio.MAX_HELD // MIB} MiB"),
-    (WRAP, f"{frames.CAREFUL_LIMIT // MIB} MiB"),
-    (WRAP, f"{frames.SCAN_BYTES // KIB} KiB"),
+    (WRAP, f"{lanes.MAX_LINE // MB} MB"),
+    (WRAP, f"{lanes.MAX_QUEUE // KB} kB"),
+    (WRAP, f"{stdio.MAX_REPLIES // MB} MB"),
+    (WRAP, f"{stdio.MAX_HELD // MB} MB"),
+    (WRAP, f"{frames.CAREFUL_LIMIT // MB} MB"),
+    (WRAP, f"{frames.SCAN_BYTES // KB} kB"),
     (WRAP, f"{correlate.MAX_CALLS:,} calls"),
-    (WRAP, f"{correlate.KEEP_ARGS // KIB} KiB"),
-    (WRAP, f"{correlate.KEEP_ALL_ARGS // MIB} MiB"),
+    (WRAP, f"{correlate.KEEP_ARGS // KB} kB"),
+    (WRAP, f"{correlate.KEEP_ALL_ARGS // MB} MB"),
     (WRAP, f"{calls.MAX_ROUNDS:,} calls"),
     ("reference/commands.md", f"{follow.POLL_S:g} s"),
 ]
