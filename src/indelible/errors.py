@@ -56,3 +56,9 @@ class NoteError(TrailError):
     """A signed note, a key or a checkpoint does not parse or does not verify (C2SP signed-note)."""
 
     exit_code = 1
+
+
+class NotProven(TrailError):  # noqa: N818
+    """The trail cannot show what it was asked for: the answer is "no", and the message says why."""
+
+    exit_code = 1
