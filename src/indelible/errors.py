@@ -60,3 +60,9 @@ class NoteError(TrailError):
 
 class WireError(TrailError):
     """What came over the trail's socket is not what may come there."""
+
+
+class NotProven(TrailError):  # noqa: N818
+    """The trail cannot show what it was asked for: the answer is "no", and the message says why."""
+
+    exit_code = 1

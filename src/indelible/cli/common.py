@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -93,6 +93,45 @@ def find_trails(where: Where) -> list[Path]:
         msg = f"{trails.path}: there is no trail in this directory"
         raise TrailError(msg)
     return found
+
+
+def one_trail(where: Where) -> Path:
+    """Return the one trail that is meant. Raises ConfigError when there are several, TrailError when there is none."""
+    found = find_trails(where)
+    if len(found) > 1:
+        msg = f"{len(found)} trails are meant, {found[0]} and others; say which one with --trail FILE"
+        raise ConfigError(msg)
+    return found[0]
+
+
+def read_input(option: str, name: str, limit: int) -> bytes:
+    """Return up to `limit` bytes of a file that an option names, or of standard input for ``-``. Raises ConfigError."""
+    try:
+        with open_input(option, name) as file:
+            parts, left = [], limit
+            while left and (part := file.read(left)):
+                parts.append(part)
+                left -= len(part)
+    except OSError as exc:
+        msg = f"{option}: {name}: cannot be read: {exc.strerror}"
+        raise ConfigError(msg) from exc
+    return b"".join(parts)
+
+
+def open_input(option: str, name: str) -> BinaryIO:
+    """Open a file that an option names, or standard input for ``-``. Raises ConfigError."""
+    try:
+        if name == "-":
+            return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+        return Path(name).open("rb", buffering=0)
+    except (OSError, ValueError, AttributeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else "expected a file"
+        msg = (
+            f"{option}: {name!r}: cannot be read: {why}"
+            if "\0" in name
+            else f"{option}: {name}: cannot be read: {why}"
+        )
+        raise ConfigError(msg) from exc
 
 
 def _explicit(trail: str) -> Path:

@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "log": "List recorded calls.",
     "tail": "Follow the trail as it grows.",
     "verify": "Check the trail against its signed checkpoint.",
+    "prove": "Write the proof that one event is in the trail.",
+    "export": "Write the trail as a log that other verifiers read.",
     "status": "Say how the trail is.",
     "keygen": "Make a signing key, or show a trail's public key.",
     "config": "Check the configuration.",

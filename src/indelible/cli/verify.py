@@ -1,24 +1,22 @@
-"""``indelible verify``: check trails against their signed checkpoints."""
+"""``indelible verify``: check trails against their signed checkpoints, and what was kept elsewhere against trails."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible.cli.common import Where, find_trails, print_json, where_options
-from indelible.cli.text import byte_count, one_line
-from indelible.trail.check import Progress, load_vkey, verify_trail
+from indelible.cli.common import Where, find_trails, print_json, read_input, where_options
+from indelible.cli.progress import progress_bar
+from indelible.cli.text import one_line
+from indelible.trail.check import load_vkey, verify_trail
+from indelible.trail.checkpoint import MAX_NOTE_BYTES
 
 if TYPE_CHECKING:
+    from indelible.trail.checkpoint import Verifier
     from indelible.trail.findings import Previous, VerifyResult
 
-SHOW_PROGRESS_AFTER_S: Final = 1.0
 SHOWN_FINDINGS: Final = 20
 """A person reads so many; `--json` has them all."""
 
@@ -27,34 +25,72 @@ Examples:
   indelible verify                       the configured trail, and those beside it
   indelible verify --trail /var/log/indelible
   indelible verify --vkey trail.vkey     against a key that was kept elsewhere
+  indelible verify --checkpoint kept     and against a checkpoint that was kept elsewhere
+  indelible verify --line found.jsonl    are these lines in the trail?
+  indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
+                                         with nothing else at hand
   indelible verify --json | jq .findings
 
-Exit code 0: nothing is wrong with what could be checked; 1: there are findings;
-3: there is no trail, or it cannot be read. `indelible keygen --show` prints the key to keep.
+Exit code 0: nothing is wrong with what could be checked (--line: every line is in the
+trail); 1: there are findings; 2: wrong usage, or a FILE cannot be read; 3: there is no trail,
+or it cannot be read. `indelible keygen --show` prints the key to keep.
 """
 
 
 @click.command("verify", epilog=EPILOG)
 @click.option("--vkey", metavar="VKEY|FILE", help="The trail's public key, from a place that you trust.")
+@click.option(
+    "--checkpoint", metavar="FILE", help="Compare the trail with a checkpoint that was kept elsewhere, too."
+)
+@click.option("--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input.")
+@click.option(
+    "--proof", metavar="FILE", help="Check a proof, of the one line in --line; needs --vkey, and no trail."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @where_options
 def command(
     where: Where,
     vkey: str | None,
+    checkpoint: str | None,
+    line: str | None,
+    proof: str | None,
     as_json: bool,  # noqa: FBT001 - click's signature
 ) -> int:
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
-    if vkey is not None:
-        load_vkey(vkey)  # before anything is read: a wrong option is no answer about a trail
-    paths = find_trails(where)
-    with progress_bar(paths) as progress:
-        results = [verify_trail(path, vkey, progress) for path in paths]
+    from indelible.cli import verify_found
+
+    if checkpoint is not None and (line is not None or proof is not None):
+        raise click.UsageError("--checkpoint checks a whole trail: not together with --line or --proof")
+    verifier = None if vkey is None else load_vkey(vkey)  # before anything is read
+    if proof is not None:
+        if verifier is None:
+            raise click.UsageError("--proof needs --vkey: nothing else says whose checkpoint it may be")
+        if where != Where():
+            raise click.UsageError("--proof reads no trail and no configuration")
+        return verify_found.check_proof(proof, line, verifier, as_json=as_json)
+    if line is not None:
+        return verify_found.check_lines(find_trails(where), line, verifier, as_json=as_json)
+    kept = None if checkpoint is None else read_input("--checkpoint", checkpoint, MAX_NOTE_BYTES + 1)
+    results = _verify(find_trails(where), vkey)
+    if kept is not None:
+        _compare(results, kept, checkpoint or "", verifier)
     if as_json:
         print_json(results[0].as_dict() if len(results) == 1 else combine(results))
     else:
         for result in results:
             print_result(result)
     return 0 if all(result.ok for result in results) else 1
+
+
+def _verify(paths: list[Path], vkey: str | None) -> list[VerifyResult]:
+    with progress_bar(paths, "verifying") as progress:
+        return [verify_trail(path, vkey, progress) for path in paths]
+
+
+def _compare(results: list[VerifyResult], note: bytes, name: str, vkey: Verifier | None) -> None:
+    from indelible.trail.kept import compare
+
+    compare(results, note, name, vkey)
 
 
 def combine(results: list[VerifyResult]) -> dict[str, Any]:
@@ -71,6 +107,9 @@ def combine(results: list[VerifyResult]) -> dict[str, Any]:
     return {**total, "trails": parts}
 
 
+# --- for people -----------------------------------------------------------------------------------------
+
+
 def print_result(result: VerifyResult) -> None:
     """Print a result for people: the verdict first, then each finding, then what was not checked."""
     size = "none" if result.size is None else f"{result.size} events"
@@ -78,15 +117,32 @@ def print_result(result: VerifyResult) -> None:
     extras = [
         f"{count} {word}" for count, word in ((result.erased, "erased"), (result.pruned, "pruned")) if count
     ]
-    mark = click.style("ok", fg="green", bold=True) if result.ok else click.style("NOT OK", fg="red", bold=True)
-    click.echo(f"{one_line(result.trail)}: {mark}: {', '.join([summary, *extras])}")
+    click.echo(f"{one_line(result.trail)}: {verdict(ok=result.ok)}: {', '.join([summary, *extras])}")
+    if result.kept is not None and result.kept.ok:
+        kept = f"{result.kept.file}, {result.kept.size} events of {result.kept.origin}: all still there"
+        click.echo(f"  kept checkpoint: {one_line(kept)}")
+    print_findings(result)
+    for earlier in result.previous:
+        click.echo(f"  previous trail: {one_line(_describe(earlier))}")
+    print_not_checked(result)
+
+
+def verdict(*, ok: bool) -> str:
+    """Return the one word that people look for."""
+    return click.style("ok", fg="green", bold=True) if ok else click.style("NOT OK", fg="red", bold=True)
+
+
+def print_findings(result: VerifyResult) -> None:
+    """Print the first findings, and how many more there are."""
     for finding in result.findings[:SHOWN_FINDINGS]:
         click.echo(f"  {click.style('finding', fg='red')}: {one_line(str(finding))}")
     more = len(result.findings) - SHOWN_FINDINGS + result.omitted
     if more > 0:
         click.echo(f"  and {more} more findings (--json lists the first {len(result.findings)})")
-    for earlier in result.previous:
-        click.echo(f"  previous trail: {one_line(_describe(earlier))}")
+
+
+def print_not_checked(result: VerifyResult) -> None:
+    """Print what the answer does not cover."""
     for text in result.not_checked:
         click.echo(f"  {click.style('not checked', fg='yellow')}: {one_line(text)}")
 
@@ -96,68 +152,3 @@ def _describe(earlier: Previous) -> str:
     if earlier.ok is None:
         return f"{what}; it is not there"
     return f"{what}, {'as they were sealed' if earlier.ok else 'not as they were sealed'}: {earlier.trail}"
-
-
-# --- progress -------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def progress_bar(paths: list[Path]) -> Iterator[Progress | None]:
-    """Show on a terminal how far the reading is, once it has taken a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    bar = _Bar(sum(_size(path) for path in paths))
-    try:
-        yield bar.add
-    finally:
-        bar.close()
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a trail's files; compressed ones count as ten times their size, as a guess."""
-    total = 0
-    folder = path.with_name(path.name + ".d") / "segments"
-    for file in [path, *(folder.iterdir() if folder.is_dir() else [])]:
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size * (10 if file.suffix == ".zst" else 1)
-    return total
-
-
-class _Bar:
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._due = time.monotonic() + SHOW_PROGRESS_AFTER_S
-        self._progress: Any = None
-        self._task: Any = None
-
-    def add(self, count: int) -> None:
-        self._done += count
-        if self._progress is None:
-            if time.monotonic() < self._due:
-                return
-            self._start()
-        done = min(self._done, self._total)
-        self._progress.update(self._task, completed=done, sizes=self._sizes(done))
-
-    def _sizes(self, done: int) -> str:
-        return f"{byte_count(done)} of {byte_count(self._total)}"
-
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("verifying"),
-            BarColumn(),
-            TextColumn("{task.fields[sizes]}"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._progress.start()
-        self._task = self._progress.add_task("", total=self._total, sizes=self._sizes(0))
-
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()

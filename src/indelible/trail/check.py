@@ -17,12 +17,12 @@ from typing import Final
 from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.trail import findings as words
 from indelible.trail import previous
-from indelible.trail.checkpoint import MAX_NOTE_BYTES, Verifier, parse_vkey
+from indelible.trail.checkpoint import Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
 from indelible.trail.holder import current_holder
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, tile_path
-from indelible.trail.reader import Lines, Snapshot, TrailFile, open_plain
+from indelible.trail.reader import Lines, Snapshot, TrailFile, read_small
+from indelible.trail.stored import StoredFiles, names_in
 from indelible.trail.verify import verify
 from indelible.trail.walk import Block
 
@@ -32,9 +32,6 @@ PATIENCE_S: Final = 10.0
 
 FIRST_CHECKPOINT_S: Final = 2.0
 """Twice what a writer promises."""
-
-MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
-"""A tile that is larger than it may be is read as far as shows that."""
 
 Progress = Callable[[int], None]
 """Called with the number of bytes of lines that were read since the last call."""
@@ -48,9 +45,13 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     """
     verifier = None if vkey is None else load_vkey(vkey)
     layout = Layout(Path(path).absolute())
-    _await_first_checkpoint(layout)
-    result = _look(layout, verifier, progress)
-    previous.follow(layout, result, lambda earlier: _look(earlier, None, progress))
+    try:
+        _await_first_checkpoint(layout)
+        result = _look(layout, verifier, progress)
+        previous.follow(layout, result, lambda earlier: _look(earlier, None, progress))
+    except OSError as exc:
+        msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
+        raise TrailError(msg) from exc
     return result
 
 
@@ -61,7 +62,7 @@ def _look(layout: Layout, verifier: Verifier | None, progress: Progress | None) 
     while True:
         look += 1
         last = look >= MAX_LOOKS and time.monotonic() >= patience
-        before = _read_small(layout.checkpoint)
+        before = read_small(layout.checkpoint)
         try:
             with Snapshot(layout) as snapshot:
                 result = verify(DiskSource(snapshot, before, progress), verifier)
@@ -75,7 +76,7 @@ def _look(layout: Layout, verifier: Verifier | None, progress: Progress | None) 
             raise TrailError(msg) from exc
         late = [finding for finding in result.findings if finding.problem in words.MAY_BE_LATE]
         gone: set[object] = {(finding.problem, finding.file, finding.seq) for finding in late}
-        if last or gone <= gone_before or _read_small(layout.checkpoint) == before:
+        if last or gone <= gone_before or read_small(layout.checkpoint) == before:
             break
         gone_before = gone
     if not result.files and result.size is None:
@@ -102,7 +103,7 @@ def load_vkey(text: str) -> Verifier:
     except NoteError:
         pass
     try:
-        data = _read_small(Path(text)) if os.path.lexists(text) else None
+        data = read_small(Path(text)) if os.path.lexists(text) else None
     except ValueError:  # a NUL
         data = None
     except OSError as exc:
@@ -116,18 +117,6 @@ def load_vkey(text: str) -> Verifier:
     except NoteError:
         msg = f"--vkey: {text}: holds no public key (name+id+key), as 'indelible keygen --show' prints"
         raise ConfigError(msg) from None
-
-
-def _read_small(path: Path, limit: int = MAX_NOTE_BYTES + 1) -> bytes | None:
-    """Return a small file's content, up to `limit`, or None when there is none, or no plain file."""
-    try:
-        fd = open_plain(path)
-    except (FileNotFoundError, NotADirectoryError, TrailError):
-        return None
-    try:
-        return os.read(fd, limit)
-    finally:
-        os.close(fd)
 
 
 class DiskLines:
@@ -156,58 +145,14 @@ class DiskLines:
         return self._rest
 
 
-class DiskSource:
+class DiskSource(StoredFiles):
     """A `Source` on disk: a snapshot of the files, and the checkpoint that was read before it."""
 
     def __init__(self, snapshot: Snapshot, checkpoint: bytes | None, progress: Progress | None) -> None:
+        super().__init__(snapshot.layout, checkpoint)
         self._snapshot = snapshot
-        self._layout = snapshot.layout
-        self._checkpoint = checkpoint
         self._progress = progress
-        self._partials: tuple[Path, frozenset[str]] = (Path(), frozenset())
         self.trail = str(self._layout.active)
-
-    def name(self, path: str) -> str:
-        """See `indelible.trail.verify.Source`."""
-        return str(self._layout.directory / path)
-
-    def small(self, path: str) -> bytes | None:
-        """See `indelible.trail.verify.Source`."""
-        return self._checkpoint if path == "checkpoint" else _read_small(self._layout.directory / path)
-
-    def tile(self, path: str) -> bytes | None:
-        """See `indelible.trail.verify.Source`."""
-        return _read_small(self._layout.directory / path, MAX_TILE_BYTES)
-
-    def partial_widths(self, level: int, index: int) -> list[int]:
-        """See `indelible.trail.verify.Source`. A directory of a thousand tiles is listed once."""
-        full = self._layout.directory / tile_path(level, index)
-        if self._partials[0] != full.parent:
-            self._partials = (
-                full.parent,
-                frozenset(name for name in _names(full.parent) if name.endswith(".p")),
-            )
-        if full.name + ".p" not in self._partials[1]:
-            return []
-        return sorted(int(name) for name in _names(full.with_name(full.name + ".p")) if _is_width(name))
-
-    def leaves(self) -> int:
-        """See `indelible.trail.verify.Source`. Walks down to the newest tile of level 0."""
-        place, index = self._layout.tiles / "0", 0
-        while True:
-            names = _names(place)
-            groups = [name for name in names if len(name) == 4 and name[0] == "x" and name[1:].isdigit()]
-            if groups:
-                place, index = place / max(groups), (index + int(max(groups)[1:])) * 1000
-                continue
-            tiles = [name.removesuffix(".p") for name in names if name.removesuffix(".p").isdigit()]
-            if not tiles:
-                return 0
-            last = max(tiles)
-            index += int(last)
-            if last in names:
-                return (index + 1) * TILE_WIDTH
-            return index * TILE_WIDTH + max(self.partial_widths(0, index), default=0)
 
     def strangers(self) -> list[tuple[str, str]]:
         """See `indelible.trail.verify.Source`."""
@@ -220,7 +165,7 @@ class DiskSource:
     def notes(self) -> list[str]:
         """See `indelible.trail.verify.Source`."""
         said = []
-        kept = _names(self._layout.quarantine)
+        kept = names_in(self._layout.quarantine)
         if kept:
             said.append(
                 f"{self._layout.quarantine}: {len(kept)} pieces that were no whole lines when a writer started"
@@ -242,14 +187,3 @@ class DiskSource:
             except FileNotFoundError:
                 continue
             yield DiskLines(file, self._progress)
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)  # noqa: PTH208 - names only
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _is_width(name: str) -> bool:
-    return name.isascii() and name.isdigit() and name[0] != "0" and int(name) < TILE_WIDTH

@@ -112,7 +112,7 @@ def parse_vkey(vkey: str) -> Verifier:
     name, _, rest = vkey.strip().partition("+")
     digits, _, encoded = rest.partition("+")
     check_name(name)
-    key = _base64(encoded, "vkey")
+    key = canonical_base64(encoded, "vkey")
     if key[:1] != ALGORITHM_ED25519 or len(key) != 33:
         msg = "vkey: not an Ed25519 key"
         raise NoteError(msg)
@@ -153,7 +153,7 @@ def _signature(line: str) -> Signature:
         msg = f"not a signature line: {line[:40]!r}"
         raise NoteError(msg)
     check_name(name)
-    value = _base64(encoded, "signature")
+    value = canonical_base64(encoded, "signature")
     if len(value) < 5:
         msg = "signature: too short"
         raise NoteError(msg)
@@ -194,14 +194,14 @@ def parse(text: str) -> Checkpoint:
     if not _SIZE.fullmatch(size):
         msg = f"not a checkpoint: size {size[:24]!r}"
         raise NoteError(msg)
-    digest = _base64(root, "checkpoint: root hash")
+    digest = canonical_base64(root, "checkpoint: root hash")
     if len(digest) != HASH_SIZE:
         msg = f"not a checkpoint: a root hash of {len(digest)} bytes"
         raise NoteError(msg)
     return Checkpoint(origin, int(size), digest, tuple(extensions))
 
 
-def _base64(text: str, what: str) -> bytes:
+def canonical_base64(text: str, what: str) -> bytes:
     """Decode base64; refuse everything but the one canonical spelling, so that no bit can flip unseen."""
     try:
         data = base64.b64decode(text, validate=True)

@@ -37,6 +37,13 @@ ROOT_MISMATCH: Final = "root mismatch"
 LINK_ALTERED: Final = "link altered"
 PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 
+ROLLED_BACK: Final = "rolled back"
+FORKED: Final = "forked"
+PROOF_INVALID: Final = "proof invalid"
+LINE_UNKNOWN: Final = "line not in the trail"
+LINE_NOT_COVERED: Final = "line not covered yet"
+LINE_FOREIGN: Final = "line of another trail"
+
 MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING})
 """What a writer that deletes files, or the switch to a new trail, may cause in a look that began before it."""
 
@@ -91,6 +98,19 @@ class Previous:
 
 
 @dataclass
+class KeptCheckpoint:
+    """A checkpoint that was kept elsewhere, signed by the right key, and what came of comparing the trail with it."""
+
+    file: str
+    origin: str
+    size: int
+    root: str
+    """In hex."""
+    ok: bool = False
+    """The trail, or the earlier one of that origin, still holds and extends what it covers."""
+
+
+@dataclass
 class VerifyResult:
     """What verification of one trail came to."""
 
@@ -117,6 +137,8 @@ class VerifyResult:
     """The trails that this one succeeds, the nearest first."""
     predecessor: Any = None
     """What the first line says of the nearest, as it stands there."""
+    kept: KeptCheckpoint | None = None
+    """With what the trail was compared; None when it was with nothing."""
 
     @property
     def ok(self) -> bool:
@@ -140,6 +162,7 @@ class VerifyResult:
             "origin": self.origin,
             "trail": self.trail,
             "previous": [dict(vars(previous)) for previous in self.previous],
+            **({} if self.kept is None else {"kept": dict(vars(self.kept))}),
         }
 
     def add(self, finding: Finding) -> Finding:

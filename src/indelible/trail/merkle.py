@@ -196,6 +196,11 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     return computed == root
 
 
+def inclusion_length(index: int, size: int) -> int:
+    """Return how many hashes lead from leaf `index` to the root of a tree of `size` leaves (RFC 9162, 2.1.3.2)."""
+    return len(_sides(index, size - 1))
+
+
 def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
     """Tell whether `proof` shows that the tree of `size2` leaves extends that of `size1` (RFC 9162, 2.1.4.2)."""
     if size1 < 0 or size2 < size1 or len(root1) != HASH_SIZE or len(root2) != HASH_SIZE:

@@ -168,7 +168,9 @@ def _tiles(source: Source, checkpoint: Checkpoint | None, *, signed: bool) -> St
     """Return the tree to compare with: the signed one; failing that, what the tiles themselves make up."""
     if checkpoint is not None:
         tiles = StoredTiles(source.tile, source.partial_widths, checkpoint.size, checkpoint.root)
-        if signed or tiles.anchored:
+        if signed or (
+            tiles.anchored and checkpoint.size <= 2 * source.leaves()
+        ):  # else a size that nobody vouches for
             return tiles
     return StoredTiles(source.tile, source.partial_widths, source.leaves(), None)
 

@@ -42,7 +42,19 @@ def one_line(result: subprocess.CompletedProcess[bytes], code: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["log"], ["tail"], ["verify"], ["status"], ["keygen"], ["config"], ["config", "check"]]
+    "command",
+    [
+        [],
+        ["log"],
+        ["tail"],
+        ["verify"],
+        ["prove"],
+        ["export"],
+        ["status"],
+        ["keygen"],
+        ["config"],
+        ["config", "check"],
+    ],
 )
 def test_every_help_shows_examples(run: Run, command: list[str]) -> None:
     result = run(*command, "--help")

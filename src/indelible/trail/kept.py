@@ -1,0 +1,169 @@
+"""A trail compared with a checkpoint that was kept elsewhere.
+
+The rules that live here. A trail that was only appended to extends every tree that it ever signed (RFC 9162, section
+2.1.4): a smaller one was rolled back, another root at the same size or below is a fork. A kept checkpoint counts only
+when the right key signed it; where no comparison could be made, that is a finding, never a silence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from indelible.errors import NoteError, NotProven
+from indelible.trail import findings as words
+from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, split_note
+from indelible.trail.findings import Finding, KeptCheckpoint, Previous, VerifyResult
+from indelible.trail.layout import Layout
+from indelible.trail.merkle import verify_consistency
+from indelible.trail.prove import TileMissing, consistency_proof, root_at
+from indelible.trail.stored import StoredFiles, own_key
+from indelible.trail.tiles import StoredTiles
+from indelible.trail.verify import ROLLBACK
+
+_UNBELIEVED = frozenset({words.CHECKPOINT_INVALID, words.CHECKPOINT_MISSING})
+
+
+def compare(results: list[VerifyResult], note: bytes, name: str, vkey: Verifier | None) -> None:
+    """Compare verified trails with the kept checkpoint `note`, and add to their results what there is to say.
+
+    `name` is what people call the checkpoint's place. The trail of its origin is the one that is compared, or the
+    earlier one of that origin that a trail names. Every finding is added to a result.
+    """
+    try:
+        claimed = parse(split_note(note)[0])
+        result, earlier = _of_origin(results, claimed.origin)
+        if result is None:
+            _say_foreign(results, claimed, name)
+            return
+        kept = _signed(note, vkey or _key_beside(result, earlier))
+    except NoteError as exc:
+        expected = vkey.vkey() if vkey is not None else "a checkpoint signed by the trail's key"
+        results[0].add(Finding(words.CHECKPOINT_INVALID, name, expected=expected, detail=str(exc)))
+        results[0].not_checked.append(f"{name}: no trail was compared with it")
+        return
+    result.kept = KeptCheckpoint(name, kept.origin, kept.size, kept.root.hex())
+    before = len(result.findings) + result.omitted
+    if earlier is not None:
+        _compare_earlier(kept, earlier, name, result)
+    else:
+        _compare_own(kept, name, result)
+    result.kept.ok = len(result.findings) + result.omitted == before
+    if result.kept.ok:
+        _limit_caveat(result, kept, name, earlier)
+
+
+def _signed(note: bytes, key: Verifier | None) -> Checkpoint:
+    """Return what a kept note says when the key of its origin signed it. Raises NoteError."""
+    if key is None:
+        msg = "the key of its trail is not there to check the signature with; --vkey takes one"
+        raise NoteError(msg)
+    kept = parse(open_note(note, [key]))
+    if key.name != kept.origin:
+        msg = f"it is of {kept.origin[:80]!r}, the key of {key.name[:80]!r}"
+        raise NoteError(msg)
+    return kept
+
+
+def _of_origin(results: list[VerifyResult], origin: str) -> tuple[VerifyResult | None, Previous | None]:
+    """Return the trail of an origin; or the one that succeeds it, and what that says of it."""
+    for result in results:
+        if result.origin == origin:
+            return result, None
+    for result in results:
+        for earlier in result.previous:
+            if earlier.origin == origin:
+                return result, earlier
+    return None, None
+
+
+def _key_beside(result: VerifyResult | None, earlier: Previous | None) -> Verifier | None:
+    trail = earlier.trail if earlier is not None else result.trail if result is not None else None
+    if trail is None:
+        return None
+    try:
+        return own_key(Layout(Path(trail)))
+    except NotProven:
+        return None
+
+
+def _say_foreign(results: list[VerifyResult], kept: Checkpoint, name: str) -> None:
+    """Nothing here is of the checkpoint's origin."""
+    mine = ", ".join(sorted(str(result.origin) for result in results))
+    detail = "the kept checkpoint is of another trail, which is neither here nor named as an earlier one"
+    results[0].add(Finding(words.ORIGIN_MISMATCH, name, None, None, mine, kept.origin, detail))
+    results[0].not_checked.append(f"{name}: no trail was compared with it")
+
+
+def _compare_own(kept: Checkpoint, name: str, result: VerifyResult) -> None:
+    if (
+        result.size is None
+        or result.root is None
+        or any(item.problem in _UNBELIEVED for item in result.findings)
+    ):
+        detail = "the trail's own checkpoint is not signed, so there is nothing to compare the kept one with"
+        result.add(Finding(words.CHECKPOINT_INVALID, name, detail=detail))
+        return
+    if result.size < kept.size:
+        detail = "the trail was rolled back, or its end was cut off together with the checkpoint over it"
+        if result.unsealed:
+            detail += f"; {result.unsealed} lines after its checkpoint are vouched for by nobody"
+        expected, found = f"{kept.size} events or more", f"{result.size} events"
+        result.add(Finding(words.ROLLED_BACK, name, None, result.size, expected, found, detail))
+        return
+    _compare_trees(kept, Path(result.trail), result.size, result.root, name, result)
+
+
+def _compare_earlier(kept: Checkpoint, earlier: Previous, name: str, result: VerifyResult) -> None:
+    """Compare with the trail that lost its end; what a line of its successor says of it is sealed."""
+    if earlier.size < kept.size:
+        detail = f"the earlier trail {earlier.origin} was rolled back before its end was lost"
+        expected, found = f"{kept.size} events or more", f"{earlier.size} events"
+        result.add(Finding(words.ROLLED_BACK, name, None, earlier.size, expected, found, detail))
+        return
+    if earlier.end < kept.size:
+        detail = f"the earlier trail {earlier.origin} lost its end, as the first line of its successor says"
+        expected, found = f"{kept.size} events", f"{earlier.end} events"
+        result.add(Finding(words.TAIL_CUT, earlier.trail or name, None, earlier.end, expected, found, detail))
+    if earlier.trail is not None:
+        _compare_trees(kept, Path(earlier.trail), earlier.size, bytes.fromhex(earlier.root), name, result)
+    elif (kept.size, kept.root.hex()) != (earlier.size, earlier.root):
+        detail = f"the earlier trail {earlier.origin} is not there to be compared with"
+        result.add(Finding(words.PREVIOUS_MISMATCH, name, detail=detail))
+
+
+def _compare_trees(
+    kept: Checkpoint, trail: Path, size: int, root: bytes, name: str, result: VerifyResult
+) -> None:
+    """Check that the tree of `size` leaves under `root` extends the kept one, by a proof made from the tiles."""
+    files = StoredFiles(Layout(trail), None)
+    tiles = StoredTiles(files.tile, files.partial_widths, size, root)
+    try:
+        proof, found = consistency_proof(tiles, kept.size), root_at(tiles, kept.size)
+    except TileMissing as exc:
+        detail = "without it the trail cannot be compared with the kept checkpoint"
+        result.add(Finding(words.TILE_MISSING, files.name(tiles.path(exc.level, exc.index)), detail=detail))
+        return
+    if verify_consistency(kept.size, size, kept.root, root, proof):
+        return
+    if verify_consistency(kept.size, size, found, root, proof):
+        what = (
+            "at the same size the trail has another root"
+            if kept.size == size
+            else "the trail does not extend it"
+        )
+        detail = f"{what}: its history was written anew from some event before seq {kept.size} on"
+        where = (None, None, kept.root.hex(), found.hex(), detail)
+        result.add(Finding(words.FORKED, name, *where))
+        return
+    detail = (
+        "the tiles do not lead to the signed root, so the trail cannot be compared with the kept checkpoint"
+    )
+    result.add(Finding(words.TILE_ALTERED, files.name("tile"), detail=detail))
+
+
+def _limit_caveat(result: VerifyResult, kept: Checkpoint, name: str, earlier: Previous | None) -> None:
+    """A rollback past the kept checkpoint would have been seen: say only what is left of that caveat."""
+    if earlier is not None:
+        return
+    said = f"a rollback to a state after {name} ({kept.size} events) cannot be seen without a later checkpoint"
+    result.not_checked = [said if text == ROLLBACK else text for text in result.not_checked]

@@ -1,0 +1,256 @@
+"""A trail against a checkpoint that was kept elsewhere: what somebody with the key, and every file, still cannot do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import indelible
+from indelible.trail.checkpoint import Checkpoint, Signer, Verifier, parse_vkey
+from indelible.trail.findings import VerifyResult
+from indelible.trail.kept import compare
+from indelible.trail.layout import Layout
+from indelible.trail.merkle import EMPTY_ROOT
+from tests.trails import ORIGIN, SIGNER, Maker, operation
+from tests.unit.trail.verify.sealed import edit_lines
+
+NAME = "kept"
+
+
+def note_of(path: Path) -> bytes:
+    return Layout(path).checkpoint.read_bytes()
+
+
+def against(path: Path, note: bytes, vkey: Verifier | None = None) -> VerifyResult:
+    result = indelible.verify(path)
+    compare([result], note, NAME, vkey)
+    return result
+
+
+def problems(result: VerifyResult) -> list[str]:
+    return [finding.problem for finding in result.findings]
+
+
+def another(number: int) -> dict[str, object]:
+    return operation(number, target__capability_name="relax")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "t" / "audit.jsonl"
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (5, 5), (255, 300), (256, 257), (300, 600), (512, 512)])
+def test_a_trail_that_only_grew_agrees(path: Path, sizes: tuple[int, int]) -> None:
+    before, after = sizes
+    maker = Maker(path).add_many(before - 1).seal()
+    note = note_of(path)
+    maker.add_many(after - before).seal()
+    result = against(path, note)
+    assert result.ok, problems(result)
+    assert result.kept is not None
+    assert (result.kept.ok, result.kept.size, result.kept.origin) == (True, before, ORIGIN)
+    assert result.as_dict()["kept"]["file"] == NAME
+    assert not any("rollback to an earlier" in text for text in result.not_checked)
+    assert any(f"after {NAME} ({before} events)" in text for text in result.not_checked)
+
+
+def test_without_one_the_result_says_nothing_of_it(path: Path) -> None:
+    Maker(path).add_many(3).seal()
+    assert "kept" not in indelible.verify(path).as_dict()
+
+
+def test_a_rollback_is_found(path: Path, tmp_path: Path) -> None:
+    maker = Maker(path).add_many(20).seal()
+    shutil.copytree(path.parent, tmp_path / "backup")
+    maker.add_many(300).seal()
+    note = note_of(path)
+    shutil.rmtree(path.parent)
+    shutil.copytree(tmp_path / "backup", path.parent)
+    assert indelible.verify(path).ok
+    result = against(path, note)
+    assert problems(result) == ["rolled back"]
+    assert (result.findings[0].expected, result.findings[0].found) == ("321 events or more", "21 events")
+    assert result.kept is not None
+    assert not result.kept.ok
+
+
+def test_an_old_checkpoint_over_newer_lines_is_a_rollback_and_says_what_is_vouched_for_by_nobody(
+    path: Path,
+) -> None:
+    maker = Maker(path).add_many(20).seal()
+    old = note_of(path)
+    maker.add_many(10).seal()
+    note = note_of(path)
+    Layout(path).checkpoint.write_bytes(old)
+    result = against(path, note)
+    assert problems(result) == ["rolled back"]
+    assert "10 lines after its checkpoint" in result.findings[0].detail
+
+
+@pytest.mark.parametrize("count", [300, 301, 700])
+def test_a_fork_is_found_at_the_same_size_and_beyond(path: Path, count: int) -> None:
+    Maker(path).add_many(300).seal()
+    note = note_of(path)
+    shutil.rmtree(path.parent)
+    Maker(path).add_many(100).add_many(count - 100, another).seal()
+    assert indelible.verify(path).ok
+    result = against(path, note)
+    assert problems(result) == ["forked"]
+    assert ("same size" in result.findings[0].detail) == (count == 300)
+    assert result.findings[0].expected != result.findings[0].found
+
+
+def test_a_truncation_is_found(path: Path) -> None:
+    Maker(path).add_many(300).seal()
+    note = note_of(path)
+    edit_lines(path, lambda lines: lines.__delitem__(slice(100, None)))
+    assert problems(against(path, note)) == ["tail cut off"]
+
+
+@pytest.mark.parametrize("count", [50, 500])
+def test_a_truncation_and_a_continuation_with_the_right_key_is_found(path: Path, count: int) -> None:
+    """Cut to 100 events, tiles and checkpoint made anew, and on: shorter than what was kept, then longer."""
+    Maker(path).add_many(300).seal()
+    note = note_of(path)
+    shutil.rmtree(path.parent)
+    maker = Maker(path).add_many(100).seal()
+    maker.add_many(count, another).seal()
+    assert indelible.verify(path).ok
+    assert problems(against(path, note)) == ["rolled back" if count == 50 else "forked"]
+
+
+# --- which checkpoints count ----------------------------------------------------------------------------
+
+
+def text(size: int = 4, origin: str = ORIGIN, root: bytes = bytes(32)) -> str:
+    return Checkpoint(origin, size, root).text()
+
+
+BAD = {
+    "empty": b"",
+    "garbage": bytes(200),
+    "a text": b"indelible\n",
+    "unsigned": text().encode(),
+    "no signature line": f"{text()}\n".encode(),
+    "wrongly signed": SIGNER.sign(text()).replace("\n4\n", "\n5\n").encode(),
+    "another key": Signer(ORIGIN, Ed25519PrivateKey.generate()).sign(text()).encode(),
+    "no checkpoint": SIGNER.sign(f"{ORIGIN}\nfour\n").encode(),
+    "too large": SIGNER.sign(text()).encode() + b"x" * 1_000_001,
+}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("how", BAD)
+def test_what_the_key_has_not_signed_is_no(path: Path, how: str, pinned: bool) -> None:
+    Maker(path).add_many(3).seal()
+    result = against(path, BAD[how], SIGNER.verifier if pinned else None)
+    assert problems(result) == ["checkpoint invalid"]
+    assert f"{NAME}: no trail was compared with it" in result.not_checked
+
+
+def test_a_checkpoint_of_another_trail_is_said_to_be_one(path: Path) -> None:
+    Maker(path).add_many(3).seal()
+    other = Signer("indelible/other", Ed25519PrivateKey.generate())
+    result = against(path, other.sign(text(origin="indelible/other")).encode())
+    assert problems(result) == ["origin mismatch"]
+    assert (result.findings[0].expected, result.findings[0].found) == (ORIGIN, "indelible/other")
+
+
+def test_of_several_trails_the_one_of_its_origin_is_compared(path: Path, tmp_path: Path) -> None:
+    Maker(path).add_many(3).seal()
+    other = Signer("indelible/other", Ed25519PrivateKey.generate())
+    beside = Maker(tmp_path / "u" / "audit.jsonl", origin="indelible/other", signer=other).add_many(5).seal()
+    results = [indelible.verify(path), indelible.verify(beside.layout.active)]
+    compare(results, note_of(beside.layout.active), NAME, None)
+    assert results[0].ok
+    assert results[0].kept is None
+    assert results[1].kept is not None
+    assert results[1].kept.ok
+
+
+def test_the_checkpoint_of_an_empty_tree_is_extended_by_every_trail(path: Path) -> None:
+    Maker(path).add_many(3).seal()
+    assert against(path, SIGNER.sign(text(0, root=EMPTY_ROOT)).encode()).ok
+    assert problems(against(path, SIGNER.sign(text(0)).encode())) == ["forked"]
+
+
+# --- when there is nothing sound to compare it with -----------------------------------------------------
+
+
+def test_a_trail_whose_own_checkpoint_is_not_signed_is_not_compared(path: Path) -> None:
+    Maker(path).add_many(3).seal()
+    note = note_of(path)
+    Layout(path).checkpoint.write_bytes(note.replace(b"\n4\n", b"\n3\n"))
+    result = against(path, note)
+    assert set(problems(result)) == {"checkpoint invalid"}
+    assert any("nothing to compare" in finding.detail for finding in result.findings)
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing"])
+def test_a_damaged_tile_is_no_agreement(path: Path, damage: str) -> None:
+    maker = Maker(path).add_many(300).seal()
+    note = note_of(path)
+    maker.add_many(300).seal()
+    tile = Layout(path).tiles / "0" / "001"
+    if damage == "missing":
+        tile.unlink()
+    else:
+        tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    result = against(path, note)
+    assert result.kept is not None
+    assert not result.kept.ok
+    assert "compared with the kept checkpoint" in result.findings[-1].detail
+
+
+# --- earlier trails -------------------------------------------------------------------------------------
+
+
+def record(path: Path, count: int) -> None:
+    with indelible.open_trail(path) as recorder:
+        for _ in range(count):
+            with recorder.operation("tools/call", "steal", user_id="ada"):
+                pass
+
+
+@pytest.fixture
+def cut(path: Path) -> list[bytes]:
+    """Make a trail, cut its end off, let a writer begin another in its place; return two checkpoints of the first."""
+    record(path, 2)
+    notes = [note_of(path)]
+    record(path, 20)
+    notes.append(note_of(path))
+    sealed = int(notes[0].split(b"\n")[1])
+    edit_lines(path, lambda lines: lines.__delitem__(slice(sealed + 3, None)))
+    record(path, 1)
+    return notes
+
+
+def test_an_earlier_trail_is_consulted(path: Path, cut: list[bytes]) -> None:
+    assert indelible.verify(path).ok
+    assert against(path, cut[0]).ok
+    result = against(path, cut[1])
+    assert problems(result) == ["tail cut off"]
+    assert "lost its end" in result.findings[0].detail
+
+
+def test_an_earlier_trail_with_the_key_pinned(path: Path, cut: list[bytes]) -> None:
+    own = parse_vkey(
+        (Layout(path).retired / _only(Layout(path).retired) / "audit.jsonl.d" / "key.vkey").read_text()
+    )
+    assert against(path, cut[0], own).ok
+    assert problems(against(path, cut[0], SIGNER.verifier)) == ["checkpoint invalid"]
+
+
+def _only(directory: Path) -> str:
+    [found] = directory.iterdir()
+    return found.name
+
+
+def test_an_earlier_trail_that_is_gone_cannot_agree(path: Path, cut: list[bytes]) -> None:
+    shutil.rmtree(Layout(path).retired)
+    for note in cut:
+        assert not against(path, note).ok
