@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("bench_record", "bench_redact", "bench_wrap", "bench_log", "bench_verify")
+BENCHMARKS = ("bench_record", "bench_redact", "bench_shared", "bench_wrap", "bench_log", "bench_verify")
 
 
 def main() -> int:
