@@ -51,6 +51,18 @@ SPARE_CONNECTIONS: Final = 8
 """For those that only ask, or have not said hello yet."""
 
 
+class Batch:
+    """Events that came together, and what became of them."""
+
+    __slots__ = ("error", "puts", "safe")
+
+    def __init__(self, puts: list[wire.Put]) -> None:
+        self.puts = puts
+        self.safe = -1
+        """How many of them, from the first on, are in the trail; below 0 while that is not known."""
+        self.error: TrailUnavailable | str | None = None
+
+
 class Peer:
     """One connection."""
 
@@ -65,7 +77,10 @@ class Peer:
         self.last = 0
         """The number of the last event that came."""
         self.recorded = 0
+        self.batches: collections.deque[Batch] = collections.deque()
+        """What came and is not answered yet: answers go out in the order of the numbers."""
         self.waiting = 0
+        """How many events that is."""
         self.ended = False
         """It has said good-bye."""
         self.open: dict[str, bytes] = {}
@@ -92,7 +107,7 @@ class Hub:
         """Those that were connected when this closed."""
         self._lingering: list[Peer] = []
         """Those that are gone, while what they sent is on its way to the disk."""
-        self._answers: collections.deque[tuple[Peer, list[wire.Put], int, TrailUnavailable | None]] = (
+        self._committed: collections.deque[tuple[Peer, Batch, int, TrailUnavailable | None]] = (
             collections.deque()
         )
         self._selector = selectors.DefaultSelector()
@@ -348,24 +363,26 @@ class Hub:
             self._answer(peer, puts, len(puts) if error is None else _position(puts, new, safe), error)
             return
 
+        batch = Batch(puts)
+
         def done(safe: int, error: TrailUnavailable | None) -> None:
             at = len(puts) if error is None else _position(puts, new, safe)
-            self._answers.append((peer, puts, at, error))
+            self._committed.append((peer, batch, at, error))
             self._wake()
 
-        peer.waiting += len(puts)
         try:
             self._writer.submit(items, done)
         except TrailUnavailable as exc:
-            peer.waiting -= len(puts)
             self._answer(peer, puts, _position(puts, new, 0), exc)
+        else:
+            self._expect(peer, batch)
 
     def _answer_committed(self) -> None:
-        while self._answers:
-            peer, puts, safe, error = self._answers.popleft()
-            peer.waiting -= len(puts)
+        while self._committed:
+            peer, batch, safe, error = self._committed.popleft()
+            batch.safe, batch.error = safe, error
             try:
-                self._answer(peer, puts, safe, error)
+                self._tell(peer)
                 if peer.sock in self._peers:
                     self._flush(peer)
             except BlockingIOError:
@@ -378,17 +395,35 @@ class Hub:
                 self._lingering.remove(peer)
                 self._leave(peer)
 
+    def _expect(self, peer: Peer, batch: Batch) -> None:
+        peer.batches.append(batch)
+        peer.waiting += len(batch.puts)
+
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
-        """Acknowledge the first `safe` events, and say of the others why they are not in the trail."""
-        for put in puts[:safe]:
-            self._note(peer, put)
-        if safe:
-            peer.recorded += safe
-            self._send(peer, wire.Ack(puts[safe - 1].n))
-        for put in puts[safe:]:
-            self._send(peer, wire.Nack(put.n, str(error)))
+        """Acknowledge the first `safe` events, and say of the others why they are not in the trail.
+
+        Not before what came earlier is answered: an acknowledgement holds for that too.
+        """
+        batch = Batch(puts)
+        batch.safe, batch.error = safe, error
+        self._expect(peer, batch)
+        self._tell(peer)
+
+    def _tell(self, peer: Peer) -> None:
+        """Send the answers that are due, in order."""
+        while peer.batches and peer.batches[0].safe >= 0:
+            batch = peer.batches.popleft()
+            puts, safe = batch.puts, batch.safe
+            peer.waiting -= len(puts)
+            for put in puts[:safe]:
+                self._note(peer, put)
+            if safe:
+                peer.recorded += safe
+                self._send(peer, wire.Ack(puts[safe - 1].n))
+            for put in puts[safe:]:
+                self._send(peer, wire.Nack(put.n, str(batch.error)))
 
     def _note(self, peer: Peer, put: wire.Put) -> None:
         self._known[put.id] = None

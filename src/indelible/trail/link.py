@@ -140,29 +140,23 @@ class Outbox:
         self.pump()
 
     def pump(self) -> None:
-        """Send as many as may be on their way."""
-        while self.sock is not None and self.sent < min(len(self.letters), self._window):
+        """Send as many as may be on their way, in one go: the holder then commits them together."""
+        if self.sock is None:
+            return
+        packed = []
+        while self.sent < min(len(self.letters), self._window):
             letter = self.letters[self.sent]
             if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
-                return
+                break
             self._number += 1
             letter.number = self._number
             self.sent += 1
-            item = letter.item
-            message = wire.Put(
-                letter.number,
-                letter.id,
-                msgspec.Raw(item.body),
-                item.opens,
-                item.closes,
-                letter.again,
-                letter.deaths,
-            )
+            packed.append(wire.pack(_put(letter)))
+        if packed:
             try:
-                self.sock.sendall(wire.pack(message))
+                self.sock.sendall(b"".join(packed))
             except OSError:
                 self._hang_up()
-                return
 
     def _hang_up(self) -> None:
         """Let the thread that reads see that the connection is of no use any more."""
@@ -247,6 +241,12 @@ class Outbox:
         self.pump()
         self.changed.notify_all()
         return [call for call in calls if call is not None]
+
+
+def _put(letter: Letter) -> wire.Put:
+    item = letter.item
+    body = msgspec.Raw(item.body)
+    return wire.Put(letter.number, letter.id, body, item.opens, item.closes, letter.again, letter.deaths)
 
 
 class Connection:
