@@ -7,7 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("bench_record", "bench_redact", "bench_wrap", "bench_log", "bench_verify", "bench_proof")
+BENCHMARKS = (
+    "bench_record",
+    "bench_redact",
+    "bench_shared",
+    "bench_wrap",
+    "bench_log",
+    "bench_verify",
+    "bench_proof",
+)
 
 
 def main() -> int:

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from indelible.events import (
     Event,
     Request,
@@ -18,9 +16,9 @@ from indelible.events import (
     new_id,
     outcome,
 )
-from indelible.trail.checkpoint import Checkpoint, Signer
+from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.entry import stamp
-from indelible.trail.keys import new_origin
+from indelible.trail.keys import generate_pem, load_signer, new_origin
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import Tile, TileTree, leaf_hashes, tile_path
 
@@ -47,10 +45,12 @@ def write(path: Path, total_bytes: int, *, line_bytes: int = 500, seal: bool = F
     """Write a trail of one file with about `total_bytes` and return how many events it has."""
     layout = Layout(path)
     layout.directory.mkdir(parents=True)
-    signer = Signer(new_origin(), Ed25519PrivateKey.generate())
+    pem = generate_pem()
+    signer = load_signer(pem, new_origin())
     origin = signer.verifier.name
     layout.origin.write_text(origin + "\n")
     layout.vkey.write_text(signer.verifier.vkey() + "\n")
+    layout.key.write_bytes(pem)
     opened = Event(
         timestamp=format_time(START_NS),
         event_type="file_opened",

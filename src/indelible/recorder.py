@@ -276,9 +276,9 @@ def open_recorder(
 ) -> Recorder:
     """Open the configured trail for recording.
 
-    `on_failure` is what holds when the settings do not say. With a `label`, a trail that another process holds is no
-    error: this one records to ``audit-<label>-<pid>.jsonl`` beside it and says so in `notice`. Raises ConfigError or
-    TrailError, one line each.
+    `on_failure` is what holds when the settings do not say. A trail that another process holds is written through it.
+    With a `label`, a holder that lets nobody in is no error: this one records to ``audit-<label>-<pid>.jsonl`` beside
+    the trail and says so in `notice`. Raises ConfigError or TrailError, one line each.
     """
     chosen = settings.audit.on_failure or on_failure
     if not settings.audit.enabled:
@@ -313,7 +313,8 @@ def open_trail(
     """Open a trail from Python; configuration and environment count as they do for the commands.
 
     `path` and `durability` win over the configuration. Close the recorder, or use it as a context manager; at the end
-    of the process an open one is closed. Raises ConfigError, TrailLocked (one process writes a trail) or TrailError.
+    of the process an open one is closed. A trail that another process holds is written through it. Raises ConfigError,
+    TrailLocked (its holder lets nobody in) or TrailError.
     """
     settings = configfile.load(
         str(config) if config is not None else None,

@@ -1,6 +1,6 @@
 """The scripted agent: it calls three real MCP servers, each behind `indelible wrap`, as a client does.
 
-The servers run one after the other, since a trail has one writer at a time.
+The servers run one after the other, so that the log reads like a story.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ What may not move:
 - A recorder's events are written in the order of their numbers, each once: one that is sent again after a holder died
   is looked for among the newest events first.
 - Only processes of the same user are let in, and each is who the kernel says it is (SO_PEERCRED, unix(7)).
-- When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not.
+- When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
+  (see `calls`).
 
 One thread serves all recorders. It never waits for one of them: a recorder that does not read its acknowledgements is
 cut off when these fill `MAX_UNREAD`.
@@ -16,40 +17,50 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import logging
 import os
 import selectors
 import socket
-import struct
 import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from indelible.errors import TrailUnavailable, WireError
-from indelible.trail import durable, keys, wire
+from indelible.errors import TrailError, TrailUnavailable, WireError
+from indelible.trail import keys, wire
+from indelible.trail.calls import OpenCalls
 from indelible.trail.commit import Item
-from indelible.trail.intents import recorder_of
-from indelible.trail.opening import interrupted
-from indelible.trail.sockets import listen
+from indelible.trail.sockets import credentials, listen
+from indelible.trail.suspects import Suspects
 
 if TYPE_CHECKING:
     from indelible.trail.opening import OpenTrail
 
 log = logging.getLogger("indelible")
 
-GRACE_S: Final = 10.0
-"""How long a new holder waits for the recorders whose calls are open before it calls these interrupted."""
-
 READ_BYTES: Final = 256 * 1024
 MAX_UNREAD: Final = 1 << 20
-MAX_DEATHS: Final = 1
-"""An event on its way while so many holders died is taken; one more, and it is set aside: it may be what kills them."""
+MAX_READS: Final = 2 * wire.WINDOW * wire.MAX_MESSAGE // READ_BYTES
+"""So often a connection is read to get at all that it holds: more cannot be on its way."""
+
+NO_ROOM_S: Final = 0.05
+"""Pause when a connection cannot be taken for want of descriptors or memory: it goes on waiting."""
 
 SPARE_CONNECTIONS: Final = 8
 """For those that only ask, or have not said hello yet."""
+
+
+class Batch:
+    """Events that came together, and what became of them."""
+
+    __slots__ = ("error", "puts", "safe")
+
+    def __init__(self, puts: list[wire.Put]) -> None:
+        self.puts = puts
+        self.safe = -1
+        """How many of them, from the first on, are in the trail; below 0 while that is not known."""
+        self.error: TrailUnavailable | str | None = None
 
 
 class Peer:
@@ -66,7 +77,12 @@ class Peer:
         self.last = 0
         """The number of the last event that came."""
         self.recorded = 0
+        self.batches: collections.deque[Batch] = collections.deque()
+        """What came and is not answered yet: answers go out in the order of the numbers."""
         self.waiting = 0
+        """How many events that is."""
+        self.ended = False
+        """It has said good-bye."""
         self.open: dict[str, bytes] = {}
         """Its open calls: the bodies of their intents by `event_id`."""
 
@@ -74,18 +90,24 @@ class Peer:
 class Hub:
     """Serves the recorders of one trail, on a thread of its own, from `start` until `close`."""
 
-    def __init__(self, opened: OpenTrail, known: Iterable[str] = ()) -> None:
-        """`known` are the ids of the newest events in the trail: those that may be sent again."""
+    def __init__(self, opened: OpenTrail, recent: Callable[[], Iterable[str]]) -> None:
+        """`recent` returns the ids of the newest events from before: those that may be sent again."""
         self._writer = opened.writer
         self._secret = opened.digest_secret
-        self._known = collections.OrderedDict.fromkeys(known)
-        self._orphans = {str(intent.get("event_id")): intent for intent in opened.spared}
-        self._grace_ends = time.monotonic() + GRACE_S if self._orphans else None
+        self._recent = recent
+        self._earlier: frozenset[str] | None = None
+        """What `recent` has returned, asked when the first event comes again."""
+        self._known: collections.OrderedDict[str, None] = collections.OrderedDict()
+        """The ids of the newest events that came here."""
+        self._calls = OpenCalls(opened.writer, opened.spared)
+        self.suspects = Suspects(opened.writer)
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._left: list[Peer] = []
         """Those that were connected when this closed."""
-        self._answers: collections.deque[tuple[Peer, list[wire.Put], int, TrailUnavailable | None]] = (
+        self._lingering: list[Peer] = []
+        """Those that are gone, while what they sent is on its way to the disk."""
+        self._committed: collections.deque[tuple[Peer, Batch, int, TrailUnavailable | None]] = (
             collections.deque()
         )
         self._selector = selectors.DefaultSelector()
@@ -100,6 +122,7 @@ class Hub:
         except OSError:
             for sock in (self._wake_out, self._wake_in):
                 sock.close()
+            self._selector.close()
             raise
         for sock in (self._listener, self._wake_out, self._wake_in):
             sock.settimeout(0)
@@ -114,13 +137,14 @@ class Hub:
         self._thread.join()
         self._wake_out.close()
         self._wake_in.close()
-        with contextlib.suppress(OSError):
-            self._writer.layout.socket.unlink()
+        if not self._writer.lost:  # else the path may be another holder's
+            with contextlib.suppress(OSError):
+                self._writer.layout.socket.unlink()
 
     @property
     def open_calls(self) -> frozenset[str]:
         """The `event_id` of every open call that is another process's. Known when closed, too."""
-        return frozenset(self._orphans).union(*(peer.open for peer in self._left))
+        return self._calls.ids.union(*(peer.open for peer in self._left))
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, and nothing more."""
@@ -136,8 +160,7 @@ class Hub:
 
     def _run(self) -> None:
         while not self._closing:
-            timeout = None if self._grace_ends is None else max(0.0, self._grace_ends - time.monotonic())
-            for key, events in self._selector.select(timeout):
+            for key, events in self._selector.select(self._calls.look_in_s):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is self._wake_out:
@@ -146,51 +169,74 @@ class Hub:
                 else:
                     self._serve(self._peers[key.fileobj], events)  # type: ignore[index]  # ours are all sockets
             self._answer_committed()
-            if self._grace_ends is not None and time.monotonic() >= self._grace_ends:
-                self._grace_ends = None
-                self._interrupt(list(self._orphans.values()))
-                self._orphans.clear()
+            self._calls.settle()
         self._say_good_bye()
 
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                time.sleep(NO_ROOM_S)
             return
-        sock.settimeout(0)
-        pid, uid = _credentials(sock)
-        if uid not in (os.getuid(), 0) or len(self._peers) >= wire.MAX_RECORDERS + SPARE_CONNECTIONS:
+        try:
+            sock.settimeout(0)
+            pid, uid = credentials(sock)
+        except OSError:
             sock.close()
             return
+        if uid not in (os.getuid(), 0):
+            log.warning("%s: process %d of user %d was not let in", self._writer.layout.socket, pid, uid)
+            sock.close()
+            return
+        if len(self._peers) >= wire.MAX_RECORDERS + SPARE_CONNECTIONS:
+            self._make_room()
         peer = self._peers[sock] = Peer(sock, pid, uid)
         self._selector.register(sock, selectors.EVENT_READ)
         self._serve(peer, selectors.EVENT_READ)
 
-    def _serve(self, peer: Peer, events: int) -> None:
-        """Read from a recorder, or write to it; whatever it does wrong costs only itself the connection."""
+    def _make_room(self) -> None:
+        """Cut off whoever is connected for longest without having said hello; there is one, for want of recorders."""
+        for peer in self._peers.values():
+            if not peer.recorder:
+                self._cut_off(peer, "it did not say hello, and others wait")
+                return
+
+    def _serve(self, peer: Peer, events: int) -> bool:
+        """Read from a recorder, or write to it; whatever it does wrong costs only itself the connection.
+
+        Tells whether there may be more to read.
+        """
         if peer.sock not in self._peers:
-            return
+            return False
         try:
             if events & selectors.EVENT_READ:
                 self._read(peer)
             if peer.out:
                 self._flush(peer)
         except BlockingIOError:
-            return
+            return False
         except WireError as exc:
-            log.warning(
-                "%s: a recorder (process %d) was cut off: %s", self._writer.layout.socket, peer.pid, exc
-            )
-            self._drop(peer)
+            self._cut_off(peer, str(exc))
         except OSError:
             self._drop(peer)
         except Exception:  # a fault of ours costs one connection, not everybody's
             log.exception("%s: a recorder (process %d) was cut off", self._writer.layout.socket, peer.pid)
             self._drop(peer)
+        return peer.sock in self._peers
+
+    def _read_out(self, peer: Peer) -> None:
+        """Take everything that a connection holds."""
+        for _ in range(MAX_READS):
+            if not self._serve(peer, selectors.EVENT_READ):
+                return
 
     def _read(self, peer: Peer) -> None:
         data = peer.sock.recv(READ_BYTES)
         if not data:
+            if peer.messages.partial:
+                msg = "it ended within a message"
+                raise WireError(msg)
             raise ConnectionResetError
         puts: list[wire.Put] = []
         for raw in peer.messages.feed(data):
@@ -211,6 +257,7 @@ class Hub:
                 self._send(peer, wire.HolderState(self._states()))
             else:
                 self._take(peer, puts)
+                peer.ended = True
                 raise ConnectionResetError
         if puts:
             self._take(peer, puts)
@@ -229,9 +276,10 @@ class Hub:
             error = "the recorder's name is empty, too long, or the second one"
         if error is not None:
             self._send(peer, wire.Refused(error))
-            raise ConnectionResetError
+            raise WireError(error)
+        self._settle_earlier(peer, hello.recorder)
         peer.recorder = hello.recorder
-        self._adopt(peer)
+        peer.open = self._calls.adopt(peer.recorder, peer.pid)
         key, key_id = keys.derive_digest_key(self._secret, hello.recorder)
         audit = self._writer.audit
         self._send(
@@ -239,12 +287,15 @@ class Hub:
             wire.Welcome(wire.VERSION, self._writer.origin, audit.durability, wire.WINDOW, key.hex(), key_id),
         )
 
-    def _adopt(self, peer: Peer) -> None:
-        """Give a recorder the open calls back that it had under an earlier holder."""
-        for event_id, intent in list(self._orphans.items()):
-            if recorder_of(intent) == (peer.recorder, peer.pid):
-                peer.open[event_id] = orjson.dumps(intent)
-                del self._orphans[event_id]
+    def _settle_earlier(self, peer: Peer, recorder: str) -> None:
+        """What a recorder sent on an earlier connection comes before what it sends again on this one.
+
+        Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
+        """
+        for other in [other for other in self._peers.values() if _same(other, recorder, peer.pid)]:
+            self._read_out(other)
+        if any(_same(other, recorder, peer.pid) for other in self._lingering):
+            raise ConnectionResetError
 
     def _states(self) -> list[wire.RecorderState]:
         return [
@@ -257,29 +308,52 @@ class Hub:
 
     def _take(self, peer: Peer, puts: list[wire.Put]) -> None:
         """Write a recorder's events in order, and answer."""
-        peer.waiting += len(puts)
-        if peer.waiting > wire.WINDOW:
+        if peer.waiting + len(puts) > wire.WINDOW:
             msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
             raise WireError(msg)
         fit: list[wire.Put] = []
         for put in puts:
-            error = self._why_not(peer, put)
-            if error is None:
+            error = wire.check_body(put, peer.recorder, peer.uid, peer.pid)
+            if error is None and not put.deaths:
                 fit.append(put)
                 continue
             self._write(peer, fit)  # what stood before it
             fit = []
-            self._answer(peer, [put], 0, error)
+            if error is None:
+                self._try(peer, put)
+            else:
+                self._answer(peer, [put], 0, error)
         self._write(peer, fit)
 
-    def _why_not(self, peer: Peer, put: wire.Put) -> str | None:
-        error = wire.check_body(put, peer.recorder, peer.uid, peer.pid)
-        if error is None and put.deaths > MAX_DEATHS and put.id not in self._known:
-            error = self.set_aside(bytes(put.body), peer.recorder, peer.pid, put.deaths)
-        return error
+    def _try(self, peer: Peer, put: wire.Put) -> None:
+        """Write an event that may have killed an earlier holder, and nothing beside it."""
+        error: TrailUnavailable | str | None = None
+        if not self._is_there(put):
+            body = bytes(put.body)
+            if self.suspects.is_guilty(put.id, put.deaths):
+                error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
+            else:
+                with self.suspects.trying(put.id):
+                    _, error = self._writer.append_all([Item(body, put.opens, put.closes)])
+        self._answer(peer, [put], int(error is None), error)
+
+    def _is_there(self, put: wire.Put) -> bool:
+        """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
+        if not put.again and not put.deaths:
+            return False
+        if self._earlier is None:
+            try:
+                self._earlier = frozenset(self._recent())
+            except (OSError, TrailError) as exc:
+                msg = f"it sent an event again, and the trail cannot be read: {exc}"
+                raise WireError(msg) from exc
+        return put.id in self._known or put.id in self._earlier
 
     def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
-        new = [put for put in puts if not (put.again and put.id in self._known)]
+        if self._writer.lost:
+            msg = "this process holds the trail no more; another may"
+            raise WireError(msg)
+        new = [put for put in puts if not self._is_there(put)]
         if not new:
             self._answer(peer, puts, len(puts), None)
             return
@@ -289,39 +363,67 @@ class Hub:
             self._answer(peer, puts, len(puts) if error is None else _position(puts, new, safe), error)
             return
 
+        batch = Batch(puts)
+
         def done(safe: int, error: TrailUnavailable | None) -> None:
             at = len(puts) if error is None else _position(puts, new, safe)
-            self._answers.append((peer, puts, at, error))
+            self._committed.append((peer, batch, at, error))
             self._wake()
 
         try:
             self._writer.submit(items, done)
         except TrailUnavailable as exc:
             self._answer(peer, puts, _position(puts, new, 0), exc)
+        else:
+            self._expect(peer, batch)
 
     def _answer_committed(self) -> None:
-        while self._answers:
-            peer, puts, safe, error = self._answers.popleft()
+        while self._committed:
+            peer, batch, safe, error = self._committed.popleft()
+            batch.safe, batch.error = safe, error
             try:
-                self._answer(peer, puts, safe, error)
-                self._flush(peer)
+                self._tell(peer)
+                if peer.sock in self._peers:
+                    self._flush(peer)
             except BlockingIOError:
                 continue
-            except (OSError, WireError):
+            except WireError as exc:
+                self._cut_off(peer, str(exc))
+            except OSError:
                 self._drop(peer)
+            if peer in self._lingering and not peer.waiting:
+                self._lingering.remove(peer)
+                self._leave(peer)
+
+    def _expect(self, peer: Peer, batch: Batch) -> None:
+        peer.batches.append(batch)
+        peer.waiting += len(batch.puts)
 
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
-        """Acknowledge the first `safe` events, and say of the others why they are not in the trail."""
-        peer.waiting -= len(puts)
-        for put in puts[:safe]:
-            self._note(peer, put)
-        if safe:
-            peer.recorded += safe
-            self._send(peer, wire.Ack(puts[safe - 1].n))
-        for put in puts[safe:]:
-            self._send(peer, wire.Nack(put.n, str(error)))
+        """Acknowledge the first `safe` events, and say of the others why they are not in the trail.
+
+        Not before what came earlier is answered: an acknowledgement holds for that too.
+        """
+        batch = Batch(puts)
+        batch.safe, batch.error = safe, error
+        self._expect(peer, batch)
+        self._tell(peer)
+
+    def _tell(self, peer: Peer) -> None:
+        """Send the answers that are due, in order."""
+        while peer.batches and peer.batches[0].safe >= 0:
+            batch = peer.batches.popleft()
+            puts, safe = batch.puts, batch.safe
+            peer.waiting -= len(puts)
+            for put in puts[:safe]:
+                self._note(peer, put)
+            if safe:
+                peer.recorded += safe
+                self._send(peer, wire.Ack(puts[safe - 1].n))
+            for put in puts[safe:]:
+                self._send(peer, wire.Nack(put.n, str(batch.error)))
 
     def _note(self, peer: Peer, put: wire.Put) -> None:
         self._known[put.id] = None
@@ -331,33 +433,13 @@ class Hub:
             peer.open[put.opens] = bytes(put.body)
         elif put.closes:
             peer.open.pop(put.closes, None)
-            self._orphans.pop(put.closes, None)
-
-    def set_aside(self, body: bytes, recorder: str, pid: int, deaths: int) -> str:
-        """Keep an event that may kill whoever writes it, say so in the record, and return what to say of it."""
-        layout, access = self._writer.layout, self._writer.access
-        name = f"event-{pid}-{time.time_ns()}.json"
-        try:
-            durable.make_directory(layout.quarantine, access)
-            durable.replace_file(layout.quarantine / name, body + b"\n", access)
-            about = {"quarantined": f"quarantine/{name}", "recorder": recorder, "pid": pid, "deaths": deaths}
-            self._writer.write_service_events([self._writer.service_event("alert", about)])
-        except (OSError, TrailUnavailable) as exc:
-            log.error("%s: an event could not be set aside: %s", layout.quarantine, exc)  # noqa: TRY400
-        return f"set aside in quarantine/{name}: {deaths} processes died while they were writing it"
-
-    def _interrupt(self, intents: list[dict[str, Any]]) -> None:
-        """Record open calls as interrupted: their recorder is gone."""
-        if not intents:
-            return
-        try:
-            self._writer.write_service_events([interrupted(intent) for intent in intents])
-        except TrailUnavailable as exc:
-            log.error("%s: interrupted calls were not recorded: %s", self._writer.layout.active, exc)  # noqa: TRY400
+            self._calls.closed(put.closes)
 
     # --- connections -------------------------------------------------------------------------------------------
 
     def _send(self, peer: Peer, message: wire.ToRecorder) -> None:
+        if peer.sock not in self._peers:
+            return
         peer.out += wire.pack(message)
         if len(peer.out) > MAX_UNREAD:
             msg = "it does not read its acknowledgements"
@@ -373,14 +455,32 @@ class Hub:
             if peer.sock in self._peers and self._selector.get_key(peer.sock).events != wanted:
                 self._selector.modify(peer.sock, wanted)
 
-    def _drop(self, peer: Peer) -> None:
-        """A recorder is gone."""
+    def _cut_off(self, peer: Peer, why: str) -> None:
         if peer.sock in self._peers:
-            if peer.out:
-                with contextlib.suppress(OSError):
-                    peer.sock.send(peer.out)
-            self._let_go(peer)
-            self._interrupt([orjson.loads(body) for body in peer.open.values()])
+            log.warning(
+                "%s: a recorder (process %d) was cut off: %s", self._writer.layout.socket, peer.pid, why
+            )
+            self._drop(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        """A connection is gone; what came over it is written all the same."""
+        if peer.sock not in self._peers:
+            return
+        if peer.out:
+            with contextlib.suppress(OSError):
+                peer.sock.send(peer.out)
+        self._let_go(peer)
+        if peer.waiting:
+            self._lingering.append(peer)
+        else:
+            self._leave(peer)
+
+    def _leave(self, peer: Peer) -> None:
+        """Its open calls are nobody's, unless the same recorder is connected a second time."""
+        self._calls.leave(peer.open.values(), ended=peer.ended)
+        for other in self._peers.values():
+            if _same(other, peer.recorder, peer.pid):
+                other.open |= self._calls.adopt(peer.recorder, peer.pid)
 
     def _let_go(self, peer: Peer) -> None:
         del self._peers[peer.sock]
@@ -390,11 +490,18 @@ class Hub:
     def _say_good_bye(self) -> None:
         """Read what has come already, acknowledge it, and let go of everybody."""
         for peer in list(self._peers.values()):
-            self._serve(peer, selectors.EVENT_READ)
+            self._read_out(peer)
         deadline = time.monotonic() + self._writer.audit.write_timeout
-        while any(peer.waiting for peer in self._peers.values()) and time.monotonic() < deadline:
-            self._selector.select(0.05)
+        self._wake_out.settimeout(0.05)
+        while self._lingering or any(peer.waiting for peer in self._peers.values()):
             self._answer_committed()
+            if time.monotonic() >= deadline:
+                break
+            with contextlib.suppress(OSError):
+                self._wake_out.recv(4096)
+        for peer in self._lingering:
+            self._leave(peer)
+        self._calls.settle()
         for peer in list(self._peers.values()):
             with contextlib.suppress(OSError, WireError):
                 self._send(peer, wire.Bye())
@@ -406,21 +513,12 @@ class Hub:
         self._selector.close()
 
 
+def _same(peer: Peer, recorder: str, pid: int) -> bool:
+    return (peer.recorder, peer.pid) == (recorder, pid)
+
+
 def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:
     """Return how many of `puts` are in the trail when the first `safe` of `new`, which are among them, are."""
     if safe >= len(new):
         return len(puts)
     return puts.index(new[safe])
-
-
-def _credentials(sock: socket.socket) -> tuple[int, int]:
-    """Return the pid and uid of the process at the other end, as the kernel has them."""
-    if hasattr(socket, "SO_PEERCRED"):
-        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return pid, uid
-    import ctypes  # macOS: getpeereid(3) and LOCAL_PEERPID  # pragma: no cover
-
-    uid, gid = ctypes.c_uint32(), ctypes.c_uint32()  # pragma: no cover
-    ctypes.CDLL(None).getpeereid(sock.fileno(), ctypes.byref(uid), ctypes.byref(gid))  # pragma: no cover
-    pid = struct.unpack("i", sock.getsockopt(0, 2, 4))[0]  # pragma: no cover
-    return pid, uid.value  # pragma: no cover

@@ -12,6 +12,7 @@ audit.jsonl.d/
   lock                          held while somebody writes
   writer.sock                   where its holder takes other recorders' events
   state                         the writer's hint for the next start; never trusted by verification
+  suspect                       the id of an event that a holder is writing though an earlier one may have died of it
   next.jsonl                    a file being made after a failed sync
   definitions/                  what each server's tools look like
   quarantine/                   bytes that were no whole line when the trail was repaired
@@ -47,6 +48,7 @@ class Layout:
         self.lock = self.directory / "lock"
         self.socket = self.directory / "writer.sock"
         self.state = self.directory / "state"
+        self.suspect = self.directory / "suspect"
         self.next = self.directory / "next.jsonl"
         self.definitions = self.directory / "definitions"
         self.quarantine = self.directory / "quarantine"

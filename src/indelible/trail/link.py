@@ -22,7 +22,7 @@ import msgspec
 
 from indelible.errors import TrailLocked, TrailUnavailable, WireError
 from indelible.trail import wire
-from indelible.trail.sockets import connect
+from indelible.trail.sockets import connect, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,37 +51,47 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 class Job:
     """Events that somebody waits for together."""
 
-    __slots__ = ("_done", "_left", "error", "safe")
+    __slots__ = ("_done", "_left", "deadline", "error", "finished", "safe")
 
-    def __init__(self, count: int, done: Done | None) -> None:
-        """`done` is told how many are safe, from the first on, and what became of the others."""
+    def __init__(self, count: int, done: Done | None, deadline: float = 0.0) -> None:
+        """`done` is told how many are safe, from the first on, and what became of the others; once."""
         self._left = count
         self._done = done
+        self.deadline = deadline
+        """When whoever waits is told that it takes too long (monotonic clock)."""
+        self.finished = count == 0
+        """Whether it is known what became of all, or whoever waits was told that it is not."""
         self.safe = 0
         self.error: TrailUnavailable | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is known what became of all."""
-        return self._left == 0
 
     def settle(self, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """Note what became of the next event; return what to call, without any lock, when it was the last."""
         self._left -= 1
+        if self.finished:
+            return None
         if error is not None and self.error is None:
             self.error = error
         if self.error is None:
             self.safe += 1
-        done = self._done
-        if self._left or done is None:
+        return None if self._left else self._finish()
+
+    def give_up(self, error: TrailUnavailable) -> Callable[[], None] | None:
+        """Let nobody wait any longer; return what to call."""
+        if self.finished:
             return None
-        return lambda: done(self.safe, self.error)
+        self.error = self.error or error
+        return self._finish()
+
+    def _finish(self) -> Callable[[], None] | None:
+        self.finished = True
+        done, self._done = self._done, None
+        return None if done is None else lambda: done(self.safe, self.error)
 
 
 class Letter:
     """One event on its way."""
 
-    __slots__ = ("again", "deaths", "id", "item", "job", "number")
+    __slots__ = ("again", "deaths", "id", "item", "job", "number", "orphaned")
 
     def __init__(self, item: Item, job: Job) -> None:
         """Make it ready to be sent."""
@@ -91,6 +101,8 @@ class Letter:
         self.number = 0
         """Its number on this connection; 0 while it was not sent on it."""
         self.again = False
+        self.orphaned = False
+        """It was on its way when the connection ended without a good-bye: has the holder died?"""
         self.deaths = 0
 
 
@@ -109,61 +121,69 @@ class Outbox:
         self.why = "nobody holds the trail"
         self._number = 0
         self._window = wire.WINDOW
+        self._holder = 0
+        self._due: collections.deque[Job] = collections.deque()
+        self.due_changed = threading.Condition(self.lock)
 
-    def put(self, items: list[Item], job: Job, timeout: float) -> None:
-        """Add events, and send what may be sent. Raises TrailUnavailable when there is no room in time."""
-        room = self.changed.wait_for(lambda: len(self.letters) < MAX_WAITING, timeout)
-        if not room:
-            msg = (
-                f"{self.path}: {len(self.letters)} events wait for the process that holds the trail: {self.why}"
-            )
-            raise TrailUnavailable(msg)
+    @property
+    def has_room(self) -> bool:
+        """Whether one more job may be put in."""
+        return len(self.letters) < MAX_WAITING
+
+    def put(self, items: list[Item], job: Job) -> None:
+        """Add events, and send what may be sent."""
+        if job.deadline:
+            self._due.append(job)
+            if len(self._due) == 1:
+                self.due_changed.notify_all()
         self.letters.extend(Letter(item, job) for item in items)
         self.pump()
 
     def pump(self) -> None:
-        """Send as many as may be on their way."""
-        while self.sock is not None and self.sent < min(len(self.letters), self._window):
+        """Send as many as may be on their way, in one go: the holder then commits them together."""
+        if self.sock is None:
+            return
+        packed = []
+        while self.sent < min(len(self.letters), self._window):
             letter = self.letters[self.sent]
             if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
-                return
+                break
             self._number += 1
             letter.number = self._number
             self.sent += 1
-            item = letter.item
-            message = wire.Put(
-                letter.number,
-                letter.id,
-                msgspec.Raw(item.body),
-                item.opens,
-                item.closes,
-                letter.again,
-                letter.deaths,
-            )
+            packed.append(wire.pack(_put(letter)))
+        if packed:
             try:
-                self.sock.sendall(wire.pack(message))
+                self.sock.sendall(b"".join(packed))
             except OSError:
                 self._hang_up()
-                return
 
     def _hang_up(self) -> None:
         """Let the thread that reads see that the connection is of no use any more."""
-        if self.sock is not None:
-            with_suppressed(self.sock.shutdown, socket.SHUT_RDWR)
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            with_suppressed(sock.shutdown, socket.SHUT_RDWR)
 
-    def connected(self, sock: socket.socket, window: int) -> None:
-        """Send everything again over a new connection."""
-        self.sock, self._window = sock, window
+    def connected(self, sock: socket.socket, window: int, holder: int) -> None:
+        """Send everything again over a new connection to the process `holder`."""
+        self.count_deaths(died=holder != self._holder)
+        self.sock, self._window, self._holder = sock, window, holder
         self._number = self.sent = 0
         self.pump()
         self.changed.notify_all()
 
-    def disconnected(self, why: str, *, died: bool) -> None:
+    def disconnected(self, why: str, *, said_bye: bool) -> None:
         """The connection is gone; what was on its way may be in the trail or not."""
         for letter in list(self.letters)[: self.sent]:
             letter.again = True
-            letter.deaths += died
+            letter.orphaned = not said_bye
         self.sock, self.sent, self.why = None, 0, why
+
+    def count_deaths(self, *, died: bool) -> None:
+        """It turned out whether the holder of the last connection has died, or only ended the connection."""
+        for letter in self.letters:
+            letter.deaths += died and letter.orphaned
+            letter.orphaned = False
 
     def acknowledged(self, number: int) -> list[Callable[[], None]]:
         """Let go of everything up to `number`; return what to call without the lock."""
@@ -186,12 +206,36 @@ class Outbox:
         """The first event was written, or refused, here: nobody else holds the trail any more."""
         return self._settled([self.letters.popleft().job.settle(error)])
 
-    def withdraw(self, job: Job, error: TrailUnavailable) -> None:
-        """A caller waits no longer: what was not sent yet never will be."""
-        kept = [letter for at, letter in enumerate(self.letters) if letter.job is not job or at < self.sent]
+    def withdraw(self, job: Job, error: TrailUnavailable) -> Callable[[], None] | None:
+        """A caller waits no longer: what was not sent yet never will be. Returns what to call without the lock."""
+        kept = [
+            letter
+            for at, letter in enumerate(self.letters)
+            if letter.job is not job or at < self.sent or letter.again
+        ]
         if len(kept) < len(self.letters):
             self.letters = collections.deque(kept)
-        job.error = error
+            self.changed.notify_all()
+        return job.give_up(error)
+
+    def overdue(self, now: float, error: TrailUnavailable) -> list[Callable[[], None]]:
+        """Give up the jobs whose deadline has passed."""
+        calls = []
+        while self._due and (self._due[0].finished or self._due[0].deadline <= now):
+            calls.append(self.withdraw(self._due.popleft(), error))
+        return [call for call in calls if call is not None]
+
+    def next_due(self, now: float) -> float | None:
+        """Return in how many seconds to ask `overdue` again; None for when `due_changed`."""
+        return max(0.0, self._due[0].deadline - now) if self._due else None
+
+    def give_up(self, error: TrailUnavailable) -> list[Callable[[], None]]:
+        """Nothing will be sent any more."""
+        jobs = {id(letter.job): letter.job for letter in self.letters}
+        self.letters.clear()
+        self.changed.notify_all()
+        self.due_changed.notify_all()
+        return [call for job in jobs.values() if (call := job.give_up(error)) is not None]
 
     def _settled(self, calls: list[Callable[[], None] | None]) -> list[Callable[[], None]]:
         self.pump()
@@ -199,20 +243,37 @@ class Outbox:
         return [call for call in calls if call is not None]
 
 
+def _put(letter: Letter) -> wire.Put:
+    item = letter.item
+    body = msgspec.Raw(item.body)
+    return wire.Put(letter.number, letter.id, body, item.opens, item.closes, letter.again, letter.deaths)
+
+
 class Connection:
     """A connection on which the holder has said `Welcome`."""
 
-    def __init__(self, sock: socket.socket, welcome: wire.Welcome, messages: wire.Messages) -> None:
+    def __init__(
+        self, sock: socket.socket, welcome: wire.Welcome, messages: wire.Messages, early: list[bytes]
+    ) -> None:
         """Made by `greet`."""
         self.sock = sock
         self.welcome = welcome
+        self.holder = credentials(sock)[0]
+        """The pid of the process that listens."""
         self._messages = messages
+        self._early = early
+        """Messages that came with the welcome."""
 
     def read(self) -> list[wire.ToRecorder]:
         """Wait for messages; an empty list: the connection is gone."""
+        whole, self._early = self._early, []
         try:
-            data = self.sock.recv(READ_BYTES)
-            return [wire.decode_to_recorder(raw) for raw in self._messages.feed(data)] if data else []
+            while not whole:
+                data = self.sock.recv(READ_BYTES)
+                if not data:
+                    return []
+                whole = self._messages.feed(data)
+            return [wire.decode_to_recorder(raw) for raw in whole]
         except (OSError, ValueError, WireError):
             return []
 
@@ -240,13 +301,13 @@ def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
         sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(fraction * 1e6))
         )
+        return Connection(sock, answer, messages, whole[1:])
     except (ValueError, WireError) as exc:
         sock.close()
         raise ConnectionResetError from exc
     except BaseException:
         sock.close()
         raise
-    return Connection(sock, answer, messages)
 
 
 def ask(path: Path) -> wire.HolderState | None:

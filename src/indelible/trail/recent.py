@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING, Final
 
+from indelible.events import ENVELOPE_BYTES
 from indelible.trail import files
 from indelible.trail.entry import line_seq
+from indelible.trail.wire import HEAD_BYTES
 
 if TYPE_CHECKING:
     from indelible.trail.layout import Layout
 
-_HEAD: Final = 512
+_HEAD: Final = HEAD_BYTES + ENVELOPE_BYTES
 """Bytes of a line in which its id stands: nothing that a caller chose stands before it."""
 
 _EVENT_ID: Final = re.compile(rb'"event_id":"([^"\\]+)"')
@@ -39,6 +42,8 @@ def _read(layout: Layout, size: int, wanted: int) -> list[str]:
     for file in files.newest_first(layout):
         ids = []
         with files.open_file(file) as stream:
+            if not file.compressed and line_seq(stream.read(_HEAD)) != file.first_seq:
+                raise FileNotFoundError(errno.ENOENT, "was rotated while it was looked for", str(file.path))
             start = 0
             if not file.compressed and file.first_seq < wanted:
                 start = files.find_seq(stream, wanted) or 0

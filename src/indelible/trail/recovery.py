@@ -80,7 +80,7 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     tail = _Tail(layout, state, access)
     tail.read()
     state.pruned = intents.pruned_ranges(layout, hint)
-    if not state.clean or tail.tracker.open or (hint is not None and hint.intents):
+    if not state.clean or tail.tracker.open or hint is None or hint.intents:  # other processes' calls stay open
         state.intents = intents.open_intents(layout, hint, tail.tracker)
     if tail.leaves:
         _sync_tail(layout, sealed)

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
-from indelible.errors import IndelibleError, TrailError, TrailLocked, TrailUnavailable
+from indelible.errors import IndelibleError, TrailLocked, TrailUnavailable
 from indelible.events import Event, EventType, RecorderId, Source
-from indelible.trail import keys, link, wire
+from indelible.trail import keys, link, processes, wire
 from indelible.trail.commit import Item
-from indelible.trail.hub import MAX_DEATHS, Hub
+from indelible.trail.hub import Hub
 from indelible.trail.intents import recorder_of
 from indelible.trail.layout import Layout
-from indelible.trail.link import Connection, Job, Outbox
+from indelible.trail.link import Connection, Job, Letter, Outbox
 from indelible.trail.opening import Intent, OpenTrail, open_writer
 from indelible.trail.recent import recent_ids
 
@@ -44,10 +44,17 @@ START_S: Final = 2.0
 RETRY_S: Final = 0.02
 """About how long between two attempts to take the trail over, or to connect to who did."""
 
+CLOSE_S: Final = 5.0
+"""How much longer than any append may take `close` waits for the lock."""
+
 FAILED_S: Final = 1.0
 """The same when the trail itself could not be opened."""
 
 _SAFETY: Final = {"memory": 0, "process": 1, "disk": 2}
+
+_opening = threading.Lock()
+"""Held while a trail is opened, and while the process forks: a child that inherits a lock or a connection which nobody
+knows of yet would hold it for as long as it lives."""
 
 _shared: weakref.WeakSet[SharedWriter] = weakref.WeakSet()
 
@@ -75,8 +82,9 @@ class SharedWriter:
         self._warned = False
         self.append = self._send
         self.digest_key: tuple[bytes, str]
-        self._open()
+        self._watcher: threading.Thread | None = None
         _shared.add(self)
+        self._open()
 
     @property
     def waits(self) -> bool:
@@ -94,11 +102,13 @@ class SharedWriter:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._is_other)
+                with _opening:
+                    self._hold(
+                        open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._is_other)
+                    )
             except TrailLocked as exc:
                 held = exc
             else:
-                self._hold(opened, self._recent(opened))
                 return
             try:
                 self._connect()
@@ -114,42 +124,38 @@ class SharedWriter:
     def _is_other(self, intent: Intent) -> bool:
         """Tell whether an open call is another living process's: its outcome may still come."""
         recorder = recorder_of(intent)
-        return recorder is not None and recorder[1] != self.recorder.pid and _is_alive(recorder[1])
+        return recorder is not None and recorder[1] != self.recorder.pid and processes.runs(recorder[1])
 
     def _lives(self, intent: Intent) -> bool:
         """The same when this process has recorded before: its own open calls are open still."""
         return recorder_of(intent) == (self.recorder.id, self.recorder.pid) or self._is_other(intent)
 
-    def _hold(self, opened: OpenTrail, known: list[str]) -> None:
-        """This process holds the trail from now on; `known` are the ids of its newest events."""
+    def _hold(self, opened: OpenTrail) -> list[str]:
+        """This process holds the trail from now on; return the ids of its newest events if they are needed here."""
         writer = opened.writer
+        before = writer.size
+        try:
+            again = any(letter.again for letter in self._outbox.letters)
+            known = recent_ids(self.layout, before, wire.REMEMBERED) if again else []
+        except BaseException:
+            writer.close(good_bye=False)
+            raise
         self.digest_key = keys.derive_digest_key(opened.digest_secret, self.recorder.id)
         own = (self.recorder.id, self.recorder.pid)
         opened.spared = [intent for intent in opened.spared if recorder_of(intent) != own]
-        hub = Hub(opened, known)
+        hub = Hub(opened, lambda: recent_ids(self.layout, before, wire.REMEMBERED))
         try:
             hub.start()
             self._hub = hub
         except OSError as exc:
             log.warning("%s: others cannot write through this process: %s", self.layout.socket, exc.strerror)
         self._writer, self.append = writer, writer.append
-
-    def _recent(self, opened: OpenTrail) -> list[str]:
-        """Return the ids of the newest events, when some of them may be sent again."""
-        if opened.clean:
-            return []
-        try:
-            return recent_ids(self.layout, opened.writer.size, wire.REMEMBERED)
-        except BaseException as exc:
-            opened.writer.close(good_bye=False)
-            if isinstance(exc, OSError):
-                msg = f"{exc.filename or self.layout.active}: cannot open the trail: {exc.strerror or exc}"
-                raise TrailError(msg) from exc
-            raise
+        return known
 
     def _connect(self) -> None:
-        connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout)
-        self._connection = connection
+        with _opening:
+            connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout / 2)
+            self._connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
         asked = self.audit.durability
@@ -160,25 +166,34 @@ class SharedWriter:
                 self.layout.active, welcome.durability, asked,
             )  # fmt: skip
         with self._outbox.lock:
-            self._outbox.connected(connection.sock, welcome.window)
+            self._outbox.connected(connection.sock, welcome.window, connection.holder)
 
     # --- a recorder's thread -----------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         """Read what the holder says; when it is gone, take its place or find who did."""
+        fruitless = 0
         while not self._ended and self._writer is None:
-            connection, said_bye = self._connection, False
+            connection, said_bye, heard = self._connection, False, 0
             while connection is not None and not said_bye:
                 messages = connection.read()
                 if not messages:
                     break
+                heard += len(messages)
                 for message in messages:
                     self._heard(message)
                     said_bye = said_bye or isinstance(message, wire.Bye)
             if connection is not None:
-                self._lost(connection, died=not said_bye)
+                self._lost(connection, said_bye=said_bye)
+            fruitless = 0 if heard else fruitless + 1
+            if fruitless > 1:  # it lets us in, and then will not hear us
+                self._pause(min(FAILED_S, RETRY_S * 2**fruitless))
             if not self._ended:
                 self._find_holder()
+        connection = self._connection
+        if connection is not None:  # it was made while this was closed
+            link.with_suppressed(connection.sock.sendall, wire.pack(wire.Bye()))
+            self._lost(connection, said_bye=True)
 
     def _heard(self, message: wire.ToRecorder) -> None:
         calls: list[Callable[[], None]] = []
@@ -190,9 +205,9 @@ class SharedWriter:
         for call in calls:
             call()
 
-    def _lost(self, connection: Connection, *, died: bool) -> None:
+    def _lost(self, connection: Connection, *, said_bye: bool) -> None:
         with self._outbox.lock:
-            self._outbox.disconnected("the process that held it is gone", died=died)
+            self._outbox.disconnected("the process that held it is gone", said_bye=said_bye)
             self._connection = None
         connection.sock.close()
 
@@ -205,55 +220,84 @@ class SharedWriter:
             except TrailLocked:
                 try:
                     self._connect()
-                except (OSError, TrailLocked) as exc:
+                except OSError as exc:
+                    self._outbox.why = f"nobody answers at {self.layout.socket.name}: {exc.strerror or exc}"
+                except TrailLocked as exc:  # refused
                     self._outbox.why = str(exc)
+                    pause = FAILED_S
                 else:
                     return
-            except (IndelibleError, OSError) as exc:
+            except (
+                IndelibleError,
+                OSError,
+                RuntimeError,
+            ) as exc:  # no thread starts while the interpreter ends
                 self._outbox.why = str(exc)
                 pause = FAILED_S
             else:
                 return
-            with self._outbox.lock:
-                self._outbox.changed.wait_for(lambda: bool(self._ended), pause * random.uniform(0.5, 1.5))  # noqa: S311
+            self._pause(pause)
+
+    def _pause(self, seconds: float) -> None:
+        with self._outbox.lock:
+            self._outbox.changed.wait_for(lambda: bool(self._ended), seconds * random.uniform(0.5, 1.5))  # noqa: S311
 
     def _take_over(self) -> None:
         """Open the trail here, and write what was on its way."""
-        opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._lives)
-        known = self._recent(opened)
         calls: list[Callable[[], None]] = []
-        with self._outbox.lock:
-            self._hold(opened, known)
-            there = frozenset(known)
-            while self._outbox.letters:
-                letter, error = self._outbox.letters[0], None
-                if letter.id not in there and letter.deaths > MAX_DEATHS and self._hub is not None:
-                    who, body = self.recorder, letter.item.body
-                    error = TrailUnavailable(self._hub.set_aside(body, who.id, who.pid or 0, letter.deaths))
-                elif letter.id not in there:
-                    _, error = opened.writer.append_all([letter.item])
-                calls += self._outbox.take_first(error)
-            self._outbox.changed.notify_all()
+        with _opening:
+            opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._lives)
+            with self._outbox.lock:
+                self._outbox.count_deaths(died=not opened.clean)
+                there = frozenset(self._hold(opened))
+                while self._outbox.letters:
+                    letter = self._outbox.letters[0]
+                    error = None if letter.id in there else self._write_here(letter, opened.writer)
+                    calls += self._outbox.take_first(error)
+                self._outbox.changed.notify_all()
+                self._outbox.due_changed.notify_all()
         for call in calls:
             call()
+
+    def _write_here(self, letter: Letter, writer: Writer) -> TrailUnavailable | None:
+        """Write an event that was on its way, unless it is what the last holder died of."""
+        if self._hub is not None and self._hub.suspects.is_guilty(letter.id, letter.deaths):
+            who, body = self.recorder, letter.item.body
+            return TrailUnavailable(self._hub.suspects.set_aside(body, who.id, who.pid or 0, letter.deaths))
+        return writer.append_all([letter.item])[1]
 
     # --- appending through another process ---------------------------------------------------------------------
 
     def _send(self, body: bytes, opens: str = "", closes: str = "") -> None:
         item, job, outbox = Item(body, opens, closes), Job(1, None), self._outbox
-        timeout = self.audit.write_timeout
+        deadline = time.monotonic() + self.audit.write_timeout
         with outbox.lock:
+            self._wait_for_room()
             if self._writer is None:
-                self._check()
-                outbox.put([item], job, timeout)
-                if not outbox.changed.wait_for(lambda: job.finished, timeout):
-                    error = TrailUnavailable(f"{self.layout.active}: not recorded in time: {self._reason()}")
-                    outbox.withdraw(job, error)
-                    raise error
+                outbox.put([item], job)
+                left = max(0.0, deadline - time.monotonic())
+                if not outbox.changed.wait_for(lambda: job.finished, left):
+                    outbox.withdraw(job, self._too_late())
                 if job.error is not None:
                     raise job.error
                 return
         self._writer.append(body, opens, closes)
+
+    def _wait_for_room(self) -> None:
+        """Wait until an event may be put into the outbox, or this process holds the trail; under its lock."""
+        outbox = self._outbox
+        self._check()
+        outbox.changed.wait_for(
+            lambda: outbox.has_room or self._writer is not None or self._ended, self.audit.write_timeout
+        )
+        if self._writer is None:
+            self._check()
+            if not outbox.has_room:
+                msg = f"{self.layout.active}: {len(outbox.letters)} events wait already: {self._reason()}"
+                raise TrailUnavailable(msg)
+
+    def _too_late(self) -> TrailUnavailable:
+        return TrailUnavailable(f"{self.layout.active}: not recorded in time: {self._reason()}")
 
     def _reason(self) -> str:
         return "the process that holds the trail does not answer" if self._outbox.sock else self._outbox.why
@@ -265,15 +309,32 @@ class SharedWriter:
     def submit(self, items: list[Item], done: Done) -> None:
         """Take events and return; `done` is called from another thread. See `Writer.submit`."""
         with self._outbox.lock:
+            self._wait_for_room()
             writer = self._writer
             if writer is None:
-                self._check()
-                self._outbox.put(items, Job(len(items), done), self.audit.write_timeout)
+                deadline = time.monotonic() + self.audit.write_timeout
+                self._outbox.put(items, Job(len(items), done, deadline))
+                if self._watcher is None:
+                    self._watcher = threading.Thread(target=self._watch, name="indelible-watch", daemon=True)
+                    self._watcher.start()
                 return
         if self.audit.durability == "disk":
             writer.submit(items, done)
         else:
             done(*writer.append_all(items))
+
+    def _watch(self) -> None:
+        """Tell those who submitted events, and do not wait themselves, when it takes too long."""
+        outbox = self._outbox
+        while not self._ended:
+            with outbox.lock:
+                calls = outbox.overdue(time.monotonic(), self._too_late())
+                if not calls:
+                    if self._writer is not None or self._ended:
+                        return
+                    outbox.due_changed.wait(outbox.next_due(time.monotonic()))
+            for call in calls:
+                call()
 
     def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
         """Return an event of this recorder's own; `metadata` must hold nothing that a caller chose."""
@@ -300,32 +361,50 @@ class SharedWriter:
 
     def close(self, metadata: dict[str, Any] | None = None) -> None:
         """Wait until everything is in the trail, then let go of it: see `Writer.close`."""
-        with self._outbox.lock:
+        outbox = self._outbox
+        if not outbox.lock.acquire(timeout=2 * self.audit.write_timeout + CLOSE_S):
+            # A signal's handler closes, on top of the very call that has the lock: waiting would be for ever.
+            self._ended = "the trail is closed"
+            log.error(
+                "%s: closed in the middle of sending an event; what is on its way may be lost", outbox.path
+            )
+            return
+        try:
             if self._ended:
                 return
             if self._writer is None:
-                self._outbox.changed.wait_for(
-                    lambda: not self._outbox.letters or self._writer is not None, self.audit.write_timeout
+                outbox.changed.wait_for(
+                    lambda: not outbox.letters or self._writer is not None, self.audit.write_timeout
                 )
             self._ended = "the trail is closed"
-            self._outbox.changed.notify_all()
+            outbox.changed.notify_all()
+            outbox.due_changed.notify_all()
             connection = self._connection
             if connection is not None:
                 link.with_suppressed(connection.sock.sendall, wire.pack(wire.Bye()))
                 link.with_suppressed(connection.sock.shutdown, 2)
-            lost = len(self._outbox.letters) if self._writer is None else 0
-        if lost:
-            log.error(
-                "%s: closed with %d events that nobody took: %s", self.layout.active, lost, self._reason()
-            )
+        finally:
+            outbox.lock.release()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+        if self._writer is None:
+            self._give_up()
         others: frozenset[str] = frozenset()
         if self._hub is not None:
             self._hub.close()
             others = self._hub.open_calls
         if self._writer is not None:
             self._writer.close(metadata, still_open=others)
+
+    def _give_up(self) -> None:
+        """Nobody took what is left: say so to whoever waits, and in the log."""
+        with self._outbox.lock:
+            lost, reason = len(self._outbox.letters), self._reason()
+            calls = self._outbox.give_up(TrailUnavailable(f"{self.layout.active}: {self._ended}: {reason}"))
+        if lost:
+            log.error("%s: closed with %d events that nobody took: %s", self.layout.active, lost, reason)
+        for call in calls:
+            call()
 
     def abandon(self) -> None:
         """In a forked child: the trail and the connection stay the parent's."""
@@ -339,19 +418,10 @@ class SharedWriter:
             hub.abandon()
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return pid > 0
-
-
 def _abandon_all() -> None:
+    _opening.release()
     for shared in list(_shared):
         shared.abandon()
 
 
-os.register_at_fork(after_in_child=_abandon_all)
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_abandon_all)

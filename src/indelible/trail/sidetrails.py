@@ -1,4 +1,4 @@
-"""Trails beside a trail: where a second `wrap` records while another process holds the first.
+"""Trails beside a trail: where a `wrap` records when the process that holds the trail lets nobody in.
 
 Their names are ``<stem>-<label>-<pid>.jsonl``. One whose recorder died is looked after by whoever opens the trail
 beside it next: its tail is sealed, its open calls are recorded as interrupted, and it is closed.

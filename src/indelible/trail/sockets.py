@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +63,16 @@ def connect(path: Path, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def credentials(sock: socket.socket) -> tuple[int, int]:
+    """Return the pid and uid of the process at the other end, as the kernel has them. Raises OSError."""
+    if hasattr(socket, "SO_PEERCRED"):
+        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return pid, uid
+    import ctypes  # macOS: getpeereid(3) and LOCAL_PEERPID  # pragma: no cover
+
+    uid, gid = ctypes.c_uint32(), ctypes.c_uint32()  # pragma: no cover
+    ctypes.CDLL(None).getpeereid(sock.fileno(), ctypes.byref(uid), ctypes.byref(gid))  # pragma: no cover
+    pid = struct.unpack("i", sock.getsockopt(0, 2, 4))[0]  # pragma: no cover
+    return pid, uid.value  # pragma: no cover

@@ -9,9 +9,11 @@ around it are not touched. Whoever meant to close says `Bye`, so that the other 
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
 
 import msgspec
+import orjson
 from msgspec import Raw
 
 from indelible.errors import WireError
@@ -30,6 +32,9 @@ MAX_RECORDERS: Final = 64
 """Recorders at a time."""
 
 MAX_RECORDER_CHARS: Final = 256
+
+HEAD_BYTES: Final = 400
+"""Bytes of an event in which its id stands: a new holder looks no further in each line (see `recent`)."""
 
 REMEMBERED: Final = WINDOW * MAX_RECORDERS
 """Events that a new holder knows again: all that may be sent to it although they are in the trail already."""
@@ -139,6 +144,11 @@ class Messages:
         """Start with nothing."""
         self._rest = b""
 
+    @property
+    def partial(self) -> bool:
+        """Whether the stream stands within a message."""
+        return bool(self._rest)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take what was read; return the messages that are whole now, as JSON. Raises WireError."""
         data = self._rest + data if self._rest else data
@@ -183,17 +193,20 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 def check_body(put: Put, recorder: str, uid: int, pid: int) -> str | None:
     """Return why an event must not become a line of the trail; None when it may.
 
-    It has to be one object on one line, carry the id under which it was sent and the recorder that the socket is
-    known to belong to, and none of the writer's stamps.
+    It has to be one object on one line that every reader of the trail takes for the same: a line that `parse_line`
+    refuses is where a repair cuts the trail. It has to carry the id under which it was sent, at its head, and the
+    recorder that the socket is known to belong to, and none of the writer's stamps.
     """
     body = bytes(put.body)
     if len(body) > MAX_BODY_BYTES or body[:1] != b"{" or b"\n" in body:
         return "not one JSON object on one line"
     try:
         found = _decode_body(body)
-        body.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = orjson.loads(body)
+    except (ValueError, RecursionError):
         return "not an event"
+    if orjson.dumps(value) != body and not _is_unambiguous(body):  # what we encode ourselves comes out the same
+        return "a key stands in it twice"
     if any(stamp is not msgspec.UNSET for stamp in (found.seq, found.schema, found.recorded_at)):
         return "it carries stamps that only the writer gives"
     said = found.source.recorder
@@ -201,4 +214,22 @@ def check_body(put: Put, recorder: str, uid: int, pid: int) -> str | None:
         return "it names another recorder than the socket's"
     if found.event_id != put.id:
         return "it was sent under another id"
+    at = body.find(_ID_KEY, 0, HEAD_BYTES)
+    if at < 0 or not body.startswith(b'%b"' % put.id.encode(), at + len(_ID_KEY), HEAD_BYTES):
+        return "its id does not stand at its head"
     return None
+
+
+_ID_KEY: Final = b'"event_id":"'
+
+
+def _is_unambiguous(body: bytes) -> bool:
+    def refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError
+
+    try:
+        json.loads(body, object_pairs_hook=refuse_twins)
+    except (ValueError, RecursionError):
+        return False
+    return True

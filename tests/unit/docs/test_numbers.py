@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from indelible.capture import calls, child, correlate, frames, lanes, stdio
-from indelible.events import MAX_LINE_BYTES
+from indelible.config import AuditSettings
+from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
-from indelible.trail import commit, sealer, unsealed
+from indelible.trail import calls as open_calls
+from indelible.trail import commit, hub, link, sealer, suspects, unsealed, wire
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -20,6 +22,8 @@ TRAIL = "reference/trail.md"
 REDACTION = "explanation/redaction.md"
 EVENT = "reference/event.md"
 GUARANTEES = "explanation/guarantees.md"
+WRITERS = "explanation/many-writers.md"
+PROTOCOL = "reference/protocol.md"
 
 SAID: list[tuple[str, str]] = [
     (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
@@ -54,6 +58,35 @@ SAID: list[tuple[str, str]] = [
     (WRAP, f"{correlate.KEEP_ALL_ARGS // MB} MB"),
     (WRAP, f"{calls.MAX_ROUNDS:,} calls"),
     ("reference/commands.md", f"{follow.POLL_S:g} s"),
+    ("reference/commands.md", f"{wire.WINDOW} waiting (no more may)"),
+    ("reference/commands.md", f"within {link.ASKED_S:g} s"),
+    (TRAIL, f"its {wire.MAX_RECORDERS} recorders"),
+    (WRITERS, f"within {open_calls.GRACE_S:g} s"),
+    (WRITERS, f"| {wire.WINDOW} events |"),
+    (WRITERS, f"| {link.MAX_WAITING} events |"),
+    (WRITERS, f"| {hub.MAX_UNREAD // MIB} MiB |"),
+    (WRITERS, f"{wire.REMEMBERED:,} events"),
+    (WRITERS, f"{wire.MAX_RECORDERS} recorders with {wire.WINDOW} events each"),
+    (WRITERS, f"{wire.MAX_RECORDERS} recorders at a time"),
+    (WRITERS, f"{wire.WINDOW} are a disk that does not keep up"),
+    (WRITERS, f"`write_timeout` ({AuditSettings().write_timeout:g} s by default)"),
+    (PROTOCOL, f"of more than {wire.MAX_MESSAGE:,} bytes"),
+    (PROTOCOL, f"| {wire.MAX_MESSAGE:,} bytes |"),
+    (PROTOCOL, f"at most {MAX_BODY_BYTES:,} bytes"),
+    (PROTOCOL, f"| {MAX_BODY_BYTES:,} bytes |"),
+    (PROTOCOL, f"within the first {wire.HEAD_BYTES} bytes"),
+    (PROTOCOL, f"| {wire.WINDOW} events |"),
+    (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {hub.SPARE_CONNECTIONS} connections beside them"),
+    (PROTOCOL, f"| {wire.MAX_RECORDER_CHARS} characters |"),
+    (PROTOCOL, f"1 to {wire.MAX_RECORDER_CHARS} characters"),
+    (PROTOCOL, f"more than {hub.MAX_UNREAD // MIB} MiB of answers"),
+    (PROTOCOL, f"| {hub.MAX_UNREAD // MIB} MiB |"),
+    (PROTOCOL, f"before the recorder gives up | {link.GREETING_S:g} s |"),
+    (PROTOCOL, f"the same for `ask` | {link.ASKED_S:g} s |"),
+    (PROTOCOL, f"newest {wire.REMEMBERED:,} events"),
+    (PROTOCOL, f"`deaths` are more than {suspects.MAX_DEATHS};"),
+    (PROTOCOL, f"It is version {wire.VERSION},"),
+    (PROTOCOL, f"A message is {wire.LENGTH_BYTES} bytes of length"),
 ]
 
 

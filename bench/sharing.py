@@ -1,0 +1,94 @@
+"""What the other processes of `bench_shared` do: ``python -m bench.sharing WHAT ...``.
+
+produce TRAIL COUNT OUTSTANDING   record so many events from asyncio at `disk`, once a line comes; print when done
+hold TRAIL                        hold a trail at `process` until the input ends
+answer SOCKET                     answer messages of `MESSAGE` bytes with `ANSWER` bytes
+die TRAIL COUNT                   record so many calls, leave one open, and die of kill -9
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import indelible
+from bench.bench_record import NOTHING, make
+
+MESSAGE = 600
+"""Bytes of an event on its way, about."""
+ANSWER = 22
+"""Bytes of its acknowledgement."""
+
+
+def produce(path: str, count: str, outstanding: str) -> None:
+    """Print ``ready``; then, when a line has come, ``START END`` of recording; close when the next has."""
+    each = int(count) // int(outstanding)
+
+    async def worker(recorder: indelible.Recorder) -> None:
+        for _ in range(each):
+            await recorder.arecord(make(NOTHING))
+
+    async def all_of_them(recorder: indelible.Recorder) -> None:
+        await asyncio.gather(*(worker(recorder) for _ in range(int(outstanding))))
+
+    with indelible.open_trail(path, durability="disk", on_failure="deny") as recorder:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        started = time.monotonic()
+        asyncio.run(all_of_them(recorder))
+        print(started, time.monotonic(), flush=True)
+        sys.stdin.readline()
+
+
+def hold(path: str) -> None:
+    """Let others write through this process."""
+    with indelible.open_trail(path, durability="process"):
+        print("ready", flush=True)
+        sys.stdin.read()
+
+
+def answer(path: str) -> None:
+    """The least that a round trip between two processes costs here."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        print("ready", flush=True)
+        peer, _ = listener.accept()
+        with peer:
+            reply = bytes(ANSWER)
+            left = MESSAGE
+            while data := peer.recv(left):
+                left -= len(data)
+                if not left:
+                    peer.sendall(reply)
+                    left = MESSAGE
+
+
+def die(path: str, count: str) -> None:
+    """Leave what a crash leaves: lines that no checkpoint covers, and a call without an outcome."""
+    recorder = indelible.open_trail(path, durability="process", config=str(Path(path).with_suffix(".yaml")))
+    for _ in range(int(count)):
+        with recorder.operation("tools/call", "last", args=NOTHING, user_id="alice"):
+            pass
+    recorder.operation("tools/call", "open", args=NOTHING, user_id="alice").__enter__()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    what, *about = sys.argv[1:]
+    match what:
+        case "produce":
+            produce(*about)
+        case "hold":
+            hold(*about)
+        case "answer":
+            answer(*about)
+        case "die":
+            die(*about)
+        case _:
+            sys.exit(f"sharing: no such thing: {what}")

@@ -1,0 +1,49 @@
+"""Whether a process still runs, and whether it is still the same: pids are used again (proc_pid_stat(5))."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+_SLACK_S: Final = 2.0
+"""Start times come in ticks, and the clock may have been set a little since."""
+
+
+def runs(pid: int) -> bool:
+    """Tell whether there is such a process; one that only waits to be reaped does not run."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    stat = _stat(pid)
+    return stat is None or stat[0] not in ("Z", "X")
+
+
+def began_before(pid: int, timestamp: str) -> bool | None:
+    """Tell whether a process began before a moment (RFC 3339); None where that cannot be known."""
+    stat = _stat(pid)
+    try:
+        then = datetime.fromisoformat(timestamp).timestamp()
+    except ValueError:
+        return None
+    if stat is None or len(stat) < 20:
+        return None
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age <= then + _SLACK_S
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the state on; its second, the name, may hold anything."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return None
