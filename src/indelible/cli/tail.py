@@ -97,6 +97,10 @@ class _Session:
             self._new_followers()  # all of a trail that appeared is new
         hits = [follower.poll() for follower in self._followers.values()]
         self._print(list(heapq.merge(*hits, key=recorded_at)))
+        for path, follower in self._followers.items():
+            if follower.missed:
+                note(f"{path}: {follower.missed} events were deleted by rotation before they could be shown")
+                follower.missed = 0
 
     def _new_followers(self) -> Iterable[Follower]:
         self._looked = time.monotonic()

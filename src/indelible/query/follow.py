@@ -60,6 +60,10 @@ class Follower:
         self._entered = b""
         """The first line of the newest file that was begun: rotation and compression change names, not this."""
         self._origin: bytes | None = None
+        self.missed = 0
+        """Events that the writer had deleted before they could be read; whoever says so sets it back."""
+        self._unread = 0
+        """Lines since the last one with a seq that could not be read."""
 
     def start(self, limit: int) -> list[Hit]:
         """Return the newest matches (0: all of them), and begin to follow after them."""
@@ -196,11 +200,13 @@ class Follower:
     def _take_row(self, line: bytes, row: Row, hits: list[Hit]) -> None:
         if row.seq < self._next_seq:
             return
-        self._next_seq, self._seen = row.seq + 1, 0
+        self.missed += max(0, row.seq - self._next_seq - self._unread)
+        self._next_seq, self._seen, self._unread = row.seq + 1, 0, 0
         if self._matches(row):
             hits.append(Hit(line, row))
 
     def _note_corrupt(self) -> None:
+        self._unread += 1
         file = TrailFile(self.layout.active, None)
         self._corrupt.add(str(self.layout.active), 0, file, offset=None, number=None)
 

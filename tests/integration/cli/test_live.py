@@ -65,7 +65,7 @@ class Collected:
 def small_files(tmp_path: Path) -> Path:
     config = tmp_path / "small.yaml"
     config.write_text(
-        "audit: {max_size_mb: 0.05, backup_count: 2, compress_rotated: true, retention: none, durability: process}\n"
+        "audit: {max_size_mb: 0.05, backup_count: 20, compress_rotated: true, retention: none, durability: process}\n"
     )
     return config
 

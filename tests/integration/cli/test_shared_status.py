@@ -125,9 +125,9 @@ def test_a_holder_that_is_stopped_is_said_to_give_no_answer(
     run: Run, tmp_path: Path, home: dict[str, str]
 ) -> None:
     path = tmp_path / "audit.jsonl"
-    with started(RECORDER, path, 1, 0, env=home) as holder, started(RECORDER, path, 1, 0, env=home) as other:
-        ready(holder)
-        ready(other)
+    with started(RECORDER, path, 1, 0, env=home) as holder, ExitStack() as others:
+        ready(holder)  # before the other begins: whoever comes first holds the trail
+        other = ready(others.enter_context(started(RECORDER, path, 1, 0, env=home)))
         os.kill(holder.pid, signal.SIGSTOP)
         try:
             began = time.monotonic()
