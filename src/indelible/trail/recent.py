@@ -44,7 +44,7 @@ def _read(layout: Layout, size: int, wanted: int) -> list[str]:
         with files.open_file(file) as stream:
             if not file.compressed and line_seq(stream.read(_HEAD)) != file.first_seq:
                 raise FileNotFoundError(errno.ENOENT, "was rotated while it was looked for", str(file.path))
-            start = 0
+            start = None if file.compressed else 0  # a compressed one cannot be sought in
             if not file.compressed and file.first_seq < wanted:
                 start = files.find_seq(stream, wanted) or 0
             for _, line, _ in files.iter_lines(stream, start):

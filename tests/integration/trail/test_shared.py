@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def holder_of(path: Path) -> int | None:
         return None
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def by_recorder(found: list[dict[str, Any]]) -> dict[int, list[str]]:
     order: dict[int, list[str]] = defaultdict(list)
     for entry in found:
@@ -154,11 +162,9 @@ def test_the_holder_leaves_and_another_takes_over(tmp_path: Path) -> None:
     second = Sharer(path, "process")
     assert second.opened.wait(30)
     assert holder_of(path) == first.process.pid
+    wait_until(lambda: any(Layout(path).segments.glob("*.zst")))  # what was on its way is looked for there, too
     assert first.end() == 0
-    deadline = time.monotonic() + 30
-    while holder_of(path) != second.process.pid:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: holder_of(path) == second.process.pid)
     assert second.end() == 0, b"".join(second.errors).decode()
     assert first.errors == second.errors == []
     found = entries(path)

@@ -19,6 +19,7 @@ from indelible.errors import TrailCorrupt
 from indelible.trail import files
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
+from indelible.trail.recent import recent_ids
 from indelible.trail.sealer import Sealer
 from indelible.trail.writer import Writer
 
@@ -52,6 +53,15 @@ def content(directory: Path) -> dict[str, str]:
         for found in directory.rglob("*")
         if found.is_file() and found.name != "lock"
     }
+
+
+def test_the_newest_ids_are_found_in_compressed_files(path: Path) -> None:
+    writer = closed_files(path)
+    wrote = ["i1", *map(str, range(60))]
+    found = recent_ids(writer.layout, writer.size, 1000)
+    assert [event_id for event_id in found if event_id in set(wrote)] == wrote
+    assert recent_ids(writer.layout, writer.size, 30) == found[-30:]  # begins within a compressed file
+    writer.close()
 
 
 # --- damaged ones -----------------------------------------------------------------------------------------------
