@@ -85,7 +85,9 @@ class Correlator:
 
     def from_client(self, frame: bytes, now: int, mono: int) -> Step:
         """Take one line from the client, with or without its LF."""
-        return self._again(frame, now, mono) or self._client(frames.parse_request(frame), frame, now, mono)
+        message = frames.read(frame)
+        step = None if message is None else self._again(message, frame, now, mono)
+        return step or self._client(frames.parse_request(frame, message), frame, now, mono)
 
     def from_server(self, frame: bytes, now: int, mono: int) -> Step:
         """Take one line from the server, with or without its LF."""
@@ -139,15 +141,11 @@ class Correlator:
 
     # --- the client's requests and the server's answers ---
 
-    def _again(self, frame: bytes, now: int, mono: int) -> Step | None:
+    def _again(self, message: Message, frame: bytes, now: int, mono: int) -> Step | None:
         """Take a call that differs from an earlier one in its id and its arguments only: most do.
 
         None when it may be anything else. That no parser reads it differently was found out about the earlier one.
         """
-        try:
-            message = frames.decode(frame)
-        except frames.FAILURES:
-            return None
         params = message.params
         if params is UNSET or params.arguments is ABSENT or params.meta is not ABSENT or self._gone is not None:
             return None
@@ -158,7 +156,6 @@ class Correlator:
             or shape.method != message.method
             or len(frame) > SMALL_FRAME
             or self._rounds.any
-            or not frame.isascii()
         ):
             return None
         call = Call(

@@ -73,9 +73,9 @@ class DoubtfulMessage(Message):
 Parsed = tuple[tuple[Message, bytes], ...]
 """The messages of one line, each with valid JSON that holds it; empty when the line is not JSON."""
 
-decode: Final = msgspec.json.Decoder(Message).decode
+_decode: Final = msgspec.json.Decoder(Message).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
-FAILURES: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
+_FAILURES: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 
 
 MAX_TEXT: Final = 65_536
@@ -93,13 +93,20 @@ def bounded(text: str) -> str:
     return f"[{len(text)} characters, sha256 {digest}]"
 
 
-def parse_request(frame: bytes) -> Parsed:
-    """Parse one line from the side that makes the calls."""
+def read(frame: bytes) -> Message | None:
+    """Return the one JSON object of a line, as msgspec reads it; None when it is none."""
     try:
-        message = decode(frame)
+        message = _decode(frame)
         if not frame.isascii():
             frame.decode()  # the arguments were skipped, not checked
-    except FAILURES:
+    except _FAILURES:
+        return None
+    return message
+
+
+def parse_request(frame: bytes, message: Message | None) -> Parsed:
+    """Parse one line from the side that makes the calls; `message` is what `read` gave for it."""
+    if message is None:
         return _parse_other(frame)
     if _is_plain(frame, message):
         return ((message, frame),)
@@ -108,11 +115,8 @@ def parse_request(frame: bytes) -> Parsed:
 
 def parse_answer(frame: bytes) -> Parsed:
     """Parse one line from the side that gives the answers."""
-    try:
-        message = decode(frame)
-        if not frame.isascii():
-            frame.decode()
-    except FAILURES:
+    message = read(frame)
+    if message is None:
         return _parse_other(frame)
     if message.result is ABSENT and message.error is ABSENT:
         # A notification or a request: its parameters may hold any key, but it must not be an answer as well.
@@ -203,7 +207,7 @@ def _parse_other(frame: bytes) -> Parsed:
     if frame.lstrip()[:1] == b"[":
         try:
             items = _decode_batch(frame)
-        except FAILURES:
+        except _FAILURES:
             pass
         else:
             return tuple(parsed for item in items for parsed in _parse_item(bytes(item)))
@@ -215,7 +219,7 @@ def _parse_item(item: bytes) -> Parsed:
         return ((Message(), item),)  # an array in an array is no message
     if b'"result"' in item or b'"error"' in item:
         return parse_answer(item)
-    return parse_request(item)
+    return parse_request(item, read(item))
 
 
 class _Object(dict[str, Any]):
@@ -300,7 +304,7 @@ def _rebuild(value: Any) -> tuple[Message, bytes]:
     if "method" in top and ("result" in top or "error" in top):
         doubts.append("method")
     text = json.dumps(top, ensure_ascii=False).encode("utf-8", "replace")
-    plain = decode(text)
+    plain = _decode(text)
     made = DoubtfulMessage(
         plain.method, plain.id, plain.params, plain.result, plain.error, ambiguous=tuple(dict.fromkeys(doubts))
     )
