@@ -16,8 +16,8 @@ from indelible.redact.limits import MAX_ERROR_CHARS, MAX_ID_CHARS, MAX_LIST, MAX
 from indelible.redact.plain import Plain, number
 from indelible.redact.values import Values
 
-UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHORT_NUMBER = re.compile(r"-?[0-9]{1,12}|\"[0-9A-Za-z-]{1,12}\"")
 
@@ -138,12 +138,12 @@ TARGET: Final[Mapping[str, Rule]] = {
     "tool_sha256": _ID,
 }
 REQUEST: Final[Mapping[str, Rule]] = {
-    "request_id": _matching(UUID, MAX_ID_CHARS),
-    "intent": _matching(UUID, MAX_ID_CHARS),
+    "request_id": _matching(_UUID, MAX_ID_CHARS),
+    "intent": _matching(_UUID, MAX_ID_CHARS),
     "rpc_id": _matching(_SHORT_NUMBER, MAX_ID_CHARS),
     "trace_id": _hex(32),
     "span_id": _hex(16),
-    "continues": _matching(UUID, MAX_ID_CHARS),
+    "continues": _matching(_UUID, MAX_ID_CHARS),
 }
 POLICY: Final[Mapping[str, Rule]] = {"decision": _word(events.Decision), "rule": _ID, "reason": free_text}
 OUTCOME: Final[Mapping[str, Rule]] = {
@@ -163,9 +163,9 @@ COST: Final[Mapping[str, Rule]] = {
 }
 STATE: Final[Mapping[str, Rule]] = {"from_": _ID, "to": _ID, "reason": free_text}
 EVENT: Final[Mapping[str, Rule]] = {
-    "timestamp": _matching(TIME, MAX_WORD_CHARS),
+    "timestamp": _matching(_TIME, MAX_WORD_CHARS),
     "event_type": _word(events.EventType),
-    "event_id": _matching(UUID, MAX_WORD_CHARS),
+    "event_id": _matching(_UUID, MAX_WORD_CHARS),
 }
 """The parts of an event have tables of their own; `args`, `result` and `metadata` are JSON values."""
 
@@ -179,10 +179,9 @@ def apply(room: Room, part: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
 STATUSES: Final = frozenset(get_args(events.Status))
 KINDS: Final = frozenset(get_args(events.Kind))
 TYPES: Final = frozenset(get_args(events.EventType))
-ordinary: Final = re.compile(rf'"{UUID.pattern}(?:\\n(?:{UUID.pattern}|[0-9]{{1,12}}))*"'.encode()).fullmatch
+ordinary: Final = re.compile(rf'"{_UUID.pattern}(?:\\n(?:{_UUID.pattern}|[0-9]{{1,12}}))*"'.encode()).fullmatch
 """Matches the small strings of most calls, encoded: ids of our own, and a number."""
-proper: Final = re.compile(TIME.pattern + UUID.pattern, re.ASCII).fullmatch
-"""Matches a timestamp and an `event_id` end to end."""
+_head = re.compile(_TIME.pattern + _UUID.pattern, re.ASCII).fullmatch
 
 _trace, _span = _hex(32), _hex(16)
 
@@ -209,7 +208,7 @@ def head(room: Room, event: Any) -> tuple[Any, Any, Any]:
     timestamp, kind, event_id = event.timestamp, event.event_type, event.event_id
     if (
         type(timestamp) is type(event_id) is str
-        and proper(timestamp + event_id)
+        and _head(timestamp + event_id)
         and type(kind) is str
         and kind in TYPES
     ):
@@ -222,8 +221,8 @@ def proper_head(event: Any) -> dict[str, str]:
     """Return those of timestamp, type and id that are what they should be."""
     found = {name: getattr(event, name, None) for name in EVENT}
     checks: dict[str, Callable[[str], object]] = {
-        "timestamp": TIME.fullmatch,
+        "timestamp": _TIME.fullmatch,
         "event_type": TYPES.__contains__,
-        "event_id": UUID.fullmatch,
+        "event_id": _UUID.fullmatch,
     }
     return {name: value for name, value in found.items() if type(value) is str and checks[name](value)}

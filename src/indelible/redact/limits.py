@@ -66,3 +66,6 @@ NAME_CACHE: Final = 2_048
 """Names (keys, tools, clients) whose redaction is remembered; at most `CACHED_CHARS` characters each."""
 
 CACHED_CHARS: Final = 128
+
+SHORT_STRINGS_BYTES: Final = 160
+"""Bytes of the small strings of a call together, encoded; within this none of them can be over its cap."""

@@ -17,10 +17,8 @@ import orjson
 
 from indelible.events import Event, Outcome, Request
 from indelible.redact import fields
+from indelible.redact.limits import SHORT_STRINGS_BYTES
 from indelible.redact.payload import Payload
-
-MAX_NAMES: Final = 160
-"""Bytes of the small strings of a call together; within this none of them can be over its cap."""
 
 MAX_DIGITS: Final = 12
 """Digits of an id that can be no secret."""
@@ -115,7 +113,7 @@ def _escaped(parts: list[bytes], request: Request) -> tuple[list[bytes], bytes] 
     if not found:
         return parts, b""
     names = _dumps("\n".join(found))
-    return (parts, names) if len(names) <= MAX_NAMES else None
+    return (parts, names) if len(names) <= SHORT_STRINGS_BYTES else None
 
 
 _ID_KEYS: Final = (b'"request_id":', b',"intent":', b',"rpc_id":')

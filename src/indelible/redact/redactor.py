@@ -42,6 +42,7 @@ from indelible.redact.limits import (
     MAX_ERROR_CHARS,
     MAX_METADATA_BYTES,
     MAX_RESULT_BYTES,
+    SHORT_STRINGS_BYTES,
 )
 from indelible.redact.marks import Marks, MarkTree
 from indelible.redact.parts import Parts
@@ -50,9 +51,6 @@ from indelible.redact.plain import Plain
 from indelible.redact.shrink import shrink
 from indelible.redact.texts import Texts
 from indelible.redact.values import Values
-
-_SHORT_STRINGS: Final = 160
-"""Bytes of the small strings of a call together; within this none of them can be over its cap."""
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +76,10 @@ class _About(NamedTuple):
     """What was known of tools then, with what followed from it for this one."""
     tree: MarkTree | None
     digest: bool
+
+    def fits(self, source: Source | None, target: Target | None, learned: object) -> bool:
+        """Tell whether it is the same pair, of which nothing new is known."""
+        return self.source is source and self.target is target and self.learned is learned
 
 
 class Redactor:
@@ -223,6 +225,9 @@ class Redactor:
 
     def _know(self, source: Source | None, target: Target | None, *encoded: msgspec.Raw) -> None:
         """Remember what a pair that a capture uses again and again looks like in a line; see `_ordinary`."""
+        about = self._about.get(id(target))
+        if about is not None and about.fits(source, target, self._learned):
+            return
         if len(self._about) >= _MAX_ABOUT:
             self._about.clear()
         known, learned = b'","source":%b,"target":%b' % encoded, self._learned
@@ -375,7 +380,7 @@ def _strings(request: Request | None, outcome: Outcome | None) -> bytes | None:
         encoded = orjson.dumps("\n".join([text for text in found if text is not None]))
     except TypeError:  # no text at all, or one with a lone surrogate
         return None
-    return encoded if len(encoded) <= _SHORT_STRINGS else None
+    return encoded if len(encoded) <= SHORT_STRINGS_BYTES else None
 
 
 def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Outcome:
