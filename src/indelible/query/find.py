@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import orjson
 
-from indelible.errors import NotProven, TrailCorrupt, TrailError
+from indelible.errors import NotProven, TrailCorrupt
 from indelible.trail.entry import parse_line
-from indelible.trail.layout import Layout
-from indelible.trail.reader import Lines, Snapshot, TrailFile
+from indelible.trail.reader import Lines, TrailFile, open_snapshot, reading
 
 
 class Found(NamedTuple):
@@ -55,21 +54,14 @@ def _lines_with(path: Path, event_id: str, damaged: list[str]) -> Iterator[Found
         needle = b'"event_id":' + orjson.dumps(event_id)
     except orjson.JSONEncodeError:  # half a surrogate pair: no line can hold it
         return
-    try:
-        with Snapshot(Layout(path)) as snapshot:
-            for file in snapshot.files:
-                try:
-                    yield from _in_file(path, file, event_id, needle)
-                except FileNotFoundError:  # deleted by the writer's retention since the files were listed
-                    continue
-                except TrailCorrupt as exc:
-                    damaged.append(f"{file.path}: {exc}")
-    except FileNotFoundError as exc:
-        msg = f"{path}: there is no trail here"
-        raise TrailError(msg) from exc
-    except OSError as exc:
-        msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
-        raise TrailError(msg) from exc
+    with reading(path), open_snapshot(path) as snapshot:
+        for file in snapshot.files:
+            try:
+                yield from _in_file(path, file, event_id, needle)
+            except FileNotFoundError:  # deleted by the writer's retention since the files were listed
+                continue
+            except TrailCorrupt as exc:
+                damaged.append(f"{file.path}: {exc}")
 
 
 def _in_file(path: Path, file: TrailFile, event_id: str, needle: bytes) -> Iterator[Found]:

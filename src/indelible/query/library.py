@@ -24,7 +24,7 @@ from indelible.query.filters import (
     trail_time,
 )
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
-from indelible.trail.reader import is_there, trails_in
+from indelible.trail.reader import is_there, reading, trails_in
 
 Wanted = str | Iterable[str]
 """A value, or several of which any matches."""
@@ -75,14 +75,11 @@ class Search:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._corrupt = corrupt = Corrupt()
-        try:
+        with reading(self._paths[0]):
             for hit in self._hits(corrupt):
                 event = parse_event(hit.line)
                 if event is not None:
                     yield event
-        except OSError as exc:
-            msg = f"{exc.filename or self._paths[0]}: cannot be read: {exc.strerror}"
-            raise TrailError(msg) from exc
 
     def _hits(self, corrupt: Corrupt) -> Iterator[Hit]:
         with contextlib.ExitStack() as stack:
@@ -107,11 +104,8 @@ def search(path: str | Path, *, limit: int | None = None, **filters: Unpack[Filt
 
 
 def _trails(path: Path) -> list[Path]:
-    try:
+    with reading(path):
         found = trails_in(path) if path.is_dir() else [path] if is_there(path) else []
-    except OSError as exc:
-        msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
-        raise TrailError(msg) from exc
     if not found:
         msg = f"{path}: there is no trail {'in this directory' if path.is_dir() else 'here'}"
         raise TrailError(msg)

@@ -17,13 +17,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from indelible.errors import TrailCorrupt, TrailError
+from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
 from indelible.query.filters import Filter, Row, parse_row
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import CHUNK_BYTES, blocks_backward
-from indelible.trail.layout import Layout
-from indelible.trail.reader import Lines, Snapshot, TrailFile
+from indelible.trail.reader import Lines, TrailFile, open_snapshot, reading
 
 CLOCK_SLACK: Final = timedelta(seconds=2)
 """A clock that is set back between receiving and recording leaves a `recorded_at` before `timestamp`."""
@@ -89,14 +88,8 @@ class TrailSearch:
         self._matches = wanted.predicate()
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
-        try:
-            self._snapshot = Snapshot(Layout(path))
-        except FileNotFoundError as exc:
-            msg = f"{path}: there is no trail here"
-            raise TrailError(msg) from exc
-        except OSError as exc:
-            msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
-            raise TrailError(msg) from exc
+        with reading(path):
+            self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
 
     def __enter__(self) -> TrailSearch:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from indelible.errors import NoteError, TrailCorrupt, TrailError
+from indelible.errors import NoteError, TrailCorrupt
 from indelible.query.filters import parse_event
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
@@ -18,7 +18,7 @@ from indelible.trail.holder import current_holder
 from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
 from indelible.trail.link import ASKED_S, ask
-from indelible.trail.reader import Snapshot, TrailFile, read_small
+from indelible.trail.reader import TrailFile, open_snapshot, read_small
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
@@ -30,12 +30,7 @@ NOTABLE: Final = ("alert", "audit_gap", "audit_recovered", "retention_applied", 
 def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
     """Return the state of a trail as `status --json` prints it. Raises TrailError when there is none."""
     layout = Layout(path)
-    try:
-        snapshot = Snapshot(layout)
-    except FileNotFoundError as exc:
-        msg = f"{path}: there is no trail here"
-        raise TrailError(msg) from exc
-    with snapshot:
+    with open_snapshot(path) as snapshot:
         files = snapshot.files
         recent = _Recent()
         for file in reversed(files):

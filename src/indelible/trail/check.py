@@ -21,8 +21,8 @@ from indelible.trail.checkpoint import Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
 from indelible.trail.holder import current_holder
 from indelible.trail.layout import Layout
-from indelible.trail.reader import Lines, Snapshot, TrailFile, read_small
-from indelible.trail.stored import StoredFiles, names_in
+from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in, read_small, reading
+from indelible.trail.stored import StoredFiles
 from indelible.trail.verify import verify
 from indelible.trail.walk import Block
 
@@ -45,13 +45,10 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     """
     verifier = None if vkey is None else load_vkey(vkey)
     layout = Layout(Path(path).absolute())
-    try:
+    with reading(layout.active):
         _await_first_checkpoint(layout)
         result = _look(layout, verifier, progress)
         previous.follow(layout, result, lambda earlier: _look(earlier, None, progress))
-    except OSError as exc:
-        msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
-        raise TrailError(msg) from exc
     return result
 
 

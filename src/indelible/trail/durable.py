@@ -101,25 +101,19 @@ def _give(path: Path, access: Access, mode: int) -> None:
         path.chmod(mode)  # the umask may have taken the group's bits
 
 
-_NEW: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
 def _create_anew(path: str, access: Access) -> int:
     """Create a file of our own; what an earlier attempt left there is removed first."""
     try:
-        fd = os.open(path, _NEW, access.file_mode)
+        return create_file(path, access)
     except FileExistsError:
         os.unlink(path)  # noqa: PTH108 - this room is on the way of every checkpoint: no Path is made
-        fd = os.open(path, _NEW, access.file_mode)
-    if access.gid != -1:
-        os.fchown(fd, -1, access.gid)
-        os.fchmod(fd, access.file_mode)
-    return fd
+        return create_file(path, access)
 
 
-def create_file(path: Path, access: Access) -> int:
+def create_file(path: Path | str, access: Access) -> int:
     """Create a file that must not be there yet, and return a descriptor that appends to it."""
-    fd = os.open(path, _NEW, access.file_mode)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, access.file_mode)
     if access.gid != -1:
         os.fchown(fd, -1, access.gid)
         os.fchmod(fd, access.file_mode)

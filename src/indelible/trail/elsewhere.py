@@ -22,7 +22,8 @@ from indelible.trail.findings import MAX_FINDINGS, Finding, VerifyResult
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import leaf_hash
 from indelible.trail.prove import blame
-from indelible.trail.stored import Sealed, names_in, open_sealed
+from indelible.trail.reader import names_in
+from indelible.trail.stored import Sealed, open_sealed
 
 YES: Final = "yes"
 NO: Final = "no"

@@ -10,7 +10,7 @@ What may not move:
   (see `calls`).
 
 One thread serves all recorders. It never waits for one of them: a recorder that does not read its acknowledgements is
-cut off when these fill `MAX_UNREAD`.
+cut off when these fill `peer.MAX_UNREAD`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from indelible.errors import TrailError, TrailUnavailable, WireError
 from indelible.trail import keys, wire
 from indelible.trail.calls import OpenCalls
 from indelible.trail.commit import Item
+from indelible.trail.peer import MAX_READS, Batch, Peer
 from indelible.trail.sockets import credentials, listen
 from indelible.trail.suspects import Suspects
 
@@ -39,52 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("indelible")
 
-READ_BYTES: Final = 256 * 1024
-MAX_UNREAD: Final = 1 << 20
-MAX_READS: Final = 2 * wire.WINDOW * wire.MAX_MESSAGE // READ_BYTES
-"""So often a connection is read to get at all that it holds: more cannot be on its way."""
-
 NO_ROOM_S: Final = 0.05
 """Pause when a connection cannot be taken for want of descriptors or memory: it goes on waiting."""
 
 SPARE_CONNECTIONS: Final = 8
 """For those that only ask, or have not said hello yet."""
-
-
-class Batch:
-    """Events that came together, and what became of them."""
-
-    __slots__ = ("error", "puts", "safe")
-
-    def __init__(self, puts: list[wire.Put]) -> None:
-        self.puts = puts
-        self.safe = -1
-        """How many of them, from the first on, are in the trail; below 0 while that is not known."""
-        self.error: TrailUnavailable | str | None = None
-
-
-class Peer:
-    """One connection."""
-
-    def __init__(self, sock: socket.socket, pid: int, uid: int) -> None:
-        self.sock = sock
-        self.pid = pid
-        self.uid = uid
-        self.recorder = ""
-        """Empty until it has said hello."""
-        self.messages = wire.Messages()
-        self.out = bytearray()
-        self.last = 0
-        """The number of the last event that came."""
-        self.recorded = 0
-        self.batches: collections.deque[Batch] = collections.deque()
-        """What came and is not answered yet: answers go out in the order of the numbers."""
-        self.waiting = 0
-        """How many events that is."""
-        self.ended = False
-        """It has said good-bye."""
-        self.open: dict[str, bytes] = {}
-        """Its open calls: the bodies of their intents by `event_id`."""
 
 
 class Hub:
@@ -232,24 +192,9 @@ class Hub:
                 return
 
     def _read(self, peer: Peer) -> None:
-        data = peer.sock.recv(READ_BYTES)
-        if not data:
-            if peer.messages.partial:
-                msg = "it ended within a message"
-                raise WireError(msg)
-            raise ConnectionResetError
         puts: list[wire.Put] = []
-        for raw in peer.messages.feed(data):
-            try:
-                message = wire.decode_to_holder(raw)
-            except (ValueError, RecursionError) as exc:
-                msg = "it sent what is no message"
-                raise WireError(msg) from exc
+        for message in peer.received():
             if isinstance(message, wire.Put):
-                if not peer.recorder or message.n != peer.last + 1:
-                    msg = "its events are not numbered one by one" if peer.recorder else "it did not say hello"
-                    raise WireError(msg)
-                peer.last = message.n
                 puts.append(message)
             elif isinstance(message, wire.Hello):
                 self._greet(peer, message)
@@ -292,9 +237,9 @@ class Hub:
 
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
-        for other in [other for other in self._peers.values() if _same(other, recorder, peer.pid)]:
+        for other in [other for other in self._peers.values() if other.is_again(recorder, peer.pid)]:
             self._read_out(other)
-        if any(_same(other, recorder, peer.pid) for other in self._lingering):
+        if any(other.is_again(recorder, peer.pid) for other in self._lingering):
             raise ConnectionResetError
 
     def _states(self) -> list[wire.RecorderState]:
@@ -375,12 +320,12 @@ class Hub:
         except TrailUnavailable as exc:
             self._answer(peer, puts, _position(puts, new, 0), exc)
         else:
-            self._expect(peer, batch)
+            peer.expect(batch)
 
     def _answer_committed(self) -> None:
         while self._committed:
             peer, batch, safe, error = self._committed.popleft()
-            batch.safe, batch.error = safe, error
+            batch.settle(safe, error)
             try:
                 self._tell(peer)
                 if peer.sock in self._peers:
@@ -395,10 +340,6 @@ class Hub:
                 self._lingering.remove(peer)
                 self._leave(peer)
 
-    def _expect(self, peer: Peer, batch: Batch) -> None:
-        peer.batches.append(batch)
-        peer.waiting += len(batch.puts)
-
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
@@ -407,16 +348,14 @@ class Hub:
         Not before what came earlier is answered: an acknowledgement holds for that too.
         """
         batch = Batch(puts)
-        batch.safe, batch.error = safe, error
-        self._expect(peer, batch)
+        batch.settle(safe, error)
+        peer.expect(batch)
         self._tell(peer)
 
     def _tell(self, peer: Peer) -> None:
         """Send the answers that are due, in order."""
-        while peer.batches and peer.batches[0].safe >= 0:
-            batch = peer.batches.popleft()
+        for batch in peer.due():
             puts, safe = batch.puts, batch.safe
-            peer.waiting -= len(puts)
             for put in puts[:safe]:
                 self._note(peer, put)
             if safe:
@@ -438,18 +377,12 @@ class Hub:
     # --- connections -------------------------------------------------------------------------------------------
 
     def _send(self, peer: Peer, message: wire.ToRecorder) -> None:
-        if peer.sock not in self._peers:
-            return
-        peer.out += wire.pack(message)
-        if len(peer.out) > MAX_UNREAD:
-            msg = "it does not read its acknowledgements"
-            raise WireError(msg)
+        if peer.sock in self._peers:
+            peer.say(message)
 
     def _flush(self, peer: Peer) -> None:
         try:
-            if peer.out:
-                sent = peer.sock.send(peer.out)
-                del peer.out[:sent]
+            peer.flush()
         finally:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
             if peer.sock in self._peers and self._selector.get_key(peer.sock).events != wanted:
@@ -479,7 +412,7 @@ class Hub:
         """Its open calls are nobody's, unless the same recorder is connected a second time."""
         self._calls.leave(peer.open.values(), ended=peer.ended)
         for other in self._peers.values():
-            if _same(other, peer.recorder, peer.pid):
+            if other.is_again(peer.recorder, peer.pid):
                 other.open |= self._calls.adopt(peer.recorder, peer.pid)
 
     def _let_go(self, peer: Peer) -> None:
@@ -511,10 +444,6 @@ class Hub:
             self._left.append(peer)  # it lives: whoever holds the trail next hears from it
         self._listener.close()
         self._selector.close()
-
-
-def _same(peer: Peer, recorder: str, pid: int) -> bool:
-    return (peer.recorder, peer.pid) == (recorder, pid)
 
 
 def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:

@@ -266,13 +266,9 @@ class Connection:
 
     def read(self) -> list[wire.ToRecorder]:
         """Wait for messages; an empty list: the connection is gone."""
-        whole, self._early = self._early, []
+        early, self._early = self._early, []
         try:
-            while not whole:
-                data = self.sock.recv(READ_BYTES)
-                if not data:
-                    return []
-                whole = self._messages.feed(data)
+            whole = early or _receive(self.sock, self._messages)
             return [wire.decode_to_recorder(raw) for raw in whole]
         except (OSError, ValueError, WireError):
             return []
@@ -284,12 +280,9 @@ def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
     messages = wire.Messages()
     try:
         sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid())))
-        whole: list[bytes] = []
-        while not whole:
-            data = sock.recv(READ_BYTES)
-            if not data:
-                raise ConnectionResetError
-            whole = messages.feed(data)
+        whole = _receive(sock, messages)
+        if not whole:
+            raise ConnectionResetError
         answer = wire.decode_to_recorder(whole[0])
         if isinstance(answer, wire.Refused):
             msg = f"{path}: the process that holds the trail refuses this one: {answer.error}"
@@ -312,20 +305,22 @@ def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
 
 def ask(path: Path) -> wire.HolderState | None:
     """Return what the holder says of its recorders, or None when it says nothing."""
-    messages = wire.Messages()
-    whole: list[bytes] = []
     try:
         with connect(path, ASKED_S) as sock:
             sock.sendall(wire.pack(wire.Ask()))
-            while not whole:
-                data = sock.recv(READ_BYTES)
-                if not data:
-                    return None
-                whole = messages.feed(data)
-        answer = wire.decode_to_recorder(whole[0])
+            whole = _receive(sock, wire.Messages())
+        answer = wire.decode_to_recorder(whole[0]) if whole else None
     except (OSError, ValueError, WireError):
         return None
     return answer if isinstance(answer, wire.HolderState) else None
+
+
+def _receive(sock: socket.socket, messages: wire.Messages) -> list[bytes]:
+    """Wait until a message is whole, or several; none: the other end is gone. Raises OSError, WireError."""
+    while data := sock.recv(READ_BYTES):
+        if whole := messages.feed(data):
+            return whole
+    return []
 
 
 def with_suppressed(action: Callable[..., object], *args: object) -> None:

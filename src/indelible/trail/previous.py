@@ -8,7 +8,6 @@ Where an earlier trail lies follows from its origin: no path in a line is ever o
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from indelible.errors import TrailError
 from indelible.trail import findings as words
 from indelible.trail.findings import Finding, Previous, VerifyResult
 from indelible.trail.layout import Layout
+from indelible.trail.reader import names_in
 
 MAX_CHAIN: Final = 64
 """So many earlier trails are followed: a chain of more has another reason than lost ends."""
@@ -127,10 +127,7 @@ def _is_on_record(finding: Finding, end: int) -> bool:
 def _others(layout: Layout, result: VerifyResult) -> list[str]:
     """Say which trails were set aside here and not looked at."""
     looked_at = {previous.trail for previous in result.previous}
-    try:
-        names = sorted(os.listdir(layout.retired))  # noqa: PTH208 - names only
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names = sorted(names_in(layout.retired))
     places = [str(Path(layout.retired, name, layout.active.name)) for name in names]
     return [
         f"{place}: an earlier trail, set aside because its end was missing; verify it by itself"

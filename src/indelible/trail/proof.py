@@ -26,9 +26,6 @@ from indelible.trail.merkle import HASH_SIZE, inclusion_length, verify_inclusion
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 
-SUFFIX: Final = ".tlog-proof"
-"""What the specification would have such a file end in."""
-
 MAX_HASHES: Final = 63
 """A tree whose size fits 63 bits has no longer way from a leaf to its root."""
 

@@ -204,11 +204,31 @@ def _is_temporary(name: str) -> bool:
     return name == f".{inner}.tmp" and names.segment_first_seq(inner) is not None
 
 
-def _names(directory: Path) -> list[str]:
+def names_in(directory: Path) -> list[str]:
+    """Return the names in a directory, or none when it is not there."""
     try:
         return os.listdir(directory)  # noqa: PTH208 - names only
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Make one line, a TrailError, of what the system says while the trail at `path` is read."""
+    try:
+        yield
+    except OSError as exc:
+        msg = f"{exc.filename or path}: cannot be read: {exc.strerror}"
+        raise TrailError(msg) from exc
+
+
+def open_snapshot(path: Path) -> Snapshot:
+    """Open the files of the trail whose active file is `path`; raises TrailError when there is none."""
+    try:
+        return Snapshot(Layout(path))
+    except FileNotFoundError as exc:
+        msg = f"{path}: there is no trail here"
+        raise TrailError(msg) from exc
 
 
 def is_there(path: Path) -> bool:
@@ -229,7 +249,7 @@ def trails_in(directory: Path) -> list[Path]:
     One whose ``.d`` directory is gone is still a trail: its first line says so.
     """
     found = set(files.trails_in(directory))
-    plain = (directory / name for name in _names(directory) if name.endswith(".jsonl"))
+    plain = (directory / name for name in names_in(directory) if name.endswith(".jsonl"))
     return sorted(found | {path for path in plain if path not in found and _begins_a_trail(path)})
 
 

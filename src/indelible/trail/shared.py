@@ -9,6 +9,7 @@ once.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import IndelibleError, TrailLocked, TrailUnavailable
-from indelible.events import Event, EventType, RecorderId, Source
+from indelible.events import EventType, RecorderId
 from indelible.trail import keys, link, processes, wire
 from indelible.trail.commit import Item
 from indelible.trail.hub import Hub
@@ -30,6 +31,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.link import Connection, Job, Letter, Outbox
 from indelible.trail.opening import Intent, OpenTrail, open_writer
 from indelible.trail.recent import recent_ids
+from indelible.trail.service import service_event
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -133,17 +135,17 @@ class SharedWriter:
     def _hold(self, opened: OpenTrail) -> list[str]:
         """This process holds the trail from now on; return the ids of its newest events if they are needed here."""
         writer = opened.writer
-        before = writer.size
+        newest = functools.cache(functools.partial(recent_ids, self.layout, writer.size, wire.REMEMBERED))
         try:
             again = any(letter.again for letter in self._outbox.letters)
-            known = recent_ids(self.layout, before, wire.REMEMBERED) if again else []
+            known = newest() if again else []
         except BaseException:
             writer.close(good_bye=False)
             raise
         self.digest_key = keys.derive_digest_key(opened.digest_secret, self.recorder.id)
         own = (self.recorder.id, self.recorder.pid)
         opened.spared = [intent for intent in opened.spared if recorder_of(intent) != own]
-        hub = Hub(opened, lambda: recent_ids(self.layout, before, wire.REMEMBERED))
+        hub = Hub(opened, newest)
         try:
             hub.start()
             self._hub = hub
@@ -338,14 +340,7 @@ class SharedWriter:
 
     def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
         """Return an event of this recorder's own; `metadata` must hold nothing that a caller chose."""
-        event = Event(
-            timestamp=events.now(),
-            event_type=event_type,
-            event_id=events.new_id(),
-            source=Source(recorder=self.recorder),
-            metadata=metadata,
-        )
-        return Item(events.encode_body(event))
+        return service_event(self.recorder, events.now(), event_type, metadata)
 
     # --- life --------------------------------------------------------------------------------------------------
 

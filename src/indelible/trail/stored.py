@@ -17,7 +17,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, tile_path
 from indelible.trail.proof import Proof
 from indelible.trail.prove import blame, proven
-from indelible.trail.reader import read_small
+from indelible.trail.reader import names_in, read_small, reading
 from indelible.trail.tiles import StoredTiles
 
 MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
@@ -95,14 +95,6 @@ class StoredFiles:
             return index * TILE_WIDTH + max(self.partial_widths(0, index), default=0)
 
 
-def names_in(directory: Path) -> list[str]:
-    """Return the names in a directory, or none when it is not there."""
-    try:
-        return os.listdir(directory)  # noqa: PTH208 - names only
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _is_width(name: str) -> bool:
     return name.isascii() and name.isdigit() and name[0] != "0" and int(name) < TILE_WIDTH
 
@@ -124,16 +116,13 @@ def open_sealed(path: Path, vkey: Verifier | None = None) -> Sealed:
     be read; NotProven when it has no checkpoint that this key has signed.
     """
     layout = Layout(path.absolute())
-    try:
+    with reading(layout.active):
         note = read_small(layout.checkpoint)
         files = StoredFiles(layout, note)
         if note is None:
             _refuse_nothing(layout)
         checkpoint = _opened(layout, note or b"", vkey or own_key(layout))
         tiles = StoredTiles(files.tile, files.partial_widths, checkpoint.size, checkpoint.root)
-    except OSError as exc:
-        msg = f"{exc.filename or layout.active}: cannot be read: {exc.strerror}"
-        raise TrailError(msg) from exc
     return Sealed(layout, note or b"", checkpoint, tiles)
 
 

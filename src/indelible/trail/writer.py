@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import TrailLocked, TrailUnavailable
-from indelible.events import Event, EventType, RecorderId, Source, format_time
+from indelible.events import EventType, RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.commit import Backlog, Done, GroupCommit, Item
 from indelible.trail.entry import stamp_line
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
+from indelible.trail.service import service_event
 from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS, Unsealed
 
 if TYPE_CHECKING:
@@ -119,14 +120,7 @@ class Writer(Unsealed):
 
     def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
         """Return an event of the trail's own; `metadata` must hold nothing that a caller chose."""
-        event = Event(
-            timestamp=events.format_time(self._clock()),
-            event_type=event_type,
-            event_id=events.new_id(),
-            source=Source(recorder=self.recorder),
-            metadata=metadata,
-        )
-        return Item(events.encode_body(event))
+        return service_event(self.recorder, events.format_time(self._clock()), event_type, metadata)
 
     def write_service_events(self, items: Sequence[Item]) -> None:
         """Append events of the trail's own, in order. Raises TrailUnavailable."""
@@ -169,11 +163,7 @@ class Writer(Unsealed):
         if self._failure is not None or count >= MAX_PENDING_EVENTS or not self._open:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
         seq = self._seq
-        now = self._clock()
-        if now > self._clock_ns:  # as in `_tick`
-            self._clock_ns = now
-            self._recorded_at = max(self._recorded_at, format_time(now).encode())
-        line = stamp_line(seq, self._recorded_at, body)
+        line = stamp_line(seq, self._tick(), body)
         active = self._active
         size, pending_bytes = active.size, self._pending_bytes
         if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES:

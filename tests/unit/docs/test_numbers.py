@@ -11,7 +11,7 @@ from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import commit, hub, link, sealer, suspects, unsealed, wire
+from indelible.trail import commit, hub, link, peer, sealer, suspects, unsealed, wire
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -64,7 +64,7 @@ SAID: list[tuple[str, str]] = [
     (WRITERS, f"within {open_calls.GRACE_S:g} s"),
     (WRITERS, f"| {wire.WINDOW} events |"),
     (WRITERS, f"| {link.MAX_WAITING} events |"),
-    (WRITERS, f"| {hub.MAX_UNREAD // MB} MB |"),
+    (WRITERS, f"| {peer.MAX_UNREAD // MB} MB |"),
     (WRITERS, f"{wire.REMEMBERED:,} events"),
     (WRITERS, f"{wire.MAX_RECORDERS} recorders with {wire.WINDOW} events each"),
     (WRITERS, f"{wire.MAX_RECORDERS} recorders at a time"),
@@ -79,8 +79,8 @@ SAID: list[tuple[str, str]] = [
     (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {hub.SPARE_CONNECTIONS} connections beside them"),
     (PROTOCOL, f"| {wire.MAX_RECORDER_CHARS} characters |"),
     (PROTOCOL, f"1 to {wire.MAX_RECORDER_CHARS} characters"),
-    (PROTOCOL, f"more than {hub.MAX_UNREAD // MB} MB of answers"),
-    (PROTOCOL, f"| {hub.MAX_UNREAD // MB} MB |"),
+    (PROTOCOL, f"more than {peer.MAX_UNREAD // MB} MB of answers"),
+    (PROTOCOL, f"| {peer.MAX_UNREAD // MB} MB |"),
     (PROTOCOL, f"before the recorder gives up | {link.GREETING_S:g} s |"),
     (PROTOCOL, f"the same for `ask` | {link.ASKED_S:g} s |"),
     (PROTOCOL, f"newest {wire.REMEMBERED:,} events"),

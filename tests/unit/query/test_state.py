@@ -7,7 +7,7 @@ from unittest import mock
 import zstandard
 
 from indelible.query import state
-from indelible.trail.reader import Snapshot
+from indelible.trail.reader import Snapshot, open_snapshot
 from tests.trails import Body, Maker, operation
 
 
@@ -25,14 +25,14 @@ def test_files_deleted_and_compressed_between_the_listing_and_the_look_are_gone_
     maker.add_many(5).seal()
     sizes = [len(path.read_bytes().splitlines()) for path in (oldest, second)]
 
-    def moving(layout: object) -> Snapshot:
-        found = Snapshot(layout)  # type: ignore[arg-type] # the layout that was asked for
+    def moving(path: Path) -> Snapshot:
+        found = open_snapshot(path)
         oldest.unlink()
         compress(second)
         compress(newest)
         return found
 
-    with mock.patch.object(state, "Snapshot", moving):
+    with mock.patch.object(state, "open_snapshot", moving):
         found = state.trail_state(maker.layout.active, backup_count=3)
     assert (found["first_seq"], found["events"]) == (sizes[0], maker.seq)
     assert found["looked_back_to"] == maker.seq - 6  # the active file alone could be read from its end

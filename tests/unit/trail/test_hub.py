@@ -24,6 +24,7 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.events import new_id, now
 from indelible.trail import hub as hubs
+from indelible.trail import peer as peers
 from indelible.trail import wire
 from indelible.trail.hub import Hub
 from indelible.trail.layout import Layout
@@ -265,7 +266,7 @@ def test_more_than_the_window_without_waiting(
 def test_a_peer_that_never_reads(
     trail: Trail, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "MAX_UNREAD", 1 << 16)
+    monkeypatch.setattr(peers, "MAX_UNREAD", 1 << 16)
     raw, good = Raw(trail), Raw(trail, "good")
     asks = wire.pack(wire.Ask()) * 1000
     with pytest.raises((BrokenPipeError, ConnectionResetError)):

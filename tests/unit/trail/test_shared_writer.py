@@ -34,25 +34,33 @@ from indelible.trail.shared import SharedWriter
 LIMIT_S = 20.0
 """No wait in these tests is longer; every one of them is for a condition."""
 
-HOLDER = """
+FRAGILE = """
+import os
+from indelible.trail.writer import Writer
+append_all = Writer.append_all
+def dies_of_it(self, items):
+    if any(b"POISON" in item.body for item in items):
+        os.kill(os.getpid(), 9)
+    return append_all(self, items)
+"""
+"""Makes `dies_of_it`, an `append_all` that kills its process for one of the events."""
+
+HOLDER = (
+    FRAGILE
+    + """
 import os, sys
 from pathlib import Path
 from indelible.config import AuditSettings
 from indelible.trail.shared import SharedWriter
-from indelible.trail.writer import Writer
 path, how, durability = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 if how == "fragile":
-    append_all = Writer.append_all
-    def dies_of_it(self, items):
-        if any(b"POISON" in item.body for item in items):
-            os.kill(os.getpid(), 9)
-        return append_all(self, items)
     Writer.append_all = dies_of_it
 writer = SharedWriter(path, AuditSettings(durability=durability), "holder")
 print("open", flush=True)
 sys.stdin.readline()
 writer.close()
 """
+)
 
 FORKS = """
 import os, sys, json, traceback
@@ -442,21 +450,17 @@ def test_an_event_that_kills_is_set_aside_and_its_neighbours_are_not(
     assert verify(path).ok
 
 
-RECORDS = """
+RECORDS = (
+    FRAGILE
+    + """
 import os, sys, time
 from pathlib import Path
 from indelible.config import AuditSettings
 from indelible.errors import TrailUnavailable
 from indelible.events import new_id
 from indelible.trail import shared
-from indelible.trail.writer import Writer
 from tests.unit.trail.test_shared_writer import body
 path, poison, role = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-append_all = Writer.append_all
-def dies_of_it(self, items):
-    if any(b"POISON" in item.body for item in items):
-        os.kill(os.getpid(), 9)
-    return append_all(self, items)
 Writer.append_all = dies_of_it
 if role == "poisoner":  # it is the last to take over: it would die of its own event, and nobody send it again
     shared.SharedWriter._take_over = lambda self: (_ for _ in ()).throw(shared.TrailLocked("not this one"))
@@ -478,6 +482,7 @@ else:
 writer.close()
 print("end", flush=True)
 """
+)
 
 
 # --- the outbox ---------------------------------------------------------------------------------------------------
