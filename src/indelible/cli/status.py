@@ -73,7 +73,11 @@ def settings_for(where: Where, path: Path) -> AuditSettings | None:
 
 def describe_settings(audit: AuditSettings) -> dict[str, Any]:
     """Return the settings that say what becomes of an event."""
-    retention = None if audit.retention is None else f"{audit.retention / 86_400:g}d"
+    from indelible.config import Retention
+    from indelible.trail.keeping import describe_rules
+
+    rules = audit.retention_rules
+    retention = None if rules == Retention() else describe_rules(rules)
     return {
         "enabled": audit.enabled,
         "durability": audit.durability,
