@@ -60,6 +60,10 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     classes: Mapping[str, Bound] = msgspec.field(default_factory=dict)
 
 
+KEEP_ALL: Final = Retention(default=Bound(age=float("inf")))
+"""Nothing is ever due."""
+
+
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the trail is written. Times are in seconds, sizes in bytes."""
 

@@ -40,11 +40,15 @@ if TYPE_CHECKING:
 _KINDS: Final = (b'"hold_placed"', b'"hold_released"')
 
 
-class _Cache(msgspec.Struct):
+class Standing(msgspec.Struct, frozen=True):
+    """What the file `holds` says."""
+
     holds: list[Hold]
+    files: dict[str, int] = {}
+    """How many closed files each of them kept from deletion at the last look."""
 
 
-_decode_cache: Final = msgspec.json.Decoder(_Cache).decode
+_decode_cache: Final = msgspec.json.Decoder(Standing).decode
 
 
 class HoldBook:
@@ -58,6 +62,8 @@ class HoldBook:
         """Replaced, never changed."""
         self.released: dict[str, str] = {}
         """Holds that were released in the newest file: the request that did it, by id."""
+        self.kept: dict[str, int] = {}
+        """How many closed files each hold kept from deletion at the last look."""
         self._free: set[tuple[int, str]] = set()
         """Closed files (first seq) and holds that they have nothing of. They do not change."""
 
@@ -79,7 +85,8 @@ class HoldBook:
 
     def save(self) -> None:
         """Write the file `holds`, when it does not say what is so. Raises OSError."""
-        data = msgspec.json.encode(_Cache(list(self.standing.values())))
+        kept = {one: count for one, count in sorted(self.kept.items()) if one in self.standing}
+        data = msgspec.json.encode(Standing(list(self.standing.values()), kept))
         if self.standing or self._layout.holds.exists():
             try:
                 if self._layout.holds.read_bytes() == data:
@@ -277,7 +284,8 @@ def _replay(layout: Layout, placed: dict[str, Hold]) -> list[str]:
 
 def _cached(layout: Layout, wanted: list[str]) -> dict[str, Hold]:
     """Return what the file `holds` says of these, as far as the trail says the same."""
-    said = {hold.id: hold for hold in read_cache(layout.holds) or []}
+    cache = read_cache(layout.holds)
+    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
     asked = [said[one] for one in wanted if one in said]
     found: dict[str, Hold] = {}
     for hold in asked:
@@ -300,11 +308,12 @@ def _files_about(layout: Layout, time: str | None) -> list[TrailFile]:
     return before
 
 
-def read_cache(path: Path) -> list[Hold] | None:
+def read_cache(path: Path) -> Standing | None:
     """Return what the file `holds` says; None when there is none that can be read."""
     try:
         if os.stat(path).st_size > holding.MAX_HOLDS * 8192:  # noqa: PTH116 - its size only
             return None
-        return _decode_cache(path.read_bytes()).holds
+        found: Standing = _decode_cache(path.read_bytes())
     except (OSError, ValueError):
         return None
+    return found

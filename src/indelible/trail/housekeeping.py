@@ -22,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible.config import KEEP_ALL
 from indelible.errors import IndelibleError, TrailCorrupt, TrailError
 from indelible.trail import durable, files
 from indelible.trail.files import TrailFile
@@ -270,6 +271,9 @@ class Housekeeper:
     def prune(self) -> None:
         """Delete what no hold, `retention` or `backup_count` keeps any more; see `pruning`."""
         rules = Rules(self._audit.retention_rules, self._audit.backup_count)
+        if rules.retention == KEEP_ALL:
+            self.pruner.finish()
+            return
         self.pruner.prune(rules, lambda: self._closing)
 
 

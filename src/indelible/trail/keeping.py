@@ -66,7 +66,7 @@ class Verdict(NamedTuple):
     file: Closed
     rule: Rule
     why: str
-    """A few words for people."""
+    """A few words for people; of a hold, its id."""
     facts: Facts | None
     """What it holds, where that was looked at."""
     goes: bool = False
@@ -102,7 +102,7 @@ def judge(
         else:
             verdict = _judge_one(file, facts, rules, now, newer, counted=counted)
         if verdict.goes and (hold := holder(file)) is not None:
-            verdict = Verdict(file, "hold", f"hold {hold}", facts)
+            verdict = Verdict(file, "hold", hold, facts)
         verdicts.append(verdict)
         for kind, about in (facts.classes if facts is not None else {}).items():
             name = _class(kind, rules)

@@ -64,11 +64,15 @@ class Plan(NamedTuple):
         ]
 
 
-def ends(layout: Layout, closed: Sequence[TrailFile]) -> list[int]:
-    """Return for each closed file the seq after its last."""
+def ends(layout: Layout, closed: Sequence[TrailFile], pruned: Sequence[tuple[int, int]] = ()) -> list[int]:
+    """Return for each closed file the seq after its last; `pruned` are the ranges whose files were deleted before."""
     starts = [file.first_seq for file in closed[1:]]
     active = files.first_seq(layout.active)
-    return [*starts, active if active is not None else NO_END] if closed else []
+    found = [*starts, active if active is not None else NO_END] if closed else []
+    return [
+        min([end, *(low for low, _ in pruned if file.first_seq < low < end)])
+        for file, end in zip(closed, found, strict=True)
+    ]
 
 
 def make_plan(
@@ -77,6 +81,7 @@ def make_plan(
     sealed: int,
     store: FactsStore,
     holder: Callable[[TrailFile, str, str], str | None] | None,
+    pruned: Sequence[tuple[int, int]],
 ) -> Plan:
     """Judge every closed file; nothing is changed. `holder` is told a file, its earliest time and when it ended."""
     closed = files.segments(layout)
@@ -101,18 +106,47 @@ def make_plan(
         return holder(by_first[about.first], facts.since, about.ended)
 
     states = []
-    for at, (file, end) in enumerate(zip(closed, ends(layout, closed), strict=True)):
-        following = closed[at + 1] if at + 1 < len(closed) else TrailFile(layout.active, 0, compressed=False)
+    for at, (file, end) in enumerate(zip(closed, ends(layout, closed, pruned), strict=True)):
+        following = closed[at + 1] if at + 1 < len(closed) else None
         try:
-            ended = line_recorded_at(first_line(following)) or ""
-        except FileNotFoundError:
-            ended = ""
+            ended = _ended(layout, file, following, end, store)
         except (OSError, TrailCorrupt) as exc:
             wrong.append(exc)
             ended = ""
         states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
     verdicts = keeping.judge(states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held)
     return Plan(closed, verdicts, wrong[0] if wrong else None)
+
+
+def _ended(layout: Layout, file: TrailFile, following: TrailFile | None, end: int, store: FactsStore) -> str:
+    """Return when the file after a closed one was begun, or, when that is gone, the time of its own last event.
+
+    Empty when nobody can tell. Raises OSError, TrailCorrupt.
+    """
+    try:
+        if following is None:
+            return line_recorded_at(first_line(TrailFile(layout.active, 0, compressed=False))) or ""
+        began = line_recorded_at(first_line(following)) or ""
+    except FileNotFoundError:
+        return ""
+    if following.first_seq == end or not began:
+        return began
+    facts = (store.get if store.is_fresh(file.first_seq) else store.learn)(file, end - 1, began)
+    return max((one.newest for one in facts.classes.values()), default="")
+
+
+def newest_checkpoint(layout: Layout) -> checkpoint.Checkpoint | None:
+    """Return the checkpoint as it stands, unverified; None when there is none that can be read."""
+    try:
+        return checkpoint.parse(checkpoint.split_note(layout.checkpoint.read_bytes())[0])
+    except (OSError, NoteError):
+        return None
+
+
+def sealed_size(layout: Layout) -> int:
+    """Return how many lines the checkpoint says that it covers."""
+    found = newest_checkpoint(layout)
+    return 0 if found is None else found.size
 
 
 def first_line(file: TrailFile) -> bytes:
@@ -152,11 +186,13 @@ class Pruner:
 
         `stop` tells to begin nothing more. Raises OSError, IndelibleError.
         """
-        self._finish()
+        self.finish()
         standing = self.holds.standing
-        self.holds.save()
         finder = self.holds.holds_file if standing else None
-        plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder)
+        plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)
+        under = [verdict.why for verdict in plan.verdicts if verdict.rule == "hold"]
+        self.holds.kept = {one: under.count(one) for one in under}
+        self.holds.save()
         removed: list[dict[str, Any]] = []
         due = self._without_new_holes([pair for pair in plan.due if self._still_goes(*pair)])
         for at in range(0, len(due), PER_RECORD):
@@ -170,14 +206,15 @@ class Pruner:
         for verdict in plan.verdicts:
             if verdict.file.first in left:
                 kept[verdict.rule] = kept.get(verdict.rule, 0) + 1
-        return {"deleted": removed, "kept": kept}
+        size = sum(one["bytes"] for one in removed)
+        return {"deleted": removed, "deleted_files": len(removed), "deleted_bytes": size, "kept": kept}
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
         closed = files.segments(self._layout)
         left = [
             (file, end - 1)
-            for file, end in zip(closed, ends(self._layout, closed), strict=True)
+            for file, end in zip(closed, ends(self._layout, closed, self.pruned), strict=True)
             if _within(file.first_seq, end - 1, self.pruned)
         ]
         said = intents.pruned_ranges(self._layout, None) if left else []
@@ -237,13 +274,14 @@ class Pruner:
 
     def _record(self, removed: list[dict[str, Any]], asked: dict[str, Any] | None) -> None:
         ranges = intents.merge_ranges([(one["first"], one["last"]) for one in removed])
+        found = newest_checkpoint(self._layout)
         metadata = {
             "pruned": [list(pair) for pair in ranges],
             "files": len(removed),
             "bytes": sum(one["bytes"] for one in removed),
             "reason": ", ".join(sorted({one["rule"] for one in removed})),
             "removed": removed,
-            "checkpoint": self._checkpoint(),
+            "checkpoint": None if found is None else {"size": found.size, "root": found.root.hex()},
             **({"asked": asked} if asked else {}),
         }
         before = self.pruned
@@ -254,11 +292,3 @@ class Pruner:
         except BaseException:  # not on record: the next attempt must say it
             self.pruned = before
             raise
-
-    def _checkpoint(self) -> dict[str, Any] | None:
-        """Return size and root of the newest checkpoint: what is deleted is covered by it."""
-        try:
-            found = checkpoint.parse(checkpoint.split_note(self._layout.checkpoint.read_bytes())[0])
-        except (OSError, NoteError):
-            return None
-        return {"size": found.size, "root": found.root.hex()}
