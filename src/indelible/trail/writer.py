@@ -277,6 +277,7 @@ class Writer(Unsealed):
             "first_seq": first_seq,
             "schema": events.SCHEMA,
             "pruned": self._housekeeper.pruned,
+            **({"holds": list(holds)} if (holds := self._housekeeper.holds.standing) else {}),
             **extra,
         }
         body = self.service_event("file_opened", metadata).body
@@ -342,6 +343,11 @@ class Writer(Unsealed):
         item = self.service_event("audit_heartbeat", {"size": self._seq})
         with self._lock:
             self._write((item,))
+
+    @property
+    def housekeeper(self) -> Housekeeper:
+        """Who looks after the closed files, and carries out orders."""
+        return self._housekeeper
 
     # --- life --------------------------------------------------------------------------------------------------
 
