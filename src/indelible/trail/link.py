@@ -147,10 +147,11 @@ class Outbox:
 
     def pump(self) -> None:
         """Send as many as may be on their way, in one go: the holder then commits them together."""
-        if self.sock is None:
+        most = min(len(self.letters), self._window)
+        if self.sock is None or self.sent >= most:
             return
         packed = []
-        while self.sent < min(len(self.letters), self._window):
+        while self.sent < most:
             letter = self.letters[self.sent]
             if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
                 break
