@@ -145,7 +145,7 @@ class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
 
     recorders: list[RecorderState]
     window: int = WINDOW
-    users: list[UserState] = []  # noqa: RUF012 - msgspec copies an empty list for each
+    users: list[UserState] = []
 
 
 ToHolder = Hello | Put | Ask | Bye
