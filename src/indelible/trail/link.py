@@ -12,7 +12,9 @@ What may not move:
 from __future__ import annotations
 
 import collections
+import math
 import os
+import select
 import socket
 import struct
 import threading
@@ -25,7 +27,7 @@ from indelible.trail import wire
 from indelible.trail.sockets import connect, credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from indelible.trail.commit import Done, Item
@@ -51,7 +53,7 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 class Job:
     """Events that somebody waits for together."""
 
-    __slots__ = ("_done", "_left", "deadline", "error", "finished", "safe")
+    __slots__ = ("_done", "_left", "deadline", "error", "finished", "safe", "turn")
 
     def __init__(self, count: int, done: Done | None, deadline: float = 0.0) -> None:
         """`done` is told how many are safe, from the first on, and what became of the others; once."""
@@ -63,6 +65,8 @@ class Job:
         """Whether it is known what became of all, or whoever waits was told that it is not."""
         self.safe = 0
         self.error: TrailUnavailable | None = None
+        self.turn: threading.Condition | None = None
+        """What whoever waits is woken by, while another thread reads for it."""
 
     def settle(self, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """Note what became of the next event; return what to call, without any lock, when it was the last."""
@@ -84,6 +88,8 @@ class Job:
 
     def _finish(self) -> Callable[[], None] | None:
         self.finished = True
+        if self.turn is not None:
+            self.turn.notify()
         done, self._done = self._done, None
         return None if done is None else lambda: done(self.safe, self.error)
 
@@ -159,7 +165,7 @@ class Outbox:
                 self._hang_up()
 
     def _hang_up(self) -> None:
-        """Let the thread that reads see that the connection is of no use any more."""
+        """Let whoever reads see that the connection is of no use any more."""
         sock, self.sock = self.sock, None
         if sock is not None:
             with_suppressed(sock.shutdown, socket.SHUT_RDWR)
@@ -260,18 +266,61 @@ class Connection:
         self.welcome = welcome
         self.holder = credentials(sock)[0]
         """The pid of the process that listens."""
+        self.reader = 0
+        """The thread that waits for what comes, and reads it for all callers."""
+        self.led = 0
+        """How often callers have read."""
+        self.heard = 0
+        """How many messages came after the welcome."""
+        self.said_bye = False
+        self.over = False
+        """Nothing more is to be read: it has ended, or the holder has said good-bye."""
+        self.done = False
+        """Whoever made it lets go of it."""
         self._messages = messages
         self._early = early
         """Messages that came with the welcome."""
 
-    def read(self) -> list[wire.ToRecorder]:
-        """Wait for messages; an empty list: the connection is gone."""
-        early, self._early = self._early, []
+    def is_free(self) -> bool:
+        """Tell whether this thread may wait for what comes: no other one does."""
+        return self.reader in (0, threading.get_ident())
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until something has come, or the connection has ended; or for so long."""
+        if self._early:
+            return
+        poll = select.poll()  # one of its own: two threads cannot use the same
+        poll.register(self.sock, select.POLLIN)
+        poll.poll(None if seconds is None else math.ceil(1000 * seconds))
+
+    def read(self) -> Iterator[wire.ToRecorder]:
+        """Yield the messages that have come, without waiting. `over` says afterwards whether there may be more."""
+        whole, self._early = self._early, []
         try:
-            whole = early or _receive(self.sock, self._messages)
-            return [wire.decode_to_recorder(raw) for raw in whole]
+            if not whole:
+                data = self.sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
+                whole = self._messages.feed(data)
+                self.over = not data
+            for raw in whole:
+                message = wire.decode_to_recorder(raw)
+                self.heard += 1
+                self.said_bye = self.said_bye or isinstance(message, wire.Bye)
+                yield message
+        except BlockingIOError:
+            pass
         except (OSError, ValueError, WireError):
-            return []
+            self.over = True
+        self.over = self.over or self.said_bye
+
+    def end(self) -> None:
+        """Let nobody read any more, and whoever waits see that."""
+        self.over = True
+        with_suppressed(self.sock.shutdown, socket.SHUT_RDWR)
+
+    def close_if_done(self) -> None:
+        """Close what nobody uses any more: a number that somebody still waits on must not become another file's."""
+        if self.done and not self.reader:
+            self.sock.close()
 
 
 def greet(path: Path, recorder: str, send_timeout: float) -> Connection:

@@ -24,6 +24,7 @@ from indelible import events
 from indelible.errors import IndelibleError, TrailLocked, TrailUnavailable
 from indelible.events import EventType, RecorderId
 from indelible.trail import keys, link, processes, wire
+from indelible.trail.answers import Answers
 from indelible.trail.commit import Item
 from indelible.trail.hub import Hub
 from indelible.trail.intents import recorder_of
@@ -78,7 +79,7 @@ class SharedWriter:
         self._outbox = Outbox(path)
         self._writer: Writer | None = None
         self._hub: Hub | None = None
-        self._connection: Connection | None = None
+        self._answers = Answers(self._outbox)
         self._thread: threading.Thread | None = None
         self._ended = ""
         self._warned = False
@@ -157,7 +158,7 @@ class SharedWriter:
     def _connect(self) -> None:
         with _opening:
             connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout / 2)
-            self._connection = connection
+            self._answers.connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
         asked = self.audit.durability
@@ -169,49 +170,36 @@ class SharedWriter:
             )  # fmt: skip
         with self._outbox.lock:
             self._outbox.connected(connection.sock, welcome.window, connection.holder)
+            self._answers.pass_on()
 
     # --- a recorder's thread -----------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Read what the holder says; when it is gone, take its place or find who did."""
+        """See to it that what the holder says is read; when it is gone, take its place or find who did."""
         fruitless = 0
         while not self._ended and self._writer is None:
-            connection, said_bye, heard = self._connection, False, 0
-            while connection is not None and not said_bye:
-                messages = connection.read()
-                if not messages:
-                    break
-                heard += len(messages)
-                for message in messages:
-                    self._heard(message)
-                    said_bye = said_bye or isinstance(message, wire.Bye)
+            connection, heard = self._answers.connection, 0
             if connection is not None:
-                self._lost(connection, said_bye=said_bye)
+                self._answers.attend(connection)
+                heard = connection.heard
+                self._lost(connection, said_bye=connection.said_bye)
             fruitless = 0 if heard else fruitless + 1
             if fruitless > 1:  # it lets us in, and then will not hear us
                 self._pause(min(FAILED_S, RETRY_S * 2**fruitless))
             if not self._ended:
                 self._find_holder()
-        connection = self._connection
+        connection = self._answers.connection
         if connection is not None:  # it was made while this was closed
             link.with_suppressed(connection.sock.sendall, wire.pack(wire.Bye()))
             self._lost(connection, said_bye=True)
 
-    def _heard(self, message: wire.ToRecorder) -> None:
-        calls: list[Callable[[], None]] = []
-        with self._outbox.lock:
-            if isinstance(message, wire.Ack):
-                calls = self._outbox.acknowledged(message.n)
-            elif isinstance(message, wire.Nack):
-                calls = self._outbox.refused(message.n, message.error)
-        for call in calls:
-            call()
-
     def _lost(self, connection: Connection, *, said_bye: bool) -> None:
         with self._outbox.lock:
             self._outbox.disconnected("the process that held it is gone", said_bye=said_bye)
-            self._connection = None
-        connection.sock.close()
+            self._answers.connection = None
+            connection.end()
+            connection.done = True
+            connection.close_if_done()
 
     def _find_holder(self) -> None:
         """Take the trail over, or connect to who did; goes on until that is done, or this is closed."""
@@ -277,8 +265,7 @@ class SharedWriter:
             self._wait_for_room()
             if self._writer is None:
                 outbox.put([item], job)
-                left = max(0.0, deadline - time.monotonic())
-                if not outbox.changed.wait_for(lambda: job.finished, left):
+                if not self._answers.wait(job, deadline):
                     outbox.withdraw(job, self._too_late())
                 if job.error is not None:
                     raise job.error
@@ -316,6 +303,7 @@ class SharedWriter:
             if writer is None:
                 deadline = time.monotonic() + self.audit.write_timeout
                 self._outbox.put(items, Job(len(items), done, deadline))
+                self._answers.pass_on()
                 if self._watcher is None:
                     self._watcher = threading.Thread(target=self._watch, name="indelible-watch", daemon=True)
                     self._watcher.start()
@@ -374,7 +362,7 @@ class SharedWriter:
             self._ended = "the trail is closed"
             outbox.changed.notify_all()
             outbox.due_changed.notify_all()
-            connection = self._connection
+            connection = self._answers.connection
             if connection is not None:
                 link.with_suppressed(connection.sock.sendall, wire.pack(wire.Bye()))
                 link.with_suppressed(connection.sock.shutdown, 2)
@@ -404,9 +392,10 @@ class SharedWriter:
     def abandon(self) -> None:
         """In a forked child: the trail and the connection stay the parent's."""
         self._ended = "opened before a fork; open the trail again in the child"
-        connection, hub = self._connection, self._hub
+        connection, hub = self._answers.connection, self._hub
         self._outbox = Outbox(self.layout.active)  # the parent's other threads may have held its lock
-        self._connection = self._thread = self._hub = None
+        self._answers = Answers(self._outbox)
+        self._thread = self._hub = None
         if connection is not None:
             connection.sock.close()
         if hub is not None:

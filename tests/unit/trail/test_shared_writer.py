@@ -399,7 +399,7 @@ def test_nobody_can_take_over(path: Path, hold: Callable[..., Process], on_failu
         shared = cast("SharedWriter", recorder._writer)
         with unreadable(path):
             holder.kill()
-            wait_for(lambda: shared._connection is None)
+            wait_for(lambda: shared._answers.connection is None)
             for _ in range(7):
                 if on_failure == "allow":
                     recorder.record(event())
