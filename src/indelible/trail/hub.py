@@ -138,13 +138,15 @@ class Hub:
         while not self._closing:
             ready: list[tuple[Peer, int]] = []
             for key, events in self._selector.select(self._look_in_s()):
-                if key.fileobj in self._doors:
-                    self._accept(self._doors[key.fileobj])  # type: ignore[index]  # ours are all sockets
-                elif key.fileobj is self._wake_out:
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
+                if sock in self._doors:
+                    self._accept(self._doors[sock])
+                elif sock is self._wake_out:
                     with contextlib.suppress(OSError):
                         self._wake_out.recv(4096)
                 else:
-                    ready.append((self._peers[key.fileobj], events))
+                    ready.append((self._peers[sock], events))
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
             self._answer_committed()
