@@ -114,6 +114,11 @@ class Hub:
                 self._writer.layout.socket.unlink()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def open_calls(self) -> frozenset[str]:
         """The `event_id` of every open call that is another process's. Known when closed, too."""
         return self._calls.ids.union(*(peer.open for peer in self._left))
