@@ -76,6 +76,12 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     )
 
 
+def through(settings: Settings, socket: str | Path) -> Settings:
+    """Return the settings with which events go to the service that listens at `socket`."""
+    audit = msgspec.structs.replace(settings.audit, socket=str(Path(socket).expanduser().absolute()))
+    return msgspec.structs.replace(settings, audit=audit)
+
+
 def _read(path: Path) -> object:
     import yaml  # 25 ms: only when there is a file
 

@@ -342,8 +342,7 @@ def open_trail(
         msg = "say either a path, for a trail of your own, or the socket of a service"
         raise ConfigError(msg)
     if socket is not None:
-        audit = msgspec.structs.replace(settings.audit, socket=str(Path(socket).expanduser().absolute()))
-        settings = msgspec.structs.replace(settings, audit=audit)
+        settings = configfile.through(settings, socket)
     if durability is not None:
         audit = msgspec.structs.replace(settings.audit, durability=parse_durability(durability))
         settings = msgspec.structs.replace(settings, audit=audit)
