@@ -103,7 +103,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     from indelible.errors import TrailError
     from indelible.trail.facts import FactsStore
     from indelible.trail.holds import read_standing
-    from indelible.trail.intents import pruned_ranges
+    from indelible.trail.intents import Tracker, pruned_ranges
     from indelible.trail.layout import Layout
     from indelible.trail.pruning import Rules, hold_finder, make_plan, sealed_size
     from indelible.trail.reader import is_there
@@ -115,7 +115,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     standing, _ = read_standing(layout)
     rules = Rules(audit.retention_rules, audit.backup_count)
     finder = hold_finder(list(standing.values()))
-    pruned = pruned_ranges(layout, None)
+    pruned = pruned_ranges(layout, None, Tracker())
     return make_plan(layout, rules, sealed_size(layout), FactsStore(layout, None), finder, pruned)
 
 

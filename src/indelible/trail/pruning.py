@@ -217,7 +217,7 @@ class Pruner:
             for file, end in zip(closed, ends(self._layout, closed, self.pruned), strict=True)
             if _within(file.first_seq, end - 1, self.pruned)
         ]
-        said = intents.pruned_ranges(self._layout, None) if left else []
+        said = intents.pruned_ranges(self._layout, None, intents.Tracker()) if left else []
         for file, last in left:
             if _within(file.first_seq, last, said):
                 file.path.unlink()

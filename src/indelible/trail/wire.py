@@ -89,6 +89,14 @@ class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
     digest_key: str
     """Hex: the recorder's own, derived from one that it never sees."""
     digest_key_id: str
+    service: bool = False
+    """The trail is another user's: this recorder never takes it over, but comes back to this socket."""
+    uid: int = -1
+    """The recorder's user, as the kernel says, and as it stands in its events."""
+    pid: int = 0
+    """Its process, likewise."""
+    life: str = ""
+    """Random, and another one for every process that holds the trail: has the holder died?"""
 
 
 class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):
@@ -130,6 +138,22 @@ class RecorderState(msgspec.Struct, frozen=True):
     open_calls: int
 
 
+class UserState(msgspec.Struct, frozen=True):
+    """One user at a service, as `indelible status` shows him."""
+
+    uid: int
+    connections: int
+    waiting: int
+    held: bool
+    """Nothing of his is read just now: he is over a quota."""
+    turned_away: int
+    """Connections that were one too many, since the service began."""
+    held_back: int
+    """So often nothing of his was read, for being over a quota."""
+    refused: int
+    """Events of his that were none, or not his to record."""
+
+
 class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
     """The answer to `Ask`."""
 
@@ -137,6 +161,7 @@ class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
     window: int = WINDOW
     orders: list[str] = []
     """The orders that it carries out."""
+    users: list[UserState] = []
 
 
 ToHolder = Hello | Put | Ask | Order | Bye
