@@ -129,6 +129,7 @@ def test_a_holder_that_is_stopped_is_said_to_give_no_answer(
         ready(holder)  # before the other begins: whoever comes first holds the trail
         other = ready(others.enter_context(started(RECORDER, path, 1, 0, env=home)))
         os.kill(holder.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
         try:
             began = time.monotonic()
             value = asked(run, path)

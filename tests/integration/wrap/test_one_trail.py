@@ -118,6 +118,7 @@ def test_a_suspended_holder_is_left_alone(
     holder.greet()
     wait_for(lambda: holder_of(trail) == holder.process.pid)
     os.kill(holder.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, holder.process.pid, os.WSTOPPED | os.WNOWAIT)
     try:
         client = wrap(*PARROT)
         client.greet()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import logging
 import select
 import signal
@@ -197,6 +198,7 @@ def share(path: Path) -> Iterator[Callable[..., SharedWriter]]:
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
     process.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.process.pid, os.WSTOPPED | os.WNOWAIT)  # none of its threads runs any more
     try:
         yield
     finally:
