@@ -195,7 +195,7 @@ class Housekeeper:
         self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
         try:
             item = self._writer.service_event("retention_applied", metadata)
-            self._writer.append(item.body)
+            self._writer.write_service_events([item])
             self._writer.seal()
         except BaseException:  # not on record: the next attempt must say it
             self.pruned = before
