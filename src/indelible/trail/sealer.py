@@ -108,6 +108,7 @@ class Sealer:
                 continue
             if writer.audit.durability == "memory":
                 self._hurry.wait(DRAIN_S)
+                writer.look()  # many may be queued, and the disk full meanwhile
                 writer.drain()
             self._hurry.wait(INTERVAL_S)
             if self._stopped:

@@ -207,6 +207,11 @@ class Space:
         self._lacks = 0
         """So many bytes of the reserve could not be had."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the reserve is there, as far as is known."""
+        return not self._lacks
+
     def look(self) -> list[dict[str, Any]]:
         """See how much room there is, and make the reserve; return what alerts have to say."""
         self._make_reserve()

@@ -39,6 +39,9 @@ _GAP: Final = b'"event_type":"audit_gap"'
 GAP_WITHIN: Final = 80
 """An event's type stands in so many of its first bytes, after its `timestamp`."""
 
+_TIMESTAMP: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-21T05:38:34.123456Z'))
+"""Where it stands in a body."""
+
 
 class Watched(Unsealed):
     """Watches clock and disk for `Writer`, and keeps its own words apart. All that begins with ``_``: under `_lock`."""
@@ -86,9 +89,9 @@ class Watched(Unsealed):
                 raise self._unavailable()
 
     def _write_own(self, items: Sequence[Item], *, reserve: bool = True) -> list[int]:
-        """Do what `_write_all` does with events of the trail's own; they may use the `reserve` of space."""
+        """Do what `_write_all` does with events of the trail's own; they may use the `reserve` of space, or not."""
         seqs: list[int] = []
-        while len(seqs) < len(items) and self._usable():
+        while len(seqs) < len(items) and (reserve or self._space.whole) and self._usable():
             with self._own_words():
                 written = self._write(items[len(seqs) :])
             if not written and not (reserve and self._release(self._failure)):
@@ -163,6 +166,10 @@ class Watched(Unsealed):
         An `audit_gap` may use the reserve as well.
         """
         self.try_again()
+        with self._lock:
+            if self._open and not self._lost:
+                self._recheck()
+        self.try_again()
         self._speaker = threading.get_ident()
 
     def _append_last(self, item: Item) -> None:
@@ -175,11 +182,25 @@ class Watched(Unsealed):
                 raise self._unavailable()
 
     def _drain_all(self) -> None:
-        """Write what is queued at the end, even where new events are withheld: it was accepted."""
-        while self._queue.count and self._usable():
+        """Write what is queued, at the end: it was accepted, and is not withheld as long as the reserve is whole."""
+        while self._queue.count and self._space.whole and self._usable():
             with self._own_words():
                 if self._failure is not None and not self._repair():
                     break
                 self._drain()
                 if self._failure is not None:
                     break
+
+    def _lost_in_queue(self) -> list[Item]:
+        """Let go of what is queued and finds no room at the end; return the gap that says so."""
+        lost = self._queue.count
+        if not lost:
+            return []
+        reason = str(self._unavailable())
+        log.error("%d queued events are lost: %s", lost, reason)
+        first, last = self._queue.items[0].body, self._queue.items[-1].body
+        self._queue.take(lost, lost, self._queue.size)
+        since, until = (body[_TIMESTAMP].decode("ascii", "replace") for body in (first, last))
+        return [
+            self.service_event("audit_gap", {"lost": lost, "reason": reason, "since": since, "until": until})
+        ]

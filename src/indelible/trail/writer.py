@@ -370,12 +370,8 @@ class Writer(Watched):
             self.last_words()
             with self._lock:
                 self._drain_all()
-                if lost := self._queue.count:
-                    log.error(
-                        "%s: %d queued events were lost: %s", self.layout.active, lost, self._unavailable()
-                    )
-                    metadata = {**(metadata or {}), "lost": lost + (metadata or {}).get("lost", 0)}
                 self._usable()
+                self._write_own(self._lost_in_queue())
                 if good_bye:
                     self._intents = {key: seq for key, seq in self._intents.items() if key in still_open}
                     self._write_own((self.service_event("audit_stopped", metadata or {}),))
