@@ -8,6 +8,7 @@ be checked against the tables.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -86,6 +87,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A number is everything's age; None: `backup_count` alone decides."""
     heartbeat: float = 3600.0
     """An idle trail says so this often; 0 never."""
+    disk_thresholds: tuple[float, ...] = (75.0, 90.0, 95.0)
+    """Percent of the file system, rising: an alert at each; beyond the last, events count as not recordable."""
     key_file: str | None = None
     key_env: str | None = None
     group: str | None = None
@@ -270,6 +273,31 @@ def _megabytes(value: object) -> int:
     raise ValueError("expected a number of megabytes above 0")
 
 
+def _percentages(value: object) -> tuple[float, ...]:
+    """Return rising percentages; none of them for ``none``, 0 or an empty list. A text, from ${ENV}, has commas."""
+    if value in (None, "none", "None", 0, "0"):
+        return ()
+    texts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = tuple(_percentage(item) for item in texts)
+    if any(later <= earlier for earlier, later in itertools.pairwise(found)):
+        raise ValueError(_PERCENTAGES)
+    return found
+
+
+def _percentage(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().removesuffix("%"))
+        except ValueError:
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
+        return float(value)
+    raise ValueError(_PERCENTAGES)
+
+
+_PERCENTAGES: Final = "expected percentages that rise, above 0 and up to 100, such as [75, 90, 95], or none"
+
+
 def _choice(*choices: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if isinstance(value, str) and value in choices:
@@ -316,6 +344,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "compress_rotated": ("compress_rotated", _boolean),
     "retention": ("retention", _retention),
     "heartbeat": ("heartbeat", parse_duration),
+    "disk_thresholds": ("disk_thresholds", _percentages),
     "key_file": ("key_file", _text),
     "key_env": ("key_env", _text),
     "group": ("group", _text),

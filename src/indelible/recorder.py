@@ -196,17 +196,25 @@ class Recorder:
         if writer is not None:
             if self._gap.open:
                 writer.try_again()
-                self._catch_up(writer)
+                self._catch_up(writer, last=True)
             writer.close({"lost": self._gap.lost} if self._gap.lost else None)
 
-    def _catch_up(self, writer: Any = None) -> None:
-        """Record what was refused and how much was lost, in that order, as far as writing works."""
+    def _catch_up(self, writer: Any = None, *, last: bool = False) -> None:
+        """Record what was refused and how much was lost, in that order, as far as writing works.
+
+        When there is no `last` later, what is refused and finds no room is counted: there is a reserve for the count.
+        """
         writer = writer or self._writer
         with self._gap.lock:
             try:
-                while self._gap.refused:
-                    writer.append(*self._gap.refused[0])
-                    del self._gap.refused[0]
+                try:
+                    while self._gap.refused:
+                        writer.append(*self._gap.refused[0])
+                        del self._gap.refused[0]
+                except TrailUnavailable as exc:
+                    if not last:
+                        return
+                    self._gap.give_up(str(exc))
                 if self._gap.lost:
                     item = writer.service_event("audit_gap", self._gap.metadata())
                     writer.append(*item)
@@ -258,6 +266,13 @@ class _Gap:
         self._reason = reason
         self._until = timestamp
         self.open = True
+
+    def give_up(self, reason: str) -> None:
+        """Count the refusals that are left as lost; under the lock."""
+        now = events.now()
+        while self.refused:
+            self._count(reason, now)
+            del self.refused[0]
 
     def metadata(self) -> dict[str, Any]:
         """Return what the `audit_gap` says."""

@@ -46,8 +46,8 @@ def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signa
             print_json({"trail": str(trails.path), "settings": settings})
         msg = f"{trails.path}: there is no trail here; 'indelible wrap' makes one at its first start"
         raise TrailError(msg)
-    backup_count = None if audit is None else audit.backup_count
-    states = [{**trail_state(path, backup_count), "settings": settings} for path in paths]
+    known = (None, None) if audit is None else (audit.backup_count, audit.disk_thresholds)
+    states = [{**trail_state(path, *known), "settings": settings} for path in paths]
     if as_json:
         print_json(states[0] if len(states) == 1 else {"trails": states})
         return 0
@@ -89,6 +89,7 @@ def describe_settings(audit: AuditSettings) -> dict[str, Any]:
         "backup_count": audit.backup_count,
         "compress_rotated": audit.compress_rotated,
         "retention": retention,
+        "disk_thresholds": list(audit.disk_thresholds),
     }
 
 
@@ -125,8 +126,21 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     for kind, event in state["last"].items():
         about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
         facts.append((f"last {kind}"[:40], about))
-    facts.append(("disk", f"{byte_count(state['disk_free'])} free"))
+    facts.append(("disk", _disk(state["disk"], settings)))
     return facts
+
+
+def _disk(disk: dict[str, Any], settings: dict[str, Any] | None) -> str:
+    """Say how much room there is, and what it means when it is little."""
+    free = byte_count(disk["free"]) if disk["of"] == "bytes" else f"{disk['free']} inodes"
+    text = f"{free} free, {disk['used_percent']} % used"
+    if disk["threshold"] is None:
+        return text
+    text = f"{disk['health']}: {text}, above the threshold of {disk['threshold']:g} %"
+    if disk["health"] != "full":
+        return text
+    denies = settings is not None and settings["on_failure"] == "deny"
+    return text + (": calls are refused" if denies else ": new events are not recorded (on_failure)")
 
 
 def _holder(holder: dict[str, Any] | None) -> str:

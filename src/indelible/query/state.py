@@ -11,6 +11,7 @@ import msgspec
 
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.query.filters import parse_event
+from indelible.trail import space
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.files import blocks_backward
@@ -28,8 +29,13 @@ STARTED: Final = ("version", "durability", "intent")
 NOTABLE: Final = ("alert", "audit_gap", "audit_recovered", "retention_applied", "clock_stepped")
 
 
-def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
-    """Return the state of a trail as `status --json` prints it. Raises TrailError when there is none."""
+def trail_state(
+    path: Path, backup_count: int | None = None, thresholds: tuple[float, ...] | None = None
+) -> dict[str, Any]:
+    """Return the state of a trail as `status --json` prints it. Raises TrailError when there is none.
+
+    `thresholds` are the disk's, in percent; None when they are not known, as of a trail configured elsewhere.
+    """
     layout = Layout(path)
     with open_snapshot(path) as snapshot:
         files = snapshot.files
@@ -64,6 +70,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "started": recent.started,
             "last": recent.notable,
             "disk_free": shutil.disk_usage(_existing(layout)).free,
+            "disk": _disk(layout, thresholds),
         }
 
 
@@ -205,6 +212,36 @@ def _checkpoint_size(layout: Layout) -> int | None:
         return parse(split_note(read_small(layout.checkpoint) or b"")[0]).size
     except (OSError, NoteError):
         return None
+
+
+def _disk(layout: Layout, thresholds: tuple[float, ...] | None) -> dict[str, Any]:
+    """Return how full the file system is, and what follows for the trail: its health.
+
+    ``ok``; ``warning`` above a threshold; ``full`` above the last one, where new events are not taken. None when the
+    thresholds are not known.
+    """
+    usage = space.measure(_existing(layout))
+    passed = [threshold for threshold in thresholds or () if usage.at_least(threshold)]
+    health = None if thresholds is None else "ok"
+    if passed:
+        health = "full" if passed[-1:] == list(thresholds or ())[-1:] else "warning"
+    return {
+        "health": health,
+        "threshold": passed[-1] if passed else None,
+        "of": usage.of,
+        "used_percent": round(usage.percent, 1),
+        "used": usage.used,
+        "free": usage.free,
+        "reserve": _reserve(layout),
+    }
+
+
+def _reserve(layout: Layout) -> int:
+    """Return how many bytes are kept back for the trail's last words."""
+    try:
+        return layout.reserve.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _existing(layout: Layout) -> Path:

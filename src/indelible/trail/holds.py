@@ -130,7 +130,7 @@ class HoldBook:
         self._standing = {**before, hold.id: hold}
         item = writer.service_event("hold_placed", metadata)
         try:
-            writer.append(item.body)
+            writer.write_service_events([item])
         except BaseException:
             self._standing = before
             raise
@@ -155,7 +155,7 @@ class HoldBook:
             "request": order.request[:64],
             "asked": describe_asker(asker),
         }
-        writer.append(writer.service_event("hold_released", metadata).body)
+        writer.write_service_events([writer.service_event("hold_released", metadata)])
         self._standing = {one: other for one, other in self.standing.items() if one != hold.id}
         self.released[hold.id] = order.request
         self._seal(writer, f"hold {hold.id} is released")

@@ -13,6 +13,8 @@ audit.jsonl.d/
   writer.sock                   where its holder takes other recorders' events
   state                         the writer's hint for the next start; never trusted by verification
   suspect                       the id of an event that a holder is writing though an earlier one may have died of it
+  reserve                       room that is kept back for the trail's last words on a full disk
+  disk                          which thresholds of the disk the trail has said to be passed
   next.jsonl                    a file being made after a failed sync
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
@@ -51,6 +53,8 @@ class Layout:
         self.socket = self.directory / "writer.sock"
         self.state = self.directory / "state"
         self.suspect = self.directory / "suspect"
+        self.reserve = self.directory / "reserve"
+        self.disk = self.directory / "disk"
         self.next = self.directory / "next.jsonl"
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"

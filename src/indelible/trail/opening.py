@@ -15,7 +15,8 @@ from indelible import events
 from indelible._version import __version__
 from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
-from indelible.trail import durable, keys, recovery, retire, switch
+from indelible.trail import durable, keys, recovery, retire, space, switch
+from indelible.trail.clock import TrailClock, steady_ns
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
 from indelible.trail.layout import Layout
@@ -54,11 +55,13 @@ def open_writer(
     recorder: str,
     *,
     clock: Callable[[], int] = time.time_ns,
+    steady: Callable[[], int] = steady_ns,
     lives: Callable[[Intent], bool] = _nobody,
 ) -> OpenTrail:
     """Open the trail at `path` for writing, or make it.
 
-    `lives` tells whether the recorder of an open call is still there; the others' are recorded as interrupted.
+    `clock` gives nanoseconds since the epoch, `steady` those of a clock that nobody sets. `lives` tells whether the
+    recorder of an open call is still there; the others' are recorded as interrupted.
 
     Raises ConfigError (a path that cannot be a trail's), TrailLocked (naming who writes it), TrailCorrupt (what must
     not be mended; nothing was written), TrailError (what could not be done).
@@ -73,7 +76,7 @@ def open_writer(
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
         raise TrailError(msg) from exc
     try:
-        return _open_locked(layout, audit, access, lock, recorder, clock, lives)
+        return _open_locked(layout, audit, access, lock, recorder, (clock, steady), lives)
     except OSError as exc:
         lock.release()
         msg = f"{exc.filename or path}: cannot open the trail: {exc.strerror or exc}"
@@ -117,7 +120,7 @@ def _open_locked(
     access: Access,
     lock: TrailLock,
     recorder: str,
-    clock: Callable[[], int],
+    clocks: tuple[Callable[[], int], Callable[[], int]],
     lives: Callable[[Intent], bool],
 ) -> OpenTrail:
     previous = retire.finish(layout, access)
@@ -130,8 +133,9 @@ def _open_locked(
         durable.replace_file(layout.origin, origin.encode() + b"\n", access)
     signer = keys.open_signer(layout, audit, origin, access)
     secret = keys.open_digest_secret(layout)
-    state = recovery.resume(layout, signer, access)
+    state = space.with_reserve(layout, lambda: recovery.resume(layout, signer, access))
     identity = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())
+    clock = TrailClock(state.recorded_at, *clocks)
     writer = Writer(
         layout, audit, lock=lock, signer=signer, access=access, state=state, recorder=identity, clock=clock
     )

@@ -287,7 +287,7 @@ class Pruner:
         before = self.pruned
         self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
         try:
-            self._writer.append(self._writer.service_event("retention_applied", metadata).body)
+            self._writer.write_service_events([self._writer.service_event("retention_applied", metadata)])
             self._writer.seal()
         except BaseException:  # not on record: the next attempt must say it
             self.pruned = before

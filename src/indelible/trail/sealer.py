@@ -7,10 +7,12 @@ Before each checkpoint the writer makes sure that the trail is still its own (se
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
-from indelible.errors import IndelibleError
+from indelible.errors import IndelibleError, TrailUnavailable
 from indelible.trail import intents, seal
 from indelible.trail.merkle import leaf_hashes
 from indelible.trail.notice import Notice
@@ -35,6 +37,9 @@ RETRY_S: Final = 0.1
 
 DRAIN_S: Final = 0.05
 """At `memory` durability, how long an event stays in the queue before it is written."""
+
+LOOK_S: Final = 5.0
+"""An idle trail looks so often for room on the disk, and whether the clock was set; else each checkpoint does."""
 
 
 class Sealer:
@@ -85,28 +90,34 @@ class Sealer:
             self._hurry.set()
 
     def _run(self) -> None:
-        heartbeat = self._writer.audit.heartbeat or None
-        in_memory = self._writer.audit.durability == "memory"
+        writer = self._writer
+        heartbeat = writer.audit.heartbeat or math.inf
+        beat_at = time.monotonic() + heartbeat
         while True:
-            owed_s = self._writer.owed_s()
-            woken = self._wake.wait(heartbeat if owed_s is None else owed_s)
+            owed_s = writer.owed_s()
+            pause = min(LOOK_S, beat_at - time.monotonic(), math.inf if owed_s is None else owed_s)
+            woken = self._wake.wait(max(0.0, pause))
             if self._stopped:
                 return
             if not woken:
-                if owed_s is None:
-                    self._writer.beat()
-                else:
-                    self._writer.say_owed()
+                writer.say_owed()
+                writer.look()
+                if time.monotonic() >= beat_at:
+                    writer.beat()
+                    beat_at = time.monotonic() + heartbeat
                 continue
-            if in_memory:
+            if writer.audit.durability == "memory":
                 self._hurry.wait(DRAIN_S)
-                self._writer.drain()
+                writer.look()  # many may be queued, and the disk full meanwhile
+                writer.drain()
             self._hurry.wait(INTERVAL_S)
             if self._stopped:
                 return
             self._wake.clear()
             self._hurry.clear()
+            writer.look()
             self._try()
+            beat_at = time.monotonic() + heartbeat
 
     def _try(self) -> None:
         try:
@@ -123,22 +134,32 @@ class Sealer:
         """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
         with self._sealing:
             self._writer.ensure_hold()
-            pending = self._writer.take_pending()
-            if pending is None:
-                return
-            self._sync(pending)
-            if not self._writer.still_pending(pending):
-                return  # a switch wrote them anew and woke us again
-            layout, access = self._writer.layout, self._writer.access
-            tree = self._tree.copy()
-            was = tree.size
-            filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
-            seal.write_tiles(layout, filled, tree, access)
-            seal.write_checkpoint(layout, self._signer, tree, access)
-            self._tree = tree
-            self._writer.sealed_now(pending)
-            seal.drop_partials(layout, filled, was)
-            intents.write_hint(layout, tree, pending.intents, pending.pruned, access)
+            while True:
+                try:
+                    self._seal()
+                except (OSError, TrailUnavailable) as exc:
+                    if not self._writer.make_room(exc):
+                        raise
+                else:
+                    return
+
+    def _seal(self) -> None:
+        pending = self._writer.take_pending()
+        if pending is None:
+            return
+        self._sync(pending)
+        if not self._writer.still_pending(pending):
+            return  # a switch wrote them anew and woke us again
+        layout, access = self._writer.layout, self._writer.access
+        tree = self._tree.copy()
+        was = tree.size
+        filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
+        seal.write_tiles(layout, filled, tree, access)
+        seal.write_checkpoint(layout, self._signer, tree, access)
+        self._tree = tree
+        self._writer.sealed_now(pending)
+        seal.drop_partials(layout, filled, was)
+        intents.write_hint(layout, tree, pending.intents, pending.pruned, access)
 
     def _sync(self, pending: Pending) -> None:
         try:

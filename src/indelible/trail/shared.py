@@ -335,9 +335,9 @@ class SharedWriter:
     # --- life --------------------------------------------------------------------------------------------------
 
     def try_again(self) -> None:
-        """Let the next append try the disk at once, though it has just failed."""
+        """Let the next append try the disk at once, though it has just failed: this is about to be closed."""
         if self._writer is not None:
-            self._writer.try_again()
+            self._writer.last_words()
 
     def seal(self) -> None:
         """Put everything written so far under a checkpoint, where this process holds the trail."""

@@ -20,13 +20,15 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import TrailUnavailable
 from indelible.trail import switch
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
+from indelible.trail.space import NO_SPACE
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -82,6 +84,8 @@ class Unsealed(ABC):
         self._intents = {str(intent.get("event_id")): int(intent["seq"]) for intent in state.intents}
 
         self._failure: OSError | None = None
+        self._withheld: OSError | None = None
+        """Why callers' events are not taken though nothing is broken (see `space`); it stands in `_failure`, too."""
         self._retry_at = 0.0
         self._stuck = False
         self._open = False
@@ -153,12 +157,16 @@ class Unsealed(ABC):
 
     # --- a write that failed -----------------------------------------------------------------------------------
 
+    @abstractmethod
+    def _recheck(self) -> None:
+        """See whether there is room for callers' events again."""
+
     def _fail(self, exc: OSError) -> None:
         self._notice.bad(f"{self.layout.active}: cannot write: {exc.strerror or exc}")
         self._failure = exc
         self._retry_at = time.monotonic() + self._pause_s()
-        if self._notice.owed_s() is not None:
-            self._sealer.wake()  # its thread says it in time, though nothing may be appended any more
+        if self._notice.owed_s() is not None or exc.errno in NO_SPACE:
+            self._sealer.wake()  # its thread says it in time, and looks for room, though nothing may be appended
 
     def _undo(self, exc: BaseException, active: ActiveFile, size: int, seq: int, count: int) -> None:
         """Take back an append that an exception cut short: nothing was written, and the next one cuts the file.
@@ -183,6 +191,14 @@ class Unsealed(ABC):
             del self._intents[event_id]
 
     def _repair(self) -> bool:
+        """Try to make the trail writable again for callers; tell whether it is."""
+        if self._failure is self._withheld:
+            if time.monotonic() >= self._retry_at:
+                self._recheck()
+            return self._failure is None
+        return self._mend() and self._withheld is None
+
+    def _mend(self) -> bool:
         """Try to make the active file writable again; tell whether it is."""
         if time.monotonic() < self._retry_at:
             return False
@@ -196,9 +212,37 @@ class Unsealed(ABC):
         except OSError as exc:
             self._fail(exc)
             return False
-        self._failure = None
-        self._notice.well()
+        self._failure = self._withheld
+        if self._withheld is None:
+            self._notice.well()
         return True
+
+    # --- no room for callers' events ---------------------------------------------------------------------------
+
+    def _withhold(self, why: OSError | None) -> None:
+        """Take no events of callers any more, for this reason; or, for None, take them again."""
+        before, self._withheld = self._withheld, why
+        if self._failure is before:
+            self._failure = why
+        if why is not None:
+            self._retry_at = time.monotonic() + self._pause_s()
+            if before is None:
+                self._notice.bad(f"{self.layout.active}: events are not recorded: {why.strerror}")
+        elif before is not None and self._failure is None:
+            self._notice.well()
+
+    @contextmanager
+    def _own_words(self) -> Iterator[None]:
+        """What is written in here is the trail's own, and is not withheld."""
+        withheld, self._withheld = self._withheld, None
+        if self._failure is withheld:
+            self._failure = None
+        try:
+            yield
+        finally:
+            self._withheld = withheld
+            if self._failure is None:
+                self._failure = withheld
 
     # --- a sync that failed ------------------------------------------------------------------------------------
 
@@ -212,7 +256,7 @@ class Unsealed(ABC):
         self._active.doubtful = True
         self._fail(exc)
         self._retry_at = 0.0
-        return self._repair()
+        return self._mend()
 
     def _after_failed_commit(
         self, exc: OSError, file: ActiveFile, items: Sequence[Item], seqs: list[int], closing: dict[str, int]
@@ -298,11 +342,13 @@ class Unsealed(ABC):
     def take_pending(self) -> Pending | None:
         """Return everything that waits for a checkpoint, or None; repairs first what has failed."""
         with self._lock:
-            if self._lost or (self._failure is not None and not self._repair()):
+            if self._lost:
                 raise self._unavailable()
-            self._drain()
-            if self._failure is not None:
-                raise self._unavailable()
+            if self._failure is None or self._repair():
+                self._drain()
+            with self._own_words():
+                if self._failure is not None and not self._repair():
+                    raise self._unavailable()
             if not self._pending:
                 return None
             active, pruned = self._active, list(self._housekeeper.pruned)

@@ -4,9 +4,10 @@ What may not move:
 
 - Lines are stamped and written under `_lock`, in the order of their seqs, each with its LF in one write.
 - At most `PROMISED_EVENTS` of them wait for a checkpoint, however many come at once; the next append waits for it.
-- `recorded_at` never goes back, whatever the clock does.
+- `recorded_at` never goes back, whatever the clock does (see `clock`).
 
-What waits for a checkpoint, and what becomes of it when the disk fails, is in `unsealed`, on which this builds.
+What waits for a checkpoint, and what becomes of it when the disk fails, is in `unsealed`; what the trail says of
+itself, and when there is no room for others' events, in `watched`. This builds on both.
 
 At `process` durability an append is one `write` on the caller's own thread. At `disk` it goes through
 `commit.GroupCommit`, at `memory` through a queue that the sealer's thread empties.
@@ -17,26 +18,26 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import TrailLocked, TrailUnavailable
-from indelible.events import EventType, RecorderId
+from indelible.events import RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
-from indelible.trail.commit import Backlog, Done, GroupCommit, Item
+from indelible.trail.commit import Done, GroupCommit, Item
 from indelible.trail.entry import stamp_line
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
-from indelible.trail.service import service_event
-from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS, Unsealed
+from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
+from indelible.trail.watched import Watched
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
     from indelible.trail.checkpoint import Signer
+    from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
     from indelible.trail.lock import TrailLock
@@ -51,7 +52,7 @@ RETRY_S: Final = 0.1
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-class Writer(Unsealed):
+class Writer(Watched):
     """A process's hold on a trail, from `start` until `close`. Safe to use from any thread."""
 
     def __init__(
@@ -64,17 +65,12 @@ class Writer(Unsealed):
         access: Access,
         state: Resume,
         recorder: RecorderId,
-        clock: Callable[[], int] = time.time_ns,
+        clock: TrailClock,
     ) -> None:
-        super().__init__(layout, audit, access, state)
+        super().__init__(layout, audit, access, state, recorder=recorder, clock=clock)
         self.origin = signer.verifier.name
-        self.recorder = recorder
         self._trail_lock = lock
-        self._clock = clock
-        self._clock_ns = 0
-        self._recorded_at = state.recorded_at.encode()
         self._resume = state
-        self._queue: Backlog[Item] = Backlog()
         self._direct = audit.durability == "process"
 
         self._group = GroupCommit(self._commit, self._unavailable, audit.write_timeout)
@@ -90,6 +86,9 @@ class Writer(Unsealed):
         `body` is a redacted event without the writer's stamps; `opens` the `event_id` of an intent that it is,
         `closes` that of one whose outcome it is. Raises TrailUnavailable when it is not in the trail.
         """
+        if self._speaker:
+            self._append_last(Item(body, opens, closes))
+            return
         if self._direct:
             with self._lock:
                 if self._write_one(body, opens, closes):
@@ -117,16 +116,6 @@ class Writer(Unsealed):
     def submit(self, items: list[Item], done: Done) -> None:
         """Queue events at `disk` durability and return; `done` is called from another thread. See `GroupCommit`."""
         self._group.submit(items, done)
-
-    def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
-        """Return an event of the trail's own; `metadata` must hold nothing that a caller chose."""
-        return service_event(self.recorder, events.format_time(self._clock()), event_type, metadata)
-
-    def write_service_events(self, items: Sequence[Item]) -> None:
-        """Append events of the trail's own, in order. Raises TrailUnavailable."""
-        with self._lock:
-            if len(self._write_all(items)) < len(items):
-                raise self._unavailable()
 
     def _enqueue(self, item: Item) -> None:
         """At `memory` durability: queue, and let the sealer's thread write."""
@@ -166,7 +155,7 @@ class Writer(Unsealed):
         line = stamp_line(seq, self._tick(), body)
         active = self._active
         size, pending_bytes = active.size, self._pending_bytes
-        if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES:
+        if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES or self._steps:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
         try:
             active.put(line)
@@ -189,11 +178,21 @@ class Writer(Unsealed):
     def _write(self, items: Sequence[Item]) -> list[int]:
         """Stamp and write items in order, the first at least, and as many as may be pending.
 
-        Return the seqs of those that are in the file. The rest is not.
+        Return the seqs of those that are in the file. The rest is not. What the trail has to say stands before them.
         """
-        seqs: list[int] = []
         if not self._open or (self._failure is not None and not self._repair()):
-            return seqs
+            return []
+        self._tick()
+        said = self._to_say()
+        seqs: list[int] = []
+        try:
+            self._put_all([*said, *items], seqs)
+        finally:
+            del self._unsaid[: min(len(said), len(seqs))]
+        return seqs[len(said) :]
+
+    def _put_all(self, items: Sequence[Item], seqs: list[int]) -> None:
+        """Stamp and write items, adding their seqs to `seqs`: what `_write` does, without a look at anything else."""
         before = (self._active, self._active.size, self._seq, len(self._pending))
         try:
             while len(seqs) < len(items) and not (seqs and self._behind()):
@@ -209,7 +208,6 @@ class Writer(Unsealed):
         except BaseException as exc:
             self._undo(exc, *before)
             raise
-        return seqs
 
     def _write_all(self, items: Sequence[Item]) -> list[int]:
         """Do what `_write` does, and wait for a checkpoint whenever as many are pending as may be."""
@@ -243,15 +241,6 @@ class Writer(Unsealed):
             lines.append(line)
             seq += 1
         return lines, size
-
-    def _tick(self) -> bytes:
-        """Return the time for the next line: the clock's, but never earlier than the line before."""
-        now = self._clock()
-        if now > self._clock_ns:
-            self._clock_ns = now
-            recorded_at = events.format_time(now).encode()
-            self._recorded_at = max(self._recorded_at, recorded_at)
-        return self._recorded_at
 
     def _commit(self, items: list[Item]) -> int:
         """Write and sync a batch (`disk`); return how many of its items are safe."""
@@ -338,12 +327,6 @@ class Writer(Unsealed):
         """Put everything written so far under a checkpoint. Raises OSError or TrailUnavailable."""
         self._sealer.seal()
 
-    def beat(self) -> None:
-        """Record that the trail is alive though nothing happens."""
-        item = self.service_event("audit_heartbeat", {"size": self._seq})
-        with self._lock:
-            self._write((item,))
-
     @property
     def housekeeper(self) -> Housekeeper:
         """Who looks after the closed files, and carries out orders."""
@@ -362,6 +345,8 @@ class Writer(Unsealed):
                     self.layout, state.active_first_seq, state.active_bytes, state.size
                 )
             self._open = True
+            self._clock.begin(self.layout)
+            self._recheck()
         self._sealer.start()
         if not self.layout.checkpoint.exists():
             self._sealer.hurry()  # a reader may come at once, and a trail without a checkpoint is suspect
@@ -388,14 +373,14 @@ class Writer(Unsealed):
         self._group.close()
         try:
             self._housekeeper.close()
-            self.try_again()
+            self.last_words()
             with self._lock:
-                while self._queue.count and self._usable() and self._failure is None:
-                    self._drain()
+                self._drain_all()
                 self._usable()
+                self._write_own(self._lost_in_queue())
                 if good_bye:
                     self._intents = {key: seq for key, seq in self._intents.items() if key in still_open}
-                    self._write((self.service_event("audit_stopped", metadata or {}),))
+                    self._write_own((self.service_event("audit_stopped", metadata or {}),))
                 self._open = False  # nothing is accepted after it that no seal would wait for
                 self._room.notify_all()
             self.seal()
@@ -408,6 +393,7 @@ class Writer(Unsealed):
                 self._room.notify_all()
                 self._notice.say(at_once=True)  # there is no later
             self._sealer.stop()
+            self._space.settle()
             self._active.close()
             self._trail_lock.release()
 

@@ -602,7 +602,7 @@ def test_a_deletion_that_could_not_be_recorded_is_recorded_before_the_file_goes(
         for number in range(800):
             writer.append(body(str(number)))
         writer.seal()
-        full = mock.patch.object(writer, "append", side_effect=TrailUnavailable("full"))
+        full = mock.patch.object(writer, "write_service_events", side_effect=TrailUnavailable("full"))
         with full, pytest.raises(TrailUnavailable):
             keeper.prune()
         keeper.prune()
