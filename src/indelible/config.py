@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 
 MEGABYTE: Final = 1_048_576
@@ -58,6 +59,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_env: str | None = None
     group: str | None = None
     """A group that may read the trail: files become 0640, directories 0750."""
+    anchors: tuple[AnchorSettings, ...] = ()
+    """Where checkpoints are handed as they are made."""
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +199,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "key_file": ("key_file", _text),
     "key_env": ("key_env", _text),
     "group": ("group", _text),
+    "anchors": ("anchors", lambda value: parse_anchors(value, parse_duration)),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 
@@ -211,7 +215,7 @@ TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "mcpServers")
 LATER_KEYS: Final = frozenset(
     {
         "identity", "policy", "limits", "cost", "sessions", "management", "telemetry", "alerts", "sinks",
-        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.anchors", "audit.log_records",
+        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
         "redaction.strategies",
     }
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from indelible import config
+from indelible.anchor_settings import resolved
 from indelible.config import Settings, shown
 from indelible.errors import ConfigError
 
@@ -70,7 +71,10 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         chosen = base / Path(audit.path).expanduser()
     else:
         chosen = default_trail().absolute()
-    return msgspec.structs.replace(settings, audit=msgspec.structs.replace(audit, path=str(chosen)))
+    anchors = resolved(audit.anchors, base)
+    return msgspec.structs.replace(
+        settings, audit=msgspec.structs.replace(audit, path=str(chosen), anchors=anchors)
+    )
 
 
 def _read(path: Path) -> object:

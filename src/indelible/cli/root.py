@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "prove": "Write the proof that one event is in the trail.",
     "export": "Write the trail as a log that other verifiers read.",
     "status": "Say how the trail is.",
+    "witness": "Cosign checkpoints of trails, for who does not trust their machine.",
     "keygen": "Make a signing key, or show a trail's public key.",
     "config": "Check the configuration.",
 }

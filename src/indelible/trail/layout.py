@@ -15,6 +15,8 @@ audit.jsonl.d/
   suspect                       the id of an event that a holder is writing though an earlier one may have died of it
   next.jsonl                    a file being made after a failed sync
   definitions/                  what each server's tools look like
+  anchors/<name>.json           what an anchor has taken, and what is wrong with it
+  witnessed/<name>              the newest checkpoint that a witness cosigned
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail whose end was missing
 """
@@ -51,6 +53,8 @@ class Layout:
         self.suspect = self.directory / "suspect"
         self.next = self.directory / "next.jsonl"
         self.definitions = self.directory / "definitions"
+        self.anchors = self.directory / "anchors"
+        self.witnessed = self.directory / "witnessed"
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"
 

@@ -52,9 +52,11 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
-def connect(path: Path, timeout: float) -> socket.socket:
+def connect(
+    path: Path, timeout: float, kind: socket.SocketKind = socket.SocketKind.SOCK_STREAM
+) -> socket.socket:
     """Connect to `path`; what is done with the socket fails after `timeout` seconds. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     try:
         sock.settimeout(timeout)
         with _address(path) as address:

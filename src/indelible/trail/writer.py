@@ -27,6 +27,7 @@ from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import EventType, RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
+from indelible.trail.anchors.handout import HandOut
 from indelible.trail.commit import Backlog, Done, GroupCommit, Item
 from indelible.trail.entry import stamp_line
 from indelible.trail.housekeeping import Housekeeper
@@ -80,6 +81,7 @@ class Writer(Unsealed):
         self._group = GroupCommit(self._commit, self._unavailable, audit.write_timeout)
         self._sealer = Sealer(self, signer, state.tree)
         self._housekeeper = Housekeeper(self, state.pruned)
+        self._handout = HandOut(layout, audit.anchors, signer.verifier, access)
         _writers.add(self)
 
     # --- appending ------------------------------------------------------------------------------------------
@@ -319,6 +321,7 @@ class Writer(Unsealed):
                 self._trail_lock.ensure()
             except TrailLocked as exc:
                 self._housekeeper.stop()
+                self._handout.stop()
                 self.lose(exc)
         if self.lost:
             raise self._unavailable()
@@ -336,6 +339,10 @@ class Writer(Unsealed):
     def seal(self) -> None:
         """Put everything written so far under a checkpoint. Raises OSError or TrailUnavailable."""
         self._sealer.seal()
+
+    def published(self, note: bytes) -> None:
+        """A checkpoint is in its place: those that it is handed to may have it. Returns at once."""
+        self._handout.published(note)
 
     def beat(self) -> None:
         """Record that the trail is alive though nothing happens."""
@@ -356,6 +363,7 @@ class Writer(Unsealed):
                     self.layout, state.active_first_seq, state.active_bytes, state.size
                 )
             self._open = True
+        self._handout.start()
         self._sealer.start()
         if not self.layout.checkpoint.exists():
             self._sealer.hurry()  # a reader may come at once, and a trail without a checkpoint is suspect
@@ -402,6 +410,7 @@ class Writer(Unsealed):
                 self._room.notify_all()
                 self._notice.say(at_once=True)  # there is no later
             self._sealer.stop()
+            self._handout.close()
             self._active.close()
             self._trail_lock.release()
 
