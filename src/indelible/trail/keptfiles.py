@@ -41,24 +41,41 @@ def notes_in(data: bytes) -> Kept:
     return Kept(notes, others)
 
 
+def whole_length(data: bytes) -> int:
+    """Return how much of a file that checkpoints are appended to is whole: up to the last that has its end."""
+    at = len(data)
+    while (at := data.rfind(END, 0, at)) >= 0:
+        if data.startswith(_DASH, data.rfind(b"\n", 0, at) + 1):
+            return at + len(END)
+        at += len(END) - 1  # the last two of three line feeds are no end, the first two may be
+    return 0
+
+
 def _split(data: bytes) -> list[bytes]:
-    """Cut notes apart: one ends with the last of its signature lines."""
+    """Cut notes apart: lines, an empty one, signature lines. What lacks a part stands for itself."""
     notes: list[bytes] = []
     lines: list[bytes] = []
-    signed = False
-    for line in data.split(b"\n"):
-        is_signature = line.startswith(_DASH)
-        if signed and not is_signature:
+
+    def cut() -> None:
+        if lines:
             notes.append(b"\n".join(lines) + b"\n")
-            lines, signed = [], False
-        if not lines and not line:
-            continue
-        lines.append(line)
-        signed = signed or is_signature
-    if lines:
-        while lines and not lines[-1]:
-            lines.pop()
-        notes.append(b"\n".join(lines))  # without its line feed, or unsigned: whoever opens it says so
+            lines.clear()
+
+    rows = data.split(b"\n")
+    torn = rows.pop()
+    for row in rows:
+        is_signature = row.startswith(_DASH)
+        after = lines[-1] if lines else None
+        if after is not None and not is_signature and (after == b"" or after.startswith(_DASH)):
+            cut()
+        if row or lines:
+            lines.append(row)
+    if torn and lines and lines[-1] == b"" and not torn.startswith(_DASH):
+        cut()
+    if torn:
+        notes.append(b"\n".join([*lines, torn]))  # without its line feed: whoever opens it says so
+    else:
+        cut()
     return notes
 
 

@@ -98,7 +98,10 @@ def cosigned(note: bytes, answer: bytes, key: WitnessKey) -> tuple[bytes, int]:
     Lines by other keys are left out. Raises NoteError when there is none by `key`, or it is wrong.
     """
     text, _ = split_note(note)
-    _, signatures = split_note(text.encode() + b"\n" + answer)
+    same, signatures = split_note(text.encode() + b"\n" + answer)
+    if same != text:
+        msg = "an empty line in it"
+        raise NoteError(msg)
     for signature in signatures:
         if (signature.name, signature.key_id) != (key.name, key.key_id):
             continue

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from indelible.errors import AnchorError, NoteError
 from indelible.trail import durable
 from indelible.trail.checkpoint import Checkpoint, parse, split_note
-from indelible.trail.keptfiles import END, notes_in
+from indelible.trail.keptfiles import END, notes_in, whole_length
 
 if TYPE_CHECKING:
     from indelible.anchor_settings import AnchorSettings
@@ -56,12 +56,10 @@ class FileAnchor:
     def _append(self, path: Path, handing: Handing) -> None:
         fd, made = _open_to_append(path, self._access)
         try:
-            size = os.fstat(fd).st_size
-            tail = os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES))
+            size, tail = _mend(fd)
             if _is_there(path, _newest(tail, handing.checkpoint.origin), handing):
                 durable.datasync(fd)  # whoever wrote it may have died before it had
                 return
-            size = _mend(fd, size, tail)
             try:
                 durable.write_all(fd, handing.note + b"\n")
             except OSError:
@@ -147,19 +145,21 @@ def _is_there(path: Path, there: Checkpoint | None, handing: Handing) -> bool:
     return True
 
 
-def _mend(fd: int, size: int, tail: bytes) -> int:
-    """Cut off what a crash left of a checkpoint; return the file's size."""
-    if not size or tail.endswith(END):
-        return size
-    whole = tail.rfind(END)
-    kept = size - len(tail) + whole + len(END) if whole >= 0 else 0
-    if whole < 0 and size > len(tail):
+def _mend(fd: int) -> tuple[int, bytes]:
+    """Cut off what a crash left of a checkpoint; return the file's size, and its end as far as it is whole."""
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES))
+    whole = whole_length(tail)
+    if whole == len(tail):
+        return size, tail
+    if not whole and size > len(tail):
         msg = "the file's end is no checkpoint, and none stands before it"
         raise AnchorError(msg)
+    kept = size - len(tail) + whole
     if _cut(fd, kept):
-        return kept
+        return kept, tail[:whole]
     durable.write_all(fd, END)
-    return size + len(END)
+    return size + len(END), tail + END
 
 
 def _cut(fd: int, size: int) -> bool:
