@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 
 MEGABYTE: Final = 1_048_576
@@ -95,6 +96,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A group that may read the trail: files become 0640, directories 0750."""
     socket: str | None = None
     """Record through the service that listens here (`indelible record`), into its trail."""
+    anchors: tuple[AnchorSettings, ...] = ()
+    """Where checkpoints are handed as they are made."""
 
     @property
     def retention_rules(self) -> Retention:
@@ -349,6 +352,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "key_env": ("key_env", _text),
     "group": ("group", _text),
     "socket": ("socket", _text),
+    "anchors": ("anchors", lambda value: parse_anchors(value, parse_duration)),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 
@@ -374,7 +378,7 @@ TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpSe
 LATER_KEYS: Final = frozenset(
     {
         "identity", "policy", "limits", "cost", "sessions", "management", "telemetry", "alerts", "sinks",
-        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.anchors", "audit.log_records",
+        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
         "redaction.strategies",
     }
 )  # fmt: skip

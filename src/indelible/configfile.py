@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from indelible import config
+from indelible.anchor_settings import resolved
 from indelible.config import Settings, shown
 from indelible.errors import ConfigError
 
@@ -71,8 +72,9 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     else:
         chosen = default_trail().absolute()
     socket = None if audit.socket is None or trail is not None else str(base / Path(audit.socket).expanduser())
+    anchors = resolved(audit.anchors, base)
     return msgspec.structs.replace(
-        settings, audit=msgspec.structs.replace(audit, path=str(chosen), socket=socket)
+        settings, audit=msgspec.structs.replace(audit, path=str(chosen), socket=socket, anchors=anchors)
     )
 
 

@@ -58,6 +58,10 @@ class NoteError(TrailError):
     exit_code = 1
 
 
+class AnchorError(TrailError):
+    """A checkpoint could not be handed to an anchor: it cannot be reached, refused, or did not answer as it must."""
+
+
 class WireError(TrailError):
     """What came over the trail's socket is not what may come there."""
 

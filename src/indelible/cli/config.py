@@ -40,11 +40,13 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     from indelible import configfile
     from indelible.redact.patterns import custom
     from indelible.trail import durable, keys
+    from indelible.trail.anchors import check_anchors
 
     file = configfile.find(config)
     settings = configfile.load(config, profile=profile, trail=trail)
     custom(settings.redaction.patterns)
     keys.check_source(settings.audit)
+    check_anchors(settings.audit.anchors)
     durable.access_for(settings.audit.group)
     described = describe(None if file is None else str(file.absolute()), settings)
     if as_json:
@@ -59,6 +61,10 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(settings)
+    plain["audit"]["anchors"] = [
+        {key: value for key, value in anchor.items() if value is not None}
+        for anchor in plain["audit"]["anchors"]
+    ]
     return {
         "file": file,
         "profile": plain["profile"],
@@ -94,5 +100,7 @@ def _value(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {text}" for name, text in value.items()) or "none"
+        return ", ".join(f"{name}: {_value(text)}" for name, text in value.items()) or "none"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "; ".join(map(_value, value))
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

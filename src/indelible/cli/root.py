@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",
+    "witness": "Cosign checkpoints of trails, for who does not trust their machine.",
     "keygen": "Make a signing key, or show a trail's public key.",
     "config": "Check the configuration.",
 }

@@ -114,6 +114,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
         ("checkpoint", _checkpoint(state)),
+        *(("anchor", _anchor(anchor)) for anchor in state["anchors"]),
         ("open calls", _open_calls(state)),
         ("durability", f"{how['durability']}, intents: {how['intent']}" if how else "not known"),
         ("rotation", _rotation(settings)),
@@ -194,6 +195,18 @@ def _checkpoint(state: dict[str, Any]) -> str:
         return "none that can be read; 'indelible verify' says more"
     behind = state["unsealed"]
     return f"covers {state['checkpoint']} events" + (f", {behind} not sealed yet" if behind else "")
+
+
+def _anchor(anchor: dict[str, Any]) -> str:
+    """What it has taken last, and what is wrong with it; a second or two behind is nothing."""
+    taken = f"{anchor['size']} events at {anchor['taken_at']}" if anchor["size"] else "nothing yet"
+    said = [f"{anchor['name']} ({anchor['to']}): {taken}"]
+    if anchor["behind"]:
+        said.append(f"{anchor['behind']} behind the checkpoint")
+    if anchor["failures"]:
+        attempts = f"{anchor['failures']} attempt{'s' * (anchor['failures'] != 1)}"
+        said.append(f"{attempts} failed, the last at {anchor['failed_at']}: {anchor['error']}")
+    return ", ".join(said)
 
 
 def _open_calls(state: dict[str, Any]) -> str:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible.cli.common import Where, find_trails, print_json, read_input, where_options
+from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
 from indelible.trail.check import load_vkey, verify_trail
-from indelible.trail.checkpoint import MAX_NOTE_BYTES
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Verifier
     from indelible.trail.findings import Previous, VerifyResult
 
 SHOWN_FINDINGS: Final = 20
@@ -25,7 +23,10 @@ Examples:
   indelible verify                       the configured trail, and those beside it
   indelible verify --trail /var/log/indelible
   indelible verify --vkey trail.vkey     against a key that was kept elsewhere
-  indelible verify --checkpoint kept     and against a checkpoint that was kept elsewhere
+  indelible verify --checkpoint kept     and against checkpoints that were kept elsewhere: one,
+                                         many in a file, or a syslog's lines; may be repeated
+  indelible verify --witness w1.vkey --witness w2.vkey --witnesses 1
+                                         was the trail cosigned by at least one of these witnesses?
   indelible verify --line found.jsonl    are these lines in the trail?
   indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
                                          with nothing else at hand
@@ -40,8 +41,20 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
 @click.command("verify", epilog=EPILOG)
 @click.option("--vkey", metavar="VKEY|FILE", help="The trail's public key, from a place that you trust.")
 @click.option(
-    "--checkpoint", metavar="FILE", help="Compare the trail with a checkpoint that was kept elsewhere, too."
+    "--checkpoint",
+    "checkpoints",
+    metavar="FILE",
+    multiple=True,
+    help="Compare the trail with checkpoints that were kept elsewhere, too; - is standard input.",
 )
+@click.option(
+    "--witness",
+    "witnesses",
+    metavar="VKEY|FILE",
+    multiple=True,
+    help="A witness that must have cosigned those, or else the ones that are kept beside the trail.",
+)
+@click.option("--witnesses", "needed", metavar="N", type=click.IntRange(1), help="So many of them are enough.")
 @click.option("--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input.")
 @click.option(
     "--proof", metavar="FILE", help="Check a proof, of the one line in --line; needs --vkey, and no trail."
@@ -51,16 +64,21 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
 def command(
     where: Where,
     vkey: str | None,
-    checkpoint: str | None,
+    checkpoints: tuple[str, ...],
+    witnesses: tuple[str, ...],
+    needed: int | None,
     line: str | None,
     proof: str | None,
     as_json: bool,  # noqa: FBT001 - click's signature
 ) -> int:
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
-    from indelible.cli import verify_found
+    from indelible.cli import verify_found, verify_kept
 
-    if checkpoint is not None and (line is not None or proof is not None):
-        raise click.UsageError("--checkpoint checks a whole trail: not together with --line or --proof")
+    kept = verify_kept.asked(checkpoints, witnesses, needed)
+    if kept is not None and (line is not None or proof is not None):
+        option = "--checkpoint" if checkpoints else "--witness"
+        msg = f"{option} checks a whole trail: not together with --line or --proof"
+        raise click.UsageError(msg)
     verifier = None if vkey is None else load_vkey(vkey)  # before anything is read
     if proof is not None:
         if verifier is None:
@@ -70,10 +88,9 @@ def command(
         return verify_found.check_proof(proof, line, verifier, as_json=as_json)
     if line is not None:
         return verify_found.check_lines(find_trails(where), line, verifier, as_json=as_json)
-    kept = None if checkpoint is None else read_input("--checkpoint", checkpoint, MAX_NOTE_BYTES + 1)
     results = _verify(find_trails(where), vkey)
     if kept is not None:
-        _compare(results, kept, checkpoint or "", verifier)
+        verify_kept.compare(results, kept, verifier)
     if as_json:
         print_json(results[0].as_dict() if len(results) == 1 else combine(results))
     else:
@@ -85,12 +102,6 @@ def command(
 def _verify(paths: list[Path], vkey: str | None) -> list[VerifyResult]:
     with progress_bar(paths, "verifying") as progress:
         return [verify_trail(path, vkey, progress) for path in paths]
-
-
-def _compare(results: list[VerifyResult], note: bytes, name: str, vkey: Verifier | None) -> None:
-    from indelible.trail.kept import compare
-
-    compare(results, note, name, vkey)
 
 
 def combine(results: list[VerifyResult]) -> dict[str, Any]:
@@ -118,9 +129,13 @@ def print_result(result: VerifyResult) -> None:
         f"{count} {word}" for count, word in ((result.erased, "erased"), (result.pruned, "pruned")) if count
     ]
     click.echo(f"{one_line(result.trail)}: {verdict(ok=result.ok)}: {', '.join([summary, *extras])}")
-    if result.kept is not None and result.kept.ok:
-        kept = f"{result.kept.file}, {result.kept.size} events of {result.kept.origin}: all still there"
-        click.echo(f"  kept checkpoint: {one_line(kept)}")
+    for kept in result.kept:
+        if kept.ok:
+            several = f"{kept.count} checkpoints, the newest over " if kept.count > 1 else ""
+            said = f"{kept.file}, {several}{kept.size} events of {kept.origin}: all still there"
+            click.echo(f"  kept checkpoint{'s' * (kept.count > 1)}: {one_line(said)}")
+    for one in result.witnesses or ():
+        click.echo(f"  witnessed: {one_line(f'{one.size} events at {one.time} by {one.witness}')}")
     print_findings(result)
     for earlier in result.previous:
         click.echo(f"  previous trail: {one_line(_describe(earlier))}")

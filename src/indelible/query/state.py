@@ -12,6 +12,7 @@ import msgspec
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.query.filters import parse_event
 from indelible.trail import space
+from indelible.trail.anchors.state import anchor_states
 from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.files import blocks_backward
@@ -63,6 +64,7 @@ def trail_state(
             "newest": recent.newest_time,
             "checkpoint": size,
             "unsealed": None if size is None or recent.next_seq is None else max(0, recent.next_seq - size),
+            "anchors": anchor_states(layout, size),
             "kept_beyond_backup_count": None if backup_count is None else max(0, segments - backup_count),
             "holds": holds_of(layout),
             "open_calls": recent.open_calls,

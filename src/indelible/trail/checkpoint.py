@@ -75,15 +75,20 @@ class Verifier(NamedTuple):
 
     def verify(self, text: str, signature: bytes) -> bool:
         """Tell whether `signature` over `text` is by this key."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        return verify_ed25519(self.public, text.encode(), signature)
 
-        try:
-            key: Ed25519PublicKey = Ed25519PublicKey.from_public_bytes(self.public)
-            key.verify(signature, text.encode())
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+
+def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether an Ed25519 signature is right (RFC 8032)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        key: Ed25519PublicKey = Ed25519PublicKey.from_public_bytes(public)
+        key.verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 class Signer:
@@ -107,17 +112,25 @@ def check_name(name: str) -> None:
         raise NoteError(msg)
 
 
-def parse_vkey(vkey: str) -> Verifier:
-    """Parse a vkey; raises NoteError when it is none, or its key id is not its key's."""
+def vkey_parts(vkey: str) -> tuple[str, str, bytes]:
+    """Return a vkey's name, key id (hex digits, lower case) and key with its type byte in front. Raises NoteError."""
     name, _, rest = vkey.strip().partition("+")
     digits, _, encoded = rest.partition("+")
     check_name(name)
-    key = canonical_base64(encoded, "vkey")
+    return name, digits.lower(), canonical_base64(encoded, "vkey")
+
+
+def parse_vkey(vkey: str) -> Verifier:
+    """Parse a vkey; raises NoteError when it is none, or its key id is not its key's."""
+    name, digits, key = vkey_parts(vkey)
+    if key[:1] == b"\x04" and len(key) == 33:
+        msg = "vkey: this is a witness's key (type 0x04), not the one that a log signs with"
+        raise NoteError(msg)
     if key[:1] != ALGORITHM_ED25519 or len(key) != 33:
         msg = "vkey: not an Ed25519 key"
         raise NoteError(msg)
     verifier = Verifier(name, key[1:])
-    if verifier.key_id.hex() != digits.lower():
+    if verifier.key_id.hex() != digits:
         msg = f"vkey: the key id should be {verifier.key_id.hex()}, found {digits[:16]!r}"
         raise NoteError(msg)
     return verifier

@@ -39,6 +39,7 @@ PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 
 ROLLED_BACK: Final = "rolled back"
 FORKED: Final = "forked"
+NOT_WITNESSED: Final = "not witnessed"
 PROOF_INVALID: Final = "proof invalid"
 LINE_UNKNOWN: Final = "line not in the trail"
 LINE_NOT_COVERED: Final = "line not covered yet"
@@ -99,15 +100,30 @@ class Previous:
 
 @dataclass
 class KeptCheckpoint:
-    """A checkpoint that was kept elsewhere, signed by the right key, and what came of comparing the trail with it."""
+    """The checkpoints of one trail in a file that was kept elsewhere, and what came of comparing it with them."""
 
     file: str
     origin: str
+    count: int
+    """How many there are that the right key has signed."""
     size: int
+    """How many events the newest of them covers."""
     root: str
-    """In hex."""
-    ok: bool = False
-    """The trail, or the earlier one of that origin, still holds and extends what it covers."""
+    """Its root, in hex."""
+    ok: bool = True
+    """The trail, or the earlier one of that origin, still holds and extends what each of them covers."""
+
+
+@dataclass
+class Witnessed:
+    """The newest checkpoint of a trail that a witness has cosigned, of those that were at hand."""
+
+    witness: str
+    """Its vkey."""
+    size: int
+    time: str
+    """When it cosigned it, by its own clock: RFC 3339, UTC."""
+    file: str
 
 
 @dataclass
@@ -137,8 +153,10 @@ class VerifyResult:
     """The trails that this one succeeds, the nearest first."""
     predecessor: Any = None
     """What the first line says of the nearest, as it stands there."""
-    kept: KeptCheckpoint | None = None
-    """With what the trail was compared; None when it was with nothing."""
+    kept: list[KeptCheckpoint] = field(default_factory=list)
+    """With what the trail was compared: one for each file and origin."""
+    witnesses: list[Witnessed] | None = None
+    """Which witnesses cosigned it; None when nobody asked."""
 
     @property
     def ok(self) -> bool:
@@ -162,7 +180,8 @@ class VerifyResult:
             "origin": self.origin,
             "trail": self.trail,
             "previous": [dict(vars(previous)) for previous in self.previous],
-            **({} if self.kept is None else {"kept": dict(vars(self.kept))}),
+            **({} if not self.kept else {"kept": [dict(vars(kept)) for kept in self.kept]}),
+            **({} if self.witnesses is None else {"witnesses": [dict(vars(one)) for one in self.witnesses]}),
         }
 
     def add(self, finding: Finding) -> Finding:

@@ -1,18 +1,24 @@
-"""A trail compared with a checkpoint that was kept elsewhere.
+"""Trails compared with checkpoints that were kept elsewhere, and with what witnesses said of them.
 
 The rules that live here. A trail that was only appended to extends every tree that it ever signed (RFC 9162, section
 2.1.4): a smaller one was rolled back, another root at the same size or below is a fork. A kept checkpoint counts only
-when the right key signed it; where no comparison could be made, that is a finding, never a silence.
+when the right key signed it; where no comparison could be made, that is a finding, never a silence. A witness counts
+for a trail when it cosigned a checkpoint that the trail extends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from indelible.errors import NoteError, NotProven
 from indelible.trail import findings as words
 from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, split_note
-from indelible.trail.findings import Finding, KeptCheckpoint, Previous, VerifyResult
+from indelible.trail.cosignature import WitnessKey, cosignatures
+from indelible.trail.findings import Finding, KeptCheckpoint, Previous, VerifyResult, Witnessed
+from indelible.trail.keptfiles import notes_in
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import verify_consistency
 from indelible.trail.prove import TileMissing, consistency_proof, root_at
@@ -23,33 +29,118 @@ from indelible.trail.verify import ROLLBACK
 _UNBELIEVED = frozenset({words.CHECKPOINT_INVALID, words.CHECKPOINT_MISSING})
 
 
-def compare(results: list[VerifyResult], note: bytes, name: str, vkey: Verifier | None) -> None:
-    """Compare verified trails with the kept checkpoint `note`, and add to their results what there is to say.
+class Quorum(NamedTuple):
+    """Which witnesses are asked for, and how many of them are enough."""
 
-    `name` is what people call the checkpoint's place. The trail of its origin is the one that is compared, or the
-    earlier one of that origin that a trail names. Every finding is added to a result.
+    keys: tuple[WitnessKey, ...] = ()
+    needed: int = 0
+
+
+class Comparison:
+    """Compares verified trails with files of kept checkpoints, and adds to their results what there is to say.
+
+    The trail of a checkpoint's origin is the one that is compared, or the earlier one of that origin that a trail
+    names. Every finding is added to a result.
     """
-    try:
-        claimed = parse(split_note(note)[0])
-        result, earlier = _of_origin(results, claimed.origin)
-        if result is None:
-            _say_foreign(results, claimed, name)
+
+    def __init__(
+        self, results: list[VerifyResult], vkey: Verifier | None = None, quorum: Quorum | None = None
+    ) -> None:
+        """With `vkey` that key must have signed every checkpoint; else the one beside its trail is believed."""
+        self._results = results
+        self._vkey = vkey
+        self._quorum = quorum or Quorum()
+        self._witnessed: dict[tuple[str, WitnessKey], tuple[int, int, str]] = {}
+        """(origin, witness) → size, time and file of the newest that it cosigned."""
+
+    def add(self, name: str, data: bytes) -> None:
+        """Compare with what a file holds; `name` is what people call it."""
+        notes, others = notes_in(data)
+        if others:
+            self._results[0].not_checked.append(f"{name}: {others} lines that hold no checkpoint")
+        if not notes:
+            self._refuse(name, "there is no signed checkpoint in it")
+        unlike = dict.fromkeys(notes)
+        for number, note in enumerate(unlike, 1):
+            self._compare(name, name if len(unlike) == 1 else f"{name}, checkpoint {number}", note)
+
+    def finish(self) -> None:
+        """Say what is left of the caveat about rollbacks, and which witnesses there are."""
+        for result in self._results:
+            _limit_caveat(result)
+            if self._quorum.keys:
+                self._count_witnesses(result)
+
+    def _refuse(self, name: str, why: str) -> None:
+        expected = self._vkey.vkey() if self._vkey is not None else "a checkpoint signed by the trail's key"
+        self._results[0].add(Finding(words.CHECKPOINT_INVALID, name, expected=expected, detail=why))
+        self._results[0].not_checked.append(f"{name}: no trail was compared with it")
+
+    def _compare(self, file: str, name: str, note: bytes) -> None:
+        """Compare with one checkpoint."""
+        try:
+            claimed = parse(split_note(note)[0])
+            result, earlier = _of_origin(self._results, claimed.origin)
+            if result is None:
+                _say_foreign(self._results, claimed, name)
+                return
+            kept = _signed(note, self._vkey or _key_beside(result, earlier))
+            witnesses = cosignatures(note, self._quorum.keys)
+        except NoteError as exc:
+            self._refuse(name, str(exc))
             return
-        kept = _signed(note, vkey or _key_beside(result, earlier))
-    except NoteError as exc:
-        expected = vkey.vkey() if vkey is not None else "a checkpoint signed by the trail's key"
-        results[0].add(Finding(words.CHECKPOINT_INVALID, name, expected=expected, detail=str(exc)))
-        results[0].not_checked.append(f"{name}: no trail was compared with it")
-        return
-    result.kept = KeptCheckpoint(name, kept.origin, kept.size, kept.root.hex())
-    before = len(result.findings) + result.omitted
-    if earlier is not None:
-        _compare_earlier(kept, earlier, name, result)
+        before = len(result.findings) + result.omitted
+        if earlier is not None:
+            _compare_earlier(kept, earlier, name, result)
+        else:
+            _compare_own(kept, name, result)
+        ok = len(result.findings) + result.omitted == before
+        _note_kept(result, file, kept, ok=ok)
+        if ok and earlier is None:
+            for key, time in witnesses.items():
+                place = (kept.origin, key)
+                self._witnessed[place] = max(self._witnessed.get(place, (0, 0, "")), (kept.size, time, name))
+
+    def _count_witnesses(self, result: VerifyResult) -> None:
+        """Compare how many witnesses cosigned a trail with how many are asked for; name the others."""
+        found, missing = [], []
+        for key in self._quorum.keys:
+            seen = self._witnessed.get((str(result.origin), key))
+            if seen is None:
+                missing.append(f"{key.name}+{key.key_id.hex()}")
+                continue
+            size, time, file = seen
+            found.append(Witnessed(key.vkey(), size, _utc(time), file))
+        result.witnesses = found
+        if len(found) < self._quorum.needed:
+            detail = f"no checkpoint that the trail extends was cosigned by {', '.join(missing)}"
+            expected, counted = f"{self._quorum.needed} witnesses", f"{len(found)} of {len(self._quorum.keys)}"
+            where = result.trail
+            result.add(Finding(words.NOT_WITNESSED, where, None, None, expected, counted, detail))
+        else:
+            result.not_checked += [f"witness {name}: no cosignature by it was at hand" for name in missing]
+
+
+def _utc(time: int) -> str:
+    """Return seconds since 1970 as RFC 3339; far beyond what a clock shows, the number itself."""
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{time} s after 1970"
+
+
+def _note_kept(result: VerifyResult, file: str, kept: Checkpoint, *, ok: bool) -> None:
+    """Put a compared checkpoint to those of its file and origin."""
+    for known in result.kept:
+        if (known.file, known.origin) == (file, kept.origin):
+            break
     else:
-        _compare_own(kept, name, result)
-    result.kept.ok = len(result.findings) + result.omitted == before
-    if result.kept.ok:
-        _limit_caveat(result, kept, name, earlier)
+        known = KeptCheckpoint(file, kept.origin, 0, -1, "")
+        result.kept.append(known)
+    known.count += 1
+    known.ok = known.ok and ok
+    if kept.size > known.size:
+        known.size, known.root = kept.size, kept.root.hex()
 
 
 def _signed(note: bytes, key: Verifier | None) -> Checkpoint:
@@ -161,9 +252,18 @@ def _compare_trees(
     result.add(Finding(words.TILE_ALTERED, files.name("tile"), detail=detail))
 
 
-def _limit_caveat(result: VerifyResult, kept: Checkpoint, name: str, earlier: Previous | None) -> None:
-    """A rollback past the kept checkpoint would have been seen: say only what is left of that caveat."""
-    if earlier is not None:
+def _limit_caveat(result: VerifyResult) -> None:
+    """A rollback past the newest kept checkpoint would have been seen: say only what is left of that caveat."""
+    own = [kept for kept in result.kept if kept.ok and kept.origin == result.origin]
+    if not own:
         return
-    said = f"a rollback to a state after {name} ({kept.size} events) cannot be seen without a later checkpoint"
+    newest = max(own, key=lambda kept: kept.size)
+    where = f"{newest.file} ({newest.size} events)"
+    said = f"a rollback to a state after {where} cannot be seen without a later checkpoint"
     result.not_checked = [said if text == ROLLBACK else text for text in result.not_checked]
+
+
+def quorum_of(keys: Sequence[WitnessKey], needed: int | None) -> Quorum:
+    """Return the quorum of distinct keys; without a number, all of them are needed."""
+    distinct = tuple(dict.fromkeys(keys))
+    return Quorum(distinct, len(distinct) if needed is None else needed)

@@ -20,6 +20,8 @@ from indelible.trail.checkpoint import Signer
 from indelible.trail.durable import Access
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from indelible.config import AuditSettings
     from indelible.trail.layout import Layout
 
@@ -63,7 +65,12 @@ def generate_pem() -> bytes:
 
 
 def load_signer(pem: bytes, origin: str, where: str = "key") -> Signer:
-    """Return the signer of a PEM private key under the name `origin`.
+    """Return the signer of a PEM private key under the name `origin`. Raises ConfigError."""
+    return Signer(origin, load_private(pem, where))
+
+
+def load_private(pem: bytes, where: str = "key") -> Ed25519PrivateKey:
+    """Return the private key in a PEM file.
 
     Raises ConfigError, naming `where` and never a byte of the key, when it is no unencrypted Ed25519 key.
     """
@@ -81,7 +88,7 @@ def load_signer(pem: bytes, origin: str, where: str = "key") -> Signer:
     if not isinstance(key, Ed25519PrivateKey):
         msg = f"{where}: not an Ed25519 key; make one with 'indelible keygen --out FILE'"
         raise ConfigError(msg)
-    return Signer(origin, key)
+    return key
 
 
 def check_source(audit: AuditSettings) -> None:
@@ -98,7 +105,7 @@ def _load_configured(audit: AuditSettings, origin: str) -> Signer:
             raise ConfigError(msg)
         return load_signer(text.encode(), origin, f"${audit.key_env}")
     path = Path(str(audit.key_file)).expanduser()
-    return load_signer(_read_key(path), origin, str(path))
+    return load_signer(read_key(path), origin, str(path))
 
 
 def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Access) -> Signer:
@@ -114,7 +121,7 @@ def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Acces
                 msg = f"{layout.key}: the key that signed the trail is missing; put it back, or start a trail elsewhere"
                 raise ConfigError(msg)
             durable.replace_file(layout.key, generate_pem(), Access())
-        signer = load_signer(_read_key(layout.key), origin, str(layout.key))
+        signer = load_signer(read_key(layout.key), origin, str(layout.key))
     vkey = signer.verifier.vkey().encode() + b"\n"
     try:
         known = layout.vkey.read_bytes()
@@ -131,7 +138,8 @@ def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Acces
     return signer
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """Return the content of a key's file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_KEY_FILE_BYTES)

@@ -19,6 +19,8 @@ audit.jsonl.d/
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
   definitions/                  what each server's tools look like
+  anchors/<name>.json           what an anchor has taken, and what is wrong with it
+  witnessed/<name>              the newest checkpoint that a witness cosigned
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail whose end was missing
 """
@@ -59,6 +61,8 @@ class Layout:
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"
         self.definitions = self.directory / "definitions"
+        self.anchors = self.directory / "anchors"
+        self.witnessed = self.directory / "witnessed"
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"
 

@@ -16,6 +16,7 @@ from indelible._version import __version__
 from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
 from indelible.trail import durable, keys, recovery, retire, space, switch
+from indelible.trail.anchors import check_anchors
 from indelible.trail.clock import TrailClock, steady_ns
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
@@ -69,6 +70,7 @@ def open_writer(
     layout = Layout(path)
     access = durable.access_for(audit.group)
     keys.check_source(audit)
+    check_anchors(audit.anchors)
     try:
         _prepare(layout, access)
         lock = TrailLock(layout.lock, access)

@@ -34,11 +34,12 @@ def write_tiles(layout: Layout, filled: Iterable[Tile], tree: TileTree, access: 
     write_full_tiles(layout, [*full, *tree.partial_tiles()], access)
 
 
-def write_checkpoint(layout: Layout, signer: Signer, tree: TileTree, access: Access) -> Checkpoint:
-    """Sign the tree as it stands and put the checkpoint in the place of the one before."""
+def write_checkpoint(layout: Layout, signer: Signer, tree: TileTree, access: Access) -> bytes:
+    """Sign the tree as it stands, put the checkpoint in the place of the one before, and return its note."""
     checkpoint = Checkpoint(signer.verifier.name, tree.size, tree.root())
-    durable.replace_file(layout.checkpoint, signer.sign(checkpoint.text()).encode(), access)
-    return checkpoint
+    note = signer.sign(checkpoint.text()).encode()
+    durable.replace_file(layout.checkpoint, note, access)
+    return note
 
 
 def drop_partials(layout: Layout, filled: Iterable[Tile], before: int) -> None:

@@ -155,8 +155,9 @@ class Sealer:
         was = tree.size
         filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
         seal.write_tiles(layout, filled, tree, access)
-        seal.write_checkpoint(layout, self._signer, tree, access)
+        note = seal.write_checkpoint(layout, self._signer, tree, access)
         self._tree = tree
+        self._writer.published(note)
         self._writer.sealed_now(pending)
         seal.drop_partials(layout, filled, was)
         intents.write_hint(layout, tree, pending.intents, pending.pruned, access)

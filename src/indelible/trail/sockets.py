@@ -125,9 +125,11 @@ _FIRST_PASSED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
 
-def connect(path: Path, timeout: float) -> socket.socket:
+def connect(
+    path: Path, timeout: float, kind: socket.SocketKind = socket.SocketKind.SOCK_STREAM
+) -> socket.socket:
     """Connect to `path`; what is done with the socket fails after `timeout` seconds. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     try:
         sock.settimeout(timeout)
         with _address(path) as address:

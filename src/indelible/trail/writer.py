@@ -27,6 +27,7 @@ from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
+from indelible.trail.anchors.handout import HandOut
 from indelible.trail.commit import Done, GroupCommit, Item
 from indelible.trail.entry import stamp_line
 from indelible.trail.housekeeping import Housekeeper
@@ -76,6 +77,7 @@ class Writer(Watched):
         self._group = GroupCommit(self._commit, self._unavailable, audit.write_timeout)
         self._sealer = Sealer(self, signer, state.tree)
         self._housekeeper = Housekeeper(self, state.pruned)
+        self._handout = HandOut(layout, audit.anchors, signer.verifier, access)
         _writers.add(self)
 
     # --- appending ------------------------------------------------------------------------------------------
@@ -309,6 +311,7 @@ class Writer(Watched):
                 self._trail_lock.ensure()
             except TrailLocked as exc:
                 self._housekeeper.stop()
+                self._handout.stop()
                 self.lose(exc)
         if self.lost:
             raise self._unavailable()
@@ -332,6 +335,10 @@ class Writer(Watched):
         """Who looks after the closed files, and carries out orders."""
         return self._housekeeper
 
+    def published(self, note: bytes) -> None:
+        """A checkpoint is in its place: those that it is handed to may have it. Returns at once."""
+        self._handout.published(note)
+
     # --- life --------------------------------------------------------------------------------------------------
 
     def start(self, extra: dict[str, Any] | None = None) -> None:
@@ -347,6 +354,7 @@ class Writer(Watched):
             self._open = True
             self._clock.begin(self.layout)
             self._recheck()
+        self._handout.start()
         self._sealer.start()
         if not self.layout.checkpoint.exists():
             self._sealer.hurry()  # a reader may come at once, and a trail without a checkpoint is suspect
@@ -394,6 +402,7 @@ class Writer(Watched):
                 self._notice.say(at_once=True)  # there is no later
             self._sealer.stop()
             self._space.settle()
+            self._handout.close()
             self._active.close()
             self._trail_lock.release()
 

@@ -253,7 +253,7 @@ def test_a_kept_checkpoint(run: Run, maker: Maker, trail: Path, tmp_path: Path) 
     assert result.returncode == 0
     assert b"kept checkpoint: " in result.stdout
     value = answer(run("verify", "--checkpoint", kept, "--trail", trail, "--vkey", VKEY, "--json"))
-    assert (value["kept"]["ok"], value["kept"]["size"], value["events"]) == (True, 143, 446)
+    assert (value["kept"][0]["ok"], value["kept"][0]["size"], value["events"]) == (True, 143, 446)
     kept.write_bytes(kept.read_bytes().replace(b"\n143\n", b"\n144\n"))
     value = answer(run("verify", "--checkpoint", kept, "--trail", trail, "--json"))
     assert problems(value) == ["checkpoint invalid"]

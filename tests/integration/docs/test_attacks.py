@@ -12,7 +12,7 @@ import pytest
 
 import indelible
 from indelible.trail import checkpoint
-from indelible.trail.kept import compare
+from indelible.trail.kept import Comparison
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import TileTree, leaf_hash
 from tests.trails import Maker
@@ -47,9 +47,10 @@ def agrees(trail: Path, note: bytes) -> bool:
     tree.extend(leaf_hash(line) for line in lines[: said.size])
     by_lines = tree.size == said.size and tree.root() == said.root
     result = indelible.verify(trail)
-    compare([result], note, "kept", None)
-    assert result.kept is not None
-    assert result.kept.ok == by_lines == result.ok
+    comparison = Comparison([result])
+    comparison.add("kept", note)
+    comparison.finish()
+    assert [kept.ok for kept in result.kept] == [by_lines] == [result.ok]
     return by_lines
 
 

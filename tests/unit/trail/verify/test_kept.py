@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import indelible
 from indelible.trail.checkpoint import Checkpoint, Signer, Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
-from indelible.trail.kept import compare
+from indelible.trail.kept import Comparison
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import EMPTY_ROOT
 from tests.trails import ORIGIN, SIGNER, Maker, operation
@@ -26,8 +26,14 @@ def note_of(path: Path) -> bytes:
 
 def against(path: Path, note: bytes, vkey: Verifier | None = None) -> VerifyResult:
     result = indelible.verify(path)
-    compare([result], note, NAME, vkey)
+    compare([result], note, vkey)
     return result
+
+
+def compare(results: list[VerifyResult], note: bytes, vkey: Verifier | None = None) -> None:
+    comparison = Comparison(results, vkey)
+    comparison.add(NAME, note)
+    comparison.finish()
 
 
 def problems(result: VerifyResult) -> list[str]:
@@ -51,9 +57,9 @@ def test_a_trail_that_only_grew_agrees(path: Path, sizes: tuple[int, int]) -> No
     maker.add_many(after - before).seal()
     result = against(path, note)
     assert result.ok, problems(result)
-    assert result.kept is not None
-    assert (result.kept.ok, result.kept.size, result.kept.origin) == (True, before, ORIGIN)
-    assert result.as_dict()["kept"]["file"] == NAME
+    [kept] = result.kept
+    assert (kept.ok, kept.size, kept.origin, kept.count) == (True, before, ORIGIN, 1)
+    assert result.as_dict()["kept"][0]["file"] == NAME
     assert not any("rollback to an earlier" in text for text in result.not_checked)
     assert any(f"after {NAME} ({before} events)" in text for text in result.not_checked)
 
@@ -74,8 +80,7 @@ def test_a_rollback_is_found(path: Path, tmp_path: Path) -> None:
     result = against(path, note)
     assert problems(result) == ["rolled back"]
     assert (result.findings[0].expected, result.findings[0].found) == ("321 events or more", "21 events")
-    assert result.kept is not None
-    assert not result.kept.ok
+    assert [kept.ok for kept in result.kept] == [False]
 
 
 def test_an_old_checkpoint_over_newer_lines_is_a_rollback_and_says_what_is_vouched_for_by_nobody(
@@ -139,7 +144,8 @@ BAD = {
     "wrongly signed": SIGNER.sign(text()).replace("\n4\n", "\n5\n").encode(),
     "another key": Signer(ORIGIN, Ed25519PrivateKey.generate()).sign(text()).encode(),
     "no checkpoint": SIGNER.sign(f"{ORIGIN}\nfour\n").encode(),
-    "too large": SIGNER.sign(text()).encode() + b"x" * 1_000_001,
+    "too large": SIGNER.sign(text() + "x" * 1_000_001 + "\n").encode(),
+    "another key's line": SIGNER.sign(text()).replace(ORIGIN + " ", "someone ").encode(),
 }
 
 
@@ -165,11 +171,10 @@ def test_of_several_trails_the_one_of_its_origin_is_compared(path: Path, tmp_pat
     other = Signer("indelible/other", Ed25519PrivateKey.generate())
     beside = Maker(tmp_path / "u" / "audit.jsonl", origin="indelible/other", signer=other).add_many(5).seal()
     results = [indelible.verify(path), indelible.verify(beside.layout.active)]
-    compare(results, note_of(beside.layout.active), NAME, None)
+    compare(results, note_of(beside.layout.active))
     assert results[0].ok
-    assert results[0].kept is None
-    assert results[1].kept is not None
-    assert results[1].kept.ok
+    assert results[0].kept == []
+    assert [kept.ok for kept in results[1].kept] == [True]
 
 
 def test_the_checkpoint_of_an_empty_tree_is_extended_by_every_trail(path: Path) -> None:
@@ -201,8 +206,7 @@ def test_a_damaged_tile_is_no_agreement(path: Path, damage: str) -> None:
     else:
         tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
     result = against(path, note)
-    assert result.kept is not None
-    assert not result.kept.ok
+    assert [kept.ok for kept in result.kept] == [False]
     assert "compared with the kept checkpoint" in result.findings[-1].detail
 
 

@@ -1,0 +1,242 @@
+"""Settings of `audit.anchors`: the places that checkpoints are handed to.
+
+No I/O here. Each type has a table of its keys, so that an unknown key can be answered with the nearest known one, and
+so that the reference page can be checked against the tables. `indelible.config` hands over the values as they stand in
+the file, and the parser of durations, which is its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+AnchorType = Literal["file", "syslog", "http"]
+FileMode = Literal["append", "replace"]
+Network = Literal["udp", "tcp", "tls", "unix"]
+
+MAX_ANCHORS: Final = 16
+"""Each has a thread of its own."""
+
+MAX_TIMEOUT_S: Final = 300.0
+SYSLOG_PORT: Final = 514
+SYSLOG_TLS_PORT: Final = 6514
+"""RFC 5425, section 4.1."""
+
+FACILITIES: Final = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+)  # fmt: skip
+"""RFC 5424, section 6.2.1: the place in the list is the code."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class AnchorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One anchor. Times are in seconds. What its type does not have is None."""
+
+    type: AnchorType
+    name: str
+    """Names its files beside the trail, and stands in `status`."""
+    every: float = 10.0
+    """No checkpoint is handed out sooner after the one before; what is skipped is covered by the next."""
+    timeout: float = 5.0
+    """How long one attempt may take."""
+    path: str | None = None
+    mode: FileMode | None = None
+    address: str | None = None
+    facility: str | None = None
+    url: str | None = None
+    vkey: str | None = None
+    """The witness's key, of type 0x04; `indelible.trail.anchors` parses it."""
+    ca_file: str | None = None
+    """Whom to believe instead of the system's authorities, for tls and https."""
+
+    @property
+    def target(self) -> str:
+        """Where it hands checkpoints, for people."""
+        return str(self.path or self.address or self.url)
+
+
+Parser = Callable[[object], Any]
+Duration = Callable[[object], float]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError("expected a text that is not empty")
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise ValueError("expected up to 64 letters, digits, '.', '_' and '-'")
+
+
+def _choice(*choices: str) -> Parser:
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
+
+    return parse
+
+
+def _url(value: object) -> str:
+    from urllib.parse import urlsplit  # 3 ms, which only who has anchors pays
+
+    text = _text(value)
+    wanted = "expected http://HOST[:PORT][/PATH] or https://…, without credentials or a query"
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not fits or parts.username is not None or parts.query or parts.fragment or not text.isprintable():
+        raise ValueError(wanted)
+    return text
+
+
+def parse_address(value: object) -> tuple[Network, str, int]:
+    """Return network, host (or path) and port of a syslog receiver; raises ValueError.
+
+    ``udp://HOST[:PORT]``, ``tcp://…``, ``tls://…`` or ``unix:PATH``.
+    """
+    from urllib.parse import urlsplit
+
+    text = _text(value)
+    wanted = "expected udp://HOST[:PORT], tcp://HOST[:PORT], tls://HOST[:PORT] or unix:PATH"
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return "unix", text.removeprefix("unix:").removeprefix("//"), 0
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(wanted) from None
+    if parts.scheme not in ("udp", "tcp", "tls") or not host or port == 0:
+        raise ValueError(wanted)
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(wanted)
+    network: Network = "udp" if parts.scheme == "udp" else "tcp" if parts.scheme == "tcp" else "tls"
+    return network, host, port or (SYSLOG_TLS_PORT if network == "tls" else SYSLOG_PORT)
+
+
+def _address(value: object) -> str:
+    parse_address(value)
+    return str(value)
+
+
+TYPE_KEYS: Final[dict[str, dict[str, Parser]]] = {
+    "file": {"path": _text, "mode": _choice("append", "replace")},
+    "syslog": {"address": _address, "facility": _choice(*FACILITIES), "ca_file": _text},
+    "http": {"url": _url, "vkey": _text, "ca_file": _text},
+}
+"""Type → its own keys and their parsers."""
+
+COMMON_KEYS: Final = ("type", "name", "every", "timeout")
+REQUIRED: Final = {"file": ("path",), "syslog": ("address",), "http": ("url", "vkey")}
+DEFAULTS: Final[dict[str, dict[str, str]]] = {"file": {"mode": "append"}, "syslog": {"facility": "local0"}}
+
+
+def parse_anchors(value: object, duration: Duration) -> tuple[AnchorSettings, ...]:
+    """Return the settings of all anchors. Raises ValueError, naming the anchor by its place."""
+    if not isinstance(value, list):
+        raise ValueError("expected a list of anchors, each with a type")
+    if len(value) > MAX_ANCHORS:
+        raise ValueError(f"expected at most {MAX_ANCHORS} anchors")
+    anchors: list[AnchorSettings] = []
+    for number, item in enumerate(value, 1):
+        try:
+            anchor = _parse_anchor(item, duration)
+        except ValueError as exc:
+            raise ValueError(f"anchor {number}: {exc}") from None
+        if any(anchor.name.casefold() == other.name.casefold() for other in anchors):
+            raise ValueError(
+                f"anchor {number}: another one is called {anchor.name!r}, too; give each a 'name' of its own"
+            )
+        anchors.append(anchor)
+    return tuple(anchors)
+
+
+def _parse_anchor(item: object, duration: Duration) -> AnchorSettings:
+    if not isinstance(item, dict):
+        raise ValueError("expected a mapping with 'type'")
+    kind = item.get("type")
+    if not isinstance(kind, str) or kind not in TYPE_KEYS:
+        raise ValueError(f"type: expected {', '.join(TYPE_KEYS)}")
+    parsers: dict[str, Parser] = {
+        "type": _choice(*TYPE_KEYS),
+        "name": _name,
+        "every": duration,
+        "timeout": lambda value: _timeout(value, duration),
+        **TYPE_KEYS[kind],
+    }
+    values: dict[str, Any] = dict(DEFAULTS.get(kind, {}))
+    for key, given in item.items():
+        if key not in parsers:
+            raise ValueError(f"unknown key {str(key)[:60]!r}{_nearest(str(key), parsers)}")
+        try:
+            values[key] = parsers[key](given)
+        except ValueError as exc:
+            raise ValueError(f"{key}: {exc}") from None
+    for key in REQUIRED[kind]:
+        if key not in values:
+            raise ValueError(f"type {kind} needs {key!r}")
+    values.setdefault("name", _default_name(kind, values))
+    return AnchorSettings(**values)
+
+
+def _timeout(value: object, duration: Duration) -> float:
+    seconds = duration(value)
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise ValueError(f"expected a duration above 0 and up to {MAX_TIMEOUT_S:g} s")
+    return seconds
+
+
+def _default_name(kind: str, values: Mapping[str, Any]) -> str:
+    """Return a telling name: the host's, or the file's."""
+    from urllib.parse import urlsplit
+
+    if kind == "http":
+        words = urlsplit(values["url"]).hostname or kind
+    elif kind == "syslog":
+        network, host, _ = parse_address(values["address"])
+        words = Path(host).name if network == "unix" else host
+    else:
+        words = Path(values["path"]).name
+    fit = _UNFIT.sub("-", words).strip("-.")[:56]
+    return fit if _NAME.fullmatch(fit) else kind
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(sorted(known))}"
+
+
+def resolved(anchors: tuple[AnchorSettings, ...], base: Path) -> tuple[AnchorSettings, ...]:
+    """Return the anchors with relative paths taken from the directory of the configuration file."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(base / Path(path).expanduser())
+
+    return tuple(
+        msgspec.structs.replace(
+            anchor,
+            path=absolute(anchor.path),
+            ca_file=absolute(anchor.ca_file),
+            address=_resolved_address(anchor.address, base),
+        )
+        for anchor in anchors
+    )
+
+
+def _resolved_address(address: str | None, base: Path) -> str | None:
+    if address is None or not address.startswith("unix:"):
+        return address
+    return f"unix:{base / Path(parse_address(address)[1]).expanduser()}"

@@ -1,0 +1,26 @@
+"""TLS to an anchor: who it is is always checked, against the system's authorities or those of `ca_file`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from indelible.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from indelible.anchor_settings import AnchorSettings
+
+
+def context(settings: AnchorSettings) -> ssl.SSLContext:
+    """Return the context for connections to an anchor. Raises ConfigError for a `ca_file` that holds no certificate."""
+    import ssl
+
+    try:
+        made = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        why = "it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
+        msg = f"audit.anchors: {settings.name}: ca_file {settings.ca_file}: {why}"
+        raise ConfigError(msg) from exc
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    return made
