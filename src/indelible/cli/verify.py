@@ -12,6 +12,7 @@ from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
 from indelible.trail.check import load_vkey, verify_trail
 from indelible.trail.checkpoint import MAX_NOTE_BYTES
+from indelible.trail.findings import LOST_END
 
 if TYPE_CHECKING:
     from indelible.trail.checkpoint import Verifier
@@ -121,6 +122,11 @@ def print_result(result: VerifyResult) -> None:
     if result.kept is not None and result.kept.ok:
         kept = f"{result.kept.file}, {result.kept.size} events of {result.kept.origin}: all still there"
         click.echo(f"  kept checkpoint: {one_line(kept)}")
+    for key in result.keys[1:]:
+        signed = "has signed this checkpoint" if key.signed else "has not signed this checkpoint"
+        click.echo(
+            f"  accepted key: {one_line(key.vkey)}: from {key.size} events on, named by a rotation; {signed}"
+        )
     print_findings(result)
     for earlier in result.previous:
         click.echo(f"  previous trail: {one_line(_describe(earlier))}")
@@ -148,7 +154,9 @@ def print_not_checked(result: VerifyResult) -> None:
 
 
 def _describe(earlier: Previous) -> str:
-    what = f"{earlier.origin}: {earlier.end} of {earlier.size} events were left"
+    left = f"{earlier.end} of {earlier.size} events were left"
+    why = [earlier.why] if earlier.why != LOST_END else []
+    what = f"{earlier.origin}: {', '.join([*why, left])}"
     if earlier.ok is None:
         return f"{what}; it is not there"
     return f"{what}, {'as they were sealed' if earlier.ok else 'not as they were sealed'}: {earlier.trail}"

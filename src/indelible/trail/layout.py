@@ -7,6 +7,7 @@ audit.jsonl.d/
   checkpoint                    the newest signed checkpoint
   tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
   key, key.vkey                 the signing key (0600) and its public half
+  keys/<old id>-<new id>        a rotation of the signing key: the old one names the new one
   hmac.key                      the secret from which each recorder's digest key is derived
   segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
   lock                          held while somebody writes
@@ -43,6 +44,7 @@ class Layout:
         self.tiles = self.directory / "tile"
         self.key = self.directory / "key"
         self.vkey = self.directory / "key.vkey"
+        self.rotations = self.directory / "keys"
         self.hmac_key = self.directory / "hmac.key"
         self.segments = self.directory / "segments"
         self.lock = self.directory / "lock"

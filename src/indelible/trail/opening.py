@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -18,6 +19,7 @@ from indelible.events import MAX_BODY_BYTES, RecorderId
 from indelible.trail import durable, keys, recovery, retire, switch
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
+from indelible.trail.keyring import Keyring
 from indelible.trail.layout import Layout
 from indelible.trail.lock import TrailLock
 from indelible.trail.writer import Writer
@@ -128,12 +130,12 @@ def _open_locked(
     if origin is None:
         origin = keys.new_origin()
         durable.replace_file(layout.origin, origin.encode() + b"\n", access)
-    signer = keys.open_signer(layout, audit, origin, access)
+    keyring = Keyring(layout, audit, origin, access)
     secret = keys.open_digest_secret(layout)
-    state = recovery.resume(layout, signer, access)
+    state = recovery.resume(layout, keyring.signer, access)
     identity = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())
     writer = Writer(
-        layout, audit, lock=lock, signer=signer, access=access, state=state, recorder=identity, clock=clock
+        layout, audit, lock=lock, keyring=keyring, access=access, state=state, recorder=identity, clock=clock
     )
     writer.start({"previous": previous} if previous else None)
     spared = [intent for intent in state.intents if lives(intent)]
@@ -142,6 +144,9 @@ def _open_locked(
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
         if previous:
             retire.settled(layout)
+        if keyring.due:
+            with contextlib.suppress(OSError, TrailError):  # it is tried again before each checkpoint
+                writer.seal()
     except BaseException:
         writer.close(good_bye=False)  # calls that are open have no outcome yet
         raise
@@ -153,14 +158,12 @@ def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> di
     origin = keys.read_origin(layout)
     if origin is None or not layout.checkpoint.exists():
         return None
-    signer = keys.open_signer(layout, audit, origin, access)
-    checkpoint = recovery.read_checkpoint(layout, signer)
+    checkpoint = recovery.read_checkpoint(layout, Keyring(layout, audit, origin, access).signer)
     if checkpoint is None:
         return None
-    end = recovery.end_of(layout, checkpoint.size)
-    if end >= checkpoint.size:
+    about = retire.describe(layout, origin, checkpoint, None)
+    if about["end"] >= checkpoint.size:
         return None
-    about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "end": end}
     retire.retire(layout, about, access)
     return retire.finish(layout, access)
 

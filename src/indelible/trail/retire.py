@@ -1,18 +1,21 @@
-"""Set aside a trail whose end is missing.
+"""Set aside a trail that must not go on under its name.
 
-A trail that is shorter than its checkpoint has lost events that somebody may hold proofs of. To go on under the
-same origin would fork it: two different events with one seq under one name. So the whole of it goes to
-`retired/<origin>/`, where it is a trail of its own that `verify` reads, and a new origin begins.
+One that is shorter than its checkpoint has lost events that somebody may hold proofs of. One that is a copy may have
+an original that goes on. One whose key is lost cannot be signed any more. To go on under the same origin would fork it:
+two different events with one seq under one name. So the whole of it goes to `retired/<origin>/`, where it is a trail of
+its own that `verify` and `log` read, and a new origin begins, whose first line says which trail it follows, and why.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from typing import Any, Final
 
 from indelible.errors import TrailCorrupt
-from indelible.trail import durable, files
+from indelible.trail import durable, files, recovery
+from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 
@@ -22,11 +25,41 @@ MARKER: Final = "retiring"
 _STAYS: Final = frozenset({"lock", "writer.sock", "key", "hmac.key", "retired", "definitions", MARKER})
 """What belongs to the place and not to the one trail. `key.vkey` goes with the trail: it bears its name."""
 
+COPIED: Final = "copied"
+RESTORED: Final = "restored"
+REPLACED: Final = "replaced"
+KEY_LOST: Final = "key lost"
+"""Why a trail was set aside, when not because its end was missing."""
+
+_NAME: Final = "name"
+
+
+def describe(layout: Layout, origin: str, checkpoint: Checkpoint, why: str | None) -> dict[str, Any]:
+    """Return what a successor's first line says of a trail: origin, size and root of its checkpoint, where it ends."""
+    end = recovery.end_of(layout, checkpoint.size)
+    about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
+    return {**about, "end": min(end, checkpoint.size), **({} if why is None else {"why": why})}
+
 
 def retire(layout: Layout, about: dict[str, Any], access: Access) -> None:
-    """Set the trail aside. `about` (origin, size, root, end) is what the new trail's first event will say."""
-    durable.replace_file(layout.directory / MARKER, json.dumps(about).encode(), access)
+    """Set the trail aside. `about` (see `describe`) is what the new trail's first event will say."""
+    mark(layout, about, free_name(layout, str(about["origin"])), access)
     finish(layout, access)
+
+
+def mark(layout: Layout, about: dict[str, Any], name: str, access: Access) -> None:
+    """Leave word that the trail `about` goes, or went, to `retired/<name>`, for whoever begins the next one."""
+    durable.replace_file(layout.directory / MARKER, json.dumps({**about, _NAME: name}).encode(), access)
+
+
+def free_name(layout: Layout, origin: str) -> str:
+    """Return a name in `retired/` that nothing has: that of the origin, numbered when it was there before."""
+    name = origin.rpartition("/")[2]
+    for number in itertools.count(2):
+        if not (layout.retired / name).exists():
+            return name
+        name = f"{origin.rpartition('/')[2]}.{number}"
+    raise AssertionError
 
 
 def finish(layout: Layout, access: Access) -> dict[str, Any] | None:
@@ -38,7 +71,7 @@ def finish(layout: Layout, access: Access) -> dict[str, Any] | None:
     about = pending(layout)
     if about is None:
         return None
-    name = str(about["origin"]).rpartition("/")[2]
+    name = str(about.pop(_NAME, str(about["origin"]).rpartition("/")[2]))
     target = Layout(layout.retired / name / layout.active.name)
     if not _begun_anew(layout, about):
         _move(layout, target, access)

@@ -8,6 +8,7 @@ Before each checkpoint the writer makes sure that the trail is still its own (se
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError
@@ -16,7 +17,7 @@ from indelible.trail.merkle import leaf_hashes
 from indelible.trail.notice import Notice
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Signer
+    from indelible.trail.keyring import Keyring
     from indelible.trail.merkle import TileTree
     from indelible.trail.unsealed import Pending
     from indelible.trail.writer import Writer
@@ -33,6 +34,9 @@ HURRY_BYTES: Final = 4 << 20
 RETRY_S: Final = 0.1
 """Pause after a checkpoint that could not be made."""
 
+LOOK_S: Final = 2.0
+"""How often an idle writer looks whether its signing key was changed; a busy one looks before each checkpoint."""
+
 DRAIN_S: Final = 0.05
 """At `memory` durability, how long an event stays in the queue before it is written."""
 
@@ -40,9 +44,9 @@ DRAIN_S: Final = 0.05
 class Sealer:
     """Makes the checkpoints of one writer."""
 
-    def __init__(self, writer: Writer, signer: Signer, tree: TileTree) -> None:
+    def __init__(self, writer: Writer, keyring: Keyring, tree: TileTree) -> None:
         self._writer = writer
-        self._signer = signer
+        self._keyring = keyring
         self._tree = tree
         self._sealing = threading.Lock()
         self._wake = threading.Event()
@@ -89,7 +93,7 @@ class Sealer:
         in_memory = self._writer.audit.durability == "memory"
         while True:
             owed_s = self._writer.owed_s()
-            woken = self._wake.wait(heartbeat if owed_s is None else owed_s)
+            woken = self._wait(heartbeat if owed_s is None else owed_s)
             if self._stopped:
                 return
             if not woken:
@@ -108,6 +112,18 @@ class Sealer:
             self._hurry.clear()
             self._try()
 
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait to be woken; a key that was changed meanwhile wakes, too, though nothing else happens."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = LOOK_S if end is None else max(0.0, min(LOOK_S, end - time.monotonic()))
+            if self._wake.wait(left):
+                return True
+            if self._keyring.changed():
+                self.hurry()
+            elif end is not None and time.monotonic() >= end:
+                return False
+
     def _try(self) -> None:
         try:
             self.seal()
@@ -123,6 +139,8 @@ class Sealer:
         """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
         with self._sealing:
             self._writer.ensure_hold()
+            if self._keyring.look():
+                self._writer.hand_over(self._keyring)
             pending = self._writer.take_pending()
             if pending is None:
                 return
@@ -134,7 +152,8 @@ class Sealer:
             was = tree.size
             filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
             seal.write_tiles(layout, filled, tree, access)
-            seal.write_checkpoint(layout, self._signer, tree, access)
+            seal.write_checkpoint(layout, self._keyring.signer, tree, access)
+            self._keyring.settle()
             self._tree = tree
             self._writer.sealed_now(pending)
             seal.drop_partials(layout, filled, was)

@@ -36,8 +36,8 @@ from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS, Unse
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
-    from indelible.trail.checkpoint import Signer
     from indelible.trail.durable import Access
+    from indelible.trail.keyring import Keyring
     from indelible.trail.layout import Layout
     from indelible.trail.lock import TrailLock
     from indelible.trail.recovery import Resume
@@ -60,14 +60,14 @@ class Writer(Unsealed):
         audit: AuditSettings,
         *,
         lock: TrailLock,
-        signer: Signer,
+        keyring: Keyring,
         access: Access,
         state: Resume,
         recorder: RecorderId,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         super().__init__(layout, audit, access, state)
-        self.origin = signer.verifier.name
+        self.origin = keyring.signer.verifier.name
         self.recorder = recorder
         self._trail_lock = lock
         self._clock = clock
@@ -78,7 +78,7 @@ class Writer(Unsealed):
         self._direct = audit.durability == "process"
 
         self._group = GroupCommit(self._commit, self._unavailable, audit.write_timeout)
-        self._sealer = Sealer(self, signer, state.tree)
+        self._sealer = Sealer(self, keyring, state.tree)
         self._housekeeper = Housekeeper(self, state.pruned)
         _writers.add(self)
 
@@ -342,6 +342,17 @@ class Writer(Unsealed):
         item = self.service_event("audit_heartbeat", {"size": self._seq})
         with self._lock:
             self._write((item,))
+
+    def hand_over(self, keyring: Keyring) -> None:
+        """Let the next signing key take over, once the trail says so. What cannot be written is tried again later."""
+        while keyring.look():
+            about = keyring.hand_over(self.sealed)
+            if not keyring.is_recorded(about["to"], self._resume.rotated):
+                item = self.service_event("key_rotated", about)
+                with self._lock:
+                    if not self._write((item,)):
+                        return
+            keyring.handed_over()
 
     # --- life --------------------------------------------------------------------------------------------------
 
