@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
-from indelible.cli.common import Trails, Where, find_trails, note, one_trail, print_json, where_options
+from indelible.cli.common import Where, find_trails, main_trail, note, print_json, settings_of, where_options
 from indelible.config import parse_duration
 from indelible.errors import ConfigError, TrailError
-
-if TYPE_CHECKING:
-    from indelible.config import AuditSettings
 
 EPILOG: Final = """\b
 Examples:
@@ -111,20 +108,6 @@ def give_up(where: Where, *, as_json: bool) -> None:
     click.echo(f"set aside: {done['origin']}, {done['size']} events sealed; 'indelible log' still lists them")
     click.echo(f"new trail: {done['successor']}, whose first line names it")
     click.echo("its key is another one: 'indelible keygen --show' prints it; keep that elsewhere")
-
-
-def main_trail(where: Where) -> Path:
-    """Return the trail that is named or configured: those beside it have keys of their own. Raises TrailError."""
-    path = Trails(where).path
-    return one_trail(where) if path.is_dir() else path
-
-
-def settings_of(where: Where, path: Path) -> AuditSettings:
-    """Return the settings of the trail, or the defaults when the configuration here is about another one."""
-    from indelible.cli.status import settings_for
-    from indelible.config import AuditSettings
-
-    return settings_for(where, path) or AuditSettings(path=str(path))
 
 
 def make_key(out: str, *, as_json: bool = False) -> None:

@@ -155,6 +155,8 @@ def print_not_checked(result: VerifyResult) -> None:
 
 def _describe(earlier: Previous) -> str:
     left = f"{earlier.end} of {earlier.size} events were left"
+    if earlier.end == earlier.size:
+        left = f"{earlier.size} events"
     why = [earlier.why] if earlier.why != LOST_END else []
     what = f"{earlier.origin}: {', '.join([*why, left])}"
     if earlier.ok is None:

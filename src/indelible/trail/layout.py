@@ -4,6 +4,7 @@ audit.jsonl                     the active file
 audit.jsonl.1, .2 …             links to the newest segments, .1 the newest
 audit.jsonl.d/
   origin                        the trail's name, random, made once
+  place                         where the trail lives: its own inode, by which a copy is told
   checkpoint                    the newest signed checkpoint
   tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
   key, key.vkey                 the signing key (0600) and its public half
@@ -17,7 +18,7 @@ audit.jsonl.d/
   next.jsonl                    a file being made after a failed sync
   definitions/                  what each server's tools look like
   quarantine/                   bytes that were no whole line when the trail was repaired
-  retired/<origin>/             an earlier trail whose end was missing
+  retired/<origin>/             an earlier trail that was set aside
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Layout:
         self.active = path
         self.directory = path.with_name(path.name + DIRECTORY_SUFFIX)
         self.origin = self.directory / "origin"
+        self.place = self.directory / "place"
         self.checkpoint = self.directory / "checkpoint"
         self.tiles = self.directory / "tile"
         self.key = self.directory / "key"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -16,12 +17,14 @@ from indelible import events
 from indelible._version import __version__
 from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
-from indelible.trail import durable, keys, recovery, retire, switch
+from indelible.trail import durable, keys, place, recovery, retire, switch
+from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
 from indelible.trail.keyring import Keyring
 from indelible.trail.layout import Layout
 from indelible.trail.lock import TrailLock
+from indelible.trail.merkle import TileTree
 from indelible.trail.writer import Writer
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.recovery import Resume
 
+log = logging.getLogger("indelible")
+
+EMPTY_ROOT: Final = TileTree().root()
+"""Of a trail without a checkpoint it is known that nothing was signed."""
 
 Intent = dict[str, Any]
 """An intent as it stands in the trail."""
@@ -69,7 +76,7 @@ def open_writer(
     access = durable.access_for(audit.group)
     keys.check_source(audit)
     try:
-        _prepare(layout, access)
+        prepare(layout, access)
         lock = TrailLock(layout.lock, access)
     except OSError as exc:
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
@@ -85,7 +92,7 @@ def open_writer(
         raise
 
 
-def _prepare(layout: Layout, access: Access) -> None:
+def prepare(layout: Layout, access: Access) -> None:
     """Make the directories; refuse what cannot be a trail before anything is written."""
     _refuse_no_file(layout.active)
     existing = layout.active.parent
@@ -124,12 +131,13 @@ def _open_locked(
 ) -> OpenTrail:
     previous = retire.finish(layout, access)
     if previous is None:
-        previous = _retire_if_short(layout, audit, access)
+        previous = _retire_if_due(layout, audit, access)
     switch.settle(layout, access)
     origin = keys.read_origin(layout)
     if origin is None:
         origin = keys.new_origin()
         durable.replace_file(layout.origin, origin.encode() + b"\n", access)
+    place.take(layout, access)
     keyring = Keyring(layout, audit, origin, access)
     secret = keys.open_digest_secret(layout)
     state = recovery.resume(layout, keyring.signer, access)
@@ -144,6 +152,7 @@ def _open_locked(
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
         if previous:
             retire.settled(layout)
+            _say_retired(layout, previous)
         if keyring.due:
             with contextlib.suppress(OSError, TrailError):  # it is tried again before each checkpoint
                 writer.seal()
@@ -153,19 +162,39 @@ def _open_locked(
     return OpenTrail(writer, secret, spared, clean=state.clean)
 
 
-def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
-    """Set the trail aside when it ends before its checkpoint does; return what to say of it."""
+def _retire_if_due(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
+    """Set the trail aside when it may not go on under its name; return what to say of it."""
     origin = keys.read_origin(layout)
-    if origin is None or not layout.checkpoint.exists():
+    if origin is None:
         return None
-    checkpoint = recovery.read_checkpoint(layout, Keyring(layout, audit, origin, access).signer)
+    copied = place.is_copy(layout)
+    checkpoint = None
+    if layout.checkpoint.exists():
+        checkpoint = recovery.read_checkpoint(layout, Keyring(layout, audit, origin, access).signer)
     if checkpoint is None:
-        return None
-    about = retire.describe(layout, origin, checkpoint, None)
-    if about["end"] >= checkpoint.size:
+        if not copied:
+            return None
+        checkpoint = Checkpoint(origin, 0, EMPTY_ROOT)
+    about = retire.describe(layout, origin, checkpoint, retire.COPIED if copied else None)
+    if not copied and about["end"] >= checkpoint.size:
         return None
     retire.retire(layout, about, access)
     return retire.finish(layout, access)
+
+
+def _say_retired(layout: Layout, about: dict[str, Any]) -> None:
+    """Tell the operator, who may have restored a backup and not know what that means."""
+    reasons = {
+        None: f"it ended at event {about['end']}, before its checkpoint over {about['size']}",
+        retire.COPIED: "it is a copy, and the trail that it was copied from may have gone on",
+    }
+    why = reasons.get(about.get("why"))
+    if why is None:
+        return  # a command that somebody gave says so itself
+    log.warning(
+        "%s: %s, %d events, was set aside: %s; a new trail begins, and names it: %s",
+        layout.active, about["origin"], about["size"], why, about["moved_to"],
+    )  # fmt: skip
 
 
 def _first_events(writer: Writer, audit: AuditSettings, state: Resume, left_open: int) -> list[Item]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,9 @@ MAX_CHAIN: Final = 64
 
 _REASONS: Final = (LOST_END, "copied", "restored", "replaced", "key lost")
 """Why a trail was set aside; the first when the line does not say."""
+
+EMPTY_ROOT: Final = sha256().hexdigest()
+"""Of the empty tree (RFC 9162, section 2.1.1)."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _ROOT = re.compile(r"[0-9a-f]{64}")
@@ -48,13 +52,17 @@ def follow(layout: Layout, result: VerifyResult, look: Callable[[Layout], Verify
         if named is None:
             continue
         about = _parse(named)
-        known = about is not None and (about.origin == result.origin or (about.origin, about.size) in seen)
-        if about is None or known or len(result.previous) == MAX_CHAIN:
+        if about is not None and (about.origin, about.size) in seen:
+            continue  # two trails were replaced by one, and follow one themselves
+        if about is None or about.origin == result.origin or len(result.previous) == MAX_CHAIN:
             said.append("an earlier trail, which the first line names in no form that a writer gives it")
             break
         seen.add((about.origin, about.size))
         result.previous.append(about)
         waiting.append(named.get("replaced"))
+        if not about.size:
+            said.append(_never_sealed(layout, about))
+            continue
         earlier = _check(layout, about, result, look)
         if earlier is None:
             said.append(
@@ -65,6 +73,14 @@ def follow(layout: Layout, result: VerifyResult, look: Callable[[Layout], Verify
         waiting.append(earlier.predecessor)
     said += _others(layout, result)
     result.not_checked[-1:-1] = said  # what can never be known stands last
+
+
+def _never_sealed(layout: Layout, about: Previous) -> str:
+    """Say what there is to say of an earlier trail that nobody had signed a checkpoint of."""
+    place = _find(layout, about)
+    about.trail = None if place is None else str(place.active)
+    where = about.trail or "it is not where it was set aside"
+    return f"the earlier trail {about.origin}, which no checkpoint covered, so that nothing vouches for it: {where}"
 
 
 def _left_out(about: Previous, earlier: VerifyResult) -> list[str]:
@@ -94,6 +110,8 @@ def _parse(value: object) -> Previous | None:
     if type(size) is not int or type(end) is not int or not 0 <= end <= size or why not in _REASONS:
         return None
     if why == LOST_END and end == size:
+        return None
+    if not size and root != EMPTY_ROOT:
         return None
     prefix, _, name = origin.rpartition("/")
     if not _NAME.fullmatch(name) or (prefix and not _NAME.fullmatch(prefix)):
@@ -146,11 +164,11 @@ def _find(layout: Layout, about: Previous) -> Layout | None:
         numbered = [other for other in names_in(home) if re.fullmatch(re.escape(name) + r"\.[0-9]+", other)]
         places += [Layout(home / other / layout.active.name) for other in sorted(numbered)]
     there = [place for place in places if place.directory.is_dir()]
-    meant = [place for place in there if _says(place) == (about.size, about.root)]
+    meant = [place for place in there if says(place) == (about.size, about.root)]
     return next(iter(meant or there), None)
 
 
-def _says(place: Layout) -> tuple[int, str] | None:
+def says(place: Layout) -> tuple[int, str] | None:
     """Return size and root of a trail's checkpoint, unchecked."""
     try:
         checkpoint = parse(split_note(read_small(place.checkpoint) or b"")[0])
@@ -169,7 +187,7 @@ def _is_on_record(finding: Finding, about: Previous) -> bool:
 def _others(layout: Layout, result: VerifyResult) -> list[str]:
     """Say which trails were set aside here and not looked at."""
     looked_at = {previous.trail for previous in result.previous}
-    names = sorted(names_in(layout.retired))
+    names = sorted(name for name in names_in(layout.retired) if not name.startswith("."))
     places = [str(Path(layout.retired, name, layout.active.name)) for name in names]
     return [
         f"{place}: an earlier trail, which no first line names; verify it by itself"

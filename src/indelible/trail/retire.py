@@ -31,7 +31,8 @@ REPLACED: Final = "replaced"
 KEY_LOST: Final = "key lost"
 """Why a trail was set aside, when not because its end was missing."""
 
-_NAME: Final = "name"
+_MOVE: Final = "move"
+"""In the marker: what is to be moved, and where; the rest of it is for the new trail's first line."""
 
 
 def describe(layout: Layout, origin: str, checkpoint: Checkpoint, why: str | None) -> dict[str, Any]:
@@ -43,13 +44,17 @@ def describe(layout: Layout, origin: str, checkpoint: Checkpoint, why: str | Non
 
 def retire(layout: Layout, about: dict[str, Any], access: Access) -> None:
     """Set the trail aside. `about` (see `describe`) is what the new trail's first event will say."""
-    mark(layout, about, free_name(layout, str(about["origin"])), access)
+    origin = str(about["origin"])
+    mark(layout, about, {"origin": origin, "name": free_name(layout, origin)}, access)
     finish(layout, access)
 
 
-def mark(layout: Layout, about: dict[str, Any], name: str, access: Access) -> None:
-    """Leave word that the trail `about` goes, or went, to `retired/<name>`, for whoever begins the next one."""
-    durable.replace_file(layout.directory / MARKER, json.dumps({**about, _NAME: name}).encode(), access)
+def mark(layout: Layout, about: dict[str, Any], move: dict[str, str] | None, access: Access) -> None:
+    """Leave word of the trail that the next one follows (`about`), and of what has to `move` before it can begin.
+
+    `move` is the `origin` of what stands there, and the `name` in `retired/` that it gets; None when nothing does.
+    """
+    durable.replace_file(layout.directory / MARKER, json.dumps({**about, _MOVE: move}).encode(), access)
 
 
 def free_name(layout: Layout, origin: str) -> str:
@@ -71,17 +76,20 @@ def finish(layout: Layout, access: Access) -> dict[str, Any] | None:
     about = pending(layout)
     if about is None:
         return None
-    name = str(about.pop(_NAME, str(about["origin"]).rpartition("/")[2]))
-    target = Layout(layout.retired / name / layout.active.name)
-    if not _begun_anew(layout, about):
-        _move(layout, target, access)
-    return {**about, "moved_to": str(target.active.relative_to(layout.active.parent))}
+    origin = str(about["origin"])
+    move = about.pop(_MOVE, {"origin": origin, "name": origin.rpartition("/")[2]})
+    if move is not None:
+        target = Layout(layout.retired / str(move["name"]) / layout.active.name)
+        if not _begun_anew(layout, str(move["origin"])):
+            _move(layout, target, access)
+        about.setdefault("moved_to", str(target.active.relative_to(layout.active.parent)))
+    return about
 
 
-def _begun_anew(layout: Layout, about: dict[str, Any]) -> bool:
+def _begun_anew(layout: Layout, origin: str) -> bool:
     """Tell whether what stands in the trail's place is the new one: then it has an origin, and another one."""
     try:
-        return layout.origin.read_bytes().strip() != str(about["origin"]).encode()
+        return layout.origin.read_bytes().strip() != origin.encode()
     except FileNotFoundError:
         return False
 
@@ -89,7 +97,7 @@ def _begun_anew(layout: Layout, about: dict[str, Any]) -> bool:
 def _move(layout: Layout, target: Layout, access: Access) -> None:
     durable.make_directory(target.directory, access)
     for path in sorted(layout.directory.iterdir()):
-        if path.name not in _STAYS:
+        if path.name not in _STAYS and not path.name.startswith("."):  # half a file of the new trail's
             path.rename(target.directory / path.name)
     if layout.active.exists() and not target.active.exists():
         layout.active.rename(target.active)
