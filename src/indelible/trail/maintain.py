@@ -18,7 +18,7 @@ import msgspec
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NoteError, TrailError
-from indelible.trail import durable, keyring, keys, processes, retire
+from indelible.trail import durable, ground, keyring, keys, processes, retire
 from indelible.trail.checkpoint import Checkpoint, Verifier, parse_vkey
 from indelible.trail.durable import Access
 from indelible.trail.holder import current_holder
@@ -74,6 +74,7 @@ def rotate_key(path: Path, audit: AuditSettings, overlap_s: float) -> dict[str, 
     and `taken_up`. Raises ConfigError when the key cannot be changed here, TrailError.
     """
     layout = Layout(path)
+    ground.check_place(layout)
     origin = keys.read_origin(layout)
     if origin is None:
         msg = f"{path}: there is no trail here; its key is made at the first start"
@@ -164,6 +165,7 @@ def give_up_key(path: Path, audit: AuditSettings) -> dict[str, Any]:
     TrailError.
     """
     layout = Layout(path)
+    ground.check_place(layout)
     origin = keys.read_origin(layout)
     if origin is None or not layout.checkpoint.exists():
         msg = f"{path}: there is no trail here that a key has signed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,9 @@ import orjson
 
 from indelible import events
 from indelible._version import __version__
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
-from indelible.trail import durable, keys, place, recovery, retire, switch
+from indelible.trail import durable, ground, keys, place, recovery, retire, switch
 from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
@@ -94,30 +93,13 @@ def open_writer(
 
 def prepare(layout: Layout, access: Access) -> None:
     """Make the directories; refuse what cannot be a trail before anything is written."""
-    _refuse_no_file(layout.active)
+    ground.check_place(layout)
     existing = layout.active.parent
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     durable.refuse_network_file_system(existing)
     durable.make_directory(layout.active.parent, access)
     durable.make_directory(layout.directory, access)
-
-
-def _refuse_no_file(path: Path) -> None:
-    """Raise ConfigError for a path that names something else than a plain file, or nothing: it is not ours to move."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        msg = f"{path}: is a directory; name a file, such as audit.jsonl in it"
-    elif stat.S_ISLNK(mode):
-        msg = f"{path}: is a symbolic link; name the file that it points to"
-    elif not stat.S_ISREG(mode):
-        msg = f"{path}: is a device, a pipe or a socket; a trail is a plain file"
-    else:
-        return
-    raise ConfigError(msg)
 
 
 def _open_locked(
@@ -131,6 +113,7 @@ def _open_locked(
 ) -> OpenTrail:
     previous = retire.finish(layout, access)
     if previous is None:
+        ground.check_own(layout, keys.read_origin(layout))
         previous = _retire_if_due(layout, audit, access)
     switch.settle(layout, access)
     origin = keys.read_origin(layout)
