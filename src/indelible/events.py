@@ -47,6 +47,7 @@ EventType = Literal[
     "audit_recovered",
     "clock_stepped",
     "config_reloaded",
+    "key_rotated",
     "retention_applied",
     "hold_placed",
     "hold_released",

@@ -14,7 +14,7 @@ import click
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
-    from indelible.config import Settings
+    from indelible.config import AuditSettings, Settings
 
 lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
 """``--json`` of the commands that list events."""
@@ -102,6 +102,20 @@ def one_trail(where: Where) -> Path:
         msg = f"{len(found)} trails are meant, {found[0]} and others; say which one with --trail FILE"
         raise ConfigError(msg)
     return found[0]
+
+
+def main_trail(where: Where) -> Path:
+    """Return the trail that is named or configured: those beside it have keys of their own. Raises TrailError."""
+    path = Trails(where).path
+    return one_trail(where) if path.is_dir() else path
+
+
+def settings_of(where: Where, path: Path) -> AuditSettings:
+    """Return the settings of the trail, or the defaults when the configuration here is about another one."""
+    from indelible.cli.status import settings_for
+    from indelible.config import AuditSettings
+
+    return settings_for(where, path) or AuditSettings(path=str(path))
 
 
 def read_input(option: str, name: str, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""``indelible keygen``: a new signing key, or the public key of a trail."""
+"""``indelible keygen``: a new signing key, for a trail to come or for one that is there; a trail's public key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from indelible.cli.common import Where, find_trails, where_options
+from indelible.cli.common import Where, find_trails, main_trail, note, print_json, settings_of, where_options
+from indelible.config import parse_duration
 from indelible.errors import ConfigError, TrailError
 
 EPILOG: Final = """\b
@@ -16,9 +17,13 @@ Examples:
   indelible keygen --out signing.pem     a new Ed25519 key; set audit.key_file to use it
   indelible keygen --show                the key that the trail is signed with
   indelible keygen --show > trail.vkey   keep it elsewhere, and: indelible verify --vkey trail.vkey
+  indelible keygen --rotate              a new key for the trail; the old one signs on for 7 days
+  indelible keygen --rotate --overlap 1d
+  indelible keygen --lost                the key is gone: a new trail begins, and names the old one
 
 A trail makes a key of its own at its first start; one from elsewhere is needed only
-to keep the key off the trail's own directory.
+to keep the key off the trail's own directory. A trail may be written meanwhile: whoever writes
+it takes a new key up by itself.
 """
 
 
@@ -27,26 +32,85 @@ to keep the key off the trail's own directory.
     "--out", metavar="FILE", help="Write a new private key here (PKCS#8 PEM, mode 0600); never overwrites."
 )
 @click.option("--show", is_flag=True, help="Print the trail's public key (a vkey), to pin with verify --vkey.")
+@click.option("--rotate", is_flag=True, help="Give the trail a new key, which the old one names.")
+@click.option("--overlap", metavar="TIME", help="--rotate: so long both keys sign. Default 7d.")
+@click.option("--lost", is_flag=True, help="Give up a trail whose key is lost: begin a new one that names it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @where_options
 def command(
     where: Where,
     out: str | None,
     show: bool,  # noqa: FBT001 - click's signature
+    rotate: bool,  # noqa: FBT001
+    overlap: str | None,
+    lost: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
 ) -> int:
-    """Make a signing key, or show a trail's public key."""
-    if (out is None) == (not show):
-        raise click.UsageError("say either --out FILE, for a new key, or --show")
+    """Make a signing key, rotate a trail's, or show its public half."""
+    if (out is not None) + show + rotate + lost != 1:
+        raise click.UsageError("say one of --out FILE, for a new key, --show, --rotate and --lost")
+    if overlap is not None and not rotate:
+        raise click.UsageError("--overlap goes with --rotate")
     if out is not None:
-        make_key(out)
-        return 0
-    paths = find_trails(where)
-    for path in paths:
-        vkey = read_vkey(path)
-        click.echo(f"{vkey}" if len(paths) == 1 else f"{vkey}  {path}")
+        make_key(out, as_json=as_json)
+    elif rotate:
+        rotate_key(where, overlap, as_json=as_json)
+    elif lost:
+        give_up(where, as_json=as_json)
+    else:
+        show_keys(where, as_json=as_json)
     return 0
 
 
-def make_key(out: str) -> None:
+def show_keys(where: Where, *, as_json: bool) -> None:
+    """Print the public key of every trail that is meant."""
+    paths = find_trails(where)
+    if as_json:
+        found = [{"trail": str(path), "vkey": read_vkey(path)} for path in paths]
+        print_json(found[0] if len(found) == 1 else {"trails": found})
+        return
+    for path in paths:
+        vkey = read_vkey(path)
+        click.echo(f"{vkey}" if len(paths) == 1 else f"{vkey}  {path}")
+
+
+def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
+    """Give the one trail that is meant a new key, and say so."""
+    from indelible.trail import maintain
+    from indelible.trail.keyring import DEFAULT_OVERLAP_S
+
+    try:
+        seconds = DEFAULT_OVERLAP_S if overlap is None else parse_duration(overlap)
+    except ValueError as exc:
+        msg = f"--overlap: {exc}, found {overlap!r}"
+        raise ConfigError(msg) from None
+    path = main_trail(where)
+    done = maintain.rotate_key(path, settings_of(where, path), seconds)
+    if as_json:
+        print_json({"trail": str(path), **done})
+        return
+    click.echo(f"new key: {done['to']}")
+    click.echo(f"old key: {done['from']}")
+    click.echo(f"both sign until {done['overlap_until']}; pin the new one until then: indelible verify --vkey")
+    if not done["taken_up"]:
+        note(f"{path}: nobody signs with the new key yet; the next checkpoint of whoever writes the trail will")
+
+
+def give_up(where: Where, *, as_json: bool) -> None:
+    """Set the one trail that is meant aside, since nobody can sign it any more, and say what follows it."""
+    from indelible.trail import maintain
+
+    path = main_trail(where)
+    done = maintain.give_up_key(path, settings_of(where, path))
+    if as_json:
+        print_json({"trail": str(path), **done})
+        return
+    click.echo(f"set aside: {done['origin']}, {done['size']} events sealed; 'indelible log' still lists them")
+    click.echo(f"new trail: {done['successor']}, whose first line names it")
+    click.echo("its key is another one: 'indelible keygen --show' prints it; keep that elsewhere")
+
+
+def make_key(out: str, *, as_json: bool = False) -> None:
     """Write a new private key, and say what to do with it. Raises ConfigError when the file is there."""
     if not out or "\0" in out:
         msg = "--out: expected a path"
@@ -68,6 +132,9 @@ def make_key(out: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     public = load_signer(pem, "key").verifier.public.hex()
+    if as_json:
+        print_json({"file": str(path.absolute()), "public": public})
+        return
     click.echo(f"private key: {path}")
     click.echo(f"public key (Ed25519): {public}")
     click.echo("to sign a new trail with it, in indelible.yaml:")

@@ -16,7 +16,7 @@ from indelible.cli.table import TablePrinter
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
-from indelible.trail.reader import is_there
+from indelible.trail.reader import is_there, with_earlier
 
 DEFAULT_LIMIT: Final = 50
 
@@ -28,7 +28,8 @@ Examples:
   indelible log --json -n 0 | jq .outcome.kind   the stored lines as they are
 
 Without --trail, the configured trail and those that lie beside it because several
-recorders ran at once are listed together. Times are shown in UTC.
+recorders ran at once are listed together; and before each trail those that it follows, since
+they were restored or had lost their end. Times are shown in UTC.
 """
 
 
@@ -51,7 +52,7 @@ def command(
     wanted = make_filter(**filters)
     count = DEFAULT_LIMIT if limit is None else limit
     if not follow:
-        return show(find_trails(where), wanted, count, as_json=as_json)
+        return show(with_earlier(find_trails(where)), wanted, count, as_json=as_json)
     from indelible.cli.tail import follow_trails
 
     trails = Trails(where)

@@ -12,6 +12,7 @@ import click
 from indelible.cli.common import Where, find_trails, note, one_trail, where_options
 from indelible.errors import ConfigError, TrailError
 from indelible.trail.check import load_vkey
+from indelible.trail.reader import with_earlier
 from indelible.trail.stored import prove
 
 MAX_SEQ_DIGITS: Final = 19
@@ -51,7 +52,7 @@ def command(where: Where, event: str, output: str | None, vkey: str | None) -> i
         from indelible.query.find import find_event
         from indelible.trail.merkle import leaf_hash
 
-        found = find_event(find_trails(where), event)
+        found = find_event(with_earlier(find_trails(where)), event)
         path, seq, leaf = found.path, found.seq, leaf_hash(found.line)
     proof = prove(path, seq, verifier, leaf)
     _write(proof.data(), output)

@@ -21,11 +21,12 @@ COMMANDS: Final = {
     "verify": "Check the trail against its signed checkpoint.",
     "prove": "Write the proof that one event is in the trail.",
     "export": "Write the trail as a log that other verifiers read.",
+    "restore": "Put a backup of a trail back, as what a new trail follows.",
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",
     "witness": "Cosign checkpoints of trails, for who does not trust their machine.",
-    "keygen": "Make a signing key, or show a trail's public key.",
+    "keygen": "Make a signing key, rotate a trail's, or show its public half.",
     "config": "Check the configuration.",
 }
 """Every command and the line that `indelible --help` has for it; the module of the same name is imported late."""

@@ -124,6 +124,10 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     if state["kept_beyond_backup_count"]:
         facts.append(("kept", _kept(state["kept_beyond_backup_count"], settings["retention"])))
     facts += _holds(state["holds"])
+    facts += [
+        ("follows", f"{earlier} (set aside; `log` lists it, `verify` checks it)")
+        for earlier in state["earlier"]
+    ]
     for kind, event in state["last"].items():
         about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
         facts.append((f"last {kind}"[:40], about))

@@ -11,6 +11,7 @@ from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
 from indelible.trail.check import load_vkey, verify_trail
+from indelible.trail.findings import LOST_END
 
 if TYPE_CHECKING:
     from indelible.trail.findings import Previous, VerifyResult
@@ -136,6 +137,11 @@ def print_result(result: VerifyResult) -> None:
             click.echo(f"  kept checkpoint{'s' * (kept.count > 1)}: {one_line(said)}")
     for one in result.witnesses or ():
         click.echo(f"  witnessed: {one_line(f'{one.size} events at {one.time} by {one.witness}')}")
+    for key in result.keys[1:]:
+        signed = "has signed this checkpoint" if key.signed else "has not signed this checkpoint"
+        click.echo(
+            f"  accepted key: {one_line(key.vkey)}: from {key.size} events on, named by a rotation; {signed}"
+        )
     print_findings(result)
     for earlier in result.previous:
         click.echo(f"  previous trail: {one_line(_describe(earlier))}")
@@ -163,7 +169,11 @@ def print_not_checked(result: VerifyResult) -> None:
 
 
 def _describe(earlier: Previous) -> str:
-    what = f"{earlier.origin}: {earlier.end} of {earlier.size} events were left"
+    left = f"{earlier.end} of {earlier.size} events were left"
+    if earlier.end == earlier.size:
+        left = f"{earlier.size} events"
+    why = [earlier.why] if earlier.why != LOST_END else []
+    what = f"{earlier.origin}: {', '.join([*why, left])}"
     if earlier.ok is None:
         return f"{what}; it is not there"
     return f"{what}, {'as they were sealed' if earlier.ok else 'not as they were sealed'}: {earlier.trail}"

@@ -163,6 +163,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    if not message.isprintable():  # a name with a line feed or an escape sequence in it
+        from indelible.cli.text import one_line
+
+        message = one_line(message)
     print(f"indelible: {message}", file=sys.stderr)  # noqa: T201
     return code
 
@@ -239,7 +243,7 @@ class _Boot:
             self.problem = (str(exc), IO)
         except Exception as exc:  # noqa: BLE001 - the child must be ended whatever it is
             code = getattr(exc, "exit_code", IO)
-            self.problem = (str(exc).partition("\n")[0] or type(exc).__name__, code)
+            self.problem = (str(exc) or type(exc).__name__, code)
 
     def _open(self) -> None:
         from indelible.capture.wrapped import open_audit

@@ -24,7 +24,7 @@ from indelible.query.filters import (
     trail_time,
 )
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
-from indelible.trail.reader import is_there, reading, trails_in
+from indelible.trail.reader import is_there, reading, trails_in, with_earlier
 
 Wanted = str | Iterable[str]
 """A value, or several of which any matches."""
@@ -90,10 +90,11 @@ class Search:
 def search(path: str | Path, *, limit: int | None = None, **filters: Unpack[Filters]) -> Search:
     """Return the events of a trail that the filters ask for; without any, every call.
 
-    `path` is a trail's active file, or a directory: all trails in it, merged by `recorded_at`. Of each filter any
-    value matches, of different filters all must (of `tool`, `resource` and `prompt` one is enough). `events` are
-    event types, or ``all``; `since` and `until` are texts as `indelible log` takes them, or datetimes with a zone.
-    `limit` keeps the newest so many, in memory; without it memory does not grow with what is found.
+    `path` is a trail's active file, or a directory: all trails in it, merged by `recorded_at`; and with each those that
+    it follows, since they were restored or had lost their end. Of each filter any value matches, of different filters
+    all must (of `tool`, `resource` and `prompt` one is enough). `events` are event types, or ``all``; `since` and
+    `until` are texts as `indelible log` takes them, or datetimes with a zone. `limit` keeps the newest so many, in
+    memory; without it memory does not grow with what is found.
 
     Raises ConfigError for a filter that cannot be, TrailError when there is no trail, or it cannot be read.
     """
@@ -109,7 +110,7 @@ def _trails(path: Path) -> list[Path]:
     if not found:
         msg = f"{path}: there is no trail {'in this directory' if path.is_dir() else 'here'}"
         raise TrailError(msg)
-    return found
+    return with_earlier(found)
 
 
 def make_filter(filters: Filters) -> Filter:

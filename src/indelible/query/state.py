@@ -21,7 +21,7 @@ from indelible.trail.holds import read_cache
 from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
 from indelible.trail.link import ASKED_S, ask
-from indelible.trail.reader import TrailFile, open_snapshot, read_small
+from indelible.trail.reader import TrailFile, open_snapshot, read_small, with_earlier
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
@@ -71,6 +71,7 @@ def trail_state(
             "looked_back_to": recent.oldest_seq,
             "started": recent.started,
             "last": recent.notable,
+            "earlier": [str(earlier) for earlier in with_earlier([path])[:-1]],
             "disk_free": shutil.disk_usage(_existing(layout)).free,
             "disk": _disk(layout, thresholds),
         }

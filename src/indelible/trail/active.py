@@ -17,6 +17,7 @@ from pathlib import Path
 
 from indelible.trail import durable
 from indelible.trail.durable import Access
+from indelible.trail.ground import BEGUN
 from indelible.trail.layout import Layout
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -46,7 +47,7 @@ class ActiveFile:
 
         Raises FileExistsError when a file of that name is there.
         """
-        beside = layout.directory / ".active.tmp"
+        beside = layout.directory / BEGUN
         beside.unlink(missing_ok=True)
         fd = durable.create_file(beside, access)
         try:

@@ -92,17 +92,27 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 class Signer:
-    """A private key under a name."""
+    """A private key under a name; while keys overlap, earlier ones sign beside it."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+    def __init__(self, name: str, key: Ed25519PrivateKey, *beside: Ed25519PrivateKey) -> None:
         check_name(name)
-        self._key = key
-        self.verifier = Verifier(name, key.public_key().public_bytes_raw())
+        keys = (key, *beside)
+        self._keys = [(Verifier(name, one.public_key().public_bytes_raw()), one) for one in keys]
+        self.verifier = self._keys[0][0]
+
+    @property
+    def verifiers(self) -> list[Verifier]:
+        """The public halves, the trail's own key first."""
+        return [verifier for verifier, _ in self._keys]
 
     def sign(self, text: str) -> str:
-        """Return the signed note of `text`, which ends in a newline."""
-        value = base64.b64encode(self.verifier.key_id + self._key.sign(text.encode())).decode()
-        return f"{text}\n— {self.verifier.name} {value}\n"
+        """Return the signed note of `text`, which ends in a newline: a signature line a key."""
+        return text + "\n" + "".join(_signature_line(verifier, key, text) for verifier, key in self._keys)
+
+
+def _signature_line(verifier: Verifier, key: Ed25519PrivateKey, text: str) -> str:
+    value = base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
+    return f"— {verifier.name} {value}\n"
 
 
 def check_name(name: str) -> None:

@@ -35,6 +35,9 @@ KEY_MISMATCH: Final = "key mismatch"
 ORIGIN_MISMATCH: Final = "origin mismatch"
 ROOT_MISMATCH: Final = "root mismatch"
 LINK_ALTERED: Final = "link altered"
+LOST_END: Final = "end missing"
+"""Why an earlier trail was set aside, when its successor says no other reason."""
+
 PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 
 ROLLED_BACK: Final = "rolled back"
@@ -83,7 +86,7 @@ class Finding:
 
 @dataclass
 class Previous:
-    """An earlier trail that lost its end and was set aside, as the first line of its successor names it."""
+    """An earlier trail that was set aside, as the first line of its successor names it."""
 
     origin: str
     size: int
@@ -91,11 +94,24 @@ class Previous:
     root: str
     """Their root, in hex."""
     end: int
-    """The seq after the last event that was left."""
+    """The seq after the last event that was left; `size` when all that was sealed is there."""
+    why: str = LOST_END
+    """Or ``copied``, ``restored``, ``replaced``, ``key lost``."""
     trail: str | None = None
     """Where it was found and checked; None when it was not there, or cannot be read."""
     ok: bool | None = None
     """What was left of it is as it was sealed; None when nobody could look."""
+
+
+@dataclass
+class AcceptedKey:
+    """A key that counted though another was pinned: a chain of rotations leads to it."""
+
+    vkey: str
+    size: int
+    """It signs checkpoints over so many events or more."""
+    signed: bool
+    """The checkpoint that was verified bears its signature."""
 
 
 @dataclass
@@ -153,6 +169,8 @@ class VerifyResult:
     """The trails that this one succeeds, the nearest first."""
     predecessor: Any = None
     """What the first line says of the nearest, as it stands there."""
+    keys: list[AcceptedKey] = field(default_factory=list)
+    """The keys that the pinned one, or one after it, has named as its successors; itself first. Empty without any."""
     kept: list[KeptCheckpoint] = field(default_factory=list)
     """With what the trail was compared: one for each file and origin."""
     witnesses: list[Witnessed] | None = None
@@ -180,6 +198,7 @@ class VerifyResult:
             "origin": self.origin,
             "trail": self.trail,
             "previous": [dict(vars(previous)) for previous in self.previous],
+            **({"keys": [dict(vars(key)) for key in self.keys]} if self.keys else {}),
             **({} if not self.kept else {"kept": [dict(vars(kept)) for kept in self.kept]}),
             **({} if self.witnesses is None else {"witnesses": [dict(vars(one)) for one in self.witnesses]}),
         }

@@ -22,7 +22,8 @@ from indelible.trail.keptfiles import notes_in
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import verify_consistency
 from indelible.trail.prove import TileMissing, consistency_proof, root_at
-from indelible.trail.stored import StoredFiles, own_key
+from indelible.trail.rotation import relatives
+from indelible.trail.stored import StoredFiles, own_key, rotations_of
 from indelible.trail.tiles import StoredTiles
 from indelible.trail.verify import ROLLBACK
 
@@ -84,7 +85,7 @@ class Comparison:
             if result is None:
                 _say_foreign(self._results, claimed, name)
                 return
-            kept = _signed(note, self._vkey or _key_beside(result, earlier))
+            kept = _signed(note, _keys_of(result, earlier, self._vkey))
             witnesses = cosignatures(note, self._quorum.keys)
         except NoteError as exc:
             self._refuse(name, str(exc))
@@ -143,14 +144,14 @@ def _note_kept(result: VerifyResult, file: str, kept: Checkpoint, *, ok: bool) -
         known.size, known.root = kept.size, kept.root.hex()
 
 
-def _signed(note: bytes, key: Verifier | None) -> Checkpoint:
-    """Return what a kept note says when the key of its origin signed it. Raises NoteError."""
-    if key is None:
+def _signed(note: bytes, keys: list[Verifier]) -> Checkpoint:
+    """Return what a kept note says when one of the keys of its origin signed it. Raises NoteError."""
+    if not keys:
         msg = "the key of its trail is not there to check the signature with; --vkey takes one"
         raise NoteError(msg)
-    kept = parse(open_note(note, [key]))
-    if key.name != kept.origin:
-        msg = f"it is of {kept.origin[:80]!r}, the key of {key.name[:80]!r}"
+    kept = parse(open_note(note, keys))
+    if keys[0].name != kept.origin:
+        msg = f"it is of {kept.origin[:80]!r}, the key of {keys[0].name[:80]!r}"
         raise NoteError(msg)
     return kept
 
@@ -167,14 +168,16 @@ def _of_origin(results: list[VerifyResult], origin: str) -> tuple[VerifyResult |
     return None, None
 
 
-def _key_beside(result: VerifyResult | None, earlier: Previous | None) -> Verifier | None:
+def _keys_of(result: VerifyResult | None, earlier: Previous | None, vkey: Verifier | None) -> list[Verifier]:
+    """Return the trusted key, or the one beside the trail, and those that it names: a kept checkpoint may be older."""
     trail = earlier.trail if earlier is not None else result.trail if result is not None else None
     if trail is None:
-        return None
+        return [] if vkey is None else [vkey]
+    layout = Layout(Path(trail))
     try:
-        return own_key(Layout(Path(trail)))
+        return relatives(vkey or own_key(layout), rotations_of(layout))
     except NotProven:
-        return None
+        return []
 
 
 def _say_foreign(results: list[VerifyResult], kept: Checkpoint, name: str) -> None:

@@ -11,24 +11,29 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indelible.errors import ConfigError, TrailCorrupt
 from indelible.trail import durable
-from indelible.trail.checkpoint import Signer
+from indelible.trail.checkpoint import Signer, Verifier
 from indelible.trail.durable import Access
+from indelible.trail.layout import Layout
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from indelible.config import AuditSettings
-    from indelible.trail.layout import Layout
 
 ORIGIN_PREFIX: Final = "indelible/"
 HMAC_SECRET_BYTES: Final = 32
 MAX_KEY_FILE_BYTES: Final = 16_384
+MAX_KEYS: Final = 8
+"""One key signs, and so many less one may still sign beside it: each costs a signature a checkpoint."""
 
+_PEM = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----\n?", re.DOTALL)
+_UNTIL = re.compile(rb"(?m)^Signs-until: ([0-9T:.-]{26}Z)\r?$")
 _ORIGIN = re.compile(r"indelible/[0-9a-f]{32}")
 
 
@@ -91,51 +96,77 @@ def load_private(pem: bytes, where: str = "key") -> Ed25519PrivateKey:
     return key
 
 
+class HeldKey(NamedTuple):
+    """A private key of the trail's, as its source has it."""
+
+    key: Ed25519PrivateKey
+    verifier: Verifier
+    until: str | None
+    """RFC 3339 UTC: how long an earlier key signs on, when the source says so."""
+
+
+def parse_source(data: bytes, origin: str, where: str) -> list[HeldKey]:
+    """Return the keys of a PEM text, under the name `origin`: the first signs, those after it are its predecessors.
+
+    RFC 7468, section 2: text between the blocks is allowed; a line ``Signs-until: <time>`` belongs to the block that
+    follows it. Raises ConfigError, see `load_signer`.
+    """
+    found: list[HeldKey] = []
+    position = 0
+    for block in _PEM.finditer(data) if _PEM.search(data) else [None]:
+        said = _UNTIL.findall(data[position : block.start()]) if block else []
+        position = block.end() if block else 0
+        key = load_private(block[0] if block else data, where)
+        verifier = Signer(origin, key).verifier
+        if all(verifier != other.verifier for other in found):
+            found.append(HeldKey(key, verifier, said[-1].decode() if said else None))
+    if len(found) > MAX_KEYS:
+        msg = f"{where}: holds {len(found)} keys; a trail has at most {MAX_KEYS} that sign at a time"
+        raise ConfigError(msg)
+    return found
+
+
+def format_source(keys: Sequence[HeldKey]) -> bytes:
+    """Return the PEM text that `parse_source` reads."""
+    from cryptography.hazmat.primitives import serialization
+
+    parts = []
+    for held in keys:
+        if held.until is not None:
+            parts.append(b"Signs-until: " + held.until.encode() + b"\n")
+        parts.append(
+            held.key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return b"".join(parts)
+
+
+def source_path(layout: Layout, audit: AuditSettings) -> Path | None:
+    """Return the file that the trail's key is in; None when it comes from the environment."""
+    if audit.key_env is not None:
+        return None
+    return layout.key if audit.key_file is None else Path(audit.key_file).expanduser()
+
+
+def read_source(layout: Layout, audit: AuditSettings, origin: str) -> list[HeldKey]:
+    """Return the trail's keys from where the settings say. Raises ConfigError."""
+    path = source_path(layout, audit)
+    if path is not None:
+        return parse_source(read_key(path), origin, str(path))
+    text = os.environ.get(str(audit.key_env))
+    if not text:
+        msg = f"audit.key_env: environment variable {audit.key_env} is not set"
+        raise ConfigError(msg)
+    return parse_source(text.encode(), origin, f"${audit.key_env}")
+
+
 def check_source(audit: AuditSettings) -> None:
     """Raise ConfigError when the configured key cannot be used: before anything is made on disk."""
     if audit.key_env is not None or audit.key_file is not None:
-        _load_configured(audit, ORIGIN_PREFIX + "0" * 32)
-
-
-def _load_configured(audit: AuditSettings, origin: str) -> Signer:
-    if audit.key_env is not None:
-        text = os.environ.get(audit.key_env)
-        if not text:
-            msg = f"audit.key_env: environment variable {audit.key_env} is not set"
-            raise ConfigError(msg)
-        return load_signer(text.encode(), origin, f"${audit.key_env}")
-    path = Path(str(audit.key_file)).expanduser()
-    return load_signer(read_key(path), origin, str(path))
-
-
-def open_signer(layout: Layout, audit: AuditSettings, origin: str, access: Access) -> Signer:
-    """Return the trail's signer: from `key_env`, `key_file`, or the trail's own key, made at the first start.
-
-    The trail's own key stays 0600 whatever group may read the rest.
-    """
-    if audit.key_env is not None or audit.key_file is not None:
-        signer = _load_configured(audit, origin)
-    else:
-        if not layout.key.exists():
-            if layout.checkpoint.exists():
-                msg = f"{layout.key}: the key that signed the trail is missing; put it back, or start a trail elsewhere"
-                raise ConfigError(msg)
-            durable.replace_file(layout.key, generate_pem(), Access())
-        signer = load_signer(read_key(layout.key), origin, str(layout.key))
-    vkey = signer.verifier.vkey().encode() + b"\n"
-    try:
-        known = layout.vkey.read_bytes()
-    except FileNotFoundError:
-        known = b""
-    if known != vkey:
-        if known and layout.checkpoint.exists():
-            msg = (
-                f"{layout.vkey}: the key has changed: the trail was signed by {known.decode(errors='replace').strip()},"
-                f" the key at hand is {vkey.decode().strip()}; put the old key back, or start a trail elsewhere"
-            )
-            raise ConfigError(msg)
-        durable.replace_file(layout.vkey, vkey, access)
-    return signer
+        read_source(Layout(Path(str(audit.path))), audit, ORIGIN_PREFIX + "0" * 32)
 
 
 def read_key(path: Path) -> bytes:

@@ -4,9 +4,11 @@ audit.jsonl                     the active file
 audit.jsonl.1, .2 …             links to the newest segments, .1 the newest
 audit.jsonl.d/
   origin                        the trail's name, random, made once
+  place                         where the trail lives: its own inode, by which a copy is told
   checkpoint                    the newest signed checkpoint
   tile/<L>/<N>[.p/<W>]          the tree (C2SP tlog-tiles)
   key, key.vkey                 the signing key (0600) and its public half
+  keys/<old id>-<new id>        a rotation of the signing key: the old one names the new one
   hmac.key                      the secret from which each recorder's digest key is derived
   segments/<first seq>.jsonl    closed files, 20 digits, .zst when compressed
   lock                          held while somebody writes
@@ -22,7 +24,7 @@ audit.jsonl.d/
   anchors/<name>.json           what an anchor has taken, and what is wrong with it
   witnessed/<name>              the newest checkpoint that a witness cosigned
   quarantine/                   bytes that were no whole line when the trail was repaired
-  retired/<origin>/             an earlier trail whose end was missing
+  retired/<origin>/             an earlier trail that was set aside
 """
 
 from __future__ import annotations
@@ -45,10 +47,12 @@ class Layout:
         self.active = path
         self.directory = path.with_name(path.name + DIRECTORY_SUFFIX)
         self.origin = self.directory / "origin"
+        self.place = self.directory / "place"
         self.checkpoint = self.directory / "checkpoint"
         self.tiles = self.directory / "tile"
         self.key = self.directory / "key"
         self.vkey = self.directory / "key.vkey"
+        self.rotations = self.directory / "keys"
         self.hmac_key = self.directory / "hmac.key"
         self.segments = self.directory / "segments"
         self.lock = self.directory / "lock"

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from indelible import events
 from indelible._version import __version__
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import TrailError
 from indelible.events import MAX_BODY_BYTES, RecorderId
-from indelible.trail import durable, keys, recovery, retire, space, switch
+from indelible.trail import durable, ground, keys, place, recovery, retire, space, switch
 from indelible.trail.anchors import check_anchors
+from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.clock import TrailClock, steady_ns
 from indelible.trail.commit import Item
 from indelible.trail.intents import LEFT_OPEN
+from indelible.trail.keyring import Keyring
 from indelible.trail.layout import Layout
 from indelible.trail.lock import TrailLock
+from indelible.trail.merkle import TileTree
 from indelible.trail.writer import Writer
 
 if TYPE_CHECKING:
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.recovery import Resume
 
+log = logging.getLogger("indelible")
+
+EMPTY_ROOT: Final = TileTree().root()
+"""Of a trail without a checkpoint it is known that nothing was signed."""
 
 Intent = dict[str, Any]
 """An intent as it stands in the trail."""
@@ -72,7 +80,7 @@ def open_writer(
     keys.check_source(audit)
     check_anchors(audit.anchors)
     try:
-        _prepare(layout, access)
+        prepare(layout, access)
         lock = TrailLock(layout.lock, access)
     except OSError as exc:
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
@@ -88,32 +96,15 @@ def open_writer(
         raise
 
 
-def _prepare(layout: Layout, access: Access) -> None:
+def prepare(layout: Layout, access: Access) -> None:
     """Make the directories; refuse what cannot be a trail before anything is written."""
-    _refuse_no_file(layout.active)
+    ground.check_place(layout)
     existing = layout.active.parent
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     durable.refuse_network_file_system(existing)
     durable.make_directory(layout.active.parent, access)
     durable.make_directory(layout.directory, access)
-
-
-def _refuse_no_file(path: Path) -> None:
-    """Raise ConfigError for a path that names something else than a plain file, or nothing: it is not ours to move."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        msg = f"{path}: is a directory; name a file, such as audit.jsonl in it"
-    elif stat.S_ISLNK(mode):
-        msg = f"{path}: is a symbolic link; name the file that it points to"
-    elif not stat.S_ISREG(mode):
-        msg = f"{path}: is a device, a pipe or a socket; a trail is a plain file"
-    else:
-        return
-    raise ConfigError(msg)
 
 
 def _open_locked(
@@ -127,19 +118,21 @@ def _open_locked(
 ) -> OpenTrail:
     previous = retire.finish(layout, access)
     if previous is None:
-        previous = _retire_if_short(layout, audit, access)
+        ground.check_own(layout, keys.read_origin(layout))
+        previous = _retire_if_due(layout, audit, access)
     switch.settle(layout, access)
     origin = keys.read_origin(layout)
     if origin is None:
         origin = keys.new_origin()
         durable.replace_file(layout.origin, origin.encode() + b"\n", access)
-    signer = keys.open_signer(layout, audit, origin, access)
+    place.take(layout, access)
+    keyring = Keyring(layout, audit, origin, access)
     secret = keys.open_digest_secret(layout)
-    state = space.with_reserve(layout, lambda: recovery.resume(layout, signer, access))
+    state = space.with_reserve(layout, lambda: recovery.resume(layout, keyring.signer, access))
     identity = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())
     clock = TrailClock(state.recorded_at, *clocks)
     writer = Writer(
-        layout, audit, lock=lock, signer=signer, access=access, state=state, recorder=identity, clock=clock
+        layout, audit, lock=lock, keyring=keyring, access=access, state=state, recorder=identity, clock=clock
     )
     writer.start({"previous": previous} if previous else None)
     spared = [intent for intent in state.intents if lives(intent)]
@@ -148,27 +141,49 @@ def _open_locked(
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
         if previous:
             retire.settled(layout)
+            _say_retired(layout, previous)
+        if keyring.due:
+            with contextlib.suppress(OSError, TrailError):  # it is tried again before each checkpoint
+                writer.seal()
     except BaseException:
         writer.close(good_bye=False)  # calls that are open have no outcome yet
         raise
     return OpenTrail(writer, secret, spared, clean=state.clean)
 
 
-def _retire_if_short(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
-    """Set the trail aside when it ends before its checkpoint does; return what to say of it."""
+def _retire_if_due(layout: Layout, audit: AuditSettings, access: Access) -> dict[str, Any] | None:
+    """Set the trail aside when it may not go on under its name; return what to say of it."""
     origin = keys.read_origin(layout)
-    if origin is None or not layout.checkpoint.exists():
+    if origin is None:
         return None
-    signer = keys.open_signer(layout, audit, origin, access)
-    checkpoint = recovery.read_checkpoint(layout, signer)
+    copied = place.is_copy(layout)
+    checkpoint = None
+    if layout.checkpoint.exists():
+        checkpoint = recovery.read_checkpoint(layout, Keyring(layout, audit, origin, access).signer)
     if checkpoint is None:
+        if not copied:
+            return None
+        checkpoint = Checkpoint(origin, 0, EMPTY_ROOT)
+    about = retire.describe(layout, origin, checkpoint, retire.COPIED if copied else None)
+    if not copied and about["end"] >= checkpoint.size:
         return None
-    end = recovery.end_of(layout, checkpoint.size)
-    if end >= checkpoint.size:
-        return None
-    about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "end": end}
     retire.retire(layout, about, access)
     return retire.finish(layout, access)
+
+
+def _say_retired(layout: Layout, about: dict[str, Any]) -> None:
+    """Tell the operator, who may have restored a backup and not know what that means."""
+    reasons = {
+        None: f"it ended at event {about['end']}, before its checkpoint over {about['size']}",
+        retire.COPIED: "it is a copy, and the trail that it was copied from may have gone on",
+    }
+    why = reasons.get(about.get("why"))
+    if why is None:
+        return  # a command that somebody gave says so itself
+    log.warning(
+        "%s: %s, %d events, was set aside: %s; a new trail begins, and names it: %s",
+        layout.active, about["origin"], about["size"], why, about["moved_to"],
+    )  # fmt: skip
 
 
 def _first_events(writer: Writer, audit: AuditSettings, state: Resume, left_open: int) -> list[Item]:

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from indelible.errors import TrailError
+from indelible.errors import NoteError, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import files, packed
 from indelible.trail import layout as names
-from indelible.trail.checkpoint import MAX_NOTE_BYTES
+from indelible.trail.checkpoint import MAX_NOTE_BYTES, parse, split_note
 from indelible.trail.entry import line_recorded_at, line_seq, parse_line
 from indelible.trail.files import CHUNK_BYTES
 from indelible.trail.layout import Layout
@@ -251,6 +251,35 @@ def trails_in(directory: Path) -> list[Path]:
     found = set(files.trails_in(directory))
     plain = (directory / name for name in names_in(directory) if name.endswith(".jsonl"))
     return sorted(found | {path for path in plain if path not in found and _begins_a_trail(path)})
+
+
+def with_earlier(paths: list[Path]) -> list[Path]:
+    """Return trails and, before each, those that were set aside below it: what was recorded there is listed on.
+
+    Of two of one origin (a backup that was put in the place of the trail it was made of) the longer one has it all.
+    """
+    return [found for path in paths for found in (*_earlier_trails(path), path)]
+
+
+def _earlier_trails(path: Path) -> list[Path]:
+    home = Layout(path).retired
+    longest: dict[str, tuple[int, Path]] = {}
+    for name in sorted(names_in(home)):
+        for found in [] if name.startswith(".") else files.trails_in(home / name):
+            origin, size = _claims(Layout(found))
+            if origin not in longest or longest[origin][0] < size:
+                longest[origin] = (size, found)
+    living, size = _claims(Layout(path))
+    return [found for origin, (length, found) in longest.items() if origin != living or length > size]
+
+
+def _claims(layout: Layout) -> tuple[str, int]:
+    """Return origin and size as a trail's checkpoint says them, unchecked; its path and 0 without one."""
+    try:
+        checkpoint = parse(split_note(read_small(layout.checkpoint) or b"")[0])
+    except (OSError, NoteError):
+        return str(layout.active), 0
+    return checkpoint.origin, checkpoint.size
 
 
 def _begins_a_trail(path: Path) -> bool:

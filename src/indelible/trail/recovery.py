@@ -65,6 +65,8 @@ class Resume:
     """How many lines lay after the checkpoint."""
     clean: bool = True
     """The last writer said good-bye."""
+    rotated: frozenset[str] = frozenset()
+    """The vkeys of signing keys that the lines after the checkpoint introduce."""
 
 
 def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
@@ -309,6 +311,9 @@ class _Tail:
         if len(self._batch) >= SEAL_BATCH:
             self._hash()
         self.tracker.take(line)
+        if entry["event_type"] == "key_rotated":
+            about = entry.get("metadata")
+            self.state.rotated |= {str(about.get("to"))} if isinstance(about, dict) else set()
 
     def _hash(self) -> None:
         if not self._batch:

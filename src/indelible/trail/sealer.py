@@ -18,7 +18,7 @@ from indelible.trail.merkle import leaf_hashes
 from indelible.trail.notice import Notice
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Signer
+    from indelible.trail.keyring import Keyring
     from indelible.trail.merkle import TileTree
     from indelible.trail.unsealed import Pending
     from indelible.trail.writer import Writer
@@ -38,16 +38,17 @@ RETRY_S: Final = 0.1
 DRAIN_S: Final = 0.05
 """At `memory` durability, how long an event stays in the queue before it is written."""
 
-LOOK_S: Final = 5.0
-"""An idle trail looks so often for room on the disk, and whether the clock was set; else each checkpoint does."""
+LOOK_S: Final = 2.0
+"""An idle trail looks so often for room on the disk, and whether the clock or the key was changed; a busy one does
+before each checkpoint."""
 
 
 class Sealer:
     """Makes the checkpoints of one writer."""
 
-    def __init__(self, writer: Writer, signer: Signer, tree: TileTree) -> None:
+    def __init__(self, writer: Writer, keyring: Keyring, tree: TileTree) -> None:
         self._writer = writer
-        self._signer = signer
+        self._keyring = keyring
         self._tree = tree
         self._sealing = threading.Lock()
         self._wake = threading.Event()
@@ -99,7 +100,9 @@ class Sealer:
             woken = self._wake.wait(max(0.0, pause))
             if self._stopped:
                 return
-            if not woken:
+            if not woken and self._keyring.changed():
+                self._hurry.set()  # though nothing else happens
+            elif not woken:
                 writer.say_owed()
                 writer.look()
                 if time.monotonic() >= beat_at:
@@ -144,6 +147,8 @@ class Sealer:
                     return
 
     def _seal(self) -> None:
+        if self._keyring.look():
+            self._writer.hand_over(self._keyring)
         pending = self._writer.take_pending()
         if pending is None:
             return
@@ -155,7 +160,8 @@ class Sealer:
         was = tree.size
         filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
         seal.write_tiles(layout, filled, tree, access)
-        note = seal.write_checkpoint(layout, self._signer, tree, access)
+        note = seal.write_checkpoint(layout, self._keyring.signer, tree, access)
+        self._keyring.settle()
         self._tree = tree
         self._writer.published(note)
         self._writer.sealed_now(pending)

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from indelible.errors import NoteError, NotProven, TrailError
-from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey
+from indelible.trail.checkpoint import Checkpoint, Verifier, parse_vkey
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, tile_path
 from indelible.trail.proof import Proof
 from indelible.trail.prove import blame, proven
 from indelible.trail.reader import names_in, read_small, reading
+from indelible.trail.rotation import (
+    MAX_ROTATION_BYTES,
+    MAX_ROTATIONS,
+    Accepted,
+    Rotation,
+    open_checkpoint,
+    parse_rotations,
+    successors,
+)
 from indelible.trail.tiles import StoredTiles
 
 MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
@@ -64,6 +73,10 @@ class StoredFiles:
             return []
         return sorted(int(name) for name in names_in(full.with_name(full.name + ".p")) if _is_width(name))
 
+    def rotations(self) -> list[bytes]:
+        """See `indelible.trail.verify.Source`."""
+        return rotation_notes(self._layout.rotations)
+
     def leaves(self) -> int:
         """See `indelible.trail.verify.Source`. No more than there are tiles for, however high a name counts."""
         return min(self._named_leaves(), self._count_tiles() * TILE_WIDTH)
@@ -99,6 +112,13 @@ def _is_width(name: str) -> bool:
     return name.isascii() and name.isdigit() and name[0] != "0" and int(name) < TILE_WIDTH
 
 
+def rotation_notes(directory: Path) -> list[bytes]:
+    """Return the notes in `keys/`, as they stand there."""
+    names = sorted(names_in(directory))[:MAX_ROTATIONS]
+    notes = (read_small(directory / name, MAX_ROTATION_BYTES) for name in names)
+    return [note for note in notes if note is not None]
+
+
 class Sealed(NamedTuple):
     """What a trail has sealed: a signed checkpoint, and the tiles to compare with it, of which none is believed."""
 
@@ -121,7 +141,8 @@ def open_sealed(path: Path, vkey: Verifier | None = None) -> Sealed:
         files = StoredFiles(layout, note)
         if note is None:
             _refuse_nothing(layout)
-        checkpoint = _opened(layout, note or b"", vkey or own_key(layout))
+        pinned = vkey or own_key(layout)
+        checkpoint = _opened(layout, note or b"", pinned, successors(pinned, rotations_of(layout)))
         tiles = StoredTiles(files.tile, files.partial_widths, checkpoint.size, checkpoint.root)
     return Sealed(layout, note or b"", checkpoint, tiles)
 
@@ -150,9 +171,14 @@ def own_key(layout: Layout) -> Verifier:
         raise NotProven(msg) from exc
 
 
-def _opened(layout: Layout, note: bytes, key: Verifier) -> Checkpoint:
+def rotations_of(layout: Layout) -> list[Rotation]:
+    """Return the hand-overs from one signing key to the next that lie beside a trail, their signatures checked."""
+    return parse_rotations(rotation_notes(layout.rotations))
+
+
+def _opened(layout: Layout, note: bytes, key: Verifier, accepted: list[Accepted]) -> Checkpoint:
     try:
-        checkpoint = parse(open_note(note, [key]))
+        checkpoint = open_checkpoint(note, accepted)
     except NoteError as exc:
         msg = f"{layout.checkpoint}: {exc}"
         raise NotProven(msg) from exc

@@ -14,8 +14,9 @@ from typing import Final, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.trail import findings as words
-from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
-from indelible.trail.findings import Finding, VerifyResult
+from indelible.trail.checkpoint import Checkpoint, Verifier, parse, parse_vkey, split_note
+from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
+from indelible.trail.rotation import Accepted, open_checkpoint, parse_rotations, successors
 from indelible.trail.tiles import StoredTiles
 from indelible.trail.walk import Block, Gap, Walk
 
@@ -53,6 +54,9 @@ class Source(Protocol):
 
     def partial_widths(self, level: int, index: int) -> Sequence[int]:
         """Return the widths of the partial tiles that are there."""
+
+    def rotations(self) -> list[bytes]:
+        """Return the notes by which one key names the next, as they stand in ``keys/``."""
 
     def leaves(self) -> int:
         """Return how many leaves the stored tiles of level 0 hold, for a trail without a usable checkpoint."""
@@ -103,19 +107,20 @@ def _checkpoint(source: Source, vkey: Verifier | None, result: VerifyResult) -> 
         result.add(Finding(words.CHECKPOINT_MISSING, where, expected="a signed checkpoint", found="no file"))
         return None, False
     key = vkey or _own_key(source, result)
+    accepted = [] if key is None else successors(key, parse_rotations(source.rotations()))
     if vkey is not None:
-        _compare_own_key(source, vkey, result)
+        _compare_own_key(source, vkey, accepted, result)
     try:
-        text = open_note(note, [key] if key else [])
+        checkpoint = open_checkpoint(note, accepted)
     except NoteError as exc:
-        expected = key.vkey() if key else None
+        expected = " or ".join(item.verifier.vkey() for item in accepted) or None
         result.add(Finding(words.CHECKPOINT_INVALID, where, expected=expected, detail=str(exc)))
         return _unsigned(note), False
-    try:
-        checkpoint = parse(text)
-    except NoteError as exc:
-        result.add(Finding(words.CHECKPOINT_INVALID, where, detail=str(exc)))
-        return None, False
+    if len(accepted) > 1:
+        signed = {signature.key_id for signature in split_note(note)[1]}
+        result.keys = [
+            AcceptedKey(item.verifier.vkey(), item.size, item.verifier.key_id in signed) for item in accepted
+        ]
     if key is not None and checkpoint.origin != key.name:
         detail = "the checkpoint is of another trail than its key"
         result.add(Finding(words.ORIGIN_MISMATCH, where, None, None, key.name, checkpoint.origin, detail))
@@ -135,11 +140,13 @@ def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
         return None
 
 
-def _compare_own_key(source: Source, vkey: Verifier, result: VerifyResult) -> None:
-    """The key beside the trail is not needed when another is trusted, but must not contradict it."""
+def _compare_own_key(
+    source: Source, vkey: Verifier, accepted: Sequence[Accepted], result: VerifyResult
+) -> None:
+    """The key beside the trail is not needed when another is trusted, but must be it, or named by it."""
     text = source.small("key.vkey")
     said = None if text is None else text.decode("utf-8", "replace").removesuffix("\n")
-    if said is not None and said != vkey.vkey():
+    if said is not None and said not in {item.verifier.vkey() for item in accepted}:
         result.add(
             Finding(words.KEY_MISMATCH, source.name("key.vkey"), expected=vkey.vkey(), found=repr(said[:200]))
         )

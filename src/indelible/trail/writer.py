@@ -37,9 +37,9 @@ from indelible.trail.watched import Watched
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
-    from indelible.trail.checkpoint import Signer
     from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
+    from indelible.trail.keyring import Keyring
     from indelible.trail.layout import Layout
     from indelible.trail.lock import TrailLock
     from indelible.trail.recovery import Resume
@@ -62,22 +62,22 @@ class Writer(Watched):
         audit: AuditSettings,
         *,
         lock: TrailLock,
-        signer: Signer,
+        keyring: Keyring,
         access: Access,
         state: Resume,
         recorder: RecorderId,
         clock: TrailClock,
     ) -> None:
         super().__init__(layout, audit, access, state, recorder=recorder, clock=clock)
-        self.origin = signer.verifier.name
+        self.origin = keyring.signer.verifier.name
         self._trail_lock = lock
         self._resume = state
         self._direct = audit.durability == "process"
 
         self._group = GroupCommit(self._commit, self._unavailable, audit.write_timeout)
-        self._sealer = Sealer(self, signer, state.tree)
+        self._sealer = Sealer(self, keyring, state.tree)
         self._housekeeper = Housekeeper(self, state.pruned)
-        self._handout = HandOut(layout, audit.anchors, signer.verifier, access)
+        self._handout = HandOut(layout, audit.anchors, lambda: keyring.signer.verifiers, access)
         _writers.add(self)
 
     # --- appending ------------------------------------------------------------------------------------------
@@ -338,6 +338,17 @@ class Writer(Watched):
     def published(self, note: bytes) -> None:
         """A checkpoint is in its place: those that it is handed to may have it. Returns at once."""
         self._handout.published(note)
+
+    def hand_over(self, keyring: Keyring) -> None:
+        """Let the next signing key take over, once the trail says so. What cannot be written is tried again later."""
+        while keyring.look():
+            about = keyring.hand_over(self.sealed)
+            if not keyring.is_recorded(about["to"], self._resume.rotated):
+                item = self.service_event("key_rotated", about)
+                with self._lock:
+                    if not self._write((item,)):
+                        return
+            keyring.handed_over()
 
     # --- life --------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ from indelible.trail.stored import StoredFiles
 from indelible.trail.tiles import StoredTiles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from indelible.anchor_settings import AnchorSettings
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
@@ -42,12 +44,16 @@ class HandOut:
     """The anchors of one writer, from `start` until `close`."""
 
     def __init__(
-        self, layout: Layout, anchors: tuple[AnchorSettings, ...], key: Verifier, access: Access
+        self,
+        layout: Layout,
+        anchors: tuple[AnchorSettings, ...],
+        keys: Callable[[], list[Verifier]],
+        access: Access,
     ) -> None:
-        """`key` signs the trail's checkpoints. Raises ConfigError."""
+        """`keys` returns those that sign the trail's checkpoints now. Raises ConfigError."""
         self._layout = layout
         self._access = access
-        self._followers = [_Follower(layout, settings, key, access) for settings in anchors]
+        self._followers = [_Follower(layout, settings, keys, access) for settings in anchors]
 
     def start(self) -> None:
         """Begin: what was not handed out before goes at once."""
@@ -91,11 +97,13 @@ class HandOut:
 class _Follower:
     """One anchor and its thread."""
 
-    def __init__(self, layout: Layout, settings: AnchorSettings, key: Verifier, access: Access) -> None:
+    def __init__(
+        self, layout: Layout, settings: AnchorSettings, keys: Callable[[], list[Verifier]], access: Access
+    ) -> None:
         self.name = settings.name
         self._layout = layout
         self._settings = settings
-        self._key = key
+        self._keys = keys
         self._access = access
         self._anchor = make_anchor(settings, access)
         self._state: StateFile
@@ -110,7 +118,7 @@ class _Follower:
 
     def start(self, newest: bytes | None) -> None:
         self._newest = newest
-        self._state = StateFile(self._layout, self._settings, self._key.name, self._access)
+        self._state = StateFile(self._layout, self._settings, self._keys()[0].name, self._access)
         if newest is not None and self._state.covers(newest):
             self._handed = newest
         with contextlib.suppress(OSError):  # the first attempt says what is wrong
@@ -158,7 +166,7 @@ class _Follower:
                 self._notice.say()
 
     def _hand(self, note: bytes) -> None:
-        checkpoint = parse(open_note(note, [self._key]))
+        checkpoint = parse(open_note(note, self._keys()))
         old = self._state.state.size
         handing = Handing(note, checkpoint, old, lambda size: self._prove(checkpoint, size))
         cosigned = self._anchor.hand(handing)
