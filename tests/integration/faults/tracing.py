@@ -125,9 +125,10 @@ class Recorders:
 
 
 class strace:  # noqa: N801 - reads as what it is: with strace(...)
-    """strace, attached to a process for as long as the block or the process lasts."""
+    """strace, attached to a process for as long as that lasts; with `detach`, as the block lasts."""
 
-    def __init__(self, pid: int, options: Sequence[str], trace: Path) -> None:
+    def __init__(self, pid: int, options: Sequence[str], trace: Path, *, detach: bool = False) -> None:
+        self._detach = detach
         self._arguments = ["strace", "-f", "-p", str(pid), "-o", str(trace), *options]
 
     def __enter__(self) -> Self:
@@ -143,7 +144,7 @@ class strace:  # noqa: N801 - reads as what it is: with strace(...)
 
     def __exit__(self, *_exc: object) -> None:
         deadline = time.monotonic() + GENEROUS_S
-        if not any(_exc):
+        if not any(_exc) and not self._detach:
             self._process.communicate(timeout=max(0.1, deadline - time.monotonic()))
         else:
             self._process.terminate()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from indelible.trail import writer as writer_module
+from indelible.trail.commit import GroupCommit
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import Sealer
 
@@ -84,6 +85,7 @@ def without_threads() -> Iterator[None]:
 
     with (
         mock.patch.object(Sealer, "start"),
+        mock.patch.object(GroupCommit, "_is_served", return_value=False),
         mock.patch.object(Housekeeper, "sealed", look_after),
         mock.patch.object(writer_module, "RETRY_S", 0.0),
     ):
