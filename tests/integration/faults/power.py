@@ -2,8 +2,9 @@
 
 `Disk` follows a trace (strace -xx) call by call. Of a file is certain what it held when it was last synced (fdatasync,
 fsync); of what was written since, each page may be there or not, whatever was written before or after it, and the
-length may have grown without the data (zeros). Of a directory is certain what it held when it was last synced; each change
-since may be there or not. A rename is one change (a journal's transaction); to sync either of its directories settles it.
+length may have grown without the data (zeros). Of a directory is certain what it held when it was last synced; each
+change since may be there or not. A rename is one change (a journal's transaction); to sync either of its directories
+settles it.
 """
 
 from __future__ import annotations
