@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+import random
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 LONG: Final = os.environ.get("INDELIBLE_LONG") == "1"
 """Whether this is the long run: random instead of seeded examples, and many more of them."""
@@ -14,6 +16,8 @@ KILLS: Final = int(os.environ.get("INDELIBLE_KILLS", "200"))
 FAULT_STRIDE: Final = int(os.environ.get("INDELIBLE_FAULT_STRIDE", "23"))
 """Every how many-th operation on the disk is made to fail: all of them in the long run."""
 
+T = TypeVar("T")
+
 LONG_FACTOR: Final = 20
 """The long run of a property tries this many times what the quick one does."""
 
@@ -21,3 +25,10 @@ LONG_FACTOR: Final = 20
 def examples(count: int) -> int:
     """Return how many examples a property is shown whose quick run needs `count` of them."""
     return count * LONG_FACTOR if LONG else count
+
+
+def sample(cases: Sequence[T], count: int, seed: str) -> list[T]:
+    """Return what a test goes through: all cases in the long run, else `count` of them, always the same."""
+    if LONG or len(cases) <= count:
+        return list(cases)
+    return random.Random(seed).sample(cases, count)

@@ -37,6 +37,10 @@ class TrailUnavailable(TrailError):  # noqa: N818 - a state of the trail, not a 
     """The trail cannot be written now (full disk, I/O error, time-out); it may work again later."""
 
 
+class NotInTime(TrailUnavailable):
+    """It took too long, and the event is on its way all the same: it may be in the trail yet."""
+
+
 class TrailLocked(TrailError):  # noqa: N818
     """Another process writes this trail; the message names it.
 

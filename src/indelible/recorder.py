@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import atexit
 import logging
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -26,10 +25,11 @@ from indelible.errors import ConfigError, TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.redact.patterns import custom as check_patterns
-from indelible.trail import keys
+from indelible.trail import durable, keys
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
 from indelible.trail.files import side_path
+from indelible.trail.gap import Gap, report_the_dead
 from indelible.trail.shared import SharedWriter
 from indelible.trail.sidetrails import Sweeper
 from indelible.trail.through import ServiceWriter
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from indelible.operation import Operation
 
 log = logging.getLogger("indelible")
-
-MAX_REFUSED: Final = 1024
-"""How many refused calls are remembered until they can be recorded; more are counted in the `audit_gap`."""
 
 
 class Recorder:
@@ -62,11 +59,20 @@ class Recorder:
         self._writer = writer
         self._sweeper: Sweeper | None = None
         self._closed = False
-        self._gap = _Gap()
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
         if writer is None:
+            self._gap = Gap()
             key, key_id = keys.derive_digest_key(b"\0" * keys.HMAC_SECRET_BYTES, identity.id)
         else:
+            access = durable.access_for(settings.audit.group)
+            self._gap = Gap(
+                writer.layout,
+                access,
+                identity.id,
+                counts=on_failure == "allow",
+                beside_trail=settings.audit.socket is None,
+            )
+            writer.tell_late(self._gap.late)
             key, key_id = writer.digest_key
         self._redactor = Redactor(
             settings.redaction,
@@ -105,13 +111,13 @@ class Recorder:
             return self._unrecorded()
         body = self._redactor.redact(event)
         if self._gap.open:
-            self._catch_up()
+            self._gap.catch_up(writer)
         try:
             writer.append(body, *_intent_of(event))
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise
-            self._gap.lose(str(exc), event.timestamp)
+            self._gap.lose(exc, event.timestamp, body)
 
     async def arecord(self, event: Event) -> None:
         """Like `record`; at `disk` durability other tasks run while the disk is waited for."""
@@ -121,13 +127,13 @@ class Recorder:
             return
         item = Item(self._redactor.redact(event), *_intent_of(event))
         if self._gap.open:
-            self._catch_up()
+            self._gap.catch_up(writer)
         try:
             await Batcher.of(writer).add(item)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise
-            self._gap.lose(str(exc), event.timestamp)
+            self._gap.lose(exc, event.timestamp, item.body)
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call once for all of its events, at a time that delays nobody.
@@ -177,6 +183,11 @@ class Recorder:
             path = Path(str(self.settings.audit.path))
             self._sweeper = Sweeper(path, self.settings.audit)
 
+    def report_the_dead(self) -> None:
+        """Record how much other recorders of this trail lost that are gone."""
+        if self._writer is not None:
+            report_the_dead(self._writer.layout, self._writer, holds=self._writer.holder is not None)
+
     def _unrecorded(self) -> None:
         """There is no trail: it is switched off, which is no error, or closed, which is."""
         if not self._closed:
@@ -188,6 +199,7 @@ class Recorder:
 
     def close(self) -> None:
         """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice."""
+        self.report_the_dead()
         writer, self._writer = self._writer, None
         self._closed = self._closed or writer is not None
         atexit.unregister(self.close)
@@ -196,32 +208,9 @@ class Recorder:
         if writer is not None:
             if self._gap.open:
                 writer.try_again()
-                self._catch_up(writer, last=True)
-            writer.close({"lost": self._gap.lost} if self._gap.lost else None)
-
-    def _catch_up(self, writer: Any = None, *, last: bool = False) -> None:
-        """Record what was refused and how much was lost, in that order, as far as writing works.
-
-        When there is no `last` later, what is refused and finds no room is counted: there is a reserve for the count.
-        """
-        writer = writer or self._writer
-        with self._gap.lock:
-            try:
-                try:
-                    while self._gap.refused:
-                        writer.append(*self._gap.refused[0])
-                        del self._gap.refused[0]
-                except TrailUnavailable as exc:
-                    if not last:
-                        return
-                    self._gap.give_up(str(exc))
-                if self._gap.lost:
-                    item = writer.service_event("audit_gap", self._gap.metadata())
-                    writer.append(*item)
-                    self._gap.clear()
-                self._gap.open = False
-            except TrailUnavailable:
-                return
+                self._gap.catch_up(writer, last=True)
+            writer.close()
+            self._gap.close()  # what is owed still is the next recorder's to say
 
     def __enter__(self) -> Self:
         return self
@@ -230,57 +219,6 @@ class Recorder:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Gap:
-    """What could not be recorded: events lost (counted), calls refused (kept, up to a limit)."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.open = False
-        self.lost = 0
-        self.refused: list[Item] = []
-        self._reason = ""
-        self._since = ""
-        self._until = ""
-
-    def lose(self, reason: str, timestamp: str) -> None:
-        """Count one event as lost."""
-        with self.lock:
-            self._count(reason, timestamp)
-
-    def refuse(self, item: Item, timestamp: str) -> None:
-        """Keep a refusal, or count it as lost when too many are kept."""
-        with self.lock:
-            if len(self.refused) < MAX_REFUSED:
-                self.refused.append(item)
-                self.open = True
-            else:
-                self._count("too many refused calls", timestamp)
-
-    def _count(self, reason: str, timestamp: str) -> None:
-        if not self.lost:
-            self._since = timestamp
-            log.error("events are not recorded: %s", reason)
-        self.lost += 1
-        self._reason = reason
-        self._until = timestamp
-        self.open = True
-
-    def give_up(self, reason: str) -> None:
-        """Count the refusals that are left as lost; under the lock."""
-        now = events.now()
-        while self.refused:
-            self._count(reason, now)
-            del self.refused[0]
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what the `audit_gap` says."""
-        return {"lost": self.lost, "reason": self._reason, "since": self._since, "until": self._until}
-
-    def clear(self) -> None:
-        """The gap is in the record."""
-        self.lost = 0
 
 
 def _intent_of(event: Event) -> tuple[str, str]:
@@ -297,14 +235,19 @@ def _intent_of(event: Event) -> tuple[str, str]:
 
 
 def open_recorder(
-    settings: Settings, *, caller: Caller, on_failure: OnFailure = "allow", label: str | None = None
+    settings: Settings,
+    *,
+    caller: Caller,
+    on_failure: OnFailure = "allow",
+    label: str | None = None,
+    report: bool = True,
 ) -> Recorder:
     """Open the configured trail for recording.
 
     `on_failure` is what holds when the settings do not say. A trail that another process holds is written through it;
     with ``audit.socket``, the trail of the service behind it. With a `label`, a holder that lets nobody in is no error:
-    this one records to ``audit-<label>-<pid>.jsonl`` beside the trail and says so in `notice`. Raises ConfigError or
-    TrailError, one line each.
+    this one records to ``audit-<label>-<pid>.jsonl`` beside the trail and says so in `notice`. What recorders lost that
+    are gone is recorded, unless `report` is false. Raises ConfigError or TrailError, one line each.
     """
     chosen = settings.audit.on_failure or on_failure
     if not settings.audit.enabled:
@@ -326,6 +269,8 @@ def open_recorder(
         writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
     recorder = Recorder(writer, settings, caller, chosen)
+    if report:
+        recorder.report_the_dead()
     recorder.notice = notice
     if label is not None:
         recorder.sweep()

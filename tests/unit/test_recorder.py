@@ -21,9 +21,10 @@ from indelible import events
 from indelible.config import AuditSettings, Settings
 from indelible.errors import ConfigError, TrailUnavailable
 from indelible.events import Event, Request, Source, Target
-from indelible.recorder import MAX_REFUSED, Recorder, open_recorder
+from indelible.recorder import Recorder, open_recorder
 from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
+from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.opening import open_writer
 
 

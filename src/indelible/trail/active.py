@@ -85,7 +85,7 @@ class ActiveFile:
             os.close(fd)
             raise
         old, self._fd = self._fd, fd  # never the number of a closed one, whatever a signal's handler raises
-        os.close(old)
+        durable.close(old)
 
     def sync(self, size: int, next_seq: int) -> None:
         """Bring everything below `size` (lines below `next_seq`) to the disk. May be called without the lock.
@@ -118,9 +118,9 @@ class ActiveFile:
     def close(self) -> None:
         """Close the descriptor, when nobody syncs it any more."""
         with self._syncing:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                durable.close(fd)
 
 
 def close_into_segment(layout: Layout, first_seq: int, access: Access) -> None:

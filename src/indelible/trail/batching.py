@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from indelible.errors import TrailUnavailable
+from indelible.errors import NotInTime, TrailUnavailable
+from indelible.trail.commit import Partly, id_of
 
 if TYPE_CHECKING:
     from indelible.trail.commit import Item
@@ -22,6 +23,18 @@ _batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Shared
 )
 
 
+class _Batch:
+    """Events that were handed over together."""
+
+    __slots__ = ("futures", "items", "late")
+
+    def __init__(self, items: list[Item], futures: list[asyncio.Future[None]]) -> None:
+        self.items = items
+        self.futures = futures
+        self.late = False
+        """Whoever waited for them was told that they are not in time."""
+
+
 class Batcher:
     """Collects the events of one loop for one writer. Used on the loop's thread only."""
 
@@ -31,6 +44,9 @@ class Batcher:
         self._items: list[Item] = []
         self._futures: list[asyncio.Future[None]] = []
         self._busy = False
+        self._hung = False
+        self._under_way: _Batch
+        self._timer: asyncio.TimerHandle
 
     @classmethod
     def of(cls, writer: SharedWriter) -> Batcher:
@@ -43,8 +59,11 @@ class Batcher:
         return batcher
 
     def add(self, item: Item) -> asyncio.Future[None]:
-        """Return a future that is done when the event is on the disk, or fails with TrailUnavailable."""
+        """Return a future that is done when the event is on the disk, or fails with TrailUnavailable, in time."""
         future: asyncio.Future[None] = self._loop.create_future()
+        if self._hung:
+            future.set_exception(TrailUnavailable(self._why()))
+            return future
         self._items.append(item)
         self._futures.append(future)
         if not self._busy:
@@ -53,29 +72,55 @@ class Batcher:
         return future
 
     def _hand_over(self) -> None:
-        items, self._items = self._items, []
-        futures, self._futures = self._futures, []
+        batch = self._under_way = _Batch(self._items, self._futures)
+        self._items, self._futures = [], []
+        self._timer = self._loop.call_later(self._writer.audit.write_timeout, self._give_up)
 
         def done(safe: int, error: TrailUnavailable | None) -> None:
             try:
-                self._loop.call_soon_threadsafe(self._deliver, futures, safe, error)
+                self._loop.call_soon_threadsafe(self._deliver, batch, safe, error)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
 
         try:
-            self._writer.submit(items, done)
+            self._writer.submit(batch.items, done)
         except TrailUnavailable as exc:
-            self._deliver(futures, 0, exc)
+            self._deliver(batch, 0, exc)
 
-    def _deliver(self, futures: list[asyncio.Future[None]], safe: int, error: TrailUnavailable | None) -> None:
-        for index, future in enumerate(futures):
-            if future.done():  # its task was cancelled; the event is in the trail all the same
-                continue
-            if index < safe or error is None:
+    def _give_up(self) -> None:
+        """It takes too long: let nobody wait any longer, and nobody begin to, until the answer comes."""
+        self._hung = True
+        for future in self._under_way.futures:
+            _fail(future, NotInTime(self._why()))
+        self._under_way.late = True
+        for future in self._futures:
+            _fail(future, TrailUnavailable(self._why()))
+        self._items, self._futures = [], []
+
+    def _why(self) -> str:
+        seconds = self._writer.audit.write_timeout
+        return f"{self._writer.layout.active}: not recorded in time: no answer for {seconds:g} s"
+
+    def _deliver(self, batch: _Batch, safe: int, error: TrailUnavailable | None) -> None:
+        self._timer.cancel()
+        self._hung = False
+        for index, (item, future) in enumerate(zip(batch.items, batch.futures, strict=True)):
+            own = error if index >= safe else None
+            if isinstance(own, Partly):
+                own = own.errors.get(index)
+            if batch.late:
+                if not isinstance(own, NotInTime):  # else it is not known yet
+                    self._writer.came_late(id_of(item.body), own is None)
+            elif own is not None:
+                _fail(future, type(own)(str(own)))
+            elif not future.done():  # else its task was cancelled; the event is in the trail all the same
                 future.set_result(None)
-            else:
-                future.set_exception(TrailUnavailable(str(error)))
         if self._items:
             self._hand_over()
         else:
             self._busy = False
+
+
+def _fail(future: asyncio.Future[None], error: TrailUnavailable) -> None:
+    if not future.done():
+        future.set_exception(error)

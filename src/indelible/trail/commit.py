@@ -1,9 +1,18 @@
 """Group commit: many callers, one sync.
 
-The window is the previous sync, never a timer: whoever comes while nobody syncs becomes the leader and commits at
-once, on its own thread (a hand-over to another thread costs 90 µs and would be a third of a fast sync). Whoever
-comes meanwhile waits in the queue, and all of them go with the next sync. Callers that do not wait (`submit`) are
-served by a committer thread, started when the first of them comes.
+The window is the previous sync, never a timer: whatever comes during one sync waits in the queue and goes with
+the next.
+
+What may not move:
+
+- No caller's own thread is in a sync: a disk that hangs holds whoever called it, and nothing can interrupt that. A
+  thread of its own commits (the hand-over costs about 90 µs); callers wait for it, and no longer than
+  the time-out.
+- Who waited in vain is told which it is: an event that was still in the queue goes, and is not in the trail
+  (TrailUnavailable); one that was being synced may be (NotInTime), and `on_late` is told as soon as that is known.
+- After one has waited in vain nobody else waits, until the disk has answered.
+
+At the end of the process, when no thread can be started any more, or that one has ended, callers commit themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +21,9 @@ import threading
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from indelible.errors import TrailUnavailable
+import msgspec
+
+from indelible.errors import NotInTime, TrailUnavailable
 
 MAX_QUEUED: Final = 8192
 """How many events may wait to be written; the next caller waits for room."""
@@ -37,8 +48,44 @@ class Item(NamedTuple):
     closes: str = ""
 
 
+class _Id(msgspec.Struct):
+    event_id: str
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+
+def id_of(body: bytes) -> str:
+    """Return the `event_id` of a redacted event."""
+    return _decode_id(body).event_id
+
+
 Done = Callable[[int, TrailUnavailable | None], None]
 """Told how many of the submitted items are safe, from the first on, and what became of the others."""
+
+Late = Callable[[str, bool], None]
+"""Told, with its `event_id`, whether an event is in the trail of which was said that it is not in time (NotInTime)."""
+
+
+class Partly(TrailUnavailable):
+    """Of events that were submitted together some are in the trail and some are not, in no order."""
+
+    def __init__(self, message: str, errors: dict[int, TrailUnavailable]) -> None:
+        super().__init__(message)
+        self.errors = errors
+        """Why an event is not, by its place; the others are."""
+
+
+def together(errors: dict[int, TrailUnavailable], count: int) -> tuple[int, TrailUnavailable | None]:
+    """Return what `Done` is told of so many events, from the errors of those that are not in the trail."""
+    if not errors:
+        return count, None
+    safe = min(errors)
+    first = errors[safe]
+    if len(errors) == count - safe and {type(error) for error in errors.values()} == {type(first)}:
+        return safe, first
+    return safe, Partly(str(first), errors)
+
 
 Commit = Callable[[list[Item]], int]
 """Writes and syncs items in order; returns how many of them are safe. Those after are not in the trail."""
@@ -47,13 +94,15 @@ Commit = Callable[[list[Item]], int]
 class _Job:
     """Items that somebody waits for together."""
 
-    __slots__ = ("done", "error", "finished", "items", "size")
+    __slots__ = ("done", "error", "finished", "items", "late", "size")
 
     def __init__(self, items: list[Item], done: Done | None = None) -> None:
         self.items = items
         self.size = sum(len(item.body) for item in items)
         self.done = done
         self.finished = False
+        self.late = False
+        """Whoever waited for it does so no more, though it is under way."""
         self.error: TrailUnavailable | None = None
 
     def finish(self, safe: int, error: TrailUnavailable | None) -> None:
@@ -91,29 +140,89 @@ class Backlog(Generic[T]):
         self.size -= size
         return taken
 
+    def remove(self, item: T, count: int, size: int) -> bool:
+        """Take an item of so many events and bytes out again; tell whether it was there."""
+        try:
+            self.items.remove(item)
+        except ValueError:
+            return False
+        self.count -= count
+        self.size -= size
+        return True
+
 
 class GroupCommit:
     """Serialises commits; `append` and `submit` may be called from any thread."""
 
-    def __init__(self, commit: Commit, why: Callable[[], TrailUnavailable], timeout: float) -> None:
-        """`why` returns the reason for the items that `commit` did not take."""
+    def __init__(
+        self, commit: Commit, why: Callable[[], TrailUnavailable], timeout: float, *, served: bool = True
+    ) -> None:
+        """`why` returns the reason for the items that `commit` did not take; `served` is whether a thread commits."""
         self._commit = commit
         self._why = why
         self._timeout = timeout
         self._lock = threading.Lock()  # taken itself: a signal's handler may raise in a Condition's `__exit__`
         self._changed = threading.Condition(self._lock)
+        self._work = threading.Condition(self._lock)
+        """What the committer waits for."""
+        self.on_late: Late | None = None
+        self._hung = False
+        """Somebody has waited in vain, and the disk has not answered since."""
         self._queue: Backlog[_Job] = Backlog()
         self._leading = 0  # the thread that leads
         self._committer: threading.Thread | None = None
         self._closing = False
+        self._served = served
 
     def append(self, item: Item) -> None:
-        """Return when `item` is on the disk; raises TrailUnavailable when it is not."""
+        """Return when `item` is on the disk; raises TrailUnavailable when it is not, NotInTime when it may be yet."""
         job = _Job([item])
+        with self._lock:
+            self._enqueue(job)
+            served = self._is_served()
+            if served:
+                self._await(job)
+        if not served:
+            self._lead_for(job)
+        if job.error is not None:
+            raise type(job.error)(str(job.error)) from job.error
+
+    def _is_served(self) -> bool:
+        """Wake the committer, or start it; tell whether there is one."""
+        if self._closing or not self._served:
+            return False
+        if self._committer is None:
+            committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
+            try:
+                committer.start()
+            except RuntimeError:  # the interpreter ends
+                return False
+            self._committer = committer
+        self._work.notify()
+        return True
+
+    def _await(self, job: _Job) -> None:
+        """Wait for the committer, but not for ever."""
+        try:
+            if self._changed.wait_for(lambda: job.finished, self._timeout):
+                return
+        except BaseException:  # a signal's handler
+            self._queue.remove(job, 1, job.size)
+            raise
+        self._hung = True
+        if self._queue.remove(job, 1, job.size):
+            job.error = self._no_answer()
+        else:
+            job.late = True
+            raise NotInTime(str(self._no_answer()))
+
+    def _no_answer(self) -> TrailUnavailable:
+        return TrailUnavailable(f"the disk has not answered for {self._timeout:g} s")
+
+    def _lead_for(self, job: _Job) -> None:
         leading = False
         try:
             with self._lock:
-                self._enqueue(job)
                 self._forget_own_lead()
                 while not job.finished and self._leading:
                     self._changed.wait()
@@ -125,8 +234,6 @@ class GroupCommit:
         finally:  # also when a signal's handler raises: the others must not wait for a leader that has gone
             if leading:
                 self._step_down()
-        if job.error is not None:
-            raise TrailUnavailable(str(job.error)) from job.error
 
     def submit(self, items: list[Item], done: Done) -> None:
         """Queue `items` and return; `done` is called once, maybe from another thread.
@@ -137,19 +244,18 @@ class GroupCommit:
             if self._closing:  # nobody would serve it
                 msg = "the trail is closed"
                 raise TrailUnavailable(msg)
-            self._enqueue(_Job(items, done))
-            if self._committer is None:
-                self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
-                self._committer.start()
-            elif len(self._queue.items) == 1:
-                self._changed.notify_all()
+            job = _Job(items, done)
+            self._enqueue(job)
+            if not self._is_served():
+                self._queue.remove(job, len(items), job.size)
+                raise self._why()
 
     def close(self) -> None:
         """Commit what is queued, and end the committer."""
         with self._lock:
             self._closing = True
             self._forget_own_lead()
-            self._changed.notify_all()
+            self._work.notify()
             self._changed.wait_for(lambda: not self._leading)
             self._leading = threading.get_ident()
         try:
@@ -162,6 +268,8 @@ class GroupCommit:
 
     def _enqueue(self, job: _Job) -> None:
         queue, count = self._queue, len(job.items)
+        if self._hung:
+            raise self._no_answer()
         if queue.items and not queue.has_room(count, job.size):
             room = self._changed.wait_for(
                 lambda: not queue.items or queue.has_room(count, job.size), self._timeout
@@ -175,7 +283,7 @@ class GroupCommit:
         """Lead whenever there is something queued and nobody else does (the committer's life)."""
         while True:
             with self._lock:
-                self._changed.wait_for(lambda: (self._queue.items and not self._leading) or self._closing)
+                self._work.wait_for(lambda: (self._queue.items and not self._leading) or self._closing)
                 if not self._queue.items or self._leading:
                     if self._closing:
                         return
@@ -195,6 +303,7 @@ class GroupCommit:
         with self._lock:
             self._leading = 0
             self._changed.notify_all()
+            self._work.notify()
 
     def _lead(self) -> None:
         """Commit one batch from the front of the queue."""
@@ -204,16 +313,23 @@ class GroupCommit:
         try:
             safe = self._commit(items) if items else 0
         except BaseException:
-            for job in batch:
-                job.finish(0, TrailUnavailable("interrupted while waiting for the disk"))
+            self._finish(batch, 0, TrailUnavailable("interrupted while waiting for the disk"))
             raise
-        error = self._why() if safe < len(items) else None
+        self._finish(batch, safe, self._why() if safe < len(items) else None)
+
+    def _finish(self, batch: list[_Job], safe: int, error: TrailUnavailable | None) -> None:
+        """Tell everybody what became of a batch, of which the first `safe` events are in the trail."""
         for job in batch:
             own = min(safe, len(job.items))
             safe -= own
             job.finish(own, error if own < len(job.items) else None)
         with self._lock:
+            self._hung = False
+            late = [job for job in batch if job.late]
             self._changed.notify_all()
+        if self.on_late is not None:
+            for job in late:
+                self.on_late(id_of(job.items[0].body), job.error is None)
 
     def _take(self) -> list[_Job]:
         """Take the next batch off the queue: one job at least, since a job is committed in one piece."""

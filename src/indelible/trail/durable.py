@@ -54,6 +54,16 @@ def datasync(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def close(fd: int) -> None:
+    """Close a descriptor of which nothing more is awaited: what was to be on the disk was synced, and that told.
+
+    The descriptor is gone whatever close(2) says ("Dealing with error returns from close()"), so nobody can do anything
+    about it, and the caller's own work is done.
+    """
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
 def sync_directory(path: Path) -> None:
     """Bring a directory's names to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -20,6 +20,7 @@ audit.jsonl.d/
   next.jsonl                    a file being made after a failed sync
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
+  gaps/<pid>-<random>           how many events a recorder could not record, until that stands in the trail
   definitions/                  what each server's tools look like
   anchors/<name>.json           what an anchor has taken, and what is wrong with it
   witnessed/<name>              the newest checkpoint that a witness cosigned
@@ -64,6 +65,7 @@ class Layout:
         self.next = self.directory / "next.jsonl"
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"
+        self.gaps = self.directory / "gaps"
         self.definitions = self.directory / "definitions"
         self.anchors = self.directory / "anchors"
         self.witnessed = self.directory / "witnessed"

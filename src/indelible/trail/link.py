@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from indelible.errors import TrailLocked, TrailUnavailable, WireError
+from indelible.errors import NotInTime, TrailLocked, TrailUnavailable, WireError
 from indelible.trail import processes, wire
+from indelible.trail.commit import together
 from indelible.trail.sockets import connect, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from indelible.trail.commit import Done, Item
+    from indelible.trail.commit import Done, Item, Late
 
 MAX_WAITING: Final = 2 * wire.WINDOW
 """Events in an outbox; who comes after that waits for room."""
@@ -58,37 +59,42 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 class Job:
     """Events that somebody waits for together."""
 
-    __slots__ = ("_done", "_left", "deadline", "error", "finished", "safe", "turn")
+    __slots__ = ("_count", "_done", "_errors", "_left", "deadline", "finished", "turn")
 
     def __init__(self, count: int, done: Done | None, deadline: float = 0.0) -> None:
         """`done` is told how many are safe, from the first on, and what became of the others; once."""
-        self._left = count
+        self._left = self._count = count
         self._done = done
         self.deadline = deadline
         """When whoever waits is told that it takes too long (monotonic clock)."""
         self.finished = count == 0
         """Whether it is known what became of all, or whoever waits was told that it is not."""
-        self.safe = 0
-        self.error: TrailUnavailable | None = None
+        self._errors: dict[int, TrailUnavailable] = {}
         self.turn: threading.Condition | None = None
         """What whoever waits is woken by, while another thread reads for it."""
 
+    @property
+    def error(self) -> TrailUnavailable | None:
+        """Why not all of them are in the trail, once that is known."""
+        return together(self._errors, self._count)[1]
+
     def settle(self, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """Note what became of the next event; return what to call, without any lock, when it was the last."""
+        if error is not None and not self.finished:
+            self._errors[self._count - self._left] = error
         self._left -= 1
-        if self.finished:
-            return None
-        if error is not None and self.error is None:
-            self.error = error
-        if self.error is None:
-            self.safe += 1
-        return None if self._left else self._finish()
+        return None if self._left or self.finished else self._finish()
 
-    def give_up(self, error: TrailUnavailable) -> Callable[[], None] | None:
-        """Let nobody wait any longer; return what to call."""
+    def give_up(self, error: TrailUnavailable, under_way: int = 0) -> Callable[[], None] | None:
+        """Let nobody wait any longer; return what to call.
+
+        Of those of which it is not known what became of them, the first `under_way` may be in the trail yet.
+        """
         if self.finished:
             return None
-        self.error = self.error or error
+        for at in range(self._count - self._left, self._count):
+            self._errors[at] = NotInTime(str(error)) if under_way > 0 else error
+            under_way -= 1
         return self._finish()
 
     def _finish(self) -> Callable[[], None] | None:
@@ -96,7 +102,7 @@ class Job:
         if self.turn is not None:
             self.turn.notify()
         done, self._done = self._done, None
-        return None if done is None else lambda: done(self.safe, self.error)
+        return None if done is None else lambda: done(*together(self._errors, self._count))
 
 
 class Letter:
@@ -133,6 +139,8 @@ class Outbox:
         self._number = 0
         self._window = wire.WINDOW
         self._holder: int | str = 0
+        self.on_late: Late | None = None
+        """Told what became of an event whose caller was told that it is not in time; called without the lock."""
         self._due: collections.deque[Job] = collections.deque()
         self.due_changed = threading.Condition(self.lock)
 
@@ -202,7 +210,7 @@ class Outbox:
         calls = []
         while self.sent and self.letters[0].number <= number:
             self.sent -= 1
-            calls.append(self.letters.popleft().job.settle(None))
+            calls.append(self._settle(self.letters.popleft(), None))
         return self._settled(calls)
 
     def refused(self, number: int, error: str) -> list[Callable[[], None]]:
@@ -211,12 +219,12 @@ class Outbox:
             if letter.number == number and self.sent:
                 self.letters.remove(letter)
                 self.sent -= 1
-                return self._settled([letter.job.settle(TrailUnavailable(error))])
+                return self._settled([self._settle(letter, TrailUnavailable(error))])
         return []
 
     def take_first(self, error: TrailUnavailable | None) -> list[Callable[[], None]]:
         """The first event was written, or refused, here: nobody else holds the trail any more."""
-        return self._settled([self.letters.popleft().job.settle(error)])
+        return self._settled([self._settle(self.letters.popleft(), error)])
 
     def withdraw(self, job: Job, error: TrailUnavailable) -> Callable[[], None] | None:
         """A caller waits no longer: what was not sent yet never will be. Returns what to call without the lock."""
@@ -228,7 +236,7 @@ class Outbox:
         if len(kept) < len(self.letters):
             self.letters = collections.deque(kept)
             self.changed.notify_all()
-        return job.give_up(error)
+        return job.give_up(error, sum(letter.job is job for letter in kept))
 
     def overdue(self, now: float, error: TrailUnavailable) -> list[Callable[[], None]]:
         """Give up the jobs whose deadline has passed."""
@@ -248,6 +256,12 @@ class Outbox:
         self.changed.notify_all()
         self.due_changed.notify_all()
         return [call for job in jobs.values() if (call := job.give_up(error)) is not None]
+
+    def _settle(self, letter: Letter, error: TrailUnavailable | None) -> Callable[[], None] | None:
+        """It is known what became of an event; return what to call."""
+        on_late = self.on_late if letter.job.finished else None
+        call = letter.job.settle(error)
+        return call if on_late is None else lambda: on_late(letter.id, error is None)
 
     def _settled(self, calls: list[Callable[[], None] | None]) -> list[Callable[[], None]]:
         self.pump()

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from indelible import events
 from indelible.errors import TrailLocked
+from indelible.trail import durable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ class TrailLock:
         fds, self._fd, self._directory_fd = (self._fd, self._directory_fd), -1, -1
         for fd in fds:
             if fd >= 0:
-                os.close(fd)
+                durable.close(fd)
 
 
 def _hold(path: Path, flags: int, access: Access) -> int:

@@ -36,7 +36,7 @@ from indelible.trail.service import service_event
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
-    from indelible.trail.commit import Done
+    from indelible.trail.commit import Done, Late
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
@@ -83,11 +83,23 @@ class SharedWriter:
         self._thread: threading.Thread | None = None
         self._ended = ""
         self._warned = False
+        self._on_late: Late | None = None
         self.append = self._send
         self.digest_key: tuple[bytes, str]
         self._watcher: threading.Thread | None = None
         _shared.add(self)
         self._open()
+
+    def tell_late(self, on_late: Late) -> None:
+        """Let `on_late` be told what became of events that were not recorded in time (NotInTime), from any thread."""
+        self._on_late = self._outbox.on_late = on_late
+        if self._writer is not None:
+            self._writer.tell_late(on_late)
+
+    def came_late(self, event_id: str, came: bool) -> None:  # noqa: FBT001 - as `Late` has it
+        """Say what became of an event that was not recorded in time."""
+        if self._on_late is not None:
+            self._on_late(event_id, came)
 
     @property
     def waits(self) -> bool:
@@ -152,6 +164,8 @@ class SharedWriter:
             self._hub = hub
         except OSError as exc:
             log.warning("%s: others cannot write through this process: %s", self.layout.socket, exc.strerror)
+        if self._on_late is not None:
+            writer.tell_late(self._on_late)
         self._writer, self.append = writer, writer.append
         return known
 

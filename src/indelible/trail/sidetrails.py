@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from indelible.errors import IndelibleError, TrailLocked
 from indelible.trail import files
 from indelible.trail.entry import parse_line
+from indelible.trail.gap import report_the_dead
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
 
@@ -49,7 +50,9 @@ class Sweeper:
                 return
             try:
                 if _begun(path) and not _closed(path):
-                    open_writer(path, self._audit, "sweeper").writer.close()
+                    writer = open_writer(path, self._audit, "sweeper").writer
+                    report_the_dead(writer.layout, writer, holds=True)
+                    writer.close()
             except TrailLocked:
                 continue  # its recorder lives
             except (IndelibleError, OSError) as exc:

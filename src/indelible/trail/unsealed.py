@@ -29,6 +29,7 @@ from indelible.trail import switch
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
 from indelible.trail.space import NO_SPACE
+from indelible.trail.turn import Turn
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -78,6 +79,7 @@ class Unsealed(ABC):
         self.access = access
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        self._turn = Turn(self._lock, audit.write_timeout, str(layout.active))
         self._seq = state.size
         self._pending: list[bytes] = []
         self._pending_bytes = 0

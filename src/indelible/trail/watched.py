@@ -84,7 +84,7 @@ class Watched(Unsealed):
 
     def write_service_events(self, items: Sequence[Item]) -> None:
         """Append events of the trail's own, in order, also when callers' are withheld. Raises TrailUnavailable."""
-        with self._lock:
+        with self._turn:
             if len(self._write_own(items)) < len(items):
                 raise self._unavailable()
 
@@ -176,7 +176,7 @@ class Watched(Unsealed):
         if self._speaker != threading.get_ident():
             msg = f"{self.layout.active}: the trail is being closed"
             raise TrailUnavailable(msg)
-        with self._lock:
+        with self._turn:
             self._drain_all()
             if not self._write_own((item,), reserve=_GAP in item.body[:GAP_WITHIN]):
                 raise self._unavailable()

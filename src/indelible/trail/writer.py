@@ -28,10 +28,11 @@ from indelible.events import RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.anchors.handout import HandOut
-from indelible.trail.commit import Done, GroupCommit, Item
+from indelible.trail.commit import Done, GroupCommit, Item, Late
 from indelible.trail.entry import stamp_line
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
+from indelible.trail.turn import Turn
 from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
 from indelible.trail.watched import Watched
 
@@ -92,7 +93,8 @@ class Writer(Watched):
             self._append_last(Item(body, opens, closes))
             return
         if self._direct:
-            with self._lock:
+            lock = self._lock
+            with self._turn if lock.locked() else lock:  # in turn, since whoever has it may be stuck in a write
                 if self._write_one(body, opens, closes):
                     return
             raise self._unavailable()
@@ -111,9 +113,16 @@ class Writer(Watched):
                 except TrailUnavailable as exc:
                     return at, exc
             return len(items), None
-        with self._lock:
-            written = len(self._write_all(items))
-            return written, None if written == len(items) else self._unavailable()
+        try:
+            with self._turn:
+                written = len(self._write_all(items))
+                return written, None if written == len(items) else self._unavailable()
+        except TrailUnavailable as exc:
+            return 0, exc
+
+    def tell_late(self, on_late: Late) -> None:
+        """Let `on_late` be told what became of events that were not recorded in time (NotInTime), from any thread."""
+        self._group.on_late = on_late
 
     def submit(self, items: list[Item], done: Done) -> None:
         """Queue events at `disk` durability and return; `done` is called from another thread. See `GroupCommit`."""
@@ -121,7 +130,7 @@ class Writer(Watched):
 
     def _enqueue(self, item: Item) -> None:
         """At `memory` durability: queue, and let the sealer's thread write."""
-        with self._lock:
+        with self._turn:
             queue, size = self._queue, len(item.body)
             if not queue.has_room(1, size) and self._usable():
                 self._drain()
@@ -421,7 +430,8 @@ class Writer(Watched):
         """In a forked child: the trail stays the parent's."""
         self._ended, self._open = "opened before a fork; open the trail again in the child", False
         self._lock = threading.Lock()  # the parent's other threads may have held it
-        self._group = GroupCommit(lambda _: 0, self._unavailable, 0.0)
+        self._turn = Turn(self._lock, self.audit.write_timeout, str(self.layout.active))
+        self._group = GroupCommit(lambda _: 0, self._unavailable, 0.0, served=False)
         self._trail_lock.abandon()
 
 

@@ -8,10 +8,10 @@ from indelible.capture import calls, child, correlate, frames, lanes, stdio
 from indelible.config import AuditSettings
 from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
-from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
 from indelible.trail import commit, hub, link, orders, peer, sealer, suspects, unsealed, wire
+from indelible.trail.gap import MAX_REFUSED
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20

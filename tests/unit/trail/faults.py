@@ -14,6 +14,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 from unittest import mock
 
+from indelible.trail import writer as writer_module
+from indelible.trail.commit import GroupCommit
+from indelible.trail.housekeeping import Housekeeper
+from indelible.trail.sealer import Sealer
+
 Mode = Literal["count", "crash", "crash-after", "error", "error-after", "no-space"]
 
 CHANGING = (
@@ -69,3 +74,19 @@ def faulty(disk: Disk) -> Iterator[Disk]:
         for name in CHANGING:
             patches.enter_context(mock.patch.object(os, name, spoiled(name, getattr(os, name))))
         yield disk
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly."""
+
+    def look_after(self: Housekeeper) -> None:
+        self._run()
+
+    with (
+        mock.patch.object(Sealer, "start"),
+        mock.patch.object(GroupCommit, "_is_served", return_value=False),
+        mock.patch.object(Housekeeper, "sealed", look_after),
+        mock.patch.object(writer_module, "RETRY_S", 0.0),
+    ):
+        yield

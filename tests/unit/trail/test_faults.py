@@ -6,11 +6,8 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -18,12 +15,10 @@ from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailError, TrailUnavailable
 from indelible.trail import checkpoint, files, merkle
 from indelible.trail import writer as writer_module
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
-from indelible.trail.sealer import Sealer
 from indelible.trail.writer import Writer
-from tests.unit.trail.faults import Crash, Disk, Mode, faulty
+from tests.unit.trail.faults import Crash, Disk, Mode, faulty, without_threads
 
 EVENTS = 24
 SEAL_EVERY = 5
@@ -34,21 +29,6 @@ def settings(durability: Durability) -> AuditSettings:
     return AuditSettings(
         durability=durability, max_size=MAX_SIZE, backup_count=1000, compress_rotated=True, write_timeout=0.2
     )
-
-
-@contextmanager
-def without_threads() -> Iterator[None]:
-    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly."""
-
-    def look_after(self: Housekeeper) -> None:
-        self._run()
-
-    with (
-        mock.patch.object(Sealer, "start"),
-        mock.patch.object(Housekeeper, "sealed", look_after),
-        mock.patch.object(writer_module, "RETRY_S", 0.0),
-    ):
-        yield
 
 
 def append(writer: Writer, name: str, acknowledged: list[str]) -> None:

@@ -21,8 +21,8 @@ from indelible.trail import place, restore
 from indelible.trail.check import verify_trail
 from indelible.trail.layout import Layout
 
-from .faults import Crash, Disk, Mode, faulty
-from .test_faults import assert_sealed, die, read_all, without_threads
+from .faults import Crash, Disk, Mode, faulty, without_threads
+from .test_faults import assert_sealed, die, read_all
 from .test_writer import AUDIT, body, crash, start
 
 SMALL = AuditSettings(max_size=1500, backup_count=100, retention=None)

@@ -16,8 +16,8 @@ from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.writer import Writer
 
-from .faults import Crash, Disk, Mode, faulty
-from .test_faults import assert_sealed, die, read_all, without_threads
+from .faults import Crash, Disk, Mode, faulty, without_threads
+from .test_faults import assert_sealed, die, read_all
 from .test_writer import body, crash, start
 
 AUDIT = AuditSettings(max_size=1500)

@@ -21,8 +21,8 @@ from indelible.trail.rotation import Rotation
 from indelible.trail.stored import prove, rotations_of
 from tests.trails import ORIGIN
 
-from .faults import Crash, Disk, Mode, faulty
-from .test_faults import assert_sealed, die, read_all, without_threads
+from .faults import Crash, Disk, Mode, faulty, without_threads
+from .test_faults import assert_sealed, die, read_all
 from .test_writer import AUDIT, body, crash, start
 
 UNTIL = "2030-01-01T00:00:00.000000Z"

@@ -1,0 +1,390 @@
+"""What a recorder could not record: events lost (counted), calls refused (kept, up to a limit).
+
+What may not move:
+
+- The count is exact: of events whose `record` has returned, those and only those that are not in the trail. One that
+  was not recorded in time and came later is taken off again; while it is not known whether it comes, no `audit_gap` is
+  written.
+- It outlives the process (see `gapfile`), and stands in the trail once: recorded by the process itself as soon as
+  writing works again, or by the next recorder that looks (`report_the_dead`).
+- Its lock is never held while the trail is written: who loses an event waits for no disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from indelible import events
+from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
+from indelible.trail import durable, files, gapfile
+from indelible.trail.commit import id_of
+from indelible.trail.entry import line_seq
+from indelible.trail.gapfile import Claim, Count, GapFile
+from indelible.trail.notice import Notice
+from indelible.trail.recent import recent_ids
+
+if TYPE_CHECKING:
+    from indelible.events import EventType
+    from indelible.trail.commit import Item
+    from indelible.trail.durable import Access
+    from indelible.trail.layout import Layout
+
+log = logging.getLogger("indelible")
+
+MAX_REFUSED: Final = 1024
+"""How many refused calls are remembered until they can be recorded; more are counted in the `audit_gap`."""
+
+SETTLES_S: Final = 10.0
+"""How long after a recorder's death its last `audit_gap` may still be on its way to another process."""
+
+JOIN_S: Final = 0.2
+
+_END: Final = 1 << 53
+"""Beyond every seq."""
+
+_gaps: weakref.WeakSet[Gap] = weakref.WeakSet()
+
+
+class Writes(Protocol):
+    """The part of a writer that is used here."""
+
+    def append(self, body: bytes, opens: str, closes: str, /) -> None:
+        """Append an event; raises TrailUnavailable."""
+
+    def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
+        """Return an event of this recorder's own."""
+
+
+class Gap:
+    """What one recorder owes the record. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        layout: Layout | None = None,
+        access: Access | None = None,
+        recorder: str = "",
+        *,
+        counts: bool = True,
+        beside_trail: bool = True,
+    ) -> None:
+        """Without a `layout` the count is in memory only: nothing is recorded. `counts` is false under ``deny``.
+
+        Who records through a service has no files `beside_trail`: the count is in shared memory only.
+        """
+        self.open = False
+        """Whether something is owed."""
+        self.refused: list[Item] = []
+        self._layout = layout
+        self._access = access or durable.Access()
+        self._recorder = recorder
+        self._counts = counts
+        self._beside_trail = beside_trail
+        self._reset()
+        self._make_file()  # now: a full disk has no room for it
+        _gaps.add(self)
+
+    def _make_file(self) -> None:
+        self._made = True
+        if self._layout is not None:
+            self._file = GapFile.create(
+                self._layout, self._access, self._recorder, beside_trail=self._beside_trail
+            )
+            if not self._file.survives:
+                log.warning("%s: a count of lost events cannot be kept there", self._layout.gaps)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._catching = threading.Lock()
+        self._notice = Notice("events are recorded again")
+        self._file = GapFile(Count(self._recorder, os.getpid()), None, None)
+        self._unsure: set[str] = set()
+        """Counted as lost, and on their way: they may be in the trail yet."""
+        self._early: set[str] = set()
+        """They were, before they were counted."""
+        self._keeper: _Keeper | None = None
+        self._made = False
+
+    @property
+    def lost(self) -> int:
+        """How many events are lost and not reported."""
+        return self._file.count.lost
+
+    # --- what happens ------------------------------------------------------------------------------------------
+
+    def lose(self, error: TrailUnavailable, timestamp: str, body: bytes) -> None:
+        """Count one event as lost."""
+        with self._lock:
+            if isinstance(error, NotInTime):
+                event_id = id_of(body)
+                if event_id in self._early:
+                    self._early.discard(event_id)
+                    return
+                self._unsure.add(event_id)
+            self._count(str(error), timestamp)
+
+    def late(self, event_id: str, came: bool) -> None:  # noqa: FBT001 - a callback's two outcomes
+        """It turned out what became of an event that was not recorded in time."""
+        with self._lock:
+            count = self._file.count
+            if count.claim is not None and count.claim.event_id == event_id:
+                self._settle(came)
+            elif event_id in self._unsure:
+                self._unsure.discard(event_id)
+                if came:
+                    count.lost -= 1
+                    self._store()
+            elif came and self._counts:
+                self._early.add(event_id)
+
+    def refuse(self, item: Item, timestamp: str) -> None:
+        """Keep a refusal, or count it as lost when too many are kept."""
+        with self._lock:
+            if len(self.refused) < MAX_REFUSED:
+                self.refused.append(item)
+                self.open = True
+                count = self._file.count
+                count.since = count.since or timestamp
+                count.until, count.waiting = timestamp, len(self.refused)
+                self._store()
+            else:
+                self._count("too many refused calls", timestamp)
+
+    def _count(self, reason: str, timestamp: str) -> None:
+        count = self._file.count
+        self._notice.bad(f"events are not recorded: {reason}")
+        if not count.lost:
+            count.since = timestamp
+        count.lost += 1
+        count.reason, count.until = reason, timestamp
+        self.open = True
+        self._store()
+
+    def _store(self) -> None:
+        if not self._made:
+            count = self._file.count
+            self._make_file()
+            self._file.count = count
+        self._file.store()
+        if self._layout is None:
+            return
+        if self._file.in_memory:
+            self._keeper = self._keeper or _Keeper(self._file)
+            self._keeper.keep(self._file.snapshot())
+        else:
+            _try_to_keep(self._file)
+
+    # --- recording it ------------------------------------------------------------------------------------------
+
+    def catch_up(self, writer: Writes, *, last: bool = False) -> None:
+        """Record what was refused and how much was lost, in that order, as far as writing works.
+
+        When there is no `last` later, what is refused and finds no room is counted: there is a reserve for the count.
+        """
+        with self._catching:
+            try:
+                try:
+                    self._record_refused(writer)
+                except TrailUnavailable as exc:
+                    if not last:
+                        raise
+                    self._give_up_refused(str(exc))
+                self._record_lost(writer)
+            except TrailUnavailable:
+                return
+            with self._lock:
+                if not self.refused and not self.lost:
+                    self.open = False
+                    self._notice.well()
+
+    def _record_refused(self, writer: Writes) -> None:
+        while self.refused:
+            try:
+                writer.append(*self.refused[0])
+            except NotInTime:  # it comes, if anything does
+                self._take_refused()
+                raise
+            self._take_refused()
+
+    def _take_refused(self) -> None:
+        with self._lock:
+            del self.refused[0]
+            self._file.count.waiting = len(self.refused)
+            self._store()
+
+    def _give_up_refused(self, reason: str) -> None:
+        with self._lock:
+            self._file.count.waiting = 0
+            for _ in self.refused:
+                self._count(reason, events.now())
+            self.refused = []
+
+    def _record_lost(self, writer: Writes) -> None:
+        with self._lock:
+            count = self._file.count
+            if not count.lost or count.claim is not None or self._unsure:
+                return
+            item = writer.service_event("audit_gap", _metadata(count, count.lost))
+            count.claim = _claim(item, count.lost, self._layout)
+            self._store()
+        try:
+            writer.append(*item)
+        except NotInTime:
+            raise  # `late` says what became of it
+        except TrailUnavailable:
+            with self._lock:
+                self._settle(came=False)
+            raise
+        with self._lock:
+            self._settle(came=True)
+
+    def _settle(self, came: bool) -> None:  # noqa: FBT001
+        """It is known whether the `audit_gap` is in the trail."""
+        count = self._file.count
+        if came and count.claim is not None:
+            count.lost -= count.claim.lost
+            count.since = count.until
+        count.claim = None
+        self._store()
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave no file when nothing is owed; else leave it to the next recorder."""
+        with self._lock:
+            self._notice.say(at_once=True)
+            keeper, self._keeper = self._keeper, None
+            if keeper is not None and not keeper.stop():
+                return  # the disk hangs: the descriptors end with the process
+            if self._file.count.owed:
+                self._file.close()
+            else:
+                self._file.remove()
+
+    def abandon(self) -> None:
+        """In a forked child: what was lost before the fork is the parent's to say."""
+        self._file.close()
+        self.refused = []
+        self.open = False
+        self._reset()
+
+
+class _Keeper:
+    """Writes the newest count to the file beside the trail, on a thread of its own: the disk may hang."""
+
+    def __init__(self, file: GapFile) -> None:
+        self._file = file
+        self._changed = threading.Condition()
+        self._next: tuple[int, bytes] | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="indelible-gap", daemon=True)
+        self._thread.start()
+
+    def keep(self, snapshot: tuple[int, bytes]) -> None:
+        """Write this, unless something newer comes first."""
+        with self._changed:
+            self._next = snapshot
+            self._changed.notify()
+
+    def stop(self) -> bool:
+        """End the thread; tell whether it has ended."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join(JOIN_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next is not None or self._stopped)
+                kept, self._next = self._next, None
+            if kept is None:
+                return
+            try:
+                self._file.keep(kept)
+            except OSError:
+                continue  # shared memory has it
+
+
+def _try_to_keep(file: GapFile) -> None:
+    try:
+        file.keep(file.snapshot())
+    except OSError as exc:
+        if not file.in_memory:
+            log.error("the count of lost events is in memory only: %s", exc.strerror)  # noqa: TRY400
+
+
+def _metadata(count: Count, lost: int) -> dict[str, Any]:
+    """Return what the `audit_gap` says."""
+    return {"lost": lost, "reason": count.reason, "since": count.since, "until": count.until}
+
+
+def _of(count: Count) -> dict[str, Any]:
+    return {"recorder": count.recorder, "pid": count.pid}
+
+
+def _size(layout: Layout) -> int:
+    """Return how many lines the trail has at least, as the active file shows it; 0 when that cannot be seen."""
+    try:
+        line = files.last_line(layout.active)
+    except OSError:
+        return 0
+    seq = line_seq(line) if line else None
+    return 0 if seq is None else seq + 1
+
+
+def _claim(item: Item, lost: int, layout: Layout | None) -> Claim:
+    return Claim(id_of(item.body), lost, _size(layout) if layout is not None else 0, time.time())
+
+
+# --- what dead recorders left -------------------------------------------------------------------------------------
+
+
+def report_the_dead(layout: Layout, writer: Writes, *, holds: bool) -> None:
+    """Record what recorders of this trail that are gone could not record; `holds`: this process holds the trail."""
+    try:
+        for found in gapfile.left_behind(layout):
+            if not _report(found, layout, writer, holds=holds):
+                return
+    except (OSError, IndelibleError) as exc:
+        log.warning("%s: what others could not record stays there: %s", layout.gaps, exc)
+
+
+def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> bool:
+    """Record one dead recorder's count, once; tell whether to go on with the next."""
+    count = found.count
+    lost = count.owed
+    count.reason = count.reason or "the process ended before it could record what it had refused"
+    if count.claim is not None:
+        if count.claim.event_id in recent_ids(layout, _END, _END - count.claim.size):
+            lost -= count.claim.lost
+        elif not holds and abs(time.time() - count.claim.at) < SETTLES_S:
+            found.close()  # it may be on its way to whoever holds the trail
+            return True
+    if lost <= 0:
+        found.remove()
+        return True
+    item = writer.service_event("audit_gap", {**_metadata(count, lost), "of": _of(count)})
+    count.lost, count.waiting, count.claim = lost, 0, _claim(item, lost, layout)
+    found.store()
+    _try_to_keep(found)
+    try:
+        writer.append(*item)
+    except TrailUnavailable:
+        found.close()
+        return False
+    found.remove()
+    return True
+
+
+def _abandon_all() -> None:
+    for gap in list(_gaps):
+        gap.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,290 @@
+"""A recorder's count of what it could not record, kept where kill -9 does not reach it.
+
+The disk that cannot take events cannot be trusted with their count either: it may be full, read-only, or hang. So the
+count stands in shared memory (`/dev/shm`, a page of a file there), and, for as long as the disk takes it, in a file in
+the trail's own `gaps/`, which also survives the end of the machine or container; a thread writes that, so that nobody
+waits for it. Without shared memory the file alone has to do.
+
+What may not move:
+
+- A file is two slots, written in turn, each with its generation and a checksum: a process that dies within a store
+  leaves the count from before. Whoever reads takes the newest whole slot of both places.
+- Its owner holds a lock on it (flock) for as long as it lives. One that is not locked is a dead recorder's.
+- Before an `audit_gap` is appended its id, its count and the trail's size are stored (`Claim`), and it is taken off the
+  count when that was acknowledged. After a death in between, whoever finds the claim looks whether the event is in the
+  trail: reported once, whatever dies when.
+- What a file holds is believed only when it is this user's own, a plain file, and nobody else may write it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import secrets
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from indelible.trail import durable
+
+if TYPE_CHECKING:
+    from indelible.trail.durable import Access
+    from indelible.trail.layout import Layout
+
+SLOT_BYTES: Final = 2048
+FILE_BYTES: Final = 2 * SLOT_BYTES
+MAX_REASON_CHARS: Final = 200
+"""Of the reason; in JSON a character takes six bytes at the most."""
+
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - in it a directory that only this user can enter
+
+_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_PRIVATE: Final = durable.Access()
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """An `audit_gap` that is on its way into the trail."""
+
+    event_id: str
+    lost: int
+    """How many it says."""
+    size: int
+    """The trail had so many lines at least when it was claimed: the event is at none of their places."""
+    at: float
+    """When (seconds since the epoch)."""
+
+
+class Count(msgspec.Struct):
+    """What one recorder owes the record."""
+
+    recorder: str
+    pid: int
+    lost: int = 0
+    """Events that are neither in the trail nor in an `audit_gap`."""
+    waiting: int = 0
+    """Refusals that its memory holds: lost when it dies."""
+    reason: str = ""
+    since: str = ""
+    until: str = ""
+    claim: Claim | None = None
+    generation: int = 0
+
+    @property
+    def owed(self) -> int:
+        """How many events are lost when the recorder is dead."""
+        return self.lost + self.waiting
+
+
+_decode = msgspec.json.Decoder(Count).decode
+
+
+def _pack(count: Count) -> bytes:
+    body = msgspec.json.encode(msgspec.structs.replace(count, reason=count.reason[:MAX_REASON_CHARS]))
+    return (b"%08x %b\n" % (zlib.crc32(body), body)).ljust(SLOT_BYTES)
+
+
+def _newest(data: bytes) -> Count | None:
+    """Return the newest whole slot of a file's content."""
+    found = []
+    for at in range(0, FILE_BYTES, SLOT_BYTES):
+        line, end, _ = data[at : at + SLOT_BYTES].partition(b"\n")
+        with contextlib.suppress(ValueError, msgspec.MsgspecError):
+            if end and int(line[:8], 16) == zlib.crc32(line[9:]):
+                found.append(_decode(line[9:]))
+    return max(found, key=lambda count: count.generation, default=None)
+
+
+# --- where ------------------------------------------------------------------------------------------------------
+
+
+def memory_directory(layout: Layout) -> Path | None:
+    """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    with contextlib.suppress(OSError):
+        about = layout.directory.stat()
+        return SHARED_MEMORY / f"indelible-{os.geteuid()}" / f"{about.st_dev:x}-{about.st_ino:x}"
+    return None
+
+
+def _own(about: os.stat_result) -> bool:
+    """Tell whether a file or directory is this user's, and nobody else can write it."""
+    return about.st_uid == os.geteuid() and not about.st_mode & 0o022
+
+
+def _enter(directory: Path) -> None:
+    """Make the directory in shared memory; raises OSError when somebody else has one of that name."""
+    for path in (directory.parent, directory):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        about = path.lstat()
+        if not stat.S_ISDIR(about.st_mode) or not _own(about):
+            raise PermissionError(1, "belongs to somebody else", str(path))
+
+
+class _Place:
+    """One file with a count, open and locked."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def create(cls, path: Path, access: Access) -> _Place:
+        """Make the file with all the blocks that it will ever need. Raises OSError."""
+        fd = durable.create_file(path, access)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # somebody may just be looking whether its recorder is dead
+            durable.write_all(fd, b" " * FILE_BYTES)
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)  # pwrite(2), BUGS
+        except BaseException:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return cls(path, fd)
+
+    def read(self) -> Count | None:
+        return _newest(os.pread(self.fd, FILE_BYTES, 0))
+
+    def store(self, slot: int, data: bytes) -> None:
+        """Overwrite a slot in place. Raises OSError."""
+        os.pwrite(self.fd, data, slot * SLOT_BYTES)
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            durable.close(fd)
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        self.close()
+
+
+class GapFile:
+    """The count of one recorder, living or dead. Not thread-safe: its owner's lock covers it, but for `keep`."""
+
+    def __init__(self, count: Count, memory: _Place | None, beside: _Place | None) -> None:
+        self.count = count
+        self._memory = memory
+        self._beside = beside
+        self._map = mmap.mmap(memory.fd, FILE_BYTES) if memory else None
+
+    @classmethod
+    def create(cls, layout: Layout, access: Access, recorder: str, *, beside_trail: bool = True) -> GapFile:
+        """Make the files of a living recorder, as far as they can be had."""
+        name = f"{os.getpid()}-{secrets.token_hex(8)}"
+        memory = beside = None
+        directory = memory_directory(layout)
+        if directory is not None:
+            with contextlib.suppress(OSError):
+                _enter(directory)
+                memory = _Place.create(directory / name, _PRIVATE)
+        if beside_trail:
+            with contextlib.suppress(OSError):
+                durable.make_directory(layout.gaps, access, durable=False)
+                beside = _Place.create(layout.gaps / name, _PRIVATE)
+        return cls(Count(recorder, os.getpid()), memory, beside)
+
+    @property
+    def survives(self) -> bool:
+        """Whether the count outlives this process at all."""
+        return self._memory is not None or self._beside is not None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether `store` alone keeps the count; else whoever changes it has to `keep` it."""
+        return self._map is not None
+
+    def store(self) -> None:
+        """Keep the count in shared memory."""
+        self.count.generation += 1
+        if self._map is not None:
+            at = self.count.generation % 2 * SLOT_BYTES
+            self._map[at : at + SLOT_BYTES] = _pack(self.count)
+
+    def snapshot(self) -> tuple[int, bytes]:
+        """Return what `keep` shall write."""
+        return self.count.generation % 2, _pack(self.count)
+
+    def keep(self, kept: tuple[int, bytes]) -> None:
+        """Write the count to the file beside the trail, which may take any time. Raises OSError."""
+        if self._beside is not None:
+            self._beside.store(*kept)
+
+    def remove(self) -> None:
+        """Nothing is owed any more."""
+        for place in (self._memory, self._beside):
+            if place is not None:
+                place.remove()
+        self._unmap()
+
+    def close(self) -> None:
+        """Leave the count to whoever comes next; in a forked child, to the parent."""
+        for place in (self._memory, self._beside):
+            if place is not None:
+                place.close()
+        self._unmap()
+
+    def _unmap(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+# --- what dead recorders left -------------------------------------------------------------------------------------
+
+
+def left_behind(layout: Layout) -> Iterator[GapFile]:
+    """Yield the counts of dead recorders, each locked for as long as it is open. Those who owe nothing are removed."""
+    directories = [layout.gaps, *filter(None, [memory_directory(layout)])]
+    names = sorted({name for directory in directories for name in _names(directory)})
+    for name in names:
+        places = [_take(directory / name) for directory in directories]
+        if "living" in places:
+            for place in places:
+                if isinstance(place, _Place):
+                    place.close()
+            continue
+        beside, memory = [place if isinstance(place, _Place) else None for place in (*places, None)][:2]
+        counts = [count for place in (beside, memory) if place and (count := place.read())]
+        count = max(counts, key=lambda count: count.generation, default=Count("", 0))
+        found = GapFile(count, memory, beside)
+        if count.owed:
+            yield found
+        else:
+            found.remove()
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - names of two directories are put together
+    except OSError:
+        return []
+
+
+def _take(path: Path) -> _Place | str:
+    """Open and lock a dead recorder's file; ``living`` when its recorder holds it, else why there is none."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return "missing"
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        about = os.fstat(fd)
+        if about.st_nlink and stat.S_ISREG(about.st_mode) and _own(about) and about.st_size == FILE_BYTES:
+            return _Place(path, fd)
+    except BlockingIOError:
+        os.close(fd)
+        return "living"
+    except OSError:
+        pass
+    os.close(fd)
+    return "missing"

@@ -1,0 +1,275 @@
+"""The count of what could not be recorded: exact when events come late, whole after any death, nobody else's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible.errors import NotInTime, TrailUnavailable
+from indelible.events import EventType
+from indelible.trail import gapfile
+from indelible.trail.commit import Item, Partly, id_of, together
+from indelible.trail.durable import Access
+from indelible.trail.gap import Gap, report_the_dead
+from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
+from indelible.trail.layout import Layout
+from indelible.trail.link import Job
+
+
+class Trail:
+    """What a gap writes to: takes events, or does not."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self.error: TrailUnavailable | None = None
+
+    def append(self, body: bytes, opens: str, closes: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.found.append({"id": id_of(body)})
+
+    def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
+        self.found.append({"made": event_type, **metadata})
+        return Item(body(f"gap{len(self.found)}"))
+
+    @property
+    def said(self) -> list[int]:
+        """What each `audit_gap` that got into the trail says."""
+        there = {entry["id"] for entry in self.found if "id" in entry}
+        return [
+            entry["lost"] for at, entry in enumerate(self.found, 1) if "made" in entry and f"gap{at}" in there
+        ]
+
+
+def body(name: str) -> bytes:
+    return b'{"timestamp":"t","event_type":"mcp_operation","event_id":"%b"}' % name.encode()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "audit.jsonl")
+    layout.directory.mkdir()
+    return layout
+
+
+@pytest.fixture(params=["memory", "beside"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    if request.param == "beside":
+        monkeypatch.setattr(gapfile, "SHARED_MEMORY", tmp_path / "nowhere")
+    return str(request.param)
+
+
+def kill(gap: Gap) -> None:
+    """Leave what a dead process leaves."""
+    keeper = gap._keeper
+    assert keeper is None or keeper.stop()
+    gap._file.close()
+
+
+FULL, SLOW = TrailUnavailable("full"), NotInTime("slow")
+
+
+# --- exact ------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["lost", "late", "late, then lost"]), st.booleans()), min_size=1, max_size=12
+    )
+)
+def test_an_event_that_comes_late_is_not_counted(events: list[tuple[str, bool]]) -> None:
+    gap, trail = Gap(), Trail()
+    lost = 0
+    for number, (how, came) in enumerate(events):
+        if how == "lost":
+            gap.lose(FULL, "t", body(f"e{number}"))
+            lost += 1
+            continue
+        steps: list[Callable[[], None]] = [
+            lambda number=number: gap.lose(SLOW, "t", body(f"e{number}")),  # type: ignore[misc]
+            lambda number=number, came=came: gap.late(f"e{number}", came),  # type: ignore[misc]
+        ]
+        if how == "late, then lost" and came:  # the answer is faster than whoever waits for it
+            steps.reverse()
+        for step in steps:
+            step()
+        lost += not came
+    gap.catch_up(trail)
+    assert trail.said == ([lost] if lost else [])
+    assert not gap.open
+
+
+def test_no_gap_is_recorded_while_an_event_may_come() -> None:
+    gap, trail = Gap(), Trail()
+    gap.lose(FULL, "t", body("gone"))
+    gap.lose(SLOW, "t", body("slow"))
+    gap.catch_up(trail)
+    assert trail.said == []
+    assert gap.open
+    gap.late("slow", came=True)
+    gap.catch_up(trail)
+    assert trail.said == [1]
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_a_gap_that_comes_late_itself_stands_there_once(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    gap.lose(FULL, "t", body("gone"))
+    trail.error = SLOW
+    gap.catch_up(trail)
+    trail.error = None
+    gap.catch_up(trail)
+    assert trail.said == []  # it is not known yet
+    gap.late(f"gap{len(trail.found)}", came)
+    gap.catch_up(trail)
+    assert trail.said == ([] if came else [1])
+    assert not gap.open
+
+
+def test_of_events_that_went_together_only_those_refused_are_lost() -> None:
+    done: list[tuple[int, TrailUnavailable | None]] = []
+    job = Job(4, lambda safe, error: done.append((safe, error)))
+    calls = [job.settle(error) for error in (None, FULL, None, FULL)]
+    assert calls[:3] == [None] * 3
+    assert calls[3] is not None
+    calls[3]()
+    [(safe, error)] = done
+    assert safe == 1
+    assert isinstance(error, Partly)
+    assert sorted(error.errors) == [1, 3]
+    assert together({2: FULL, 3: FULL}, 4) == (2, FULL)
+
+
+def test_who_gives_up_is_told_which_may_come_yet() -> None:
+    done: list[tuple[int, TrailUnavailable | None]] = []
+    job = Job(3, lambda safe, error: done.append((safe, error)))
+    job.settle(None)
+    call = job.give_up(FULL, under_way=1)
+    assert call is not None
+    call()
+    [(safe, error)] = done
+    assert safe == 1
+    assert isinstance(error, Partly)
+    assert [type(error.errors[at]) for at in (1, 2)] == [NotInTime, TrailUnavailable]
+
+
+# --- whole --------------------------------------------------------------------------------------------------------
+
+
+def test_the_dead_ones_count_is_recorded_by_the_next(layout: Layout, place: str) -> None:
+    gap, trail = Gap(layout, recorder="one"), Trail()
+    for number in range(5):
+        gap.lose(FULL, f"t{number}", body(f"e{number}"))
+    gap.refuse(Item(body("refused")), "t9")
+    report_the_dead(layout, trail, holds=True)
+    assert trail.found == []  # it lives
+    kill(gap)
+    trail.error = FULL
+    report_the_dead(layout, trail, holds=True)
+    trail.error = None
+    for _ in range(2):
+        report_the_dead(layout, trail, holds=True)
+    assert trail.said == [6]
+    said = next(entry for entry in trail.found if entry.get("made"))
+    assert (said["since"], said["until"], said["reason"]) == ("t0", "t9", "full")
+    assert said["of"] == {"recorder": "one", "pid": os.getpid()}
+    assert (place, list(layout.gaps.iterdir())) == (place, [])
+
+
+def test_who_owes_nothing_leaves_nothing(layout: Layout, place: str) -> None:
+    gap, trail = Gap(layout), Trail()
+    gap.lose(FULL, "t", body("e"))
+    gap.catch_up(trail)
+    gap.close()
+    assert list(layout.gaps.iterdir()) == []
+    assert trail.said == [1]
+    memory = gapfile.memory_directory(layout)
+    assert memory is not None
+    assert (place, list(memory.iterdir()) if memory.exists() else []) == (place, [])
+
+
+@given(cut=st.integers(0, SLOT_BYTES), stores=st.integers(1, 4))
+def test_a_store_that_is_cut_short_leaves_the_count_from_before(cut: int, stores: int) -> None:
+    file = bytearray(b" " * FILE_BYTES)
+    counts = [
+        Count("r", 1, lost=number, reason="x" * 1000, generation=number) for number in range(1, stores + 2)
+    ]
+    for count in counts[:-1]:
+        at = count.generation % 2 * SLOT_BYTES
+        file[at : at + SLOT_BYTES] = gapfile._pack(count)
+    at = counts[-1].generation % 2 * SLOT_BYTES
+    file[at : at + cut] = gapfile._pack(counts[-1])[:cut]
+    found = gapfile._newest(bytes(file))
+    assert found is not None
+    assert found.lost in (counts[-2].lost, counts[-1].lost)
+    assert found.lost == counts[-1].lost or cut < SLOT_BYTES
+
+
+@given(st.binary(max_size=FILE_BYTES))
+def test_whatever_lies_there_is_a_count_or_none(data: bytes) -> None:
+    found = gapfile._newest(data.ljust(FILE_BYTES))
+    assert found is None or isinstance(found, Count)
+
+
+# --- nobody else's -----------------------------------------------------------------------------------------------
+
+
+def test_what_others_can_write_is_not_believed(layout: Layout, tmp_path: Path) -> None:
+    gap, trail = Gap(layout), Trail()
+    gap.lose(FULL, "t", body("e"))
+    [name] = [file.name for file in layout.gaps.iterdir()]
+    memory = gapfile.memory_directory(layout)
+    assert memory is not None
+    kill(gap)
+    (memory / name).unlink()
+    stored = (layout.gaps / name).read_bytes()
+    (layout.gaps / name).chmod(0o666)
+    report_the_dead(layout, trail, holds=True)
+    assert trail.found == []
+    (layout.gaps / name).unlink()
+    (tmp_path / "elsewhere").write_bytes(stored)
+    (layout.gaps / name).symlink_to(tmp_path / "elsewhere")
+    report_the_dead(layout, trail, holds=True)
+    assert trail.found == []
+
+
+def test_a_directory_in_shared_memory_that_others_can_write_is_not_used(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gapfile, "SHARED_MEMORY", tmp_path / "shm")
+    memory = gapfile.memory_directory(layout)
+    assert memory is not None
+    memory.parent.mkdir(parents=True)
+    memory.parent.chmod(0o777)
+    file = GapFile.create(layout, Access(), "r")
+    assert not file.in_memory
+    assert file.survives
+    file.remove()
+
+
+def test_a_forked_child_counts_its_own(layout: Layout) -> None:
+    gap, trail = Gap(layout), Trail()
+    gap.lose(FULL, "t", body("e"))
+    with gap._lock:  # another thread may have it at the fork
+        pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            gap.lose(FULL, "t", body("f"))
+            gap.lose(FULL, "t", body("g"))
+            keeper = gap._keeper
+            status = int(gap.lost != 2 or (keeper is not None and not keeper.stop()))
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    report_the_dead(layout, trail, holds=True)
+    assert trail.said == [2]
+    gap.catch_up(trail)
+    assert trail.said == [2, 1]
+    gap.close()
