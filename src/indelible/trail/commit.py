@@ -217,7 +217,7 @@ class GroupCommit:
             raise NotInTime(str(self._no_answer()))
 
     def _no_answer(self) -> TrailUnavailable:
-        return TrailUnavailable(f"the disk has not answered for {self._timeout:g} s")
+        return TrailUnavailable("not recorded in time: the disk does not answer")
 
     def _lead_for(self, job: _Job) -> None:
         leading = False

@@ -293,7 +293,7 @@ class SharedWriter:
                 outbox.put([item], job)
                 left = max(0.0, deadline - time.monotonic())
                 if not outbox.changed.wait_for(lambda: job.finished, left):
-                    outbox.withdraw(job, self._too_late())
+                    outbox.withdraw(job, self.too_late())
                 if job.error is not None:
                     raise job.error
                 return
@@ -312,10 +312,13 @@ class SharedWriter:
                 msg = f"{self.layout.active}: {len(outbox.letters)} events wait already: {self._reason()}"
                 raise TrailUnavailable(msg)
 
-    def _too_late(self) -> TrailUnavailable:
+    def too_late(self) -> TrailUnavailable:
+        """Return what an event's caller is told when it took too long."""
         return TrailUnavailable(f"{self.layout.active}: not recorded in time: {self._reason()}")
 
     def _reason(self) -> str:
+        if self._writer is not None:
+            return "the disk does not answer"
         return "the process that holds the trail does not answer" if self._outbox.sock else self._outbox.why
 
     def _check(self) -> None:
@@ -344,7 +347,7 @@ class SharedWriter:
         outbox = self._outbox
         while not self._ended:
             with outbox.lock:
-                calls = outbox.overdue(time.monotonic(), self._too_late())
+                calls = outbox.overdue(time.monotonic(), self.too_late())
                 if not calls:
                     if self._writer is not None or self._ended:
                         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import select
 import signal
 import subprocess
@@ -197,6 +198,7 @@ def share(path: Path) -> Iterator[Callable[..., SharedWriter]]:
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
     process.process.send_signal(signal.SIGSTOP)
+    assert os.WIFSTOPPED(os.waitpid(process.process.pid, os.WUNTRACED)[1])  # not before: all its threads
     try:
         yield
     finally:
