@@ -62,7 +62,7 @@ class Batcher:
         """Return a future that is done when the event is on the disk, or fails with TrailUnavailable, in time."""
         future: asyncio.Future[None] = self._loop.create_future()
         if self._hung:
-            future.set_exception(TrailUnavailable(self._why()))
+            future.set_exception(self._writer.too_late())
             return future
         self._items.append(item)
         self._futures.append(future)
@@ -90,16 +90,13 @@ class Batcher:
     def _give_up(self) -> None:
         """It takes too long: let nobody wait any longer, and nobody begin to, until the answer comes."""
         self._hung = True
+        error = self._writer.too_late()
         for future in self._under_way.futures:
-            _fail(future, NotInTime(self._why()))
+            _fail(future, NotInTime(str(error)))
         self._under_way.late = True
         for future in self._futures:
-            _fail(future, TrailUnavailable(self._why()))
+            _fail(future, TrailUnavailable(str(error)))
         self._items, self._futures = [], []
-
-    def _why(self) -> str:
-        seconds = self._writer.audit.write_timeout
-        return f"{self._writer.layout.active}: not recorded in time: no answer for {seconds:g} s"
 
     def _deliver(self, batch: _Batch, safe: int, error: TrailUnavailable | None) -> None:
         self._timer.cancel()

@@ -191,13 +191,14 @@ class GroupCommit:
         """Wake the committer, or start it; tell whether there is one."""
         if self._closing or not self._served:
             return False
-        if self._committer is None:
-            committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
+        if self._committer is None or not self._committer.is_alive():
+            # Known before it begins: a signal's handler may raise while it does, and then nobody would end it.
+            self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
             try:
-                committer.start()
+                self._committer.start()
             except RuntimeError:  # the interpreter ends
+                self._committer = None
                 return False
-            self._committer = committer
         self._work.notify()
         return True
 
@@ -217,7 +218,7 @@ class GroupCommit:
             raise NotInTime(str(self._no_answer()))
 
     def _no_answer(self) -> TrailUnavailable:
-        return TrailUnavailable(f"the disk has not answered for {self._timeout:g} s")
+        return TrailUnavailable("not recorded in time: the disk does not answer")
 
     def _lead_for(self, job: _Job) -> None:
         leading = False
@@ -255,7 +256,7 @@ class GroupCommit:
         with self._lock:
             self._closing = True
             self._forget_own_lead()
-            self._work.notify()
+            self._work.notify_all()
             self._changed.wait_for(lambda: not self._leading)
             self._leading = threading.get_ident()
         try:
@@ -263,7 +264,7 @@ class GroupCommit:
                 self._lead()
         finally:
             self._step_down()
-        if self._committer is not None:
+        if self._committer is not None and self._committer.ident is not None:  # one that did begin
             self._committer.join()
 
     def _enqueue(self, job: _Job) -> None:

@@ -280,7 +280,7 @@ class SharedWriter:
             if self._writer is None:
                 outbox.put([item], job)
                 if not self._answers.wait(job, deadline):
-                    outbox.withdraw(job, self._too_late())
+                    outbox.withdraw(job, self.too_late())
                 if job.error is not None:
                     raise job.error
                 return
@@ -301,10 +301,13 @@ class SharedWriter:
                 msg = f"{self.layout.active}: {len(outbox.letters)} events wait already: {self._reason()}"
                 raise TrailUnavailable(msg)
 
-    def _too_late(self) -> TrailUnavailable:
+    def too_late(self) -> TrailUnavailable:
+        """Return what an event's caller is told when it took too long."""
         return TrailUnavailable(f"{self.layout.active}: not recorded in time: {self._reason()}")
 
     def _reason(self) -> str:
+        if self._writer is not None:
+            return "the disk does not answer"
         return "the process that holds the trail does not answer" if self._outbox.sock else self._outbox.why
 
     def _check(self) -> None:
@@ -334,7 +337,7 @@ class SharedWriter:
         outbox = self._outbox
         while not self._ended:
             with outbox.lock:
-                calls = outbox.overdue(time.monotonic(), self._too_late())
+                calls = outbox.overdue(time.monotonic(), self.too_late())
                 if not calls:
                     if self._writer is not None or self._ended:
                         return

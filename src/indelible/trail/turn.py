@@ -32,7 +32,7 @@ class Turn:
             got.extend(map(self._lock.acquire, _BLOCKING, (0.0 if self._hung else self._timeout,)))
             if not got[0]:
                 self._hung = True
-                msg = f"{self._what}: the disk has not answered for {self._timeout:g} s"
+                msg = f"{self._what}: not recorded in time: the disk does not answer"
                 raise TrailUnavailable(msg)
             self._hung = False
         except BaseException:

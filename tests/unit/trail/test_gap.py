@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indelible.config import AuditSettings
 from indelible.errors import NotInTime, TrailUnavailable
 from indelible.events import EventType
 from indelible.trail import gapfile
-from indelible.trail.commit import Item, Partly, id_of, together
+from indelible.trail.batching import Batcher
+from indelible.trail.commit import Done, Item, Partly, id_of, together
 from indelible.trail.durable import Access
 from indelible.trail.gap import Gap, report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
 from indelible.trail.link import Job
+
+if TYPE_CHECKING:
+    from indelible.trail.shared import SharedWriter
 
 
 class Trail:
@@ -273,3 +279,58 @@ def test_a_forked_child_counts_its_own(layout: Layout) -> None:
     gap.catch_up(trail)
     assert trail.said == [2, 1]
     gap.close()
+
+
+# --- from an event loop -----------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """A writer that answers when the test says."""
+
+    def __init__(self) -> None:
+        self.audit = AuditSettings(write_timeout=0.05)
+        self.done: asyncio.Queue[Done] = asyncio.Queue()
+        self.came: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+
+    def submit(self, items: list[Item], done: Done) -> None:
+        self.done.put_nowait(done)
+
+    def too_late(self) -> TrailUnavailable:
+        return TrailUnavailable("late")
+
+    def came_late(self, event_id: str, came: bool) -> None:
+        self.came.put_nowait((event_id, came))
+
+
+def test_each_task_is_told_of_its_own_event() -> None:
+    async def main() -> list[object]:
+        slow = Slow()
+        batcher = Batcher(cast("SharedWriter", slow), asyncio.get_running_loop())
+        futures = [batcher.add(Item(body(f"e{number}"))) for number in range(4)]
+        done = await slow.done.get()
+        done(1, Partly("full", {1: FULL, 3: FULL}))
+        return list(await asyncio.gather(*futures, return_exceptions=True))
+
+    found = asyncio.run(main())
+    assert [type(one) for one in found] == [type(None), TrailUnavailable, type(None), TrailUnavailable]
+
+
+def test_a_task_does_not_wait_for_a_disk_that_hangs_and_hears_what_came() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(cast("SharedWriter", slow), asyncio.get_running_loop())
+        first = [batcher.add(Item(body(f"e{number}"))) for number in range(2)]
+        done = await slow.done.get()
+        waiting = batcher.add(Item(body("waiting")))
+        found = await asyncio.gather(*first, waiting, return_exceptions=True)
+        assert [type(one) for one in found] == [NotInTime, NotInTime, TrailUnavailable]
+        with pytest.raises(TrailUnavailable):
+            await batcher.add(Item(body("at once")))
+        done(1, FULL)
+        assert [await slow.came.get(), await slow.came.get()] == [("e0", True), ("e1", False)]
+        again = batcher.add(Item(body("again")))
+        done = await slow.done.get()
+        done(1, None)
+        await again
+
+    asyncio.run(main())
