@@ -127,7 +127,8 @@ def _disk(disk: dict[str, Any], settings: dict[str, Any] | None) -> str:
     free = byte_count(disk["free"]) if disk["of"] == "bytes" else f"{disk['free']} inodes"
     if disk["threshold"] is None:
         return f"{free} free"
-    text = f"{disk['health']}: {free} free, {disk['used_percent']} % used, above the threshold of {disk['threshold']:g} %"
+    used = f"{disk['used_percent']} % used, above the threshold of {disk['threshold']:g} %"
+    text = f"{disk['health']}: {free} free, {used}"
     if disk["health"] != "full":
         return text
     denies = settings is not None and settings["on_failure"] == "deny"
