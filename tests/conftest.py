@@ -6,11 +6,18 @@ Neither judges how fast an example was: the machine may be busy with something e
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
+from indelible.trail import space
 from tests.effort import LONG, examples
+
+MOST_USED = 70.0
+"""Percent: above this the trails of the tests come too near to the disk's thresholds."""
 
 COMMON = settings(
     max_examples=examples(100),
@@ -29,3 +36,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for ignored in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.SIG_DFL)
+
+if space.measure(Path(tempfile.gettempdir())).percent > MOST_USED:
+    roomy = str(Path(__file__).with_name("roomy"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (roomy, os.environ.get("PYTHONPATH"))))
+    from tests.roomy import sitecustomize  # noqa: F401 - in this process, too

@@ -138,10 +138,10 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
 def _disk(disk: dict[str, Any], settings: dict[str, Any] | None) -> str:
     """Say how much room there is, and what it means when it is little."""
     free = byte_count(disk["free"]) if disk["of"] == "bytes" else f"{disk['free']} inodes"
-    text = f"{free} free, {disk['used_percent']} % used"
     if disk["threshold"] is None:
-        return text
-    text = f"{disk['health']}: {text}, above the threshold of {disk['threshold']:g} %"
+        return f"{free} free"
+    used = f"{disk['used_percent']} % used, above the threshold of {disk['threshold']:g} %"
+    text = f"{disk['health']}: {free} free, {used}"
     if disk["health"] != "full":
         return text
     denies = settings is not None and settings["on_failure"] == "deny"

@@ -10,12 +10,14 @@ The rules that live here:
 - That a clock was set is seen by comparing it with one that nobody sets and that counts while the machine sleeps
   (CLOCK_BOOTTIME): a laptop that slept is no step. A step is noted once, before the first event that it concerns.
 
-Two steps, forward and back again, between two looks (each event, and the sealer's thread every few seconds) are not
-seen. A clock that runs a little fast or slow, as NTP does to it, never steps.
+Two steps, forward and back again, between two looks (an event, and the sealer's thread every few seconds) are not
+seen; nor is a step back to within 10 ms after the last event, before the next look. A clock that runs a little fast or
+slow, as NTP does to it, never steps.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -30,6 +32,9 @@ from indelible.trail.layout import Layout
 
 STEP_NS: Final = 2_000_000_000
 """What the clock may differ from one look to the next before it counts as set; NTP steps at 0.128 s and slews less."""
+
+TRUSTED_NS: Final = 10_000_000
+"""For so long after a look the clock is believed: a busy trail need not read two clocks for each event."""
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """At a start, so much of the trail's end is looked at for a step that is on record already."""
@@ -56,9 +61,8 @@ _OWN: Final[frozenset[EventType]] = frozenset(
 """Events of the writer's own: their `timestamp` is the clock at the time, and nobody else's."""
 
 
-def steady_ns() -> int:
-    """Return nanoseconds of a clock that nobody sets and that counts while the machine sleeps."""
-    return time.clock_gettime_ns(_STEADY)
+steady_ns: Final[Callable[[], int]] = functools.partial(time.clock_gettime_ns, _STEADY)
+"""Nanoseconds of a clock that nobody sets and that counts while the machine sleeps."""
 
 
 class Step(NamedTuple):
@@ -90,23 +94,33 @@ class TrailClock:
         self.wall = wall
         self._steady = steady
         self._recorded_at = recorded_at.encode()
-        self._latest = 0
+        self._latest = self._trusted = 0
         now, steady_now = self._read()
         self._offset = now - steady_now
 
     def tick(self) -> bytes:
         """Return `recorded_at` for the next line; note a step."""
         now = self.wall()
-        drift = now - self._steady() - self._offset
-        if not -STEP_NS <= drift <= STEP_NS:
-            now, drift = self._stepped()
-        self._offset += drift
-        if drift < 0:
-            now -= drift
+        if now >= self._trusted or now < self._latest:
+            now = self._compare(now)
         if now > self._latest:
             self._latest = now
             self._recorded_at = max(self._recorded_at, events.format_time(now).encode())
         return self._recorded_at
+
+    def look(self) -> None:
+        """Compare the clocks, however short a time ago that was done."""
+        self._trusted = 0
+        self.tick()
+
+    def _compare(self, now: int) -> int:
+        """Compare a time that the clock shows with the other clock; return one that is before none of those shown."""
+        drift = now - self._steady() - self._offset
+        if not -STEP_NS <= drift <= STEP_NS:
+            now, drift = self._stepped()
+        self._offset += drift
+        self._trusted = now + TRUSTED_NS
+        return now - drift if drift < 0 else now
 
     def _stepped(self) -> tuple[int, int]:
         """Look closely at what seems to be a step; return the clock and by how much it is off, as `tick` has them."""

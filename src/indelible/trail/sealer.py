@@ -137,14 +137,12 @@ class Sealer:
         """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
         with self._sealing:
             self._writer.ensure_hold()
-            while True:
-                try:
-                    self._seal()
-                except (OSError, TrailUnavailable) as exc:
-                    if not self._writer.make_room(exc):
-                        raise
-                else:
-                    return
+            try:
+                self._seal()
+            except (OSError, TrailUnavailable) as exc:
+                if not self._writer.make_room(exc):
+                    raise
+                self._seal()
 
     def _seal(self) -> None:
         if self._keyring.look():

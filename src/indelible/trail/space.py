@@ -65,8 +65,9 @@ class Usage(NamedTuple):
         return 100 * self.used / total if total > 0 else 0.0
 
     def at_least(self, percent: float) -> bool:
-        """Tell whether so many percent are used; exact for sizes beyond a float's."""
-        return self.used * 1_000_000 >= round(percent * 10_000) * (self.used + self.free)
+        """Tell whether so many percent are used; exact for sizes beyond a float's. Of nothing, nothing is used."""
+        total = self.used + self.free
+        return total > 0 and self.used * 1_000_000 >= round(percent * 10_000) * total
 
 
 def measure(path: Path) -> Usage:
@@ -204,6 +205,8 @@ class Space:
         self._usage = usage
         self._level = Level(thresholds, _remembered(layout.disk, thresholds))
         self._kept_level = self._level.passed
+        self._code = errno.ENOSPC
+        """What the system said last: that the disk is full, or the quota."""
         self._lacks = 0
         """So many bytes of the reserve could not be had."""
 
@@ -252,14 +255,14 @@ class Space:
                 errno.ENOSPC, f"{what}, the last of audit.disk_thresholds is {self._level.thresholds[-1]:g}"
             )
         if self._lacks:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return OSError(self._code, os.strerror(self._code))
         return None
 
     def release(self, failure: BaseException | None) -> bool:
         """Let go of the reserve when `failure` is for want of space; tell whether that has given some."""
         if not isinstance(failure, OSError) or failure.errno not in NO_SPACE or not free_reserve(self._layout):
             return False
-        self._lacks = RESERVE_BYTES
+        self._lacks, self._code = RESERVE_BYTES, failure.errno
         self.full = self.full or OSError(failure.errno, os.strerror(failure.errno))
         return True
 

@@ -88,7 +88,7 @@ class Unsealed(ABC):
         self._failure: OSError | None = None
         self._withheld: OSError | None = None
         """Why callers' events are not taken though nothing is broken (see `space`); it stands in `_failure`, too."""
-        self._retry_at = 0.0
+        self._retry_at = self._recheck_at = 0.0
         self._stuck = False
         self._open = False
         self._lost = ""
@@ -195,7 +195,7 @@ class Unsealed(ABC):
     def _repair(self) -> bool:
         """Try to make the trail writable again for callers; tell whether it is."""
         if self._failure is self._withheld:
-            if time.monotonic() >= self._retry_at:
+            if time.monotonic() >= self._recheck_at:
                 self._recheck()
             return self._failure is None
         return self._mend() and self._withheld is None
@@ -227,7 +227,7 @@ class Unsealed(ABC):
         if self._failure is before:
             self._failure = why
         if why is not None:
-            self._retry_at = time.monotonic() + self._pause_s()
+            self._recheck_at = time.monotonic() + self._pause_s()
             if before is None:
                 self._notice.bad(f"{self.layout.active}: events are not recorded: {why.strerror}")
         elif before is not None and self._failure is None:

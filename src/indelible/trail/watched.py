@@ -65,6 +65,8 @@ class Watched(Unsealed):
         self._queue: Backlog[Item] = Backlog()
         self._unsaid: list[Item] = []
         """What the trail has to say of itself before the next event."""
+        self._inline = audit.durability == "process"
+        """An append is one write on the caller's thread."""
         self._speaker = 0
         """The thread that closes the trail: its events are the last words."""
 
@@ -122,7 +124,7 @@ class Watched(Unsealed):
         with self._lock:
             if self._lost or not self._open:
                 return
-            self._tick()
+            self._clock.look()
             self._recheck()
             say = self._to_say()
             if say and not self._behind():
@@ -170,7 +172,7 @@ class Watched(Unsealed):
             if self._open and not self._lost:
                 self._recheck()
         self.try_again()
-        self._speaker = threading.get_ident()
+        self._speaker, self._inline = threading.get_ident(), False
 
     def _append_last(self, item: Item) -> None:
         if self._speaker != threading.get_ident():

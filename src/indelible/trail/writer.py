@@ -89,17 +89,16 @@ class Writer(Watched):
         `body` is a redacted event without the writer's stamps; `opens` the `event_id` of an intent that it is,
         `closes` that of one whose outcome it is. Raises TrailUnavailable when it is not in the trail.
         """
-        if self._speaker:
-            self._append_last(Item(body, opens, closes))
-            return
-        if self._direct:
+        if self._inline:
             lock = self._lock
             with self._turn if lock.locked() else lock:  # in turn, since whoever has it may be stuck in a write
                 if self._write_one(body, opens, closes):
                     return
             raise self._unavailable()
         item = Item(body, opens, closes)
-        if self.audit.durability == "disk":
+        if self._speaker:
+            self._append_last(item)
+        elif self.audit.durability == "disk":
             self._group.append(item)
         else:
             self._enqueue(item)

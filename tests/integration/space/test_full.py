@@ -232,6 +232,30 @@ def test_a_disk_without_inodes(mounted: Mounted) -> None:
     assert gap + len(recorded) == given + 2
 
 
+def test_without_any_inode_the_end_is_recorded_and_sealed_later(mounted: Mounted) -> None:
+    disk = mounted("size=16m,nr_inodes=200")
+    trail = disk / "audit.jsonl"
+    others = [disk / f"other-{number}" for number in range(200)]
+    recorder = start(trail)
+    recorder.record(event("first"))
+    wait_for(lambda: holder(recorder).sealed == holder(recorder).size)
+    with contextlib.suppress(OSError):
+        for path in others:
+            path.touch()
+    given = record_until_lost(recorder, "full-")
+    recorder.close()
+    found = all_events(trail)
+    recorded = [one["event_id"] for one in found if one["event_type"] == "mcp_operation"]
+    [gap] = [one["metadata"]["lost"] for one in found if one["event_type"] == "audit_gap"]
+    assert gap + len(recorded) == given + 1
+    assert found[-1]["event_type"] == "audit_stopped"
+    for path in others:
+        path.unlink(missing_ok=True)
+    start(trail).close()
+    assert indelible.verify(trail).unsealed == 0
+    assert all_events(trail)[: len(found)] == found
+
+
 # --- real processes -------------------------------------------------------------------------------------------
 
 WRITES = """

@@ -10,12 +10,14 @@ from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import commit, hub, link, orders, peer, sealer, suspects, unsealed, wire
+from indelible.trail import clock, commit, hub, link, orders, peer, sealer, space, suspects, unsealed, wire
 from indelible.trail.gap import MAX_REFUSED
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
 KB = 1 << 10
+
+RESERVED_BELOW = space.RESERVE_BYTES * space.RESERVE_SHARE
 
 WRAP = "explanation/wrap.md"
 TRAIL = "reference/trail.md"
@@ -30,6 +32,17 @@ SAID: list[tuple[str, str]] = [
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),
     (TRAIL, f"{sealer.INTERVAL_S:g} s"),
+    (
+        TRAIL,
+        f"{space.RESERVE_BYTES // KB} KiB (on a file system below {RESERVED_BELOW // MB} MiB, a 16th of it)",
+    ),
+    (TRAIL, f"| {space.HYSTERESIS:g} point less than a threshold"),
+    (TRAIL, f"every {sealer.LOOK_S:g} s. It counts"),
+    (TRAIL, f"A step of more than {clock.STEP_NS // 10**9} s makes one"),
+    (TRAIL, f"within {sealer.LOOK_S:g} s when nothing is recorded"),
+    (EVENT, f"by more than {clock.STEP_NS // 10**9} s"),
+    (GUARANTEES, f"A reserve of {space.RESERVE_BYTES // KB} KiB"),
+    (GUARANTEES, f"between two looks, {sealer.LOOK_S:g} s at most"),
     (GUARANTEES, f"{unsealed.PROMISED_EVENTS:,} events"),
     (GUARANTEES, f"{sealer.DRAIN_S * 1000:g} ms"),
     (GUARANTEES, f"{MAX_REFUSED:,} refused calls"),

@@ -161,6 +161,7 @@ def test_small_ones_are_none_and_nothing_shown_is_ever_later_than_what_is_record
         shown = max(shown, world.wall())
         world.true += SECOND
         world.off += drift
+        clock.look()
         assert clock.tick().decode() >= format_time(shown)
     assert clock.steps == []
 
