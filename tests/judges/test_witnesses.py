@@ -32,7 +32,9 @@ def theirs(judge: Judge, tmp_path: Path) -> Iterator[Callable[[Path], dict[str, 
 
     def start(vkey: Path) -> dict[str, str]:
         process = subprocess.Popen(
-            [judge("witnessd"), str(vkey), "witness.example/theirs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [judge("witnessd"), str(vkey), "witness.example/theirs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         started.append(process)
         assert process.stdout is not None
@@ -91,9 +93,19 @@ def test_tesseras_log_is_cosigned_by_our_witness(judge: Judge, tmp_path: Path) -
             entries.mkdir()
             for number in range(count):
                 (entries / str(number)).write_text(f"entry {run} {number}")
-            command = [judge("posix-oneshot"), "--storage_dir", log, "--entries", f"{entries}/*", "--private_key", key]
+            command = [
+                judge("posix-oneshot"),
+                "--storage_dir",
+                log,
+                "--entries",
+                f"{entries}/*",
+                "--private_key",
+                key,
+            ]
             command += ["--witness_policy_file", policy, "--logtostderr"]
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=WAIT_S)
+            done = subprocess.run(
+                list(map(str, command)), capture_output=True, text=True, check=False, timeout=WAIT_S
+            )
             assert done.returncode == 0, done.stderr
             note = (log / "checkpoint").read_bytes()
             assert list(cosignatures(note, [ours.key])) == [ours.key]

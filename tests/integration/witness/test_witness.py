@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,18 +22,26 @@ from indelible.trail.layout import Layout
 from indelible.witness.state import origin_hash
 from tests.effort import LONG
 from tests.trails import ORIGIN, SIGNER, VKEY
-from tests.witnesses import History, Running, get, history, post, start_witness, witness
+from tests.witnesses import History, Running, get, history, post, witness
 from tests.witnesses import end as end_witness
 
 KILLS = 500 if LONG else 50
 WAIT_S = 60.0
+ROOT = Path(__file__).parents[3]
+NURSERY = Path(__file__).with_name("nursery.py")
 COMMAND = [sys.executable, "-m", "indelible"]
 
 
 def run(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "XDG_STATE_HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd)}
     return subprocess.run(
-        [*COMMAND, *map(str, args)], cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
+        [*COMMAND, *map(str, args)],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -69,36 +79,72 @@ class Client:
                 self._old = 0
 
 
+class Nursery:
+    """Witnesses with one state, one after the other; see nursery.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = (folder / "witness.log").open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, str(NURSERY), str(folder / "state"), VKEY], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+        )  # fmt: skip
+        self._pid = 0
+        self.address = "127.0.0.1:1"
+
+    def start(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        pid, port = self._process.stdout.readline().split()
+        self._pid, self.address = int(pid), f"127.0.0.1:{port}"
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self._process.communicate(timeout=WAIT_S)
+        self._log.close()
+
+
 def test_killed_at_any_moment_it_never_signs_two_histories(tmp_path: Path) -> None:
     """Two histories that part after their tenth event are submitted all the while by four clients."""
     logs = [history(6000), history(6000, "evil", 10)]
     signed: dict[int, set[bytes]] = {}
-    running = start_witness(tmp_path, [VKEY])
-    current = [running]
-    clients = [Client(log, lambda: current[0].address, signed) for log in logs * 2]
+    witnesses = Nursery(tmp_path)
+    clients = [Client(log, lambda: witnesses.address, signed) for log in logs * 2]
     chance = random.Random(1)
+    newest = b""
     try:
         for _ in range(KILLS):
-            time.sleep(chance.random() * 0.08)
-            current[0].process.kill()
-            current[0].process.wait(WAIT_S)
-            assert current[0].process.stdout is not None
-            current[0].process.stdout.close()
-            current[0] = start_witness(tmp_path, [VKEY])
-        newest = get(current[0].address, f"/{origin_hash(ORIGIN)}/checkpoint").body
+            witnesses.start()
+            before = len(signed)
+            end = time.monotonic() + WAIT_S
+            while len(signed) == before and time.monotonic() < end:
+                time.sleep(0.001)  # at least one more, however slow the machine
+            time.sleep(chance.random() * 0.05)
+            witnesses.kill()
+        for client in clients:
+            client.stop.set()
+            client.thread.join(WAIT_S)
+        witnesses.start()
+        newest = get(witnesses.address, f"/{origin_hash(ORIGIN)}/checkpoint").body
+        witnesses.kill()
     finally:
         for client in clients:
             client.stop.set()
-        for client in clients:
-            client.thread.join(WAIT_S)
-        end_witness(current[0])
+        witnesses.close()
     assert all(len(roots) == 1 for roots in signed.values()), "one size, two roots"
     beyond = [size for size in signed if size > 10]
-    assert len(beyond) > 20, "hardly anything was signed: this shows nothing"
-    histories = {next(index for index, log in enumerate(logs) if log.checkpoint(size).root in signed[size]) for size in beyond}
+    assert len(beyond) > KILLS / 2, "hardly anything was signed: this shows nothing"
+    histories = {
+        index for size in beyond for index, log in enumerate(logs) if log.checkpoint(size).root in signed[size]
+    }
     assert len(histories) == 1, "both histories were signed"
-    assert int(newest.split(b"\n")[1]) >= max(signed) - 3 * len(clients), "what was signed is remembered"
-    assert "Traceback" not in (tmp_path / "witness.log").read_text()
+    assert int(newest.split(b"\n")[1]) >= max(signed), "what was signed is remembered"
+    said = (tmp_path / "witness.log").read_text()
+    assert "Traceback" not in said
+    assert "nothing was cosigned" not in said
 
 
 # --- a trail and its witness ----------------------------------------------------------------------------
@@ -115,7 +161,12 @@ with indelible.open_trail(config="indelible.yaml") as trail:
 def record(folder: Path, count: int, name: str) -> str:
     """Record in a process of its own; return what it said on stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", RECORD, str(count), name], cwd=folder, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", RECORD, str(count), name],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     return done.stderr
 
@@ -163,16 +214,18 @@ def test_who_has_every_file_and_the_key_is_found_out(place: Path, tmp_path: Path
         w1.write_text(running.key.vkey() + "\n")
         cosigned = tmp_path / "cosigned"
         cosigned.write_bytes((place / "audit.jsonl.d" / "witnessed" / "w1").read_bytes())
-        good = run("verify", "--checkpoint", cosigned, "--checkpoint", "../kept", "--witness", w1, "--json", cwd=place)
+        good = run(
+            "verify", "--checkpoint", cosigned, "--checkpoint", "../kept", "--witness", w1, "--json", cwd=place
+        )
         assert (good.returncode, problems(good)) == (0, [])
 
         shutil.rmtree(place)
         shutil.copytree(tmp_path / "copy", place)
         said = record(place, count, "evil") if count else record(place, 0, "evil")
-        assert "rolled back" in said
+        assert "rolled back" in said, said
         assert run("verify", cwd=place).returncode == 0, "by itself it looks right"
         status = json.loads(run("status", "--json", cwd=place).stdout)
-        assert {anchor["name"]: bool(anchor["failures"]) for anchor in status["anchors"]} == {"kept": count < 40, "w1": True}
+        assert [anchor["failures"] > 0 for anchor in status["anchors"] if anchor["name"] == "w1"] == [True]
         served = get(running.address, f"/{origin_hash(status['origin'])}/checkpoint").body
         assert served == cosigned.read_bytes(), "the witness has signed nothing since"
 
@@ -205,12 +258,18 @@ def test_two_of_three_witnesses(place: Path, tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     names = [f"witness.example/{folder.name}" for folder in folders]
-    with witness(folders[0], [key], names[0]) as a, witness(folders[1], [key], names[1]) as b, witness(folders[2], [key], names[2]) as c:
+    with (
+        witness(folders[0], [key], names[0]) as a,
+        witness(folders[1], [key], names[1]) as b,
+        witness(folders[2], [key], names[2]) as c,
+    ):
         anchors = [
             {"type": "http", "url": one.url, "vkey": one.key.vkey(), "name": name, "every": 0}
             for one, name in ((a, "a"), (b, "b"))
         ]
-        (place / "indelible.yaml").write_text(json.dumps({"audit": {"path": "audit.jsonl", "anchors": anchors}}))
+        (place / "indelible.yaml").write_text(
+            json.dumps({"audit": {"path": "audit.jsonl", "anchors": anchors}})
+        )
         record(place, 10, "good")
         keys = [option for one in (a, b, c) for option in ("--witness", one.key.vkey())]
     two = run("verify", *keys, "--witnesses", "2", "--json", cwd=place)
@@ -254,7 +313,10 @@ def test_usage(tmp_path: Path) -> None:
     shown = run(*known, "--show", cwd=tmp_path)
     assert shown.returncode == 0
     assert shown.stdout.startswith(b"w+")
-    assert json.loads(run(*known, "--show", "--json", cwd=tmp_path).stdout)["vkey"] == shown.stdout.decode().strip()
+    assert (
+        json.loads(run(*known, "--show", "--json", cwd=tmp_path).stdout)["vkey"]
+        == shown.stdout.decode().strip()
+    )
     (tmp_path / "file").write_text("")
     wrong: dict[int, list[list[str]]] = {
         2: [
@@ -287,7 +349,15 @@ def test_it_ends_well_and_two_do_not_share_a_state(tmp_path: Path) -> None:
     log = history(5)
     with witness(tmp_path, [VKEY]) as running:
         assert post(running.address, log.submission(0, 5).data()).status == 200
-        command = ["witness", "--key", tmp_path / "witness.pem", "--name", "witness.example/w1", "--state", tmp_path / "state"]
+        command = [
+            "witness",
+            "--key",
+            tmp_path / "witness.pem",
+            "--name",
+            "witness.example/w1",
+            "--state",
+            tmp_path / "state",
+        ]
         second = run(*command, "--log", VKEY, "--listen", "127.0.0.1:0", cwd=tmp_path)
         assert second.returncode == 3
         assert b"another witness" in second.stderr

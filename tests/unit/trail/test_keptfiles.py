@@ -18,7 +18,7 @@ COSIGNED = NOTES[0] + COSIGNER.line(NOTES[0].decode().partition("\n\n")[0] + "\n
 
 def line(note: bytes) -> bytes:
     word = base64.b64encode(note)
-    return b"Nov 21 12:00:00 host indelible 4711 checkpoint [x@1 a=\"b\"] " + word + b"\n"
+    return b'Nov 21 12:00:00 host indelible 4711 checkpoint [x@1 a="b"] ' + word + b"\n"
 
 
 @pytest.mark.parametrize("between", [b"", b"\n", b"\n\n"])

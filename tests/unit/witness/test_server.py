@@ -79,8 +79,14 @@ REQUESTS = {
     "another method": (b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n", b"501"),
     "another path": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"404"),
     "no length": (b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\n\r\n", b"411"),
-    "chunks": (b"POST /add-checkpoint HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", b"411"),
-    "two lengths": (b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", b"411"),
+    "chunks": (
+        b"POST /add-checkpoint HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"411",
+    ),
+    "two lengths": (
+        b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"411",
+    ),
     "a length below zero": (b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
     "a length of words": (b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n", b"400"),
     "a huge length": (b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
@@ -113,7 +119,8 @@ def test_a_body_may_be_so_large_and_no_larger(address: str) -> None:
     assert post(address, b"x" * MAX_SUBMISSION_BYTES).status == 400
     with connect(address) as sock:
         sock.sendall(
-            b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_SUBMISSION_BYTES + 1)
+            b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+            % (MAX_SUBMISSION_BYTES + 1)
         )
         assert sock.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -126,9 +133,7 @@ def test_a_client_that_drips_is_cut_off(address: str, monkeypatch: pytest.Monkey
         assert sock.recv(1) == b"", "it closes, though the request never ends"
 
 
-def test_more_connections_than_may_be_are_closed_at_once(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_connections_than_may_be_are_closed_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MAX_CONNECTIONS", 2)
     held = [connect(address) for _ in range(2)]
     try:
@@ -162,5 +167,8 @@ def test_the_log_has_one_line_a_submission_whatever_comes(
     post(address, history(10, "evil", 2).submission(5, 8).data())
     texts = [record.getMessage() for record in caplog.records]
     assert any("cosigned 5 events" in text for text in texts)
-    assert any("422" in text and record.levelname == "WARNING" for text, record in zip(texts, caplog.records, strict=True))
+    assert any(
+        "422" in text and record.levelname == "WARNING"
+        for text, record in zip(texts, caplog.records, strict=True)
+    )
     assert all(char.isprintable() for text in texts for char in text)

@@ -52,7 +52,9 @@ def note_of(checkpoint: Checkpoint) -> bytes:
     return SIGNER.sign(checkpoint.text()).encode()
 
 
-@pytest.mark.parametrize("sizes", [(1, 2, 3), (255, 256, 257), (1, 256, 512, 513, 700), (700,), (0, 5), (5, 5, 6)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 3), (255, 256, 257), (1, 256, 512, 513, 700), (700,), (0, 5), (5, 5, 6)]
+)
 def test_a_log_that_grows_is_cosigned(witness: Witness, sizes: tuple[int, ...]) -> None:
     old = 0
     for size in sizes:
@@ -121,7 +123,10 @@ def test_who_is_not_known_gets_nothing(witness: Witness) -> None:
     only_cosigned = f"{LOG.checkpoint(5).text()}\n{unsigned}".encode()
     assert witness.add_checkpoint(Submission(0, (), only_cosigned).data()).status == 403
     broken = LOG.note(5).replace(b"\n5\n", b"\n6\n")
-    assert witness.add_checkpoint(Submission(0, (), broken + LOG.note(6).rpartition(b"\n\n")[2]).data()).status == 403
+    assert (
+        witness.add_checkpoint(Submission(0, (), broken + LOG.note(6).rpartition(b"\n\n")[2]).data()).status
+        == 403
+    )
     assert witness.checkpoint(origin_hash("indelible/other")).status == 404
     assert witness.checkpoint(origin_hash(ORIGIN)).status == 404
 
@@ -135,7 +140,9 @@ def test_a_second_key_of_the_log_counts_and_other_peoples_lines_are_not_kept(wit
     assert b"w2" not in kept
 
 
-@pytest.mark.parametrize("body", [b"", b"old 0\n\n", b"old 0\n\nno note", b"\xff" * 100, b"old 0\n\n" + bytes(90_000)])
+@pytest.mark.parametrize(
+    "body", [b"", b"old 0\n\n", b"old 0\n\nno note", b"\xff" * 100, b"old 0\n\n" + bytes(90_000)]
+)
 def test_what_is_no_submission_is_refused(witness: Witness, body: bytes) -> None:
     assert witness.add_checkpoint(body).status == 400
 
@@ -174,7 +181,9 @@ def test_what_cannot_be_kept_is_not_signed(witness: Witness, fault: str) -> None
     assert said(witness, 400, 500).status == 200
 
 
-@pytest.mark.parametrize("damage", ["empty", "torn", "another log's", "another witness's", "a directory", "gone", "old"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "torn", "another log's", "another witness's", "a directory", "gone", "old"]
+)
 def test_a_state_that_was_tampered_with_stops_it_from_signing(
     witness: Witness, tmp_path: Path, damage: str
 ) -> None:

@@ -178,7 +178,11 @@ def test_another_file_system_is_no_hindrance() -> None:
     shared = Path("/dev/shm")
     if not shared.is_dir():
         pytest.fail("there is no /dev/shm")
-    made = Path(subprocess.run(["mktemp", "-d", "-p", shared], capture_output=True, text=True, check=True).stdout.strip())
+    made = Path(
+        subprocess.run(
+            ["mktemp", "-d", "-p", shared], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     try:
         anchor(made / "kept", "replace").hand(handing(2))
         assert (made / "kept").read_bytes() == LOG.note(2)

@@ -35,7 +35,9 @@ from indelible.witness.state import StateDirectory
 from tests.witnesses import COSIGNER
 
 WAIT_S = 60.0
-EVENT = indelible.Event(event_type="mcp_operation", timestamp=indelible.events.now(), event_id=indelible.events.new_id())
+EVENT = indelible.Event(
+    event_type="mcp_operation", timestamp=indelible.events.now(), event_id=indelible.events.new_id()
+)
 
 
 def audit(*anchors: dict[str, Any]) -> AuditSettings:
@@ -230,15 +232,18 @@ class Serving:
         self._state.close()
 
 
-def test_a_witness_across_restarts_of_both(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_witness_across_restarts_of_both(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handout, "FIRST_RETRY_S", 0.01)
     monkeypatch.setattr(handout, "MAX_RETRY_S", 0.1)
     opened(path, AuditSettings()).close()
     vkey = Layout(path).vkey.read_text()
     witness = Serving(tmp_path / "state", vkey)
-    anchor = {"type": "http", "url": f"http://127.0.0.1:{witness.port}", "vkey": COSIGNER.key.vkey(), "name": "w"}
+    anchor = {
+        "type": "http",
+        "url": f"http://127.0.0.1:{witness.port}",
+        "vkey": COSIGNER.key.vkey(),
+        "name": "w",
+    }
     witnessed = Layout(path).witnessed / "w"
 
     def cosigned() -> bool:
@@ -274,7 +279,12 @@ def test_a_trail_that_was_forked_is_refused_and_said(
     monkeypatch.setattr(handout, "MAX_RETRY_S", 0.1)
     opened(path, AuditSettings()).close()
     witness = Serving(tmp_path / "state", Layout(path).vkey.read_text())
-    anchor = {"type": "http", "url": f"http://127.0.0.1:{witness.port}", "vkey": COSIGNER.key.vkey(), "name": "w"}
+    anchor = {
+        "type": "http",
+        "url": f"http://127.0.0.1:{witness.port}",
+        "vkey": COSIGNER.key.vkey(),
+        "name": "w",
+    }
     shutil.copytree(path.parent, tmp_path / "copy")
     writer = opened(path, audit(anchor))
     append(writer, 300)

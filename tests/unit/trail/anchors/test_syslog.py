@@ -19,7 +19,7 @@ from indelible.trail.keptfiles import notes_in
 from tests.unit.trail.anchors.handing import LOG, handing, settings
 
 RECORD = re.compile(
-    rb'<(\d+)>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [!-~]+ indelible \d+ checkpoint '
+    rb"<(\d+)>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [!-~]+ indelible \d+ checkpoint "
     rb'\[indelible@32473 origin="indelible/[0-9a-f]{32}" size="(\d+)"\] [A-Za-z0-9+/]+=*'
 )
 WAIT_S = 30.0
@@ -64,7 +64,9 @@ def test_udp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(WAIT_S)
-        SyslogAnchor(settings(type="syslog", address=f"udp://127.0.0.1:{sock.getsockname()[1]}")).hand(handing(9))
+        SyslogAnchor(settings(type="syslog", address=f"udp://127.0.0.1:{sock.getsockname()[1]}")).hand(
+            handing(9)
+        )
         check(sock.recv(65_536), 9)
 
 
@@ -86,7 +88,9 @@ def test_tcp_counts_octets() -> None:
     got: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = served(listener, lambda sock: got.append(receive(sock)))
-        SyslogAnchor(settings(type="syslog", address=f"tcp://127.0.0.1:{listener.getsockname()[1]}")).hand(handing(9))
+        SyslogAnchor(settings(type="syslog", address=f"tcp://127.0.0.1:{listener.getsockname()[1]}")).hand(
+            handing(9)
+        )
         thread.join()
     length, _, record = got[0].partition(b" ")
     assert int(length) == len(record)
@@ -105,7 +109,9 @@ def test_a_receiver_that_neither_reads_nor_closes_does_not_hold_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = threading.Event()
         thread = served(listener, lambda _: bool(done.wait(WAIT_S)) and None)
-        anchor = settings(type="syslog", address=f"tcp://127.0.0.1:{listener.getsockname()[1]}", timeout="300ms")
+        anchor = settings(
+            type="syslog", address=f"tcp://127.0.0.1:{listener.getsockname()[1]}", timeout="300ms"
+        )
         SyslogAnchor(anchor).hand(handing(9))
         done.set()
         thread.join()
