@@ -85,6 +85,7 @@ def test_tesseras_log_is_cosigned_by_our_witness(judge: Judge, tmp_path: Path) -
     key = tmp_path / "log.key"
     key.write_text(f"PRIVATE+KEY+{signer.verifier.name}+{signer.verifier.key_id.hex()}+{encoded}")
     log = tmp_path / "log"
+    note = b""
     with witness(tmp_path, [vkey]) as ours:
         policy = tmp_path / "policy"
         policy.write_text(f"witness ours {ours.key.vkey()} {ours.url}\nquorum ours\n")

@@ -99,7 +99,7 @@ def test_every_key_of_an_anchor_is_documented_and_none_is_invented() -> None:
     text = section(CONFIGURATION, "Anchors")
     keys = [codes(cells[0])[0] for cells in rows(text)]
     assert keys == [*COMMON_KEYS, *(key for own in TYPE_KEYS.values() for key in own)]
-    assert [codes(cells[1]) for cells in rows(text)][0] == list(TYPE_KEYS)
+    assert next(codes(cells[1]) for cells in rows(text)) == list(TYPE_KEYS)
     defaults = {codes(cells[0])[0]: codes(cells[2]) for cells in rows(text)}
     anchor = AnchorSettings(type="file", name="x")
     assert (defaults["every"], defaults["timeout"]) == ([f"{anchor.every:g}s"], [f"{anchor.timeout:g}s"])

@@ -191,7 +191,7 @@ def test_an_anchor_that_fails_is_not_waited_for_at_the_end(
 
 
 def test_a_wrong_key_of_a_witness_is_said_before_anything_is_made(path: Path) -> None:
-    with pytest.raises(ConfigError, match="audit.anchors: w: vkey"):
+    with pytest.raises(ConfigError, match=r"audit\.anchors: w: vkey"):
         opened(path, audit({"type": "http", "url": "http://127.0.0.1:1", "vkey": "nonsense", "name": "w"}))
     assert not path.parent.exists()
 

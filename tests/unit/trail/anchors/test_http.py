@@ -71,14 +71,14 @@ def test_rollback_and_fork_are_said(url: str) -> None:
     with pytest.raises(AnchorError, match="rolled back"):
         anchor(url).hand(handing(399, 400))
     for size in (400, 500):
-        with pytest.raises(AnchorError, match="422: .*forked or rolled back"):
+        with pytest.raises(AnchorError, match=r"422: .*forked or rolled back"):
             anchor(url).hand(handing(size, 400, FORK))
 
 
 def test_an_unknown_trail_is_told_what_to_do(url: str) -> None:
     other = history(5)
     other.origin = "indelible/" + "ab" * 16
-    with pytest.raises(AnchorError, match="404: .*keygen --show"):
+    with pytest.raises(AnchorError, match=r"404: .*keygen --show"):
         anchor(url).hand(handing(5, 0, other))
 
 
