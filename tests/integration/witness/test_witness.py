@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from indelible import cli
+from indelible.cli import witness as cli_witness
 from indelible.trail.cosignature import cosignatures
+from indelible.trail.keys import generate_pem
 from indelible.trail.layout import Layout
 from indelible.witness.state import origin_hash
 from tests.effort import LONG
