@@ -90,9 +90,8 @@ def start_witness(folder: Path, vkeys: list[str], name: str = NAME, port: int = 
     command += ["--state", str(folder / "state"), "--listen", f"127.0.0.1:{port}"]
     for vkey in vkeys:
         command += ["--log", vkey]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=(folder / "witness.log").open("ab")
-    )
+    with (folder / "witness.log").open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

@@ -61,16 +61,20 @@ def _split(data: bytes) -> list[bytes]:
             notes.append(b"\n".join(lines) + b"\n")
             lines.clear()
 
+    def begins_another(row: bytes) -> bool:
+        """Tell whether what is there is complete, or never will be: its empty line is there, and no signature comes."""
+        if not lines or row.startswith(_DASH):
+            return False
+        return lines[-1] == b"" or lines[-1].startswith(_DASH)
+
     rows = data.split(b"\n")
     torn = rows.pop()
     for row in rows:
-        is_signature = row.startswith(_DASH)
-        after = lines[-1] if lines else None
-        if after is not None and not is_signature and (after == b"" or after.startswith(_DASH)):
+        if begins_another(row):
             cut()
         if row or lines:
             lines.append(row)
-    if torn and lines and lines[-1] == b"" and not torn.startswith(_DASH):
+    if begins_another(torn):
         cut()
     if torn:
         notes.append(b"\n".join([*lines, torn]))  # without its line feed: whoever opens it says so

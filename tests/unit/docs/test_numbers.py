@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from indelible.anchor_settings import AnchorSettings
 from indelible.capture import calls, child, correlate, frames, lanes, stdio
+from indelible.cli.witness import DEFAULT_LISTEN
 from indelible.config import AuditSettings
 from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
 from indelible.trail import clock, commit, hub, link, orders, peer, sealer, space, suspects, unsealed, wire
+from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
+from indelible.trail.submission import MAX_SUBMISSION_BYTES
+from indelible.witness import server as serving
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -25,9 +30,18 @@ REDACTION = "explanation/redaction.md"
 EVENT = "reference/event.md"
 GUARANTEES = "explanation/guarantees.md"
 WRITERS = "explanation/many-writers.md"
+COMMANDS = "reference/commands.md"
+ANCHORS = "how-to/hand-checkpoints-out.md"
 PROTOCOL = "reference/protocol.md"
 
 SAID: list[tuple[str, str]] = [
+    (COMMANDS, f"{MAX_SUBMISSION_BYTES:,} bytes"),
+    (COMMANDS, f"{serving.MAX_CONNECTIONS} connections"),
+    (COMMANDS, f"{serving.CONNECTION_S:g} s"),
+    (COMMANDS, f"`{DEFAULT_LISTEN}`"),
+    (GUARANTEES, f"an anchor gets {handout.CLOSE_S:g} s"),
+    (GUARANTEES, f"{AnchorSettings(type='file', name='x').every:g} s old"),
+    (ANCHORS, {300.0: "every five minutes"}[handout.MAX_RETRY_S]),
     (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),

@@ -10,6 +10,16 @@ import pytest
 import yaml
 
 from indelible import cli, config, events
+from indelible.anchor_settings import (
+    COMMON_KEYS,
+    DEFAULTS,
+    MAX_ANCHORS,
+    MAX_TIMEOUT_S,
+    SYSLOG_PORT,
+    SYSLOG_TLS_PORT,
+    TYPE_KEYS,
+    AnchorSettings,
+)
 from indelible.capture import methods
 from indelible.cli.root import COMMANDS
 from indelible.config import AUDIT_KEYS, LATER_KEYS, MEGABYTE, REDACTION_KEYS, TOP_KEYS, Settings
@@ -82,6 +92,20 @@ def test_choices_are_the_codes(heading: str) -> None:
             seen += 1
             assert codes(cells[1]) == wanted, key
     assert seen >= 1
+
+
+def test_every_key_of_an_anchor_is_documented_and_none_is_invented() -> None:
+    """The tables stand in the order of the code's: what all take, then each type's own."""
+    text = section(CONFIGURATION, "Anchors")
+    keys = [codes(cells[0])[0] for cells in rows(text)]
+    assert keys == [*COMMON_KEYS, *(key for own in TYPE_KEYS.values() for key in own)]
+    assert next(codes(cells[1]) for cells in rows(text)) == list(TYPE_KEYS)
+    defaults = {codes(cells[0])[0]: codes(cells[2]) for cells in rows(text)}
+    anchor = AnchorSettings(type="file", name="x")
+    assert (defaults["every"], defaults["timeout"]) == ([f"{anchor.every:g}s"], [f"{anchor.timeout:g}s"])
+    assert {key: [value] for own in DEFAULTS.values() for key, value in own.items()}.items() <= defaults.items()
+    for said in (f"at most {MAX_ANCHORS}", f"{SYSLOG_PORT}", f"{SYSLOG_TLS_PORT}", f"{MAX_TIMEOUT_S:g} s"):
+        assert said in text
 
 
 def test_the_whole_example_sets_every_key() -> None:

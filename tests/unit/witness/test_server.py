@@ -25,7 +25,7 @@ WAIT_S = 30.0
 def address(tmp_path: Path) -> Iterator[str]:
     state = StateDirectory(tmp_path / "state", COSIGNER.key)
     server = WitnessServer(("127.0.0.1", 0), Witness({ORIGIN: [SIGNER.verifier]}, COSIGNER, state))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -221,7 +221,7 @@ def test_it_does_not_start_with_a_damaged_state(tmp_path: Path, content: bytes) 
     place = tmp_path / "state" / origin_hash(ORIGIN)
     place.mkdir(parents=True)
     (place / "checkpoint").write_bytes(content)
-    with pytest.raises((TrailError, ConfigError), match="damaged|another witness"):
+    with pytest.raises((TrailError, ConfigError), match=r"damaged|another witness"):
         StateDirectory(tmp_path / "state", COSIGNER.key)
 
 

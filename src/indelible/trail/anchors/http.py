@@ -101,8 +101,8 @@ class HttpAnchor:
             watch.start()
             headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": f"indelible/{__version__}"}
             connection.request("POST", self._path, body, headers)
-            response = connection.getresponse()
-            data = response.read(MAX_ANSWER_BYTES + 1)
+            with connection.getresponse() as response:
+                data = response.read(MAX_ANSWER_BYTES + 1)
             kind = response.headers.get("Content-Type", "").strip()
         except http.client.HTTPException as exc:
             msg = f"the witness does not speak HTTP: {type(exc).__name__}"

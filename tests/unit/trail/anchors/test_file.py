@@ -57,7 +57,7 @@ def test_replaced(tmp_path: Path) -> None:
     for size in (1, 2, 2, 300):
         anchor(path, "replace").hand(handing(size))
         assert path.read_bytes() == LOG.note(size)
-    assert os.listdir(tmp_path) == ["kept"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("mode", ["append", "replace"])
@@ -87,7 +87,7 @@ def test_what_is_not_a_checkpoint_is_never_replaced(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_mounted_is_not_made(tmp_path: Path, mode: str) -> None:
     with pytest.raises(AnchorError, match="not mounted"):
         anchor(tmp_path / "mnt" / "kept", mode).hand(handing(1))
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", ["append", "replace"])
@@ -162,11 +162,17 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path) -> None:
 def test_it_is_on_the_disk_before_it_counts_as_taken(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "kept"
     synced: list[str] = []
-    datasync, directory = durable.datasync, durable.sync_directory
-    with (
-        mock.patch.object(durable, "datasync", lambda fd: (synced.append("file"), datasync(fd))),
-        mock.patch.object(durable, "sync_directory", lambda at: (synced.append("directory"), directory(at))),
-    ):
+    datasync, sync_directory = durable.datasync, durable.sync_directory
+
+    def file(fd: int) -> None:
+        synced.append("file")
+        datasync(fd)
+
+    def directory(at: Path) -> None:
+        synced.append("directory")
+        sync_directory(at)
+
+    with mock.patch.object(durable, "datasync", file), mock.patch.object(durable, "sync_directory", directory):
         anchor(path, mode).hand(handing(1))
         assert synced == ["file", "directory"]
         anchor(path, mode).hand(handing(2))
@@ -187,6 +193,6 @@ def test_another_file_system_is_no_hindrance() -> None:
         anchor(made / "kept", "replace").hand(handing(2))
         assert (made / "kept").read_bytes() == LOG.note(2)
     finally:
-        for name in os.listdir(made):
-            (made / name).unlink()
+        for file in made.iterdir():
+            file.unlink()
         made.rmdir()

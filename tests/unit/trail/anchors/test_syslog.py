@@ -106,9 +106,13 @@ def test_nobody_there_is_an_error() -> None:
 
 
 def test_a_receiver_that_neither_reads_nor_closes_does_not_hold_it() -> None:
+    done = threading.Event()
+
+    def hold(_: socket.socket) -> None:
+        done.wait(WAIT_S)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        done = threading.Event()
-        thread = served(listener, lambda _: bool(done.wait(WAIT_S)) and None)
+        thread = served(listener, hold)
         anchor = settings(
             type="syslog", address=f"tcp://127.0.0.1:{listener.getsockname()[1]}", timeout="300ms"
         )

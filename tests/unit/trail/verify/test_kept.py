@@ -10,12 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import indelible
 from indelible.trail.checkpoint import Checkpoint, Signer, Verifier, parse_vkey
+from indelible.trail.cosignature import Cosigner, WitnessKey
 from indelible.trail.findings import VerifyResult
-from indelible.trail.kept import Comparison
+from indelible.trail.kept import Comparison, quorum_of
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import EMPTY_ROOT
 from tests.trails import ORIGIN, SIGNER, Maker, operation
 from tests.unit.trail.verify.sealed import edit_lines
+from tests.witnesses import COSIGNER
 
 NAME = "kept"
 
@@ -258,3 +260,79 @@ def test_an_earlier_trail_that_is_gone_cannot_agree(path: Path, cut: list[bytes]
     shutil.rmtree(Layout(path).retired)
     for note in cut:
         assert not against(path, note).ok
+
+
+# --- many, and witnesses --------------------------------------------------------------------------------
+
+
+def test_a_file_of_many_is_compared_one_by_one(path: Path) -> None:
+    maker = Maker(path)
+    notes = [note_of(maker.add_many(count).seal().layout.active) for count in (1, 200, 300)]
+    result = against(path, b"\n".join(notes) + notes[0])
+    assert result.ok
+    assert [(kept.count, kept.size) for kept in result.kept] == [(3, 502)]
+    forked = SIGNER.sign(text(100)).encode()
+    result = against(path, notes[0] + forked + notes[2] + b"torn")
+    assert problems(result) == ["forked", "checkpoint invalid"]
+    assert result.findings[0].file == f"{NAME}, checkpoint 2"
+    assert [(kept.count, kept.ok) for kept in result.kept] == [(3, False)]
+
+
+def test_only_the_newest_that_agrees_limits_what_cannot_be_seen(path: Path) -> None:
+    maker = Maker(path).add_many(20).seal()
+    note = note_of(path)
+    maker.add_many(20).seal()
+    result = indelible.verify(path)
+    comparison = Comparison([result])
+    comparison.add("older", note)
+    comparison.add("newer", note_of(path))
+    comparison.finish()
+    assert [text for text in result.not_checked if "rollback" in text] == [
+        "a rollback to a state after newer (41 events) cannot be seen without a later checkpoint"
+    ]
+
+
+OTHER_WITNESS = Cosigner("w2", Ed25519PrivateKey.generate())
+
+
+def witnessed(path: Path, note: bytes, *keys: WitnessKey, needed: int | None = None) -> VerifyResult:
+    result = indelible.verify(path)
+    comparison = Comparison([result], None, quorum_of(keys, needed))
+    comparison.add(NAME, note)
+    comparison.finish()
+    return result
+
+
+def cosigned(note: bytes, *cosigners: Cosigner) -> bytes:
+    body = note.decode().partition("\n\n")[0] + "\n"
+    return note + "".join(cosigner.line(body, 1_795_000_000) for cosigner in cosigners).encode()
+
+
+def test_witnesses_are_counted_by_what_the_trail_extends(path: Path) -> None:
+    Maker(path).add_many(20).seal()
+    both = COSIGNER.key, OTHER_WITNESS.key
+    result = witnessed(path, cosigned(note_of(path), COSIGNER, OTHER_WITNESS), *both, *both)
+    assert result.ok
+    assert [(one.size, one.time) for one in result.witnesses or ()] == [(21, "2026-11-18T11:06:40Z")] * 2
+    one = cosigned(note_of(path), OTHER_WITNESS)
+    assert problems(witnessed(path, one, *both)) == ["not witnessed"]
+    enough = witnessed(path, one, *both, needed=1)
+    assert enough.ok
+    assert any(COSIGNER.key.name in said for said in enough.not_checked)
+
+
+def test_a_cosignature_over_another_history_counts_for_nothing(path: Path) -> None:
+    Maker(path).add_many(20).seal()
+    forked = cosigned(SIGNER.sign(text(5)).encode(), COSIGNER)
+    assert problems(witnessed(path, forked, COSIGNER.key)) == ["forked", "not witnessed"]
+
+
+def test_the_witness_key_is_not_the_logs(path: Path) -> None:
+    """A log that signs with the witness's name, or a witness's line without the log's, is no witness."""
+    Maker(path).add_many(20).seal()
+    posing = Signer(COSIGNER.key.name, Ed25519PrivateKey.generate())
+    line = posing.sign(text()).rpartition("\n\n")[2].encode()
+    assert problems(witnessed(path, note_of(path) + line, COSIGNER.key)) == ["not witnessed"]
+    body = note_of(path).decode().partition("\n\n")[0] + "\n"
+    alone = f"{body}\n{COSIGNER.line(body, 5)}".encode()
+    assert problems(witnessed(path, alone, COSIGNER.key)) == ["checkpoint invalid", "not witnessed"]
