@@ -64,8 +64,8 @@ class HoldBook:
         """Holds that were released in the newest file: the request that did it, by id."""
         self.kept: dict[str, int] = {}
         """How many closed files each hold kept from deletion at the last look."""
-        self._free: set[tuple[int, str]] = set()
-        """Closed files (first seq) and holds that they have nothing of. They do not change."""
+        self._searched: dict[tuple[int, str], bool] = {}
+        """Whether a closed file (first seq) has something of a hold: neither changes while the hold stands."""
 
     @property
     def standing(self) -> dict[str, Hold]:
@@ -103,11 +103,10 @@ class HoldBook:
         """Return the id of a hold that holds a closed file, or may hold it; None when none does. Raises OSError."""
         for hold in self.standing.values():
             key = (file.first_seq, hold.id)
-            if key in self._free:
-                continue
-            if has_held(file, hold, since, ended):
+            if key not in self._searched:
+                self._searched[key] = has_held(file, hold, since, ended)
+            if self._searched[key]:
                 return hold.id
-            self._free.add(key)
         return None
 
     # --- orders: on the housekeeper's thread -------------------------------------------------------------------
