@@ -59,7 +59,7 @@ def test_their_witness_cosigns_a_trail_as_it_grows(
     verifier = None
     for count in (1, 200, 300, 5_000):
         writer = open_writer(path, audit, "test").writer
-        verifier = writer._sealer._signer.verifier
+        verifier = writer._sealer._keyring.signer.verifier
         for _ in range(count):
             writer.append(b'{"event_type":"mcp_operation"}')
         writer.close()

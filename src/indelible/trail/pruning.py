@@ -5,7 +5,7 @@ Every crash between these steps is settled by the next look:
 - A deletion is recorded (`retention_applied`, sealed) before the first file goes. A file that is on record as deleted
   and still there goes at the next look, whatever the rules say by then: the trail has said that it is gone.
 - `pruned`, with which every file begins, has a range before its record is written and for ever after; when the record
-  cannot be written, neither is the range kept nor a file deleted.
+  cannot be written, neither is the range kept nor a file deleted; when it cannot be sealed, the next look does that.
 - Before a file is put on record it is read, and judged by what it holds, and not by what is remembered of it.
 """
 
@@ -174,6 +174,8 @@ class Pruner:
     def __init__(self, writer: Writer, pruned: list[tuple[int, int]]) -> None:
         self.pruned = list(pruned)
         """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
+        self._said: list[tuple[int, int]] | None = None
+        """Those that a line of the trail has on record; None: not read yet."""
         self.holds = HoldBook(writer.layout, writer.access)
         self._writer = writer
         self._layout = writer.layout
@@ -187,6 +189,7 @@ class Pruner:
         `stop` tells to begin nothing more. Raises OSError, IndelibleError.
         """
         self.finish()
+        self.holds.carry_over(self._writer)
         standing = self.holds.standing
         finder = self.holds.holds_file if standing else None
         plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)
@@ -211,18 +214,23 @@ class Pruner:
 
     def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
+        if self._said is None:  # the last record may be younger than the hint
+            self._said = intents.pruned_ranges(self._layout, None, intents.Tracker())
+            self.pruned = intents.merge_ranges([*self.pruned, *self._said])
         closed = files.segments(self._layout)
         left = [
-            (file, end - 1)
+            file
             for file, end in zip(closed, ends(self._layout, closed, self.pruned), strict=True)
-            if _within(file.first_seq, end - 1, self.pruned)
+            if _within(file.first_seq, end - 1, self._said)
         ]
-        said = intents.pruned_ranges(self._layout, None, intents.Tracker()) if left else []
-        for file, last in left:
-            if _within(file.first_seq, last, said):
-                file.path.unlink()
         if left:
-            durable.sync_directory(self._layout.segments)
+            self._writer.seal()  # the record, if it is not yet
+            self._unlink(left)
+
+    def _unlink(self, gone: Sequence[TrailFile]) -> None:
+        for file in gone:
+            file.path.unlink()
+        durable.sync_directory(self._layout.segments)
 
     def _still_goes(self, file: TrailFile, verdict: Verdict) -> bool:
         """Tell whether a file holds indeed what it was judged by; if not, the next look judges it anew."""
@@ -250,9 +258,7 @@ class Pruner:
         """Record that files go, then delete them."""
         removed = [self._describe(file, verdict) for file, verdict in due]
         self._record(removed, asked)
-        for file, _ in due:
-            file.path.unlink()
-        durable.sync_directory(self._layout.segments)
+        self._unlink([file for file, _ in due])
         return removed
 
     def _describe(self, file: TrailFile, verdict: Verdict) -> dict[str, Any]:
@@ -284,11 +290,12 @@ class Pruner:
             "checkpoint": None if found is None else {"size": found.size, "root": found.root.hex()},
             **({"asked": asked} if asked else {}),
         }
-        before = self.pruned
+        before, said = self.pruned, self._said or []
         self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
         try:
             self._writer.write_service_events([self._writer.service_event("retention_applied", metadata)])
-            self._writer.seal()
-        except BaseException:  # not on record: the next attempt must say it
-            self.pruned = before
+        except BaseException:  # not on record, for all that is known: the next look reads what is
+            self.pruned, self._said = before, None
             raise
+        self._said = intents.merge_ranges([*said, *ranges])
+        self._writer.seal()  # when this fails, the next look finishes it

@@ -12,7 +12,21 @@ from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import clock, commit, hub, link, orders, peer, sealer, space, suspects, unsealed, wire
+from indelible.trail import (
+    clock,
+    commit,
+    holding,
+    hub,
+    link,
+    orders,
+    peer,
+    pruning,
+    sealer,
+    space,
+    suspects,
+    unsealed,
+    wire,
+)
 from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.submission import MAX_SUBMISSION_BYTES
@@ -42,6 +56,13 @@ SAID: list[tuple[str, str]] = [
     (GUARANTEES, f"an anchor gets {handout.CLOSE_S:g} s"),
     (GUARANTEES, f"{AnchorSettings(type='file', name='x').every:g} s old"),
     (ANCHORS, {300.0: "every five minutes"}[handout.MAX_RETRY_S]),
+    (TRAIL, f"at most {pruning.MAX_RANGES} of them"),
+    (TRAIL, f"({pruning.PER_RECORD} files at the most)"),
+    ("reference/commands.md", f"At most {holding.MAX_HOLDS} holds"),
+    (
+        "reference/commands.md",
+        f"of more than {orders.MAX_RESULT_BYTES // KB} kB only the first {orders.MAX_LISTED}",
+    ),
     (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),
