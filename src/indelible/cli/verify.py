@@ -12,7 +12,7 @@ from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
 from indelible.trail.check import load_vkey, verify_trail
 from indelible.trail.checkpoint import MAX_NOTE_BYTES
-from indelible.trail.findings import LOST_END
+from indelible.trail.previous import LOST_END
 
 if TYPE_CHECKING:
     from indelible.trail.checkpoint import Verifier
