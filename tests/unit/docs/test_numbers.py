@@ -11,7 +11,7 @@ from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import commit, hub, link, peer, sealer, suspects, unsealed, wire
+from indelible.trail import commit, hub, keyring, link, peer, sealer, suspects, unsealed, wire
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -30,6 +30,8 @@ SAID: list[tuple[str, str]] = [
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),
     (TRAIL, f"{sealer.INTERVAL_S:g} s"),
+    (TRAIL, f"every {sealer.LOOK_S:g} s when idle"),
+    ("how-to/keys-and-backups.md", f"{keyring.DEFAULT_OVERLAP_S / 86_400:g} days"),
     (GUARANTEES, f"{unsealed.PROMISED_EVENTS:,} events"),
     (GUARANTEES, f"{sealer.DRAIN_S * 1000:g} ms"),
     (GUARANTEES, f"{MAX_REFUSED:,} refused calls"),
