@@ -35,9 +35,6 @@ KEY_MISMATCH: Final = "key mismatch"
 ORIGIN_MISMATCH: Final = "origin mismatch"
 ROOT_MISMATCH: Final = "root mismatch"
 LINK_ALTERED: Final = "link altered"
-LOST_END: Final = "end missing"
-"""Why an earlier trail was set aside, when its successor says no other reason."""
-
 PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 
 ROLLED_BACK: Final = "rolled back"
@@ -95,7 +92,7 @@ class Previous:
     """Their root, in hex."""
     end: int
     """The seq after the last event that was left; `size` when all that was sealed is there."""
-    why: str = LOST_END
+    why: str = "end missing"
     """Or ``copied``, ``restored``, ``replaced``, ``key lost``."""
     trail: str | None = None
     """Where it was found and checked; None when it was not there, or cannot be read."""

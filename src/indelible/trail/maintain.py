@@ -170,6 +170,7 @@ def give_up_key(path: Path, audit: AuditSettings) -> dict[str, Any]:
     if origin is None or not layout.checkpoint.exists():
         msg = f"{path}: there is no trail here that a key has signed"
         raise TrailError(msg)
+    keys.check_source(audit)  # the new trail needs one: before the old one is touched
     access = durable.access_for(maintenance_settings(path, audit).group)
     lock = TrailLock(layout.lock, access)
     try:

@@ -50,12 +50,13 @@ class Place(NamedTuple):
 def is_copy(layout: Layout) -> bool:
     """Tell whether the trail's files are others than those that its writer made. A trail that does not say is none."""
     said = _read(layout.place)
-    if said is None or not _compares(layout.directory):
+    if said is None:
         return False
     here = _of(layout.place)
-    if said.inode != here.inode:
-        return True
-    return None not in (said.generation, here.generation) and said.generation != here.generation
+    same = said.inode == here.inode and (
+        None in (said.generation, here.generation) or said.generation == here.generation
+    )
+    return not same and _compares(layout.directory)
 
 
 def take(layout: Layout, access: Access) -> None:

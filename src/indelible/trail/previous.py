@@ -18,13 +18,14 @@ from typing import Final
 from indelible.errors import NoteError, TrailError
 from indelible.trail import findings as words
 from indelible.trail.checkpoint import parse, split_note
-from indelible.trail.findings import LOST_END, Finding, Previous, VerifyResult
+from indelible.trail.findings import Finding, Previous, VerifyResult
 from indelible.trail.layout import Layout
 from indelible.trail.reader import names_in, read_small
 
 MAX_CHAIN: Final = 64
 """So many earlier trails are followed: a chain of more has another reason than lost ends and restores."""
 
+LOST_END: Final = "end missing"
 _REASONS: Final = (LOST_END, "copied", "restored", "replaced", "key lost")
 """Why a trail was set aside; the first when the line does not say."""
 

@@ -172,9 +172,12 @@ def restore(planned: Plan, audit: AuditSettings, progress: Progress | None = Non
 
 def _put_in_place(planned: Plan, audit: AuditSettings, access: Access, progress: Progress | None) -> None:
     layout, about = planned.target, planned.about
-    if retire.pending(layout) is not None:
-        msg = f"{layout.directory}: an earlier trail is being set aside; start a writer once, and try again"
-        raise TrailError(msg)
+    begun = retire.pending(layout)
+    if begun is not None:
+        if any(begun.get(key) != about[key] for key in ("origin", "size", "root")):
+            msg = f"{layout.directory}: an earlier trail is being set aside; start a writer once, and try again"
+            raise TrailError(msg)
+        return  # this very restore was interrupted: only the new trail is missing
     if planned.in_place:
         retire.retire(layout, about, access)
         return

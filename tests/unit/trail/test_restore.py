@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,49 @@ def test_a_backup_that_is_not_what_was_sealed(tmp_path: Path, path: Path) -> Non
     do_restore(backup, target, damaged=True)
     assert not verify_trail(target).ok, "what was altered stays a finding"
     assert names(target) == ["x", "b"]
+
+
+def test_a_backup_that_is_made_while_the_trail_is_written(tmp_path: Path, path: Path) -> None:
+    """The directory first, then the active file: the checkpoint is not ahead of the lines."""
+    writer = start(path)
+    ended = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not ended.is_set():
+            writer.append(body(f"e{number}"))
+            number += 1
+            ended.wait(0.001)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for round_ in range(3):
+            wait_for = writer.sealed + 50
+            while writer.sealed < wait_for:
+                ended.wait(0.01)
+            backup = tmp_path / f"backup{round_}"
+            backup.mkdir()
+            for part in (Layout(path).directory, path):
+                copy = subprocess.run(
+                    ["cp", "-a", str(part), str(backup)], check=False, capture_output=True, text=True
+                )
+                gone = [
+                    line for line in copy.stderr.splitlines() if "No such file" in line
+                ]  # tiles that became full
+                assert copy.stderr.splitlines() == gone
+            Layout(backup / path.name).lock.write_bytes(b"")
+            result = verify_trail(backup / path.name)
+            assert result.ok, [str(finding) for finding in result.findings]
+            assert result.size is not None
+            assert result.size >= wait_for
+            target = tmp_path / f"target{round_}" / "audit.jsonl"
+            do_restore(backup, target)
+            assert verify_trail(target).ok
+    finally:
+        ended.set()
+        thread.join()
+        writer.close()
 
 
 @contextlib.contextmanager

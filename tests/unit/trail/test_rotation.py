@@ -389,3 +389,18 @@ def test_a_checkpoint_that_was_kept_before_a_rotation_still_counts(path: Path) -
     result = verify_trail(path)
     Comparison([result]).add("kept", foreign.sign(checkpoint.split_note(kept)[0]).encode())
     assert not result.ok
+
+
+def test_a_key_source_that_is_gone_gives_nothing_up(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "signing.pem"
+    file.write_bytes(keys.generate_pem())
+    audit = AuditSettings(path=str(path), key_file=str(file))
+    start(path, audit).close()
+    file.unlink()
+    before = {found: found.read_bytes() for found in path.parent.rglob("*") if found.is_file()}
+    with pytest.raises(ConfigError, match="cannot read the signing key"):
+        maintain.give_up_key(path, audit)
+    assert {found: found.read_bytes() for found in path.parent.rglob("*") if found.is_file()} == before
+    file.write_bytes(keys.generate_pem())
+    maintain.give_up_key(path, audit)
+    assert verify_trail(path).ok
