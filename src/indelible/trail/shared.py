@@ -114,7 +114,7 @@ class SharedWriter:
             else:
                 return
             try:
-                self._connect()
+                self._connect(patient=False)
             except OSError:  # it does not listen yet, or no longer
                 if time.monotonic() >= deadline:
                     raise held from None
@@ -155,9 +155,10 @@ class SharedWriter:
         self._writer, self.append = writer, writer.append
         return known
 
-    def _connect(self) -> None:
+    def _connect(self, *, patient: bool) -> None:
+        send_timeout = self.audit.write_timeout / 2
         with _opening:
-            connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout / 2)
+            connection = link.greet(self.layout.socket, self.recorder.id, send_timeout, patient=patient)
             self._answers.connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
@@ -209,7 +210,7 @@ class SharedWriter:
                 self._take_over()
             except TrailLocked:
                 try:
-                    self._connect()
+                    self._connect(patient=True)
                 except OSError as exc:
                     self._outbox.why = f"nobody answers at {self.layout.socket.name}: {exc.strerror or exc}"
                 except TrailLocked as exc:  # refused

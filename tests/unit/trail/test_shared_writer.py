@@ -197,6 +197,7 @@ def share(path: Path) -> Iterator[Callable[..., SharedWriter]]:
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
     process.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: processes.is_stopped(process.process.pid))
     try:
         yield
     finally:
@@ -264,12 +265,11 @@ def test_a_holder_that_does_not_answer(path: Path, hold: Callable[..., Process],
 
 def test_a_suspended_holder_is_not_waited_for(path: Path, hold: Callable[..., Process], share: Any) -> None:
     holder = hold()
-    with stopped(holder):
-        wait_for(lambda: processes.is_stopped(holder.process.pid))
-        with pytest.raises(
-            TrailLocked, match=rf"process {holder.process.pid}, which holds the trail, is suspended"
-        ):
-            share()
+    with (
+        stopped(holder),
+        pytest.raises(TrailLocked, match=rf"process {holder.process.pid}, which holds the trail, is suspended"),
+    ):
+        share()
     writer = share()
     writer.append(body(writer, "e1"), "", "")
     assert ids(path) == ["e1"]
