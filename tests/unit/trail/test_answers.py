@@ -25,10 +25,11 @@ from indelible.errors import TrailUnavailable
 from indelible.trail import answers, wire
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
+from indelible.trail.link import Job, Outbox
 from indelible.trail.opening import open_writer
 from indelible.trail.shared import SharedWriter
 from indelible.trail.sockets import listen
-from tests.unit.trail.test_shared_writer import LIMIT_S, body, wait_for
+from tests.recording import LIMIT_S, body, wait_for
 
 
 class Holder:
@@ -459,3 +460,16 @@ def test_the_recorders_own_thread_sees_the_end_though_a_caller_was_here_just_now
     assert caller.join() is None
     holder.close()
     wait_for(lambda: writer.holder is not None)
+
+
+def test_an_outbox_keeps_what_may_be_in_the_trail(path: Path, writer: SharedWriter) -> None:
+    outbox = Outbox(path)
+    jobs = [Job(1, None) for _ in range(3)]
+    for number, job in enumerate(jobs):
+        outbox.put([Item(body(writer, f"e{number}"))], job)
+    outbox.letters[0].again = True
+    with outbox.lock:
+        for job in jobs:
+            outbox.withdraw(job, TrailUnavailable("late"))
+            assert str(job.error) == "late"
+    assert [letter.id for letter in outbox.letters] == ["e0"]
