@@ -6,6 +6,7 @@ The holder here speaks the protocol over a real socket, and says what a test tel
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import select
@@ -20,9 +21,10 @@ from typing import Any
 
 import pytest
 
-from indelible.config import AuditSettings
+from indelible import verify
+from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailUnavailable
-from indelible.trail import answers, wire
+from indelible.trail import answers, durable, wire
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.link import Job, Outbox
@@ -424,8 +426,44 @@ def test_a_handler_closes_on_top_of_a_caller_that_reads(
         interrupting = interrupt_when(lambda: main_waits(writer))
         writer.append(body(writer, "e1"), "", "")
         interrupting.join()
+    wait_for(lambda: not closing_threads())
     assert caplog.records == []
     assert set(os.listdir("/proc/self/fd")) < before  # noqa: PTH208 - the connection is closed
+
+
+def closing_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "indelible-close"]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_handler_closes_on_top_of_the_holders_own_append(
+    path: Path, monkeypatch: pytest.MonkeyPatch, durability: Durability, raises: bool
+) -> None:
+    """It comes while the line is being written, and while it is being synced: whatever locks are held there."""
+    writer = SharedWriter(path, AuditSettings(durability=durability), "holder")
+    place = (writer.holder._active, "put") if durability == "process" else (durable, "datasync")  # type: ignore[union-attr]
+    action = getattr(*place)
+
+    def interrupted(about: Any) -> Any:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGUSR1)
+        return action(about)
+
+    def handler() -> None:
+        writer.close()
+        if raises:
+            raise SystemExit
+
+    with on_signal(handler), contextlib.suppress(SystemExit):
+        monkeypatch.setattr(place[0], place[1], interrupted)
+        writer.append(body(writer, "e1"), "", "")
+    wait_for(lambda: not closing_threads())
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert lines[-1]["event_type"] == "audit_stopped"
+    assert ("e1" in [line["event_id"] for line in lines]) or raises
+    assert verify(path).ok
+    SharedWriter(path, AuditSettings(), "next").close()  # nobody holds it
 
 
 # --- the end ----------------------------------------------------------------------------------------------------
