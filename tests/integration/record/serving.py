@@ -111,6 +111,10 @@ class Service:
         files = [*sorted(self.layout.segments.glob("*.jsonl")), self.layout.active]
         return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
 
+    def of_calls(self) -> list[dict[str, Any]]:
+        """Return the outcomes of calls."""
+        return [entry for entry in self.entries() if entry["event_type"] == "mcp_operation"]
+
     def of(self, uid: int) -> list[dict[str, Any]]:
         """Return the events that a user's processes have recorded."""
         return [
