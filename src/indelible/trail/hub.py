@@ -30,11 +30,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import TrailUnavailable, WireError
-from indelible.trail import wire
+from indelible.trail import duties, wire
 from indelible.trail.calls import OpenCalls
 from indelible.trail.commit import Item
 from indelible.trail.doors import LIFE, Door, Family, Service
 from indelible.trail.known import Known
+from indelible.trail.orderdesk import OrderDesk
 from indelible.trail.peer import MAX_READS, Batch, Peer, Who
 from indelible.trail.quotas import Account
 from indelible.trail.sockets import credentials, has_ended, listen
@@ -72,6 +73,7 @@ class Hub:
         """How often this thread has looked around: it stands still when the thread does."""
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
+        self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._left: list[Peer] = []
@@ -103,7 +105,8 @@ class Hub:
         self._thread.start()
 
     def close(self) -> None:
-        """Take what has come, acknowledge it, say good-bye and stop listening."""
+        """Take what has come, acknowledge it, say good-bye and stop listening; an order that was begun is finished."""
+        self._writer.housekeeper.stop()
         self._closing = True
         self._wake()
         self._thread.join()
@@ -140,7 +143,7 @@ class Hub:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._closing or self._desk.busy:
             ready: list[tuple[Peer, int]] = []
             for key, events in self._selector.select(self._look_in_s()):
                 sock = key.fileobj
@@ -155,6 +158,7 @@ class Hub:
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
             self._answer_committed()
+            self._answer_orders()
             self._calls.settle()
             self._keep_accounts()
             self.turns += 1
@@ -259,7 +263,7 @@ class Hub:
     def _make_room(self) -> None:
         """Cut off whoever is connected for longest without having said hello; there is one, for want of recorders."""
         for peer in self._peers.values():
-            if not peer.recorder:
+            if not peer.recorder and not self._desk.waits(peer):
                 self._cut_off(peer, "it did not say hello, and others wait")
                 return
 
@@ -303,6 +307,8 @@ class Hub:
                 self._greet(peer, message)
             elif isinstance(message, wire.Ask):
                 self._send(peer, self._state(peer))
+            elif isinstance(message, wire.Order):
+                self._desk.take(peer, message)
             else:
                 self._take(peer, puts)
                 peer.ended = True
@@ -363,7 +369,8 @@ class Hub:
             for account in accounts or ()
             if asking.account is None or account is asking.account
         ]
-        return wire.HolderState(states, users=users)
+        orders = duties.known() if asking.account is None else []
+        return wire.HolderState(states, orders=orders, users=users)
 
     # --- events ------------------------------------------------------------------------------------------------
 
@@ -466,6 +473,14 @@ class Hub:
                 self._lingering.remove(peer)
                 self._leave(peer)
 
+    def _answer_orders(self) -> None:
+        for peer, answer in self._desk.answers():
+            try:
+                self._send(peer, answer)
+            except WireError as exc:
+                self._cut_off(peer, str(exc))
+            self._serve(peer, 0)
+
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
@@ -543,6 +558,7 @@ class Hub:
             with contextlib.suppress(OSError):
                 peer.sock.send(peer.out)
         self._let_go(peer)
+        self._desk.leave(peer)
         if peer.waiting:
             self._lingering.append(peer)
         else:
