@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -152,6 +152,26 @@ def iter_lines(file: BinaryIO, offset: int | None = None) -> Iterator[tuple[int,
             rest = b""
     if rest:
         yield position, rest, False
+
+
+Find = Callable[[bytes, int, int], int]
+"""Returns where something first stands in data between two offsets, -1 for nowhere: `bytes.find` of a part, say."""
+
+
+def lines_with(file: BinaryIO, find: Find) -> Iterator[bytes]:
+    """Yield the whole lines, without LF, in which `find` finds; the others are passed over at its speed.
+
+    From where the file stands. Of a line that is longer than an entry may be, only the end is looked at.
+    """
+    rest = b""
+    while chunk := file.read(CHUNK_BYTES):
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        rest = data[end:][-MAX_LINE_BYTES:]
+        after = 0
+        while (at := find(data, after, end)) >= 0:
+            begin, after = data.rfind(b"\n", 0, at) + 1, data.index(b"\n", at) + 1
+            yield data[begin : after - 1]
 
 
 def find_seq(file: BinaryIO, seq: int) -> int | None:

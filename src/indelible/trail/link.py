@@ -12,18 +12,20 @@ What may not move:
 from __future__ import annotations
 
 import collections
+import errno
 import math
 import os
 import select
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from indelible.errors import TrailLocked, TrailUnavailable, WireError
-from indelible.trail import wire
+from indelible.trail import processes, wire
 from indelible.trail.sockets import connect, credentials
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ MAX_WAITING: Final = 2 * wire.WINDOW
 READ_BYTES: Final = 64 * 1024
 GREETING_S: Final = 5.0
 """How long a holder may take to answer `Hello`."""
+
+STOPPED_S: Final = 0.05
+"""A holder that has not answered for so long is looked at: one that is suspended is not waited for."""
 
 ASKED_S: Final = 1.0
 """How long it may take to say how it is."""
@@ -147,10 +152,11 @@ class Outbox:
 
     def pump(self) -> None:
         """Send as many as may be on their way, in one go: the holder then commits them together."""
-        if self.sock is None:
+        most = min(len(self.letters), self._window)
+        if self.sock is None or self.sent >= most:
             return
         packed = []
-        while self.sent < min(len(self.letters), self._window):
+        while self.sent < most:
             letter = self.letters[self.sent]
             if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
                 break
@@ -329,6 +335,7 @@ def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
     messages = wire.Messages()
     try:
         sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid())))
+        _wait_unless_stopped(sock, path)
         whole = _receive(sock, messages)
         if not whole:
             raise ConnectionResetError
@@ -350,6 +357,20 @@ def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
     except BaseException:
         sock.close()
         raise
+
+
+def _wait_unless_stopped(sock: socket.socket, path: Path) -> None:
+    """Return when there is something to read; raises TrailLocked when the holder is suspended, TimeoutError."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    deadline = time.monotonic() + GREETING_S
+    while not poll.poll(1000 * STOPPED_S):
+        pid, _ = credentials(sock)
+        if processes.is_stopped(pid):
+            msg = f"{path}: process {pid}, which holds the trail, is suspended"
+            raise TrailLocked(msg)
+        if time.monotonic() >= deadline:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 def ask(path: Path) -> wire.HolderState | None:

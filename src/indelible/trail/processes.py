@@ -26,6 +26,12 @@ def runs(pid: int) -> bool:
     return stat is None or stat[0] not in ("Z", "X")
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is suspended (SIGSTOP, Ctrl-Z, a debugger); False where that cannot be known."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] in ("T", "t")
+
+
 def began_before(pid: int, timestamp: str) -> bool | None:
     """Tell whether a process began before a moment (RFC 3339); None where that cannot be known."""
     stat = _stat(pid)

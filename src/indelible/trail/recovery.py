@@ -28,8 +28,11 @@ from indelible.trail.checkpoint import Checkpoint, Signer, open_note, parse
 from indelible.trail.durable import Access
 from indelible.trail.entry import line_recorded_at, parse_line
 from indelible.trail.files import TrailFile
+from indelible.trail.intents import Tracker
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import HASH_SIZE, TileTree, edge_widths, leaf_hash, leaf_hashes, tile_path
+from indelible.trail.prove import TileMissing, root_at
+from indelible.trail.tiles import StoredTiles
 
 SEAL_BATCH: Final = 4096
 """How many lines are hashed at once while a tail is sealed: bounds memory when a checkpoint is missing."""
@@ -71,17 +74,17 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     """
     checkpoint = read_checkpoint(layout, signer)
     sealed = checkpoint.size if checkpoint else 0
-    hint = intents.read_hint(layout, checkpoint)
-    intents.check_readable(layout, hint)
+    hint = intents.read_hint(layout, checkpoint, lambda size: _root_at(layout, checkpoint, size))
+    hint, tracker = intents.follow_sealed(layout, hint, sealed)
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:
         _check_last_sealed(layout, checkpoint, tree)
     state = Resume(size=sealed, tree=tree)
-    tail = _Tail(layout, state, access)
+    tail = _Tail(layout, state, access, tracker)
     tail.read()
-    state.pruned = intents.pruned_ranges(layout, hint)
-    if not state.clean or tail.tracker.open or hint is None or hint.intents:  # other processes' calls stay open
-        state.intents = intents.open_intents(layout, hint, tail.tracker)
+    state.pruned = intents.pruned_ranges(layout, hint, tracker)
+    if not state.clean or tracker.open or hint is None or hint.intents:  # other processes' calls stay open
+        state.intents = intents.open_intents(layout, hint, tracker)
     if tail.leaves:
         _sync_tail(layout, sealed)
         seal.write_tiles(layout, tail.filled, tree, access)
@@ -104,6 +107,23 @@ def read_checkpoint(layout: Layout, signer: Signer) -> Checkpoint | None:
         msg = f"{layout.checkpoint}: is of {checkpoint.origin}, the trail is {signer.verifier.name}"
         raise TrailCorrupt(msg)
     return checkpoint
+
+
+def _root_at(layout: Layout, checkpoint: Checkpoint | None, size: int) -> bytes | None:
+    """Return the root of the first `size` sealed lines, as the tiles have it; None when they do not."""
+    if checkpoint is None or size == checkpoint.size:
+        return checkpoint.root if checkpoint else None
+
+    def load(path: str) -> bytes | None:
+        try:
+            return (layout.directory / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    try:
+        return root_at(StoredTiles(load, lambda *_: (), checkpoint.size, checkpoint.root), size)
+    except TileMissing:
+        return None
 
 
 # --- the end of the trail -------------------------------------------------------------------------------
@@ -218,13 +238,14 @@ def _plain_files_down(layout: Layout) -> Iterator[TrailFile]:
 class _Tail:
     """The lines after the checkpoint: read, checked, hashed, and cut where they end."""
 
-    def __init__(self, layout: Layout, state: Resume, access: Access) -> None:
+    def __init__(self, layout: Layout, state: Resume, access: Access, tracker: Tracker) -> None:
+        """`tracker` has followed what is sealed."""
         self.layout = layout
         self.state = state
         self.access = access
         self.leaves = 0
         self.filled: list[Any] = []
-        self.tracker = intents.Tracker()
+        self.tracker = tracker
         self.last: dict[str, Any] | None = None
         self._batch: list[bytes] = []
 
@@ -287,7 +308,7 @@ class _Tail:
         self._batch.append(line)
         if len(self._batch) >= SEAL_BATCH:
             self._hash()
-        self.tracker.take(entry)
+        self.tracker.take(line)
 
     def _hash(self) -> None:
         if not self._batch:

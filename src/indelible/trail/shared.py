@@ -276,6 +276,8 @@ class SharedWriter:
         """Wait until an event may be put into the outbox, or this process holds the trail; under its lock."""
         outbox = self._outbox
         self._check()
+        if outbox.has_room:
+            return
         outbox.changed.wait_for(
             lambda: outbox.has_room or self._writer is not None or self._ended, self.audit.write_timeout
         )

@@ -107,3 +107,30 @@ def test_the_holder_is_killed_in_the_middle_of_a_call(
     result = verify(trail)
     assert (result.ok, result.events) == (True, len(found)), result
     assert list(trail.parent.glob("audit-*-*.jsonl")) == []
+
+
+def test_a_suspended_holder_is_left_alone(
+    run: Callable[..., Client], wrap: Callable[..., Client], trail: Path
+) -> None:
+    """What came while that was found out is recorded to the side trail, too, and nobody's answer is another."""
+    expected = run_alone(run, 1)
+    holder = wrap(*PARROT)
+    holder.greet()
+    wait_for(lambda: holder_of(trail) == holder.process.pid)
+    os.kill(holder.process.pid, signal.SIGSTOP)
+    try:
+        client = wrap(*PARROT)
+        client.greet()
+        client.send(*calls_of(1, 0, CALLS))
+        assert client.finish() == 0
+        said = client.stderr()
+    finally:
+        os.kill(holder.process.pid, signal.SIGCONT)
+    assert bytes(client.received) == expected
+    assert f"process {holder.process.pid}, which holds the trail, is suspended; this one records to " in said
+    (beside,) = trail.parent.glob(f"audit-*-{client.process.pid}.jsonl")
+    operations = [event for event in events(beside) if event["event_type"] == "mcp_operation"]
+    assert [event["target"]["method"] for event in operations].count("tools/call") == CALLS
+    assert verify(beside).ok
+    assert holder.finish() == 0
+    assert verify(trail).ok

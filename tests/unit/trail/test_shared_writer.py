@@ -22,10 +22,10 @@ import pytest
 
 from indelible import verify
 from indelible.config import AuditSettings, Durability, OnFailure, Settings
-from indelible.errors import TrailUnavailable
+from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import Event, Source, encode_body, new_id, now
 from indelible.recorder import Recorder, open_recorder
-from indelible.trail import wire
+from indelible.trail import processes, wire
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.link import Job, Outbox
@@ -262,6 +262,19 @@ def test_a_holder_that_does_not_answer(path: Path, hold: Callable[..., Process],
     assert len(done) == 1
 
 
+def test_a_suspended_holder_is_not_waited_for(path: Path, hold: Callable[..., Process], share: Any) -> None:
+    holder = hold()
+    with stopped(holder):
+        wait_for(lambda: processes.is_stopped(holder.process.pid))
+        with pytest.raises(
+            TrailLocked, match=rf"process {holder.process.pid}, which holds the trail, is suspended"
+        ):
+            share()
+    writer = share()
+    writer.append(body(writer, "e1"), "", "")
+    assert ids(path) == ["e1"]
+
+
 def test_a_holder_that_was_slow_has_not_died(path: Path, hold: Callable[..., Process], share: Any) -> None:
     """Whoever hangs up on it twice does not make a suspect of what was on its way."""
     holder, writer = hold(), share(write_timeout=0.2)
@@ -456,7 +469,7 @@ RECORDS = (
 import os, sys, time
 from pathlib import Path
 from indelible.config import AuditSettings
-from indelible.errors import TrailUnavailable
+from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import new_id
 from indelible.trail import shared
 from tests.unit.trail.test_shared_writer import body
