@@ -290,6 +290,7 @@ def test_an_unknown_order_is_refused(holder: SharedWriter) -> None:
 def test_only_the_holders_user_and_root_give_orders(
     holder: SharedWriter, duty: Duty, monkeypatch: pytest.MonkeyPatch, uid: int, taken: bool
 ) -> None:
+    from indelible.trail.doors import Family
     from indelible.trail.peer import Peer
 
     monkeypatch.setattr(os, "getuid", lambda: 1000)
@@ -299,7 +300,7 @@ def test_only_the_holders_user_and_root_give_orders(
     desk = orderdesk.OrderDesk(holder.holder.housekeeper, answered.set)
     ours, theirs = socket.socketpair()
     _sockets.extend((ours, theirs))
-    desk.take(Peer(ours, 1, uid), wire.Order(orders.encode(Retain())))
+    desk.take(Peer(ours, 1, uid, Family(ours)), wire.Order(orders.encode(Retain())))
     if taken:
         assert answered.wait(LIMIT_S)
     [(_, answer)] = desk.answers()
