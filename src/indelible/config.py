@@ -58,6 +58,24 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_env: str | None = None
     group: str | None = None
     """A group that may read the trail: files become 0640, directories 0750."""
+    socket: str | None = None
+    """Record through the service that listens here (`indelible record`), into its trail."""
+
+
+class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may record through `indelible record`, and how much. Limits are of one user; a rate of 0 is none."""
+
+    listen: str | None = None
+    """The socket; None: the command or systemd names it."""
+    group: str | None = None
+    """A group whose members may connect; None: the service's own."""
+    mode: int = 0o660
+    max_connections: int = 16
+    max_events_per_second: int = 10_000
+    max_rate: int = 16 * MEGABYTE
+    """Bytes a second."""
+    max_outstanding: int = 2048
+    """Events that came and are not acknowledged."""
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     audit: AuditSettings = AuditSettings()
     redaction: RedactionSettings = RedactionSettings()
+    record: RecordSettings = RecordSettings()
     servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
@@ -175,6 +194,25 @@ def _choice(*choices: str) -> Callable[[object], str]:
     return parse
 
 
+def _limit(value: object) -> int:
+    count = _count(value)
+    if count < 1:
+        raise ValueError("expected a whole number from 1 to 1000000")
+    return count
+
+
+def parse_mode(value: object) -> int:
+    """Return a socket's mode for ``"0660"``; raises ValueError for anything else than octal digits."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"0?[0-7]{3}", text) or not int(text, 8) & 0o200:
+        raise ValueError('expected a mode in quotes, such as "0660", that lets at least the owner write')
+    return int(text, 8)
+
+
+def _rate_mb(value: object) -> int:
+    return 0 if value in (0, "0") and not isinstance(value, bool) else _megabytes(value)
+
+
 Parser = Callable[[object], Any]
 
 AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
@@ -196,6 +234,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "key_file": ("key_file", _text),
     "key_env": ("key_env", _text),
     "group": ("group", _text),
+    "socket": ("socket", _text),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 
@@ -206,7 +245,17 @@ REDACTION_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "unknown_schema": ("unknown_schema", _choice("digest", "keep")),
 }
 
-TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "mcpServers")
+RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
+    "listen": ("listen", _text),
+    "group": ("group", _text),
+    "mode": ("mode", parse_mode),
+    "max_connections": ("max_connections", _limit),
+    "max_events_per_second": ("max_events_per_second", _count),
+    "max_mb_per_second": ("max_rate", _rate_mb),
+    "max_outstanding": ("max_outstanding", _limit),
+}
+
+TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpServers")
 
 LATER_KEYS: Final = frozenset(
     {
@@ -244,6 +293,7 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
         profile=chosen,
         audit=AuditSettings(**_audit(top, chosen, where, foreign=foreign)),
         redaction=RedactionSettings(**_section(top.get("redaction"), REDACTION_KEYS, where, "redaction")),
+        record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )

@@ -52,7 +52,7 @@ def find(explicit: str | None) -> Path | None:
 def load(explicit: str | None = None, *, profile: str | None = None, trail: str | None = None) -> Settings:
     """Read the configuration and return settings whose `audit.path` is always set and absolute.
 
-    `trail` (the option ``--trail``) wins over the file's path; a relative path in a file is relative to
+    `trail` (the option ``--trail``) wins over the file's path and socket; a relative path in a file is relative to
     that file. Raises ConfigError.
     """
     path = find(explicit)
@@ -70,7 +70,16 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         chosen = base / Path(audit.path).expanduser()
     else:
         chosen = default_trail().absolute()
-    return msgspec.structs.replace(settings, audit=msgspec.structs.replace(audit, path=str(chosen)))
+    socket = None if audit.socket is None or trail is not None else str(base / Path(audit.socket).expanduser())
+    return msgspec.structs.replace(
+        settings, audit=msgspec.structs.replace(audit, path=str(chosen), socket=socket)
+    )
+
+
+def through(settings: Settings, socket: str | Path) -> Settings:
+    """Return the settings with which events go to the service that listens at `socket`."""
+    audit = msgspec.structs.replace(settings.audit, socket=str(Path(socket).expanduser().absolute()))
+    return msgspec.structs.replace(settings, audit=audit)
 
 
 def _read(path: Path) -> object:

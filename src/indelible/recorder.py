@@ -22,7 +22,7 @@ import msgspec
 from indelible import configfile, events
 from indelible.config import parse_durability
 from indelible.definitions import DefinitionStore, Tool
-from indelible.errors import TrailLocked, TrailUnavailable
+from indelible.errors import ConfigError, TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.redact.patterns import custom as check_patterns
@@ -32,6 +32,7 @@ from indelible.trail.commit import Item
 from indelible.trail.files import side_path
 from indelible.trail.shared import SharedWriter
 from indelible.trail.sidetrails import Sweeper
+from indelible.trail.through import ServiceWriter
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,18 +76,27 @@ class Recorder:
             record_results=settings.audit.record_results,
             recorder=identity,
         )
-        directory = self._writer.layout.definitions if self._writer else None
-        self.definitions = DefinitionStore(directory)
+        self.definitions = DefinitionStore(self._definitions())
 
     @property
     def enabled(self) -> bool:
         """Tell whether anything is recorded at all."""
         return self._writer is not None
 
+    def _definitions(self) -> Path | None:
+        """Where it is kept what servers' tools look like: beside the trail, or with this user if that is another's."""
+        if self._writer is None:
+            return None
+        if isinstance(self._writer, ServiceWriter):
+            return configfile.state_home() / "indelible" / "definitions"
+        return self._writer.layout.definitions
+
     @property
     def path(self) -> Path | None:
-        """The trail's active file."""
-        return self._writer.layout.active if self._writer else None
+        """The trail's active file; None when that is a service's."""
+        if self._writer is None or isinstance(self._writer, ServiceWriter):
+            return None
+        return self._writer.layout.active
 
     def record(self, event: Event) -> None:
         """Record one event; see the module for what happens when that cannot be done."""
@@ -163,7 +173,7 @@ class Recorder:
 
     def sweep(self) -> None:
         """Look after trails beside this one whose recorders died, in the background."""
-        if self._writer is not None:
+        if self._writer is not None and not isinstance(self._writer, ServiceWriter):
             path = Path(str(self.settings.audit.path))
             self._sweeper = Sweeper(path, self.settings.audit)
 
@@ -276,9 +286,10 @@ def open_recorder(
 ) -> Recorder:
     """Open the configured trail for recording.
 
-    `on_failure` is what holds when the settings do not say. A trail that another process holds is written through it.
-    With a `label`, a holder that lets nobody in is no error: this one records to ``audit-<label>-<pid>.jsonl`` beside
-    the trail and says so in `notice`. Raises ConfigError or TrailError, one line each.
+    `on_failure` is what holds when the settings do not say. A trail that another process holds is written through it;
+    with ``audit.socket``, the trail of the service behind it. With a `label`, a holder that lets nobody in is no error:
+    this one records to ``audit-<label>-<pid>.jsonl`` beside the trail and says so in `notice`. Raises ConfigError or
+    TrailError, one line each.
     """
     chosen = settings.audit.on_failure or on_failure
     if not settings.audit.enabled:
@@ -286,6 +297,10 @@ def open_recorder(
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
+    if settings.audit.socket is not None:
+        return Recorder(
+            ServiceWriter(Path(settings.audit.socket), settings.audit, identity), settings, caller, chosen
+        )
     notice = None
     try:
         writer = SharedWriter(path, settings.audit, identity)
@@ -305,6 +320,7 @@ def open_recorder(
 def open_trail(
     path: str | Path | None = None,
     *,
+    socket: str | Path | None = None,
     durability: str | None = None,
     on_failure: OnFailure | None = None,
     config: str | Path | None = None,
@@ -312,7 +328,8 @@ def open_trail(
 ) -> Recorder:
     """Open a trail from Python; configuration and environment count as they do for the commands.
 
-    `path` and `durability` win over the configuration. Close the recorder, or use it as a context manager; at the end
+    `path`, `socket` and `durability` win over the configuration; with a `socket`, events go into the trail of the
+    service that listens there (`indelible record`). Close the recorder, or use it as a context manager; at the end
     of the process an open one is closed. A trail that another process holds is written through it. Raises ConfigError,
     TrailLocked (its holder lets nobody in) or TrailError.
     """
@@ -321,6 +338,11 @@ def open_trail(
         profile=profile,
         trail=str(path) if path is not None else None,
     )
+    if path is not None and socket is not None:
+        msg = "say either a path, for a trail of your own, or the socket of a service"
+        raise ConfigError(msg)
+    if socket is not None:
+        settings = configfile.through(settings, socket)
     if durability is not None:
         audit = msgspec.structs.replace(settings.audit, durability=parse_durability(durability))
         settings = msgspec.structs.replace(settings, audit=audit)

@@ -15,6 +15,7 @@ from indelible.cli.text import one_line
 COMMANDS: Final = {
     "demo": "See real MCP servers recorded, in a minute.",
     "wrap": "Record a stdio server: put before its command in a client's config.",
+    "record": "Hold a trail as a service, for recorders of other users.",
     "log": "List recorded calls.",
     "tail": "Follow the trail as it grows.",
     "verify": "Check the trail against its signed checkpoint.",

@@ -102,6 +102,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("origin", str(state["origin"] or "none yet")),
         ("written by", _holder(state["held_by"])),
         *_recorders(state["recorders"], state["recorders_unknown"]),
+        *(("its users", _user(user)) for user in state["users"] or ()),
         ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
         ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
@@ -147,6 +148,20 @@ def _recorder(recorder: dict[str, Any]) -> str:
     if recorder["open_calls"]:
         said.append(f"{recorder['open_calls']} call{'s' * (recorder['open_calls'] != 1)} open")
     return f"process {recorder['pid']} ({recorder['recorder']}): {', '.join(said)}"
+
+
+def _user(user: dict[str, Any]) -> str:
+    """What a service's user has, and what was kept from him."""
+    said = [f"{user['connections']} connection{'s' * (user['connections'] != 1)}"]
+    if user["held"]:
+        said.append("held back just now")
+    if user["held_back"]:
+        said.append(f"held back {user['held_back']} time{'s' * (user['held_back'] != 1)}")
+    if user["turned_away"]:
+        said.append(f"{user['turned_away']} connection{'s' * (user['turned_away'] != 1)} turned away")
+    if user["refused"]:
+        said.append(f"{user['refused']} event{'s' * (user['refused'] != 1)} refused")
+    return f"user {user['uid']}: {', '.join(said)}"
 
 
 def _since(first_seq: object) -> str:

@@ -31,6 +31,8 @@ Options:
   --name NAME         What to call the server in the trail; by default a word
                       of its command.
   --trail PATH        The trail to record to; by default the configured one.
+  --socket PATH       Record through the service that listens here ('indelible
+                      record'), into its trail.
   -c, --config FILE   The configuration to read.
   --profile NAME      The profile of the configuration to use.
   --actor WHO         Who is behind the calls; by default the login name.
@@ -60,6 +62,7 @@ IO: Final = 3
 _OPTIONS: Final = {
     "--name": "name",
     "--trail": "trail",
+    "--socket": "socket",
     "-c": "config",
     "--config": "config",
     "--profile": "profile",
@@ -80,6 +83,7 @@ class Options:
         """Start with the defaults."""
         self.name: str | None = None
         self.trail: str | None = None
+        self.socket: str | None = None
         self.config: str | None = None
         self.profile: str | None = None
         self.actor: str | None = None
@@ -120,6 +124,8 @@ def parse(args: list[str]) -> Options:
 def _check(options: Options) -> None:
     if options.caller_type not in _CALLER_TYPES:
         raise UsageError(f"--caller-type: expected {', '.join(_CALLER_TYPES)}, found {options.caller_type!r}")
+    if options.trail is not None and options.socket is not None:
+        raise UsageError("say either --trail, for a trail of your own, or --socket, for a service's")
     if not options.command or not options.command[0]:
         raise UsageError("no command to wrap; example: indelible wrap -- npx -y some-mcp-server")
     if any("\0" in word for word in options.command):
@@ -147,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     if os.name != "posix":
         return _fail("Windows is not supported yet", USAGE)
     try:
-        if not _may_have_config(options):
+        if options.socket is None and not _may_have_config(options):
             _check_directory(_trail_path(options))
         return _run(options, parent, started)
     except UsageError as exc:
@@ -178,7 +184,8 @@ def _load(options: Options) -> Settings:
     from indelible.errors import IndelibleError
 
     try:
-        return configfile.load(options.config, profile=options.profile, trail=options.trail)
+        settings = configfile.load(options.config, profile=options.profile, trail=options.trail)
+        return settings if options.socket is None else configfile.through(settings, options.socket)
     except IndelibleError as exc:
         raise UsageError(str(exc)) from exc
     except RuntimeError as exc:  # no home directory
@@ -243,7 +250,8 @@ class _Boot:
         if not settings.audit.enabled:
             _fail("audit.enabled is false: calls are forwarded and not recorded", 0)
             return
-        _check_directory(str(settings.audit.path))
+        if settings.audit.socket is None:
+            _check_directory(str(settings.audit.path))
         self.recorder, self.audit = open_audit(
             settings,
             name=self._name(),

@@ -37,7 +37,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             if file.compressed or not recent.look_at(file):
                 break
         holder = current_holder(layout.lock)
-        recorders, unknown = (None, None) if holder is None else ask_recorders(layout)
+        recorders, users, unknown = (None, None, None) if holder is None else ask_recorders(layout)
         size = _checkpoint_size(layout)
         segments = len(snapshot.segments)
         oldest = _first_event(files)
@@ -46,6 +46,7 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "origin": _origin(layout),
             "held_by": None if holder is None else holder._asdict(),
             "recorders": recorders,
+            "users": users,
             "recorders_unknown": unknown,
             "events": recent.next_seq,
             "first_seq": None if oldest is None else oldest.get("seq"),
@@ -64,17 +65,20 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
         }
 
 
-def ask_recorders(layout: Layout) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """Return the recorders that write through the holder, or None and why that is not known."""
+def ask_recorders(
+    layout: Layout,
+) -> tuple[list[dict[str, Any]] | None, list[dict[str, Any]] | None, str | None]:
+    """Return the recorders that write through the holder, and a service's users; or None, and why not."""
     answer = ask(layout.socket)
     if answer is not None:
         window = {"window": answer.window}
-        return [msgspec.structs.asdict(recorder) | window for recorder in answer.recorders], None
+        recorders = [msgspec.structs.asdict(recorder) | window for recorder in answer.recorders]
+        return recorders, [msgspec.structs.asdict(user) for user in answer.users], None
     if not layout.socket.exists():
-        return None, "it lets nobody in: there is no writer.sock"
+        return None, None, "it lets nobody in: there is no writer.sock"
     if not os.access(layout.socket, os.W_OK):
-        return None, "writer.sock answers only to the user who writes the trail"
-    return None, f"no answer within {ASKED_S:g} s: it is stopped, just ending, or too busy"
+        return None, None, "writer.sock answers only to the user who writes the trail"
+    return None, None, f"no answer within {ASKED_S:g} s: it is stopped, just ending, or too busy"
 
 
 class _Recent:

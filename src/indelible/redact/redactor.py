@@ -94,12 +94,14 @@ class Redactor:
         record_args: RecordMode = "full",
         record_results: RecordMode = "digest",
         recorder: RecorderId | None = None,
+        texts: Texts | None = None,
     ) -> None:
         """Compile the configuration. `recorder` is stamped into every event's source.
 
-        Raises ConfigError, one line, for a pattern that RE2 does not take.
+        `texts` is what the same settings were compiled to before. Raises ConfigError, one line, for a pattern that RE2
+        does not take.
         """
-        self._texts = Texts(settings)
+        self._texts = texts or Texts(settings)
         self._values = Values(self._texts, Digester(hmac_key), custom=bool(settings.patterns))
         self._payloads = Payloads(self._texts, self._values, Digester(hmac_key))
         self._key_id = hmac_key_id
@@ -185,7 +187,7 @@ class Redactor:
             parts.append(b"}")
         else:
             if outcome.result is not None:
-                result = self._payloads.take(outcome.result, self._record_results, MAX_RESULT_BYTES)
+                result = self._result(outcome.result)
             if not ordinary.ended(parts, outcome, result) or result.unusual:
                 return None
         if names and not args.beside_clean and self._texts.flagged(names):
@@ -256,7 +258,7 @@ class Redactor:
             _note(notes, "args_digest", args)
         result = ABSENT
         if outcome is not None and outcome.result is not None:
-            result = self._payloads.take(outcome.result, self._record_results, MAX_RESULT_BYTES)
+            result = self._result(outcome.result)
             _note(notes, "result_digest", result)
         clean = names is not None and (args.beside_clean or self._clean(names))
         return (
@@ -279,6 +281,12 @@ class Redactor:
         else:
             tree, digest = self._schema(event.target, event.source, self._learned)
         return self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest, beside)
+
+    def _result(self, result: Any) -> Payload:
+        """Redact a result, or find that done."""
+        if type(result) is Prepared:
+            return result.payload
+        return self._payloads.take(result, self._record_results, MAX_RESULT_BYTES)
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call for all of its events; never raises.

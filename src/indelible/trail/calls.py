@@ -67,16 +67,24 @@ class OpenCalls:
         for intent in intents:
             self._orphans[str(intent.get("event_id"))] = _Orphan(intent, now, ended)
 
-    def adopt(self, recorder: str, pid: int) -> dict[str, bytes]:
-        """Return the open calls of a recorder that is connected again, by `event_id`: they are its own again."""
+    def adopt(self, who: tuple[str, int, int]) -> dict[str, bytes]:
+        """Return the open calls of a recorder that is connected again, by `event_id`: they are its own again.
+
+        A recorder is its name, its user and its process: no other user's can come for them.
+        """
         own = {
             event_id: orjson.dumps(orphan.intent)
             for event_id, orphan in self._orphans.items()
-            if not orphan.ended and recorder_of(orphan.intent) == (recorder, pid)
+            if not orphan.ended and owner_of(orphan.intent) == who
         }
         for event_id in own:
             del self._orphans[event_id]
         return own
+
+    def owner(self, event_id: str) -> tuple[str, int, int] | None:
+        """Return whose open call this is; None: it is none, or nobody's."""
+        orphan = self._orphans.get(event_id)
+        return None if orphan is None else owner_of(orphan.intent)
 
     def closed(self, event_id: str) -> None:
         """The outcome has come all the same."""
@@ -96,6 +104,13 @@ class OpenCalls:
                 return
             self._failing = False
             del self._orphans[event_id]
+
+
+def owner_of(intent: Intent) -> tuple[str, int, int] | None:
+    """Return name, uid and pid of the recorder of an intent, as its line has them."""
+    who = recorder_of(intent)
+    uid = None if who is None else intent["source"]["recorder"].get("uid")
+    return (who[0], uid, who[1]) if who is not None and isinstance(uid, int) else None
 
 
 def _may_come(orphan: _Orphan) -> bool:

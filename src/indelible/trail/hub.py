@@ -1,16 +1,19 @@
-"""The holder's side of `writer.sock`: takes other processes' events into the trail.
+"""The holder's side of the trail's sockets: takes other processes' events into the trail.
 
 What may not move:
 
 - An event is acknowledged when it is in the trail, as safe as the trail's durability says, and not before.
 - A recorder's events are written in the order of their numbers, each once: one that is sent again after a holder died
   is looked for among the newest events first.
-- Only processes of the same user are let in, and each is who the kernel says it is (SO_PEERCRED, unix(7)).
+- Each process is who the kernel says it is (SO_PEERCRED, unix(7)); who is let in, and what of what he sends may become
+  a line, is for the door to say that he came in by (see `doors`).
+- Where there are quotas, all connections of a user together are read once in a round, and not at all while he is over
+  one: nobody waits for more than one reading from everybody else.
 - When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
   (see `calls`).
 
-One thread serves all recorders. It never waits for one of them: a recorder that does not read its acknowledgements is
-cut off when these fill `peer.MAX_UNREAD`.
+One thread serves all recorders, by all doors. It never waits for one of them: a recorder that does not read its
+acknowledgements is cut off when these fill `peer.MAX_UNREAD`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import collections
 import contextlib
 import errno
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -27,13 +29,17 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from indelible.errors import TrailError, TrailUnavailable, WireError
-from indelible.trail import keys, wire
+from indelible.errors import TrailUnavailable, WireError
+from indelible.trail import duties, wire
 from indelible.trail.calls import OpenCalls
 from indelible.trail.commit import Item
-from indelible.trail.peer import MAX_READS, Batch, Peer
-from indelible.trail.sockets import credentials, listen
-from indelible.trail.suspects import Suspects
+from indelible.trail.doors import LIFE, Door, Family, Service
+from indelible.trail.known import Known
+from indelible.trail.orderdesk import OrderDesk
+from indelible.trail.peer import MAX_READS, Batch, Peer, Who
+from indelible.trail.quotas import Account
+from indelible.trail.sockets import credentials, has_ended, listen
+from indelible.trail.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
     from indelible.trail.opening import OpenTrail
@@ -50,17 +56,24 @@ SPARE_CONNECTIONS: Final = 8
 class Hub:
     """Serves the recorders of one trail, on a thread of its own, from `start` until `close`."""
 
-    def __init__(self, opened: OpenTrail, recent: Callable[[], Iterable[str]]) -> None:
-        """`recent` returns the ids of the newest events from before: those that may be sent again."""
+    def __init__(
+        self, opened: OpenTrail, recent: Callable[[], Iterable[str]], service: Service | None = None
+    ) -> None:
+        """`recent` returns the marks (see `doors`) of the newest events from before: those that may be sent again.
+
+        With a `service`, others than the trail's own user are let in by its door.
+        """
         self._writer = opened.writer
         self._secret = opened.digest_secret
-        self._recent = recent
-        self._earlier: frozenset[str] | None = None
-        """What `recent` has returned, asked when the first event comes again."""
-        self._known: collections.OrderedDict[str, None] = collections.OrderedDict()
-        """The ids of the newest events that came here."""
+        self._known = Known(recent)
+        self._service = service
+        self._doors: dict[socket.socket, Door] = {} if service is None else {service.listener: service}
+        self._turn = 0
+        self.turns = 0
+        """How often this thread has looked around: it stands still when the thread does."""
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
+        self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._left: list[Peer] = []
@@ -78,20 +91,22 @@ class Hub:
     def start(self) -> None:
         """Begin to listen. Raises OSError."""
         try:
-            self._listener = listen(self._writer.layout.socket)
+            listener = listen(self._writer.layout.socket)
         except OSError:
             for sock in (self._wake_out, self._wake_in):
                 sock.close()
             self._selector.close()
             raise
-        for sock in (self._listener, self._wake_out, self._wake_in):
+        self._doors[listener] = Family(listener)
+        for sock in (*self._doors, self._wake_out, self._wake_in):
             sock.settimeout(0)
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        for sock in (*self._doors, self._wake_out):
+            self._selector.register(sock, selectors.EVENT_READ)
         self._thread.start()
 
     def close(self) -> None:
-        """Take what has come, acknowledge it, say good-bye and stop listening."""
+        """Take what has come, acknowledge it, say good-bye and stop listening; an order that was begun is finished."""
+        self._writer.housekeeper.stop()
         self._closing = True
         self._wake()
         self._thread.join()
@@ -102,15 +117,24 @@ class Hub:
                 self._writer.layout.socket.unlink()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def open_calls(self) -> frozenset[str]:
         """The `event_id` of every open call that is another process's. Known when closed, too."""
         return self._calls.ids.union(*(peer.open for peer in self._left))
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, and nothing more."""
-        for sock in (self._listener, self._wake_out, self._wake_in, *self._peers):
+        for sock in (*self._doors, self._wake_out, self._wake_in, *self._peers):
             sock.close()
         self._selector.close()
+
+    def look_around(self) -> None:
+        """Let the thread make a turn, if it can."""
+        self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -119,22 +143,54 @@ class Hub:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._closing:
-            for key, events in self._selector.select(self._calls.look_in_s):
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif key.fileobj is self._wake_out:
+        while not self._closing or self._desk.busy:
+            ready: list[tuple[Peer, int]] = []
+            for key, events in self._selector.select(self._look_in_s()):
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
+                if sock in self._doors:
+                    self._accept(self._doors[sock])
+                elif sock is self._wake_out:
                     with contextlib.suppress(OSError):
                         self._wake_out.recv(4096)
                 else:
-                    self._serve(self._peers[key.fileobj], events)  # type: ignore[index]  # ours are all sockets
+                    ready.append((self._peers[sock], events))
+            for peer, events in self._in_turn(ready):
+                self._serve(peer, events)
             self._answer_committed()
+            self._answer_orders()
             self._calls.settle()
+            self._keep_accounts()
+            self.turns += 1
         self._say_good_bye()
 
-    def _accept(self) -> None:
+    def _look_in_s(self) -> float | None:
+        """In how many seconds there is something to do though nothing comes; None: not before something does."""
+        waits = [self._calls.look_in_s]
+        if self._service is not None:
+            waits.append(self._service.accounts.look_in_s(time.monotonic()))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _in_turn(self, ready: list[tuple[Peer, int]]) -> list[tuple[Peer, int]]:
+        """Return whom to serve in this round: of each user with an account, the one read from longest ago."""
+        chosen: dict[int, Peer] = {}
+        for peer, _ in ready:
+            if peer.account is not None:
+                first = chosen.setdefault(peer.uid, peer)
+                chosen[peer.uid] = peer if peer.turn < first.turn else first
+        if not chosen:
+            return ready
+        self._turn += 1
+        for peer in chosen.values():
+            peer.turn = self._turn
+        return [
+            (peer, events if peer.account is None or chosen[peer.uid] is peer else selectors.EVENT_WRITE)
+            for peer, events in ready
+        ]
+
+    def _accept(self, door: Door) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, _ = door.listener.accept()
         except OSError as exc:
             if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 time.sleep(NO_ROOM_S)
@@ -145,20 +201,69 @@ class Hub:
         except OSError:
             sock.close()
             return
-        if uid not in (os.getuid(), 0):
+        if not door.admits(uid):
             log.warning("%s: process %d of user %d was not let in", self._writer.layout.socket, pid, uid)
             sock.close()
             return
+        peer = Peer(sock, pid, uid, door)
+        if not self._is_within_quota(peer):
+            return
         if len(self._peers) >= wire.MAX_RECORDERS + SPARE_CONNECTIONS:
             self._make_room()
-        peer = self._peers[sock] = Peer(sock, pid, uid)
-        self._selector.register(sock, selectors.EVENT_READ)
-        self._serve(peer, selectors.EVENT_READ)
+        self._peers[sock] = peer
+        if peer.account is not None:
+            peer.account.connections += 1
+        self._watch(peer)
+        if peer.account is None:  # others wait for their turn
+            self._serve(peer, selectors.EVENT_READ)
+
+    def _is_within_quota(self, peer: Peer) -> bool:
+        """Tell whether a user may have one more connection; else say so to him, and close it."""
+        account, accounts = peer.account, peer.door.accounts
+        if account is None or accounts is None or accounts.may_connect(account, lambda: self._ended(account)):
+            return True
+        most = accounts.quotas.connections
+        with contextlib.suppress(OSError):
+            peer.sock.send(
+                wire.pack(wire.Refused(f"user {peer.uid} has {most} connections, and may have no more"))
+            )
+        peer.sock.close()
+        return False
+
+    def _ended(self, account: Account) -> int:
+        """Return how many of a user's connections have been closed at the other end."""
+        return sum(peer.account is account and has_ended(peer.sock) for peer in self._peers.values())
+
+    def _keep_accounts(self, *, closing: bool = False) -> None:
+        """Read again from whom that may be, and put into the record what was kept from whom."""
+        if self._service is None:
+            return
+        accounts, now = self._service.accounts, time.monotonic()
+        free = accounts.released(now)
+        for peer in self._peers.values() if free else ():
+            if peer.account in free:
+                self._watch(peer)
+        for account in accounts.due(now, all_of_them=closing):
+            try:
+                news = {"over_quota": account.news()}
+                self._writer.write_service_events([self._writer.service_event("alert", news)])
+            except TrailUnavailable:  # they are counted on
+                return
+            account.noted(now)
+
+    def _hold_back(self, account: Account) -> None:
+        """Read nothing more from a user while he is over a quota."""
+        if account.held or account.wait_s(time.monotonic()) == 0:
+            return
+        account.hold_back()
+        for peer in self._peers.values():
+            if peer.account is account:
+                self._watch(peer)
 
     def _make_room(self) -> None:
         """Cut off whoever is connected for longest without having said hello; there is one, for want of recorders."""
         for peer in self._peers.values():
-            if not peer.recorder:
+            if not peer.recorder and not self._desk.waits(peer):
                 self._cut_off(peer, "it did not say hello, and others wait")
                 return
 
@@ -170,7 +275,7 @@ class Hub:
         if peer.sock not in self._peers:
             return False
         try:
-            if events & selectors.EVENT_READ:
+            if events & selectors.EVENT_READ and not (peer.account and peer.account.held and not self._closing):
                 self._read(peer)
             if peer.out:
                 self._flush(peer)
@@ -190,6 +295,8 @@ class Hub:
         for _ in range(MAX_READS):
             if not self._serve(peer, selectors.EVENT_READ):
                 return
+            if peer.account is not None and peer.account.held and not self._closing:
+                return
 
     def _read(self, peer: Peer) -> None:
         puts: list[wire.Put] = []
@@ -199,13 +306,18 @@ class Hub:
             elif isinstance(message, wire.Hello):
                 self._greet(peer, message)
             elif isinstance(message, wire.Ask):
-                self._send(peer, wire.HolderState(self._states()))
+                self._send(peer, self._state(peer))
+            elif isinstance(message, wire.Order):
+                self._desk.take(peer, message)
             else:
                 self._take(peer, puts)
                 peer.ended = True
                 raise ConnectionResetError
         if puts:
             self._take(peer, puts)
+        if peer.account is not None:
+            peer.account.spend(len(puts), 0, time.monotonic())
+            self._hold_back(peer.account)
 
     # --- greeting ----------------------------------------------------------------------------------------------
 
@@ -213,8 +325,8 @@ class Hub:
         error = None
         if hello.v != wire.VERSION:
             error = f"this holder speaks version {wire.VERSION} of the protocol, not {hello.v}"
-        elif hello.pid != peer.pid:
-            error = f"the process is {peer.pid}, not {hello.pid}"
+        elif (wrong := peer.door.refuses(peer, hello)) is not None:
+            error = wrong
         elif sum(bool(other.recorder) for other in self._peers.values()) >= wire.MAX_RECORDERS:
             error = f"{wire.MAX_RECORDERS} recorders are connected already"
         elif peer.recorder or not hello.recorder or len(hello.recorder) > wire.MAX_RECORDER_CHARS:
@@ -222,32 +334,43 @@ class Hub:
         if error is not None:
             self._send(peer, wire.Refused(error))
             raise WireError(error)
-        self._settle_earlier(peer, hello.recorder)
+        self._settle_earlier((hello.recorder, peer.uid, peer.pid))
         peer.recorder = hello.recorder
-        peer.open = self._calls.adopt(peer.recorder, peer.pid)
-        key, key_id = keys.derive_digest_key(self._secret, hello.recorder)
-        audit = self._writer.audit
+        peer.open = self._calls.adopt(peer.who)
+        key, key_id = peer.door.key_for(peer, self._secret)
         self._send(
             peer,
-            wire.Welcome(wire.VERSION, self._writer.origin, audit.durability, wire.WINDOW, key.hex(), key_id),
-        )
+            wire.Welcome(
+                wire.VERSION, self._writer.origin, self._writer.audit.durability, wire.WINDOW, key.hex(), key_id,
+                service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE,
+            ),
+        )  # fmt: skip
 
-    def _settle_earlier(self, peer: Peer, recorder: str) -> None:
+    def _settle_earlier(self, who: Who) -> None:
         """What a recorder sent on an earlier connection comes before what it sends again on this one.
 
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
-        for other in [other for other in self._peers.values() if other.is_again(recorder, peer.pid)]:
+        for other in [other for other in self._peers.values() if other.who == who]:
             self._read_out(other)
-        if any(other.is_again(recorder, peer.pid) for other in self._lingering):
+        if any(other.who == who for other in self._lingering):
             raise ConnectionResetError
 
-    def _states(self) -> list[wire.RecorderState]:
-        return [
+    def _state(self, asking: Peer) -> wire.HolderState:
+        """Return how it is. A service's client is told of its own user only."""
+        accounts = None if self._service is None else self._service.accounts
+        states = [
             wire.RecorderState(peer.recorder, peer.pid, peer.uid, peer.recorded, peer.waiting, len(peer.open))
             for peer in self._peers.values()
-            if peer.recorder
+            if peer.recorder and (asking.account is None or peer.uid == asking.uid)
         ]
+        users = [
+            wire.UserState(account.uid, account.connections, account.waiting, account.held, **account.counts)
+            for account in accounts or ()
+            if asking.account is None or account is asking.account
+        ]
+        orders = duties.known() if asking.account is None else []
+        return wire.HolderState(states, orders=orders, users=users)
 
     # --- events ------------------------------------------------------------------------------------------------
 
@@ -258,47 +381,57 @@ class Hub:
             raise WireError(msg)
         fit: list[wire.Put] = []
         for put in puts:
-            error = wire.check_body(put, peer.recorder, peer.uid, peer.pid)
-            if error is None and not put.deaths:
-                fit.append(put)
+            checked = peer.door.check(peer, put)
+            if not isinstance(checked, str) and self._is_anothers(peer, checked):
+                checked = "it opens or closes a call of another recorder"
+            if not isinstance(checked, str) and not checked.deaths:
+                fit.append(checked)
                 continue
-            self._write(peer, fit)  # what stood before it
-            fit = []
-            if error is None:
-                self._try(peer, put)
-            else:
-                self._answer(peer, [put], 0, error)
-        self._write(peer, fit)
+            if fit:
+                self._write(peer, fit)  # what stood before it
+                fit = []
+            if not isinstance(checked, str):
+                self._try(peer, checked)
+                continue
+            if peer.account is not None:
+                peer.account.counts["refused"] += 1
+            self._answer(peer, [put], 0, checked)
+        if fit:
+            self._write(peer, fit)
+
+    def _is_anothers(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event opens or closes a call that somebody else has open."""
+        event_id = put.opens or put.closes
+        if not event_id or event_id in peer.open:
+            return False
+        owner = self._calls.owner(event_id)
+        others = (other.who for other in (*self._peers.values(), *self._lingering) if event_id in other.open)
+        owner = owner or next(others, None)
+        return owner is not None and owner != peer.who
 
     def _try(self, peer: Peer, put: wire.Put) -> None:
         """Write an event that may have killed an earlier holder, and nothing beside it."""
         error: TrailUnavailable | str | None = None
-        if not self._is_there(put):
+        if not self._is_there(peer, put):
             body = bytes(put.body)
-            if self.suspects.is_guilty(put.id, put.deaths):
+            # Who is not of the family is not believed that many died of it: only what the last holder noted counts.
+            deaths = put.deaths if peer.account is None else min(put.deaths, MAX_DEATHS)
+            if self.suspects.is_guilty(put.id, deaths):
                 error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
             else:
                 with self.suspects.trying(put.id):
                     _, error = self._writer.append_all([Item(body, put.opens, put.closes)])
         self._answer(peer, [put], int(error is None), error)
 
-    def _is_there(self, put: wire.Put) -> bool:
+    def _is_there(self, peer: Peer, put: wire.Put) -> bool:
         """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
-        if not put.again and not put.deaths:
-            return False
-        if self._earlier is None:
-            try:
-                self._earlier = frozenset(self._recent())
-            except (OSError, TrailError) as exc:
-                msg = f"it sent an event again, and the trail cannot be read: {exc}"
-                raise WireError(msg) from exc
-        return put.id in self._known or put.id in self._earlier
+        return bool(put.again or put.deaths) and self._known.has(peer.door.mark(peer, put.id))
 
     def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
         if self._writer.lost:
             msg = "this process holds the trail no more; another may"
             raise WireError(msg)
-        new = [put for put in puts if not self._is_there(put)]
+        new = [put for put in puts if not self._is_there(peer, put)]
         if not new:
             self._answer(peer, puts, len(puts), None)
             return
@@ -340,6 +473,14 @@ class Hub:
                 self._lingering.remove(peer)
                 self._leave(peer)
 
+    def _answer_orders(self) -> None:
+        for peer, answer in self._desk.answers():
+            try:
+                self._send(peer, answer)
+            except WireError as exc:
+                self._cut_off(peer, str(exc))
+            self._serve(peer, 0)
+
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
@@ -365,9 +506,7 @@ class Hub:
                 self._send(peer, wire.Nack(put.n, str(batch.error)))
 
     def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known[put.id] = None
-        if len(self._known) > wire.REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.add(peer.door.mark(peer, put.id))
         if put.opens:
             peer.open[put.opens] = bytes(put.body)
         elif put.closes:
@@ -384,16 +523,32 @@ class Hub:
         try:
             peer.flush()
         finally:
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
-            if peer.sock in self._peers and self._selector.get_key(peer.sock).events != wanted:
-                self._selector.modify(peer.sock, wanted)
+            if peer.sock in self._peers:
+                self._watch(peer)
+
+    def _watch(self, peer: Peer) -> None:
+        """Be woken for what is wanted of a connection: nothing is read from who is over a quota."""
+        held = peer.account is not None and peer.account.held
+        wanted = (0 if held else selectors.EVENT_READ) | (selectors.EVENT_WRITE if peer.out else 0)
+        if wanted == peer.watched:
+            return
+        if not peer.watched:
+            self._selector.register(peer.sock, wanted)
+        elif not wanted:
+            self._selector.unregister(peer.sock)
+        else:
+            self._selector.modify(peer.sock, wanted)
+        peer.watched = wanted
 
     def _cut_off(self, peer: Peer, why: str) -> None:
-        if peer.sock in self._peers:
+        if peer.sock not in self._peers:
+            return
+        if peer.account is None or peer.account.may_say(time.monotonic()):
             log.warning(
-                "%s: a recorder (process %d) was cut off: %s", self._writer.layout.socket, peer.pid, why
-            )
-            self._drop(peer)
+                "%s: a recorder (process %d of user %d) was cut off: %s",
+                self._writer.layout.socket, peer.pid, peer.uid, why,
+            )  # fmt: skip
+        self._drop(peer)
 
     def _drop(self, peer: Peer) -> None:
         """A connection is gone; what came over it is written all the same."""
@@ -403,6 +558,7 @@ class Hub:
             with contextlib.suppress(OSError):
                 peer.sock.send(peer.out)
         self._let_go(peer)
+        self._desk.leave(peer)
         if peer.waiting:
             self._lingering.append(peer)
         else:
@@ -412,12 +568,16 @@ class Hub:
         """Its open calls are nobody's, unless the same recorder is connected a second time."""
         self._calls.leave(peer.open.values(), ended=peer.ended)
         for other in self._peers.values():
-            if other.is_again(peer.recorder, peer.pid):
-                other.open |= self._calls.adopt(peer.recorder, peer.pid)
+            if other.who == peer.who:
+                other.open |= self._calls.adopt(peer.who)
 
     def _let_go(self, peer: Peer) -> None:
         del self._peers[peer.sock]
-        self._selector.unregister(peer.sock)
+        if peer.watched:
+            self._selector.unregister(peer.sock)
+            peer.watched = 0
+        if peer.account is not None:
+            peer.account.connections -= 1
         peer.sock.close()
 
     def _say_good_bye(self) -> None:
@@ -435,6 +595,7 @@ class Hub:
         for peer in self._lingering:
             self._leave(peer)
         self._calls.settle()
+        self._keep_accounts(closing=True)
         for peer in list(self._peers.values()):
             with contextlib.suppress(OSError, WireError):
                 self._send(peer, wire.Bye())
@@ -442,7 +603,8 @@ class Hub:
             peer.out.clear()
             self._let_go(peer)
             self._left.append(peer)  # it lives: whoever holds the trail next hears from it
-        self._listener.close()
+        for listener in self._doors:
+            listener.close()
         self._selector.close()
 
 

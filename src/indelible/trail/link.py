@@ -132,7 +132,7 @@ class Outbox:
         self.why = "nobody holds the trail"
         self._number = 0
         self._window = wire.WINDOW
-        self._holder = 0
+        self._holder: int | str = 0
         self._due: collections.deque[Job] = collections.deque()
         self.due_changed = threading.Condition(self.lock)
 
@@ -176,7 +176,7 @@ class Outbox:
         if sock is not None:
             with_suppressed(sock.shutdown, socket.SHUT_RDWR)
 
-    def connected(self, sock: socket.socket, window: int, holder: int) -> None:
+    def connected(self, sock: socket.socket, window: int, holder: int | str) -> None:
         """Send everything again over a new connection to the process `holder`."""
         self.count_deaths(died=holder != self._holder)
         self.sock, self._window, self._holder = sock, window, holder
@@ -270,8 +270,8 @@ class Connection:
         """Made by `greet`."""
         self.sock = sock
         self.welcome = welcome
-        self.holder = credentials(sock)[0]
-        """The pid of the process that listens."""
+        self.holder: int | str = welcome.life or credentials(sock)[0]
+        """The process that holds the trail: who made a socket's listener (systemd) is not always who answers."""
         self.reader = 0
         """The thread that waits for what comes, and reads it for all callers."""
         self.led = 0

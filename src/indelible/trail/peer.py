@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import collections
 import socket
+import time
 from collections.abc import Iterator
 from typing import Final
 
 from indelible.errors import TrailUnavailable, WireError
 from indelible.trail import wire
+from indelible.trail.doors import SERVICE_READ_BYTES, Checker, Door
 
 READ_BYTES: Final = 256 * 1024
 MAX_UNREAD: Final = 1 << 20
 MAX_READS: Final = 2 * wire.WINDOW * wire.MAX_MESSAGE // READ_BYTES
 """So often a connection is read to get at all that it holds: more cannot be on its way."""
+
+
+Who = tuple[str, int, int]
+"""A recorder: its name, its user's id, its process's."""
 
 
 class Batch:
@@ -39,10 +45,21 @@ class Batch:
 class Peer:
     """One connection. What is sent stays in `out` until `flush`."""
 
-    def __init__(self, sock: socket.socket, pid: int, uid: int) -> None:
+    def __init__(self, sock: socket.socket, pid: int, uid: int, door: Door) -> None:
         self.sock = sock
         self.pid = pid
         self.uid = uid
+        self.door = door
+        """The way that it came in."""
+        self.account = door.account(uid)
+        """Its user's, where there are quotas."""
+        self.checker: Checker | None = None
+        """Looks at its events, where they are checked again."""
+        self.watched = 0
+        """What the hub's selector looks for at it."""
+        self.turn = 0
+        """When it was last read from, in turns."""
+        self._read_bytes = SERVICE_READ_BYTES if door.service else READ_BYTES
         self.recorder = ""
         """Empty until it has said hello."""
         self.out = bytearray()
@@ -58,21 +75,24 @@ class Peer:
         self._last = 0
         """The number of the last event that came."""
 
-    def is_again(self, recorder: str, pid: int) -> bool:
-        """Tell whether it is a connection of this recorder in this process."""
-        return (self.recorder, self.pid) == (recorder, pid)
+    @property
+    def who(self) -> Who:
+        """The recorder: its name, its user, its process."""
+        return self.recorder, self.uid, self.pid
 
     def received(self) -> Iterator[wire.ToHolder]:
         """Read once; yield the messages that are whole now.
 
         Raises WireError for what may not come, BlockingIOError when nothing has come, ConnectionResetError at the end.
         """
-        data = self.sock.recv(READ_BYTES)
+        data = self.sock.recv(self._read_bytes)
         if not data:
             if self._messages.partial:
                 msg = "it ended within a message"
                 raise WireError(msg)
             raise ConnectionResetError
+        if self.account is not None:
+            self.account.spend(0, len(data), time.monotonic())
         for raw in self._messages.feed(data):
             try:
                 message = wire.decode_to_holder(raw)
@@ -81,6 +101,9 @@ class Peer:
                 raise WireError(msg) from exc
             if isinstance(message, wire.Put):
                 self._number(message)
+            elif not self.door.hears(message):
+                msg = "it sent what only the trail's own user may"
+                raise WireError(msg)
             yield message
 
     def _number(self, put: wire.Put) -> None:
@@ -92,13 +115,18 @@ class Peer:
     def expect(self, batch: Batch) -> None:
         """Answer these events after those that came before."""
         self._batches.append(batch)
-        self.waiting += len(batch.puts)
+        self._wait(len(batch.puts))
+
+    def _wait(self, more: int) -> None:
+        self.waiting += more
+        if self.account is not None:
+            self.account.waiting += more
 
     def due(self) -> Iterator[Batch]:
         """Yield what can be answered now, in order."""
         while self._batches and self._batches[0].safe >= 0:
             batch = self._batches.popleft()
-            self.waiting -= len(batch.puts)
+            self._wait(-len(batch.puts))
             yield batch
 
     def say(self, message: wire.ToRecorder) -> None:

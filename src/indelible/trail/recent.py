@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from indelible.events import ENVELOPE_BYTES
 from indelible.trail import files
@@ -24,20 +27,52 @@ _LOOKS: Final = 20
 """A closed file may be compressed, and so renamed, while it is looked for."""
 
 
-def recent_ids(layout: Layout, size: int, count: int) -> list[str]:
+class _Recorder(msgspec.Struct):
+    uid: int
+
+
+class _Source(msgspec.Struct):
+    recorder: _Recorder
+
+
+class _Line(msgspec.Struct):
+    event_id: str
+    source: _Source
+
+
+_decode: Final = msgspec.json.Decoder(_Line).decode
+
+
+def _id_of(line: bytes) -> str | None:
+    """Return what an event is known by to processes of one user: its id."""
+    match = _EVENT_ID.search(line, 0, _HEAD)
+    return match[1].decode() if match else None
+
+
+def _id_of_user(line: bytes) -> str | None:
+    """Return what an event is known by where there are several users: nobody's can stand for another's."""
+    try:
+        found = _decode(line)
+    except (ValueError, RecursionError):
+        return None
+    return f"{found.source.recorder.uid} {found.event_id}"
+
+
+def recent_ids(layout: Layout, size: int, count: int, *, by_user: bool = False) -> list[str]:
     """Return the ids of the last `count` events of a trail of `size`, oldest first; across rotations.
 
+    With `by_user`, each is ``UID ID``: the user who recorded it stands before it.
     Raises OSError or TrailCorrupt where a file cannot be read.
     """
     for _ in range(_LOOKS - 1):
         try:
-            return _read(layout, size, max(0, size - count))
+            return _read(layout, size, max(0, size - count), _id_of_user if by_user else _id_of)
         except FileNotFoundError:
             continue
-    return _read(layout, size, max(0, size - count))
+    return _read(layout, size, max(0, size - count), _id_of_user if by_user else _id_of)
 
 
-def _read(layout: Layout, size: int, wanted: int) -> list[str]:
+def _read(layout: Layout, size: int, wanted: int, mark: Callable[[bytes], str | None]) -> list[str]:
     found: list[str] = []
     for file in files.newest_first(layout):
         ids = []
@@ -48,9 +83,9 @@ def _read(layout: Layout, size: int, wanted: int) -> list[str]:
             if not file.compressed and file.first_seq < wanted:
                 start = files.find_seq(stream, wanted) or 0
             for _, line, _ in files.iter_lines(stream, start):
-                seq, match = line_seq(line), _EVENT_ID.search(line, 0, _HEAD)
-                if match and seq is not None and wanted <= seq < size:
-                    ids.append(match[1].decode())
+                seq = line_seq(line)
+                if seq is not None and wanted <= seq < size and (known := mark(line)) is not None:
+                    ids.append(known)
         found = ids + found
         if file.first_seq <= wanted:
             break

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Iterator
@@ -52,6 +54,78 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
+def listen_for(path: Path, mode: int, gid: int) -> socket.socket:
+    """Listen at `path` for whoever `mode` and the group `gid` (-1: one's own) let connect; unix(7).
+
+    The socket appears under its name when all of this is so, and not before. What a dead process left there is
+    replaced. Raises OSError: EEXIST for anything that is no socket, EADDRINUSE when somebody listens there.
+    """
+    _refuse_living(path)
+    made = path.with_name(f".{path.name[:40]}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        made.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _address(made) as address:
+            sock.bind(address)
+        made.chmod(0)
+        if gid != -1:
+            os.chown(made, -1, gid)
+        sock.listen(_BACKLOG)
+        made.chmod(mode)
+        made.rename(path)
+    except BaseException:
+        sock.close()
+        with contextlib.suppress(OSError):
+            made.unlink()
+        raise
+    return sock
+
+
+def _refuse_living(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "is there, and is no socket", str(path))
+        connect(path, 1.0).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return
+    except (TimeoutError, BlockingIOError):
+        pass
+    raise OSError(errno.EADDRINUSE, "somebody listens here already", str(path))
+
+
+def inherited() -> socket.socket | None:
+    """Return the listener that whoever started this process has made, if there is one: sd_listen_fds(3).
+
+    Raises ValueError, one line, for more than one, or for what is no listening Unix stream socket.
+    """
+    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or count in ("", "0"):
+        return None
+    if count != "1":
+        msg = f"LISTEN_FDS: expected one socket, found {count[:10]}"
+        raise ValueError(msg)
+    try:
+        os.set_inheritable(_FIRST_PASSED, False)  # noqa: FBT003 - its signature
+        sock = socket.socket(fileno=_FIRST_PASSED)
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        fits = sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM and listening
+    except OSError as exc:
+        msg = f"LISTEN_FDS: descriptor {_FIRST_PASSED} is no socket: {exc.strerror}"
+        raise ValueError(msg) from exc
+    if not fits:
+        msg = (
+            f"LISTEN_FDS: descriptor {_FIRST_PASSED} is no listening Unix stream socket (ListenStream=/a/path)"
+        )
+        raise ValueError(msg)
+    return sock
+
+
+_FIRST_PASSED: Final = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+
 def connect(path: Path, timeout: float) -> socket.socket:
     """Connect to `path`; what is done with the socket fails after `timeout` seconds. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,6 +137,13 @@ def connect(path: Path, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Tell whether the other end has closed a connection; something may be left to read all the same."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def credentials(sock: socket.socket) -> tuple[int, int]:

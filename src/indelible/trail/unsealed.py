@@ -275,6 +275,11 @@ class Unsealed(ABC):
     # --- a hold that is gone -----------------------------------------------------------------------------------
 
     @property
+    def failing(self) -> bool:
+        """Whether the last that was tried on the disk has failed."""
+        return self._failure is not None
+
+    @property
     def lost(self) -> bool:
         """Whether the hold on the trail is gone: then nothing is written any more."""
         return bool(self._lost)

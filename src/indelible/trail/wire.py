@@ -69,6 +69,12 @@ class Ask(msgspec.Struct, tag_field="t", tag="ask", frozen=True):
     """Asks how the holder is; instead of `Hello`."""
 
 
+class Order(msgspec.Struct, tag_field="t", tag="order", frozen=True):
+    """Tells the holder to change the trail (see `orders`); instead of `Hello`, or after `Ask`."""
+
+    order: Raw
+
+
 class Bye(msgspec.Struct, tag_field="t", tag="bye", frozen=True):
     """The sender closes the connection, and means to."""
 
@@ -83,12 +89,28 @@ class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
     digest_key: str
     """Hex: the recorder's own, derived from one that it never sees."""
     digest_key_id: str
+    service: bool = False
+    """The trail is another user's: this recorder never takes it over, but comes back to this socket."""
+    uid: int = -1
+    """The recorder's user, as the kernel says, and as it stands in its events."""
+    pid: int = 0
+    """Its process, likewise."""
+    life: str = ""
+    """Random, and another one for every process that holds the trail: has the holder died?"""
 
 
 class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):
-    """It does not, and closes."""
+    """It does not, and closes; or it does not carry an order out."""
 
     error: str
+    code: int = 3
+    """The exit code of the command that gave the order: 1 the answer is "no", 2 a wrong order, 3 it could not."""
+
+
+class Done(msgspec.Struct, tag_field="t", tag="done", frozen=True):
+    """The order was carried out."""
+
+    result: Raw
 
 
 class Ack(msgspec.Struct, tag_field="t", tag="ack", frozen=True):
@@ -116,15 +138,35 @@ class RecorderState(msgspec.Struct, frozen=True):
     open_calls: int
 
 
+class UserState(msgspec.Struct, frozen=True):
+    """One user at a service, as `indelible status` shows him."""
+
+    uid: int
+    connections: int
+    waiting: int
+    held: bool
+    """Nothing of his is read just now: he is over a quota."""
+    turned_away: int
+    """Connections that were one too many, since the service began."""
+    held_back: int
+    """So often nothing of his was read, for being over a quota."""
+    refused: int
+    """Events of his that were none, or not his to record."""
+
+
 class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
     """The answer to `Ask`."""
 
     recorders: list[RecorderState]
     window: int = WINDOW
+    orders: list[str] = []
+    """The orders that it carries out."""
+    users: list[UserState] = []
+    """At a service: who may record, and what was kept from whom."""
 
 
-ToHolder = Hello | Put | Ask | Bye
-ToRecorder = Welcome | Refused | Ack | Nack | HolderState | Bye
+ToHolder = Hello | Put | Ask | Order | Bye
+ToRecorder = Welcome | Refused | Done | Ack | Nack | HolderState | Bye
 
 _encode: Final = msgspec.json.Encoder().encode
 decode_to_holder: Final = msgspec.json.Decoder(ToHolder).decode
@@ -140,9 +182,10 @@ def pack(message: ToHolder | ToRecorder) -> bytes:
 class Messages:
     """Cuts a stream of bytes into messages."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, longest: int = MAX_MESSAGE) -> None:
+        """Start with nothing; a message of more than `longest` bytes is not taken."""
         self._rest = b""
+        self._longest = longest
 
     @property
     def partial(self) -> bool:
@@ -155,8 +198,8 @@ class Messages:
         found, at = [], 0
         while len(data) - at >= LENGTH_BYTES:
             size = int.from_bytes(data[at : at + LENGTH_BYTES], "big")
-            if not 0 < size <= MAX_MESSAGE:
-                msg = f"a message of {size} bytes was announced; at most {MAX_MESSAGE} are taken"
+            if not 0 < size <= self._longest:
+                msg = f"a message of {size} bytes was announced; at most {self._longest} are taken"
                 raise WireError(msg)
             end = at + LENGTH_BYTES + size
             if len(data) < end:

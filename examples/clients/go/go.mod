@@ -1,0 +1,3 @@
+module example.com/indelible-client
+
+go 1.22

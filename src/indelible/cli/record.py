@@ -1,0 +1,170 @@
+"""``indelible record``: the trail as a service, for recorders of other users."""
+
+from __future__ import annotations
+
+import grp
+import os
+import select
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from indelible.cli.common import Where, note, where_options
+from indelible.cli.systemd import Watchdog, notify, watchdog_s
+from indelible.config import parse_mode
+from indelible.errors import ConfigError, TrailError
+
+if TYPE_CHECKING:
+    import socket
+
+    from indelible.config import RecordSettings, Settings
+    from indelible.served import Served
+
+EPILOG: Final = """\b
+Examples:
+  indelible record --listen /run/indelible/record.sock --trail /var/log/indelible/audit.jsonl
+  indelible record --listen record.sock --group mcp --mode 0660
+  indelible record -c /etc/indelible/indelible.yaml
+
+Recorders write through the socket: audit.socket in their configuration, or wrap --socket. They can add to the trail,
+and can neither read nor rewrite it. It runs until SIGTERM or Ctrl-C; everything that was taken is then written and
+sealed. Under systemd: packaging/indelible-record.service and .socket.
+"""
+
+LOOK_S: Final = 1.0
+"""How often it is looked whether the trail is still this process's."""
+
+
+@click.command("record", epilog=EPILOG)
+@click.option("--listen", metavar="SOCKET", help="The Unix socket to make; systemd may hand one over instead.")
+@click.option(
+    "--group", metavar="NAME", help="Whose members may connect; by default the group of this process."
+)
+@click.option("--mode", metavar="MODE", help="Mode of the socket; by default 0660: this user and the group.")
+@where_options
+def command(where: Where, listen: str | None, group: str | None, mode: str | None) -> int:
+    """Hold the trail, and record for other users until told to stop."""
+    settings = where.settings
+    if settings.audit.socket is not None:
+        msg = "audit.socket: this configuration records through a service, so it cannot be one; name a trail instead"
+        raise ConfigError(msg)
+    if not settings.audit.enabled:
+        raise ConfigError("audit.enabled is false: there is nothing to hold")
+    stop = _catch_signals()
+    door = _Door(settings.record, listen, group, mode)
+    from indelible.served import Served
+
+    served = Served(settings)
+    try:
+        served.listen(door.open())
+        _serve(served, settings, door, stop)
+    finally:
+        notify("STOPPING=1")
+        door.close()
+        served.close()
+    return 0
+
+
+def _catch_signals() -> int:
+    """Return a descriptor that can be read when it is time to end."""
+    out, into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def handler(_number: int, _frame: object) -> None:
+        try:
+            os.write(into, b"\0")
+        except BlockingIOError:  # it is full of this news already
+            pass
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handler)
+    return out
+
+
+def _serve(served: Served, settings: Settings, door: _Door, stop: int) -> None:
+    """Answer for the trail until it is time to end. Raises TrailError when another process may have it."""
+    every_s = watchdog_s()
+    watchdog = None
+    if every_s is not None:
+        watchdog = Watchdog(every_s, served.check, lambda exc: note(f"the trail cannot be written: {exc}"))
+    notify("READY=1", f"STATUS=recording to {settings.audit.path}")
+    note(f"recording to {settings.audit.path} what comes over {door.name}")
+    while not select.select([stop], [], [], LOOK_S)[0]:
+        if served.lost:
+            msg = f"{settings.audit.path}: another process may write this trail now; start anew"
+            raise TrailError(msg)
+    if watchdog is not None:
+        watchdog.stop()
+
+
+class _Door:
+    """The socket: made here, or handed over."""
+
+    def __init__(
+        self, settings: RecordSettings, listen: str | None, group: str | None, mode: str | None
+    ) -> None:
+        """Check everything that can be checked before the trail is opened. Raises ConfigError."""
+        from indelible.trail import sockets
+
+        try:
+            self._given = sockets.inherited()
+            self._mode = settings.mode if mode is None else parse_mode(mode)
+        except ValueError as exc:
+            where = "" if str(exc).startswith("LISTEN_FDS") else "--mode: "
+            raise ConfigError(f"{where}{exc}") from None
+        self._gid = _gid(group or settings.group)
+        path = listen or settings.listen
+        if self._given is None and path is None:
+            raise ConfigError(
+                "record: say where to listen: --listen SOCKET, or record.listen in the configuration"
+            )
+        if path is not None and "\0" in path:
+            raise ConfigError("--listen: expected a path")
+        self._path = None if self._given is not None else Path(str(path)).expanduser().absolute()
+        self._made: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        if self._given is not None:
+            return str(self._given.getsockname() or "the socket that was handed over")
+        return str(self._path)
+
+    def open(self) -> socket.socket:
+        """Return the listener. Raises TrailError."""
+        if self._given is not None:
+            return self._given
+        from indelible.trail import sockets
+
+        path = self._path
+        assert path is not None  # noqa: S101 - one of the two is there
+        try:
+            listener = sockets.listen_for(path, self._mode, self._gid)
+            about = path.lstat()
+        except OSError as exc:
+            msg = f"{path}: cannot listen here: {exc.strerror or exc}"
+            raise TrailError(msg) from exc
+        self._made = (about.st_dev, about.st_ino)
+        return listener
+
+    def close(self) -> None:
+        """Take the socket away, if it is still the one that was made here."""
+        if self._path is None or self._made is None:
+            return
+        try:
+            about = self._path.lstat()
+            if (about.st_dev, about.st_ino) == self._made:
+                self._path.unlink()
+        except OSError:
+            pass
+
+
+def _gid(group: str | None) -> int:
+    if group is None:
+        return -1
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        msg = f"record.group: there is no group {group!r} on this machine"
+        raise ConfigError(msg) from None
