@@ -412,6 +412,28 @@ def test_a_handler_that_stays_does_not_keep_others_from_their_answers(
     assert other
 
 
+def test_a_handler_that_stays_on_top_of_the_next_in_turn_keeps_nobody_either(
+    writer: SharedWriter, holder: Holder
+) -> None:
+    first = Appending(writer, "first")
+    wait_for(lambda: reader(writer))
+    third: list[Appending] = []
+
+    def handler() -> None:  # stands on top of the one that is woken to read when the first has its answer
+        third.append(Appending(writer, "third"))
+        wait_for(lambda: len(writer._answers._followers) == 2)
+        holder.acknowledge("first")
+        assert first.join() is None
+        holder.acknowledge("third")
+        assert third[0].join() is None
+
+    with on_signal(handler):
+        interrupting = interrupt_when(lambda: len(writer._answers._followers) == 1)
+        writer.append(body(writer, "second"), "", "")
+        interrupting.join()
+    assert third
+
+
 def test_a_handler_closes_on_top_of_a_caller_that_reads(
     writer: SharedWriter, holder: Holder, caplog: pytest.LogCaptureFixture
 ) -> None:
