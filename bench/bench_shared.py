@@ -25,6 +25,7 @@ from bench.bench_record import NOTHING, make, trail
 from bench.report import Goal, Report
 from bench.sharing import ANSWER, MESSAGE
 from indelible.recorder import Recorder
+from indelible.trail.layout import Layout
 
 ROUNDS = 5
 OUTSTANDING = 512
@@ -93,17 +94,33 @@ def rate(producers: int) -> float:
     return PER_ROUND / (max(end for _, end in times) - min(start for start, _ in times))
 
 
+def rate_through() -> float:
+    """Return the same of four processes that record through a service, which checks all of it again."""
+    with folder() as place, ExitStack() as stack:
+        stack.enter_context(Other("serve", place / "audit.jsonl"))
+        about = ("through", place / "audit.jsonl.sock", PER_ROUND // PRODUCERS, OUTSTANDING // PRODUCERS)
+        others = [stack.enter_context(Other(*about)) for _ in range(PRODUCERS)]
+        for other in others:
+            other.tell()
+        times = [[float(word) for word in other.said().split()] for other in others]
+    return PER_ROUND / (max(end for _, end in times) - min(start for start, _ in times))
+
+
 def throughput(report: Report) -> None:
     """`disk`: four processes with 128 events outstanding each against one with 512."""
-    one, four = [], []
+    one, four, served = [], [], []
     for _ in range(ROUNDS):
         one.append(rate(1))
         four.append(rate(PRODUCERS))
+        served.append(rate_through())
     each = OUTSTANDING // PRODUCERS
     report.add(f"disk, one process, {OUTSTANDING} outstanding, events/s", statistics.median(one))
     report.add(f"disk, {PRODUCERS} processes, {each} outstanding each, events/s", statistics.median(four))
     ratios = [many / alone for many, alone in zip(four, one, strict=True)]
     report.add("  of one process (times)", statistics.median(ratios), Goal.at_least(1.0))
+    report.add(f"disk, {PRODUCERS} processes through `record`, events/s", statistics.median(served))
+    ratios = [many / alone for many, alone in zip(served, one, strict=True)]
+    report.add("  of one process (times)", statistics.median(ratios), Goal.at_least(0.4))
 
 
 # --- one caller through the socket --------------------------------------------------------------------------
@@ -174,9 +191,16 @@ def opened(path: Path) -> float:
     return seconds
 
 
+def crash(path: Path) -> None:
+    """Let a process write, and die of kill -9."""
+    command = [sys.executable, "-m", "bench.sharing", "die", str(path), str(CRASH_CALLS)]
+    if subprocess.run(command, check=False).returncode != -signal.SIGKILL:
+        sys.exit("bench_shared: no crash")
+
+
 def opening(report: Report) -> None:
     """A large trail is opened for writing, after a clean close and after kill -9."""
-    clean, crashed = [], []
+    clean, crashed, between = [], [], []
     with folder() as place:
         path = place / "audit.jsonl"
         path.with_suffix(".yaml").write_text("audit: {max_size_mb: 100000}\n")
@@ -185,17 +209,26 @@ def opening(report: Report) -> None:
         for _ in range(ROUNDS):
             clean.append(opened(path))
         for _ in range(ROUNDS):
-            command = [sys.executable, "-m", "bench.sharing", "die", str(path), str(CRASH_CALLS)]
-            if subprocess.run(command, check=False).returncode != -signal.SIGKILL:
-                sys.exit("bench_shared: no crash")
+            crash(path)
             crashed.append(opened(path))
+        hint = Layout(path).state
+        for _ in range(ROUNDS):
+            before = hint.read_bytes()
+            crash(path)
+            hint.write_bytes(before)
+            between.append(opened(path))
     report.add(
         f"opening a trail of {count:,} events after a clean close, ms",
         1e3 * statistics.median(clean),
         Goal.at_most(200),
     )
     report.add("  after kill -9, ms", 1e3 * statistics.median(crashed), Goal.at_most(2000))
-    report.add("  without the last writer's hint, ms", 1e3 * first)
+    report.add(
+        "  after kill -9 between a checkpoint and its hint, ms",
+        1e3 * statistics.median(between),
+        Goal.at_most(2000),
+    )
+    report.add("  without any hint, ms", 1e3 * first)
 
 
 def main() -> int:

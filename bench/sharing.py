@@ -1,6 +1,8 @@
 """What the other processes of `bench_shared` do: ``python -m bench.sharing WHAT ...``.
 
 produce TRAIL COUNT OUTSTANDING   record so many events from asyncio at `disk`, once a line comes; print when done
+through SOCKET COUNT OUTSTANDING  the same through the service that listens there
+serve TRAIL                       run `indelible record` at `disk`, at TRAIL.sock, until the input ends
 hold TRAIL                        hold a trail at `process` until the input ends
 answer SOCKET                     answer messages of `MESSAGE` bytes with `ANSWER` bytes
 die TRAIL COUNT                   record so many calls, leave one open, and die of kill -9
@@ -16,8 +18,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 import indelible
 from bench.bench_record import NOTHING, make
+from indelible import configfile
+from indelible.served import Served
+from indelible.trail.sockets import listen_for
 
 MESSAGE = 600
 """Bytes of an event on its way, about."""
@@ -26,23 +33,47 @@ ANSWER = 22
 
 
 def produce(path: str, count: str, outstanding: str) -> None:
-    """Print ``ready``; then, when a line has come, ``START END`` of recording; close when the next has."""
+    """Record into a trail that this process or another one holds."""
+    with indelible.open_trail(path, durability="disk", on_failure="deny") as recorder:
+        produce_into(recorder, count, outstanding)
+
+
+def through(path: str, count: str, outstanding: str) -> None:
+    """Record through a service."""
+    with indelible.open_trail(socket=path, on_failure="deny") as recorder:
+        produce_into(recorder, count, outstanding)
+
+
+def produce_into(recorder: indelible.Recorder, count: str, outstanding: str) -> None:
+    """Print ``ready``; then, when a line has come, ``START END`` of recording; go on when the next has."""
     each = int(count) // int(outstanding)
 
-    async def worker(recorder: indelible.Recorder) -> None:
+    async def worker() -> None:
         for _ in range(each):
             await recorder.arecord(make(NOTHING))
 
-    async def all_of_them(recorder: indelible.Recorder) -> None:
-        await asyncio.gather(*(worker(recorder) for _ in range(int(outstanding))))
+    async def all_of_them() -> None:
+        await asyncio.gather(*(worker() for _ in range(int(outstanding))))
 
-    with indelible.open_trail(path, durability="disk", on_failure="deny") as recorder:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        started = time.monotonic()
-        asyncio.run(all_of_them(recorder))
-        print(started, time.monotonic(), flush=True)
-        sys.stdin.readline()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started = time.monotonic()
+    asyncio.run(all_of_them())
+    print(started, time.monotonic(), flush=True)
+    sys.stdin.readline()
+
+
+def serve(path: str) -> None:
+    """Without a rate: what is measured is the way, and not the quota."""
+    config, listen = Path(path).with_suffix(".yaml"), Path(f"{path}.sock")
+    config.write_text("audit: {durability: disk}\nrecord: {max_events_per_second: 0, max_mb_per_second: 0}\n")
+    settings = configfile.load(str(config))
+    audit = msgspec.structs.replace(settings.audit, path=path)
+    served = Served(msgspec.structs.replace(settings, audit=audit))
+    served.listen(listen_for(listen, 0o600, -1))
+    print("ready", flush=True)
+    sys.stdin.read()
+    served.close()
 
 
 def hold(path: str) -> None:
@@ -84,6 +115,10 @@ if __name__ == "__main__":
     match what:
         case "produce":
             produce(*about)
+        case "through":
+            through(*about)
+        case "serve":
+            serve(*about)
         case "hold":
             hold(*about)
         case "answer":

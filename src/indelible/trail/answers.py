@@ -115,6 +115,8 @@ class Answers:
         except BaseException:
             connection.end()
             raise
+        if connection.over:
+            connection.end()
 
     def run_calls(self) -> None:
         """Tell those who did not wait themselves. Without the lock."""
@@ -135,7 +137,7 @@ class Answers:
                 led, came_back = connection.led, connection.led != led
                 if connection.reader or self._followers or (came_back and not self._outbox.letters):
                     self._quiet.wait(DOZE_S)
-                    if connection.led == led and connection.reader:
+                    if connection.led == led:  # whoever should read may be held up
                         self._take_in(connection)
                     if not self._calls:
                         continue

@@ -38,7 +38,7 @@ from indelible.trail.known import Known
 from indelible.trail.orderdesk import OrderDesk
 from indelible.trail.peer import MAX_READS, Batch, Peer, Who
 from indelible.trail.quotas import Account
-from indelible.trail.sockets import credentials, listen
+from indelible.trail.sockets import credentials, has_ended, listen
 from indelible.trail.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class Hub:
     def _is_within_quota(self, peer: Peer) -> bool:
         """Tell whether a user may have one more connection; else say so to him, and close it."""
         account, accounts = peer.account, peer.door.accounts
-        if account is None or accounts is None or accounts.may_connect(account):
+        if account is None or accounts is None or accounts.may_connect(account, lambda: self._ended(account)):
             return True
         most = accounts.quotas.connections
         with contextlib.suppress(OSError):
@@ -229,6 +229,10 @@ class Hub:
             )
         peer.sock.close()
         return False
+
+    def _ended(self, account: Account) -> int:
+        """Return how many of a user's connections have been closed at the other end."""
+        return sum(peer.account is account and has_ended(peer.sock) for peer in self._peers.values())
 
     def _keep_accounts(self, *, closing: bool = False) -> None:
         """Read again from whom that may be, and put into the record what was kept from whom."""
@@ -365,7 +369,8 @@ class Hub:
             for account in accounts or ()
             if asking.account is None or account is asking.account
         ]
-        return wire.HolderState(states, orders=duties.known(), users=users)
+        orders = duties.known() if asking.account is None else []
+        return wire.HolderState(states, orders=orders, users=users)
 
     # --- events ------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ What may not move:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -140,9 +140,16 @@ class Accounts:
     def __iter__(self) -> Iterator[Account]:
         return iter(self._by_uid.values())
 
-    def may_connect(self, account: Account) -> bool:
-        """Tell whether one more connection is within the quota; when it is not, that is counted."""
-        if account.connections < self.quotas.connections:
+    def may_connect(self, account: Account, ended: Callable[[], int]) -> bool:
+        """Tell whether one more connection is within the quota; when it is not, that is counted.
+
+        `ended` returns how many of his connections have been closed, though not everything was read that came over
+        them: whoever comes again at once is not turned away for them, unless they are as many once more.
+        """
+        most = self.quotas.connections
+        if account.connections < most or (
+            account.connections < 2 * most and account.connections - ended() < most
+        ):
             return True
         account.counts["turned_away"] += 1
         return False

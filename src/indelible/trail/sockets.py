@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -138,6 +139,13 @@ def connect(
         sock.close()
         raise
     return sock
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Tell whether the other end has closed a connection; something may be left to read all the same."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def credentials(sock: socket.socket) -> tuple[int, int]:

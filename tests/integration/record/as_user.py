@@ -1,18 +1,25 @@
 """Run `indelible`, or a client, as another user: ``as_user.py UID GID GROUPS WHAT ARGUMENT...``; started by root.
 
-Everything is imported before the user changes: the checkout may lie where that user cannot read. WHAT is ``indelible``
-or the path of a Python program. UID 0 changes nothing.
+What is needed is imported before the user changes: the checkout, and Python itself, may lie where that user cannot
+read. WHAT is ``indelible`` or the path of a Python program. UID 0 changes nothing.
 """
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import os
 import pkgutil
 import sys
 
 
-def import_everything() -> None:
+def import_everything(*, indelible_too: bool) -> None:
+    for encoding in ("ascii", "latin-1", "utf-8", "utf-16", "idna"):
+        codecs.lookup(encoding)
+    for name in ("json", "pathlib", "random", "socket", "threading", "uuid"):
+        importlib.import_module(name)
+    if not indelible_too:
+        return
     import indelible
 
     for module in pkgutil.walk_packages(indelible.__path__, "indelible."):
@@ -32,7 +39,7 @@ def become(uid: int, gid: int, groups: list[int]) -> None:
 
 def main() -> int:
     uid, gid, groups, what, *args = sys.argv[1:]
-    import_everything()
+    import_everything(indelible_too=what == "indelible")
     code = None
     if what != "indelible":
         with open(what, encoding="utf-8") as program:  # noqa: PTH123 - one import less

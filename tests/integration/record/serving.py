@@ -73,12 +73,14 @@ class Service:
         self.layout = Layout(self.path)
         self.process: subprocess.Popen[bytes] | None = None
         self.errors = place / "service.err"
+        self.under: list[str] = []
+        """A command that runs it, such as strace."""
 
     def start(self, *more: str, env: dict[str, str] | None = None) -> Service:
         command = [*as_user(self.uid, CLIENTS_GID), "indelible", "record", "-c", str(self.config)]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*command, "--listen", str(self.socket), *more],
+                [*self.under, *command, "--listen", str(self.socket), *more],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **(env or {})},
             )  # fmt: skip
         wait_until(self._answers)
@@ -110,6 +112,10 @@ class Service:
     def entries(self) -> list[dict[str, Any]]:
         files = [*sorted(self.layout.segments.glob("*.jsonl")), self.layout.active]
         return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
+
+    def of_calls(self) -> list[dict[str, Any]]:
+        """Return the outcomes of calls."""
+        return [entry for entry in self.entries() if entry["event_type"] == "mcp_operation"]
 
     def of(self, uid: int) -> list[dict[str, Any]]:
         """Return the events that a user's processes have recorded."""

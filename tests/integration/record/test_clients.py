@@ -1,0 +1,107 @@
+"""The small clients in examples/: each records through a real service that is killed under it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indelible import verify
+from tests.integration.record.serving import LIMIT_S, ROOT, Raw, Service, event, wait_until
+
+CLIENTS = ROOT / "examples" / "clients"
+COUNT = 1000
+Serve = Callable[..., Service]
+Build = Callable[[Path], list[str]]
+
+
+def python(_: Path) -> list[str]:
+    return [sys.executable, str(CLIENTS / "python" / "indelible_client.py")]
+
+
+def typescript(place: Path) -> list[str]:
+    """Check it as strictly as can be, and run what that makes of it."""
+    source = place / "indelible_client.mts"
+    shutil.copy(CLIENTS / "typescript" / "indelible_client.ts", source)
+    strict = ["--strict", "--noUncheckedIndexedAccess", "--noUnusedLocals", "--exactOptionalPropertyTypes"]
+    where = ["--target", "es2022", "--module", "nodenext", "--types", "node", "--outDir", str(place / "js")]
+    roots = ["--typeRoots", str(ROOT / "node_modules" / "@types")]
+    compiler = str(ROOT / "node_modules" / ".bin" / "tsc")
+    done = subprocess.run(
+        [compiler, *strict, *where, *roots, str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    return ["node", str(place / "js" / "indelible_client.mjs")]
+
+
+def go(place: Path) -> list[str]:
+    program = place / "client"
+    subprocess.run(["go", "vet", "."], cwd=CLIENTS / "go", check=True, timeout=120)
+    subprocess.run(
+        ["go", "build", "-buildvcs=false", "-o", str(program), "."], cwd=CLIENTS / "go", check=True, timeout=120
+    )
+    return [str(program)]
+
+
+LANGUAGES: dict[str, Build] = {"python": python, "typescript": typescript, "go": go}
+
+
+def test_every_example_is_tested() -> None:
+    with_programs = {path.parent.name for path in CLIENTS.glob("*/*") if path.suffix in (".py", ".ts", ".go")}
+    assert with_programs == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_loses_and_doubles_nothing_when_its_service_dies(
+    serve: Serve, tmp_path: Path, language: str
+) -> None:
+    command = LANGUAGES[language](tmp_path)
+    # Slow enough that it cannot be through before the service was killed twice.
+    service = serve(record={"max_events_per_second": 250}).start()
+    client = subprocess.Popen(
+        [*command, str(service.socket), str(COUNT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for wanted in (100, 400):
+            wait_until(lambda wanted=wanted: len(service.of_calls()) > wanted)  # type: ignore[misc]
+            assert client.poll() is None
+            service.kill()
+            service.start()
+        out, err = client.communicate(timeout=LIMIT_S)
+    finally:
+        client.kill()
+        client.wait()
+    assert (out, err, client.returncode) == (f"acknowledged {COUNT}, refused 0\n", "", 0)
+    assert service.stop() == 0
+    found = service.of_calls()
+    assert [entry["request"]["args"] for entry in found] == [
+        {"number": number, "to": "[EMAIL]"} for number in range(COUNT)
+    ]
+    assert max(Counter(entry["event_id"] for entry in found).values()) == 1
+    assert {entry["source"]["recorder"]["id"] for entry in found} == {f"{language}-example"}
+    result = verify(service.path)
+    assert result.ok
+    assert result.size == len(service.entries())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_says_why_it_is_not_let_in(serve: Serve, tmp_path: Path, language: str) -> None:
+    command = LANGUAGES[language](tmp_path)
+    service = serve(record={"max_connections": 1}).start()
+    with Raw(service.socket) as first:
+        assert first.asked(event())["t"] == "ack"
+        done: subprocess.CompletedProcess[Any] = subprocess.run(
+            [*command, str(service.socket), "1"], capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+    assert done.returncode == 1
+    assert "has 1 connections, and may have no more" in done.stderr
