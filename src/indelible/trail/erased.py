@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
 
 from indelible.trail import findings as words
 from indelible.trail.findings import Finding
@@ -73,6 +75,51 @@ def erased_leaf(line: bytes) -> bytes | None:
     """Return the leaf hash that an erased line keeps, or None for a line that was not erased."""
     found = parse_erased(line)
     return None if found is None else found.leaf
+
+
+# --- who is meant -------------------------------------------------------------------------------------------
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """Which events are meant: a user's, a session's, or single ones by their `event_id` or seq."""
+
+    by: Literal["user", "session", "event"]
+    values: list[str]
+
+    def means(self, entry: Mapping[str, Any]) -> bool:
+        """Tell whether an event is meant."""
+        if self.by == "event":
+            return entry.get("event_id") in self.values or str(entry.get("seq")) in self.values
+        source = entry.get("source")
+        if not isinstance(source, dict):
+            return False
+        if self.by == "session":
+            return source.get("session_id") in self.values
+        chain = source.get("on_behalf_of")
+        return source.get("user_id") in self.values or (
+            isinstance(chain, list) and any(actor in self.values for actor in chain)
+        )
+
+    def needles(self) -> list[bytes]:
+        """Return bytes of which one stands in every line that is meant, unless its encoder escaped more than it had to."""
+        if self.by == "event":
+            seqs = [b'{"seq":%d,' % int(value) for value in self.values if value.isascii() and value.isdigit()]
+            return [*seqs, *(_quoted(value) for value in self.values)]
+        return [_quoted(value) for value in self.values]
+
+    def hide(self, text: str) -> str:
+        """Return a text in which nothing stands that says who or what is meant."""
+        for value in self.values:
+            if not value.isdigit() or self.by != "event":
+                text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
+        return text
+
+
+HIDDEN: Final = "[ERASED]"
+
+
+def _quoted(value: str) -> bytes:
+    return msgspec.json.encode(value)
 
 
 # --- ranges -------------------------------------------------------------------------------------------------
