@@ -1,31 +1,57 @@
-"""What follows a rotation and may take its time: links, compression, deletion. On a thread of its own.
+"""What follows a rotation and may take its time: links, compression, deletion; and orders. On a thread of its own.
 
 Every step can be interrupted and is done again at the next rotation or start. A file is compressed or deleted only
 when every line of it is under a checkpoint; deletions are recorded, and that record sealed, before the first file goes.
 All that are due go with one record and one checkpoint: one for each would take longer than a busy trail needs to close
 the next file.
+
+Orders (see `duties`) are carried out on the same thread, one after the other, before anything else: nobody else works
+on the closed files meanwhile. One that was begun is finished, also when the trail is being closed; one that was not is
+answered with Ending then.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import logging
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from indelible.errors import IndelibleError, TrailCorrupt
+from indelible.errors import IndelibleError, TrailCorrupt, TrailError
 from indelible.trail import durable, files, intents
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
+from indelible.trail.orders import Ending, NotTaken
 
 if TYPE_CHECKING:
+    from indelible.trail.orders import Asker, Order
     from indelible.trail.writer import Writer
 
+log = logging.getLogger("indelible")
+
 COMPRESSION_LEVEL: Final = 3
+
+MAX_ORDERS: Final = 8
+"""Orders that wait for their turn."""
+
+Answer = Callable[[dict[str, Any] | IndelibleError], None]
+"""Called once, from another thread, with an order's result, or with why there is none."""
+
+
+class Task:
+    """An order that waits, or is being carried out."""
+
+    def __init__(self, order: Order, asker: Asker, answer: Answer) -> None:
+        self.order = order
+        self.asker = asker
+        self.answer = answer
 
 
 class Housekeeper:
@@ -43,6 +69,7 @@ class Housekeeper:
         self._closing = False
         self._turn = threading.Lock()
         self._running = self._again = False
+        self._tasks: collections.deque[Task] = collections.deque()
         self._linking = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -58,14 +85,52 @@ class Housekeeper:
             if self._running:
                 self._again = True  # it may have looked before this checkpoint covered the last line of a file
             elif self._due and not self._closing:
-                self._running = True
-                self._thread = threading.Thread(target=self._run, name="indelible-housekeeper", daemon=True)
-                self._thread.start()
+                self._begin(look=True)
+
+    def execute(self, order: Order, asker: Asker, answer: Answer) -> Task:
+        """Carry an order out as soon as it is its turn. Raises NotTaken, also when the trail is being closed."""
+        task = Task(order, asker, answer)
+        with self._turn:
+            if self._closing:
+                raise Ending(self._too_late())
+            if len(self._tasks) >= MAX_ORDERS:
+                msg = f"{self._layout.active}: {MAX_ORDERS} orders wait already; try again later"
+                raise NotTaken(msg)
+            self._tasks.append(task)
+            if not self._running:
+                self._begin(look=False)
+        return task
+
+    def withdraw(self, task: Task) -> bool:
+        """Drop an order that was not begun; tell whether it was not."""
+        with self._turn:
+            if task not in self._tasks:
+                return False
+            self._tasks.remove(task)
+            return True
+
+    def _too_late(self) -> str:
+        return f"{self._layout.active}: the process that holds the trail is ending; try again"
+
+    def _begin(self, *, look: bool) -> None:
+        self._running = True
+        self._thread = threading.Thread(
+            target=self._run, args=(look,), name="indelible-housekeeper", daemon=True
+        )
+        self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more; who waits with an order is told so."""
         with self._turn:
             self._closing = True
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        with self._turn:
+            tasks = list(self._tasks)
+            self._tasks.clear()
+        for task in tasks:
+            task.answer(Ending(self._too_late()))
 
     def close(self) -> None:
         """Wait for what is under way, and begin nothing more: the next start does what is due."""
@@ -73,17 +138,43 @@ class Housekeeper:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self) -> None:
+    def _run(self, look: bool = True) -> None:  # noqa: FBT001, FBT002 - a thread's argument
         again = True
         try:
             while again:
-                self._look_after()
+                self._carry_out()
+                if look:
+                    self._look_after()
                 with self._turn:
-                    again = self._running = self._again and not self._closing
+                    look = self._again and not self._closing
+                    again = self._running = look or bool(self._tasks)
                     self._again = False
         except BaseException:  # not foreseen: the next checkpoint begins anew
             self._running = False
+            self._dismiss()
             raise
+
+    def _carry_out(self) -> None:
+        """Carry out all orders that wait."""
+        from indelible.trail.duties import carry_out  # it knows this module's users
+
+        while True:
+            with self._turn:
+                if not self._tasks:
+                    return
+                task = self._tasks.popleft()
+            result: dict[str, Any] | IndelibleError
+            try:
+                result = carry_out(self._writer, task.order, task.asker)
+            except IndelibleError as exc:
+                result = exc
+            except OSError as exc:
+                where = exc.filename or self._layout.active
+                result = TrailError(f"{where}: the order was not carried out: {exc.strerror or exc}")
+            except Exception as exc:  # a fault of ours costs the order, not the house
+                log.exception("%s: an order was not carried out", self._layout.active)
+                result = TrailError(f"internal error: {type(exc).__name__}: {exc}")
+            task.answer(result)
 
     def _look_after(self) -> None:
         self._due = False
@@ -127,6 +218,9 @@ class Housekeeper:
         closed = files.segments(self._layout)
         for file, end in zip(closed, self._ends(closed), strict=True):
             if self._closing:
+                return
+            if self._tasks:  # orders come first; whoever gave one waits
+                self._due = self._again = True
                 return
             if not file.compressed and end <= self._writer.sealed:
                 self._compress(file)

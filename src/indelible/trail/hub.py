@@ -28,9 +28,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import TrailError, TrailUnavailable, WireError
-from indelible.trail import keys, wire
+from indelible.trail import duties, keys, wire
 from indelible.trail.calls import OpenCalls
 from indelible.trail.commit import Item
+from indelible.trail.orderdesk import OrderDesk
 from indelible.trail.peer import MAX_READS, Batch, Peer
 from indelible.trail.sockets import credentials, listen
 from indelible.trail.suspects import Suspects
@@ -61,6 +62,7 @@ class Hub:
         """The ids of the newest events that came here."""
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
+        self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._left: list[Peer] = []
@@ -91,7 +93,8 @@ class Hub:
         self._thread.start()
 
     def close(self) -> None:
-        """Take what has come, acknowledge it, say good-bye and stop listening."""
+        """Take what has come, acknowledge it, say good-bye and stop listening; an order that was begun is finished."""
+        self._writer.housekeeper.stop()
         self._closing = True
         self._wake()
         self._thread.join()
@@ -119,7 +122,7 @@ class Hub:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._closing or self._desk.busy:
             for key, events in self._selector.select(self._calls.look_in_s):
                 if key.fileobj is self._listener:
                     self._accept()
@@ -129,6 +132,7 @@ class Hub:
                 else:
                     self._serve(self._peers[key.fileobj], events)  # type: ignore[index]  # ours are all sockets
             self._answer_committed()
+            self._answer_orders()
             self._calls.settle()
         self._say_good_bye()
 
@@ -158,7 +162,7 @@ class Hub:
     def _make_room(self) -> None:
         """Cut off whoever is connected for longest without having said hello; there is one, for want of recorders."""
         for peer in self._peers.values():
-            if not peer.recorder:
+            if not peer.recorder and not self._desk.waits(peer):
                 self._cut_off(peer, "it did not say hello, and others wait")
                 return
 
@@ -199,7 +203,9 @@ class Hub:
             elif isinstance(message, wire.Hello):
                 self._greet(peer, message)
             elif isinstance(message, wire.Ask):
-                self._send(peer, wire.HolderState(self._states()))
+                self._send(peer, wire.HolderState(self._states(), orders=duties.known()))
+            elif isinstance(message, wire.Order):
+                self._desk.take(peer, message)
             else:
                 self._take(peer, puts)
                 peer.ended = True
@@ -340,6 +346,14 @@ class Hub:
                 self._lingering.remove(peer)
                 self._leave(peer)
 
+    def _answer_orders(self) -> None:
+        for peer, answer in self._desk.answers():
+            try:
+                self._send(peer, answer)
+            except WireError as exc:
+                self._cut_off(peer, str(exc))
+            self._serve(peer, 0)
+
     def _answer(
         self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
     ) -> None:
@@ -403,6 +417,7 @@ class Hub:
             with contextlib.suppress(OSError):
                 peer.sock.send(peer.out)
         self._let_go(peer)
+        self._desk.leave(peer)
         if peer.waiting:
             self._lingering.append(peer)
         else:

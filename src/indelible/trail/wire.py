@@ -69,6 +69,12 @@ class Ask(msgspec.Struct, tag_field="t", tag="ask", frozen=True):
     """Asks how the holder is; instead of `Hello`."""
 
 
+class Order(msgspec.Struct, tag_field="t", tag="order", frozen=True):
+    """Tells the holder to change the trail (see `orders`); instead of `Hello`, or after `Ask`."""
+
+    order: Raw
+
+
 class Bye(msgspec.Struct, tag_field="t", tag="bye", frozen=True):
     """The sender closes the connection, and means to."""
 
@@ -86,9 +92,17 @@ class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
 
 
 class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):
-    """It does not, and closes."""
+    """It does not, and closes; or it does not carry an order out."""
 
     error: str
+    code: int = 3
+    """The exit code of the command that gave the order: 1 the answer is "no", 2 a wrong order, 3 it could not."""
+
+
+class Done(msgspec.Struct, tag_field="t", tag="done", frozen=True):
+    """The order was carried out."""
+
+    result: Raw
 
 
 class Ack(msgspec.Struct, tag_field="t", tag="ack", frozen=True):
@@ -121,10 +135,12 @@ class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):
 
     recorders: list[RecorderState]
     window: int = WINDOW
+    orders: list[str] = []
+    """The orders that it carries out."""
 
 
-ToHolder = Hello | Put | Ask | Bye
-ToRecorder = Welcome | Refused | Ack | Nack | HolderState | Bye
+ToHolder = Hello | Put | Ask | Order | Bye
+ToRecorder = Welcome | Refused | Done | Ack | Nack | HolderState | Bye
 
 _encode: Final = msgspec.json.Encoder().encode
 decode_to_holder: Final = msgspec.json.Decoder(ToHolder).decode
@@ -140,9 +156,10 @@ def pack(message: ToHolder | ToRecorder) -> bytes:
 class Messages:
     """Cuts a stream of bytes into messages."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, longest: int = MAX_MESSAGE) -> None:
+        """Start with nothing; a message of more than `longest` bytes is not taken."""
         self._rest = b""
+        self._longest = longest
 
     @property
     def partial(self) -> bool:
@@ -155,8 +172,8 @@ class Messages:
         found, at = [], 0
         while len(data) - at >= LENGTH_BYTES:
             size = int.from_bytes(data[at : at + LENGTH_BYTES], "big")
-            if not 0 < size <= MAX_MESSAGE:
-                msg = f"a message of {size} bytes was announced; at most {MAX_MESSAGE} are taken"
+            if not 0 < size <= self._longest:
+                msg = f"a message of {size} bytes was announced; at most {self._longest} are taken"
                 raise WireError(msg)
             end = at + LENGTH_BYTES + size
             if len(data) < end:

@@ -343,6 +343,11 @@ class Writer(Unsealed):
         with self._lock:
             self._write((item,))
 
+    @property
+    def housekeeper(self) -> Housekeeper:
+        """Who looks after the closed files, and carries out orders."""
+        return self._housekeeper
+
     # --- life --------------------------------------------------------------------------------------------------
 
     def start(self, extra: dict[str, Any] | None = None) -> None:

@@ -11,7 +11,7 @@ from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import commit, hub, link, peer, sealer, suspects, unsealed, wire
+from indelible.trail import commit, hub, link, orders, peer, sealer, suspects, unsealed, wire
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -72,6 +72,7 @@ SAID: list[tuple[str, str]] = [
     (WRITERS, f"`write_timeout` ({AuditSettings().write_timeout:g} s by default)"),
     (PROTOCOL, f"of more than {wire.MAX_MESSAGE:,} bytes"),
     (PROTOCOL, f"| {wire.MAX_MESSAGE:,} bytes |"),
+    (PROTOCOL, f"up to {orders.MAX_RESULT_BYTES + wire.MAX_MESSAGE:,} bytes"),
     (PROTOCOL, f"at most {MAX_BODY_BYTES:,} bytes"),
     (PROTOCOL, f"| {MAX_BODY_BYTES:,} bytes |"),
     (PROTOCOL, f"within the first {wire.HEAD_BYTES} bytes"),

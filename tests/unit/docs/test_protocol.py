@@ -28,6 +28,7 @@ WORDS = {
     bool: "boolean",
     msgspec.Raw: "object",
     list[wire.RecorderState]: "list of objects",
+    list[str]: "list of texts",
 }
 
 
@@ -38,10 +39,15 @@ def keys(struct: type[msgspec.Struct]) -> list[list[str]]:
         [
             field.encode_name,
             WORDS[hints[field.name]],
-            "" if field.default is msgspec.NODEFAULT else json.dumps(field.default),
+            "" if field.required else json.dumps(default_of(field)),
         ]
         for field in msgspec.structs.fields(struct)
     ]
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def documented(table: list[list[str]]) -> list[list[str]]:

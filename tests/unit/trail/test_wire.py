@@ -38,12 +38,16 @@ MESSAGES: list[wire.ToHolder | wire.ToRecorder] = [
     wire.Put(1, EVENT_ID, msgspec.Raw(b'{"a":1}')),
     wire.Put(2**53, EVENT_ID, msgspec.Raw(b'{"a":[1,"\\n"]}'), EVENT_ID, "other", again=True, deaths=3),
     wire.Ask(),
+    wire.Order(msgspec.Raw(b'{"order":"retain"}')),
     wire.Bye(),
     wire.Welcome(wire.VERSION, "origin", "disk", 256, "00ff", "id"),
     wire.Refused("no"),
+    wire.Refused("no such hold", 1),
+    wire.Done(msgspec.Raw(b'{"files":[1,2]}')),
     wire.Ack(7),
     wire.Nack(8, "disk full: “quoted” \n"),
     wire.HolderState([wire.RecorderState("r", 1, 2, 3, 4, 5)]),
+    wire.HolderState([], orders=["retain"]),
 ]
 
 
