@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible.trail import orders
-from indelible.trail.orders import Asker, Order, Retain
+from indelible.trail.orders import Asker, Erase, Order, Retain
 
 if TYPE_CHECKING:
     from indelible.trail.writer import Writer
@@ -28,8 +28,15 @@ def _retain(writer: Writer, _order: Retain, _asker: Asker) -> dict[str, Any]:
     return {"pruned_before": before, "pruned": writer.housekeeper.pruned}
 
 
+def _erase(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
+    from indelible.trail.erase import erase
+
+    return erase(writer, order, asker.uid)
+
+
 DUTIES: Final[dict[type[Order], Duty]] = {
     Retain: _retain,
+    Erase: _erase,
 }
 
 

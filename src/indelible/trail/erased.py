@@ -101,7 +101,7 @@ class Selector(msgspec.Struct, frozen=True):
         )
 
     def needles(self) -> list[bytes]:
-        """Return bytes of which one stands in every line that is meant, unless its encoder escaped more than it had to."""
+        """Return bytes of which one stands in every line that is meant, unless an encoder escaped it."""
         if self.by == "event":
             seqs = [b'{"seq":%d,' % int(value) for value in self.values if value.isascii() and value.isdigit()]
             return [*seqs, *(_quoted(value) for value in self.values)]

@@ -17,6 +17,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,6 +30,7 @@ from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.orders import Ending, NotTaken
+from indelible.trail.verify import ERASING
 
 if TYPE_CHECKING:
     from indelible.trail.orders import Asker, Order
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("indelible")
 
 COMPRESSION_LEVEL: Final = 3
+
+ERASE_AGAIN_S: Final = 60.0
+"""After an erasure that could not be finished, how long until the next attempt: each reads and writes whole files."""
 
 MAX_ORDERS: Final = 8
 """Orders that wait for their turn."""
@@ -71,6 +76,7 @@ class Housekeeper:
         self._running = self._again = False
         self._tasks: collections.deque[Task] = collections.deque()
         self._linking = threading.Lock()
+        self._erase_at = 0.0
         self._thread: threading.Thread | None = None
 
     def rotated(self) -> None:
@@ -178,6 +184,7 @@ class Housekeeper:
 
     def _look_after(self) -> None:
         self._due = False
+        self._finish_erasure()
         try:
             self.prune()
             if self._audit.compress_rotated:
@@ -190,6 +197,18 @@ class Housekeeper:
         except (OSError, IndelibleError) as exc:
             self._notice.bad(f"{self._layout.active}: closed files were not looked after: {exc}")
             self._due = True
+
+    def _finish_erasure(self) -> None:
+        """Go on with an erasure that an earlier writer, or an earlier attempt, could not finish."""
+        if time.monotonic() < self._erase_at or not (self._layout.directory / ERASING).exists():
+            return
+        from indelible.trail.erase import resume
+
+        try:
+            resume(self._writer)
+        except (OSError, IndelibleError) as exc:
+            self._erase_at = time.monotonic() + ERASE_AGAIN_S
+            log.warning("%s", exc)
 
     # --- links -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ next. So an order that would not come to the same when it is carried out twice h
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -39,7 +39,21 @@ class Retain(msgspec.Struct, tag_field="order", tag="retain", frozen=True, kw_on
     """Delete the closed files that nothing keeps any more."""
 
 
-Order = Retain
+class Erase(msgspec.Struct, tag_field="order", tag="erase", frozen=True, kw_only=True, omit_defaults=True):
+    """Erase the content of a user's or a session's events, or of single ones."""
+
+    id: str
+    """A UUID of the order's own: given again, after the holder died, it is known by it."""
+    by: Literal["user", "session", "event"]
+    values: list[str]
+    reason: str
+    """Redacted already."""
+    login: str = ""
+    """Who asks, by the operating system's name."""
+    dry_run: bool = False
+
+
+Order = Retain | Erase
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode
@@ -58,10 +72,11 @@ def encode(order: Order) -> msgspec.Raw:
 def decode(data: msgspec.Raw | bytes) -> Order:
     """Return an order as it was encoded. Raises WireError, one line that says what is wrong."""
     try:
-        return _decode(bytes(data))
+        order: Order = _decode(bytes(data))
     except (ValueError, RecursionError) as exc:
         msg = f"this is no order that is known here: {exc}"
         raise WireError(msg) from exc
+    return order
 
 
 def encode_result(result: dict[str, Any]) -> msgspec.Raw:

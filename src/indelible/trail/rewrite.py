@@ -139,34 +139,32 @@ def _packing(size: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
 # --- what is no line of a trail -------------------------------------------------------------------------------
 
 
-def rewrite_loose(path: Path, meant: Callable[[bytes], bool], record: str, access: Access) -> int:
-    """Erase from a file of no trail each line, or piece of one, that is `meant`; return how many.
-
-    What stood there is named by its SHA-256. Raises OSError.
-    """
+def pieces(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file of no trail; of one that is longer than any entry, overlapping pieces."""
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return 0
-    if size > MAX_LOOSE_BYTES:
-        return _remove_large(path, meant)
-    pieces = path.read_bytes().split(b"\n")
-    gone = [at for at, piece in enumerate(pieces) if meant(piece)]
-    for at in gone:
-        digest = sha256(pieces[at]).hexdigest()
-        pieces[at] = b'{"erased":"%b","sha256":"%b"}' % (record.encode(), digest.encode())
-    if gone:
-        durable.replace_file(path, b"\n".join(pieces), access)
-    return len(gone)
-
-
-def _remove_large(path: Path, meant: Callable[[bytes], bool]) -> int:
-    """Remove a large file when anything in it is meant, also across the pieces in which it is read."""
-    before, count = b"", 0
-    with path.open("rb") as stream:
+        stream = path.open("rb")
+    except (FileNotFoundError, IsADirectoryError):
+        return
+    before = b""
+    with stream:
         for _, piece, whole in files.iter_lines(stream):
-            count += meant(before + piece)
+            yield before + piece
             before = b"" if whole else piece[-CHUNK_BYTES:]
-    if count:
+
+
+def rewrite_loose(path: Path, meant: Callable[[bytes], bool], record: str, access: Access) -> None:
+    """Erase from a file of no trail each line, or torn end of one, that is `meant`; its SHA-256 stays in its place.
+
+    Of a large file nothing stays. Raises OSError.
+    """
+    if not any(meant(piece) for piece in pieces(path)):
+        return
+    if path.stat().st_size > MAX_LOOSE_BYTES:
         _remove(path)
-    return count
+        return
+    lines = path.read_bytes().split(b"\n")
+    for at, line in enumerate(lines):
+        if meant(line):
+            digest = sha256(line).hexdigest().encode()
+            lines[at] = b'{"erased":"%b","sha256":"%b"}' % (record.encode(), digest)
+    durable.replace_file(path, b"\n".join(lines), access)

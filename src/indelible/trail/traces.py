@@ -16,6 +16,7 @@ from indelible.trail.entry import parse_line
 from indelible.trail.erased import LASTING, RECORD, Ranges, Selector
 from indelible.trail.layout import Layout
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in
+from indelible.trail.verify import ERASING
 
 MAX_SOUGHT: Final = 64
 """So many other halves of calls are looked for by their ids; for more every call's line is parsed."""
@@ -61,6 +62,9 @@ def leftovers(layout: Layout) -> Iterator[Path]:
             for name in names_in(directory):
                 if name.startswith(".") and name.endswith(".tmp"):
                     yield directory / name
+        if place.directory != layout.directory:
+            yield place.directory / ERASING  # a plan that was set aside with its trail
+            yield place.directory / ".active.tmp"
 
 
 # --- events ---------------------------------------------------------------------------------------------------
@@ -72,6 +76,8 @@ class Found:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.seqs = Ranges()
+        self.ids: set[str] = set()
+        """The `event_id` of those that are asked for one by one, and of those that were noted elsewhere."""
         self.types: dict[str, int] = {}
         """How many events of each type."""
         self.held: dict[str, int] = {}
@@ -98,9 +104,14 @@ class Moment(NamedTuple):
     open_calls: Container[str]
 
 
-def find(layout: Layout, wanted: Selector, moment: Moment, held: Held, order_id: str) -> Found:
-    """Return the lines of a trail that are meant, of those that it had at a moment. Raises OSError, TrailCorrupt."""
-    finder = _Finder(layout, wanted, moment, held, order_id)
+def find(
+    layout: Layout, wanted: Selector, moment: Moment, held: Held, order_id: str, noted: Container[str]
+) -> Found:
+    """Return the lines of a trail that are meant, of those that it had at a moment. Raises OSError, TrailCorrupt.
+
+    `noted` are ids that stand in other files, too.
+    """
+    finder = _Finder(layout, wanted, moment, held, order_id, noted)
     with Snapshot(layout) as snapshot:
         for file in snapshot.files:
             finder.read(file, finder.first_look)
@@ -115,11 +126,20 @@ def find(layout: Layout, wanted: Selector, moment: Moment, held: Held, order_id:
 class _Finder:
     """Goes through the files of one trail: first for what is meant, then for the other halves of calls."""
 
-    def __init__(self, layout: Layout, wanted: Selector, moment: Moment, held: Held, order_id: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        wanted: Selector,
+        moment: Moment,
+        held: Held,
+        order_id: str,
+        noted: Container[str],
+    ) -> None:
         self.found = Found(layout)
         self._wanted = wanted
         self._moment = moment
         self._held = held
+        self._noted = noted
         self._needles = wanted.needles()
         self._told = b'"erasure":"%b"' % order_id.encode()
         self._active = False
@@ -199,6 +219,9 @@ class _Finder:
     def _keep(self, entry: dict[str, Any]) -> None:
         found, kind, seq = self.found, str(entry.get("event_type")), int(entry["seq"])
         found.seqs.add(seq, seq)
+        event_id = str(entry.get("event_id"))
+        if self._wanted.by == "event" or event_id in self._noted:
+            found.ids.add(event_id)
         found.in_active = found.in_active or self._active
         found.types[kind] = found.types.get(kind, 0) + 1
         hold = self._held(entry)

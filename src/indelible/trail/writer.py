@@ -68,6 +68,7 @@ class Writer(Unsealed):
     ) -> None:
         super().__init__(layout, audit, access, state)
         self.origin = signer.verifier.name
+        self.signer = signer
         self.recorder = recorder
         self._trail_lock = lock
         self._clock = clock
@@ -300,6 +301,31 @@ class Writer(Unsealed):
         self._create_active()
         old.close()
         self._housekeeper.rotated()
+
+    def rotate(self) -> None:
+        """Close the active file, when it holds more than its first line. Raises TrailUnavailable."""
+        with self._lock:
+            if not self._usable() or (self._failure is not None and not self._repair()):
+                raise self._unavailable()
+            before = (self._active, self._active.size, self._seq, len(self._pending))
+            try:
+                if self._seq > self._active.first_seq + 1:
+                    self._rotate()
+            except BaseException as exc:
+                self._undo(exc, *before)
+                if isinstance(exc, OSError):
+                    raise self._unavailable() from exc
+                raise
+
+    def forget_twin(self) -> None:
+        """Remove what a crash may have left of the making of a file: a second name of it. Raises OSError."""
+        with self._lock:
+            ActiveFile.forget_twin(self.layout)
+
+    def moment(self) -> tuple[int, frozenset[str]]:
+        """Return how many lines there are, and the `event_id` of the intents among them that are open."""
+        with self._lock:
+            return self._seq, frozenset(self._intents)
 
     def _pause_s(self) -> float:
         return RETRY_S
