@@ -60,7 +60,6 @@ def order(**changes: Any) -> Erase:
         "by": "user",
         "values": [GONE],
         "reason": "ticket 4711",
-        "login": "root",
     }
     return Erase(**{**fields, **changes})
 

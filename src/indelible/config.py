@@ -29,7 +29,39 @@ UnknownSchema = Literal["digest", "keep"]
 DAY_S: Final = 86_400.0
 DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
+SIZE_UNITS: Final = {"": 1, "kb": 1 << 10, "mb": MEGABYTE, "gb": 1 << 30, "tb": 1 << 40}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|[kKmMgGtT][bB])")
 _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+CLASSES: Final = (
+    "mcp_operation", "mcp_server_state_changed", "tool_definition_changed", "auth_rejected", "sampling", "elicitation",
+    "audit_started", "audit_stopped", "entry_erased", "audit_gap", "audit_recovered", "clock_stepped",
+    "config_reloaded", "retention_applied", "hold_placed", "hold_released", "alert",
+)  # fmt: skip
+"""The classes that `retention` knows: event types, but for those that never keep a file (see `trail.keeping`)."""
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """Until when an event is kept: until it is older than `age` seconds, or newer ones of its class fill `size` bytes.
+
+    Both None: nothing is kept for its sake.
+    """
+
+    age: float | None = None
+    size: int | None = None
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept for how long, by event class: an event's type; an intent is of its outcome's class."""
+
+    default: Bound = Bound()
+    """For classes that are not named."""
+    classes: Mapping[str, Bound] = msgspec.field(default_factory=dict)
+
+
+KEEP_ALL: Final = Retention(default=Bound(age=float("inf")))
+"""Nothing is ever due."""
 
 
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +82,21 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_size: int = 100 * MEGABYTE
     backup_count: int = 5
     compress_rotated: bool = False
-    retention: float | None = 90 * DAY_S
-    """No file with an event younger than this is deleted; None: `backup_count` alone decides."""
+    retention: Retention | float | None = 90 * DAY_S
+    """A number is everything's age; None: `backup_count` alone decides."""
     heartbeat: float = 3600.0
     """An idle trail says so this often; 0 never."""
     key_file: str | None = None
     key_env: str | None = None
     group: str | None = None
     """A group that may read the trail: files become 0640, directories 0750."""
+
+    @property
+    def retention_rules(self) -> Retention:
+        """`retention`, whichever way it was said."""
+        if isinstance(self.retention, Retention):
+            return self.retention
+        return Retention(default=Bound(age=self.retention))
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +158,52 @@ def parse_durability(value: object) -> Durability:
 
 def _duration_or_none(value: object) -> float | None:
     return None if value is None or value in ("none", "None") else parse_duration(value)
+
+
+def parse_size(value: object) -> int:
+    """Return bytes for ``500MB``, ``10GB`` or a bare number of bytes. Raises ValueError for anything else."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError("expected a size such as 500MB or 10GB")
+    size = int(float(match[1]) * SIZE_UNITS[match[2].lower()])
+    if size > 2**53:
+        raise ValueError("expected a size below 8 PB")
+    return size
+
+
+def _bound(value: object) -> Bound:
+    if not isinstance(value, dict):
+        return Bound(age=_duration_or_none(value))
+    for key in value:
+        if key not in ("age", "size"):
+            raise ValueError(f"unknown key {shown(key)}{_nearest(str(key), ['age', 'size'])}")
+    age, size = value.get("age"), value.get("size")
+    return Bound(age=_duration_or_none(age), size=None if size in (None, "none") else parse_size(size))
+
+
+def _retention(value: object) -> Retention | float | None:
+    """Return the rules of ``90d``, ``none``, ``{age: …, size: …}`` or ``{default: …, classes: {TYPE: …}}``."""
+    if not isinstance(value, dict):
+        return _duration_or_none(value)
+    if not {"default", "classes"} & value.keys():
+        return Retention(default=_bound(value))
+    for key in value:
+        if key not in ("default", "classes"):
+            raise ValueError(f"unknown key {shown(key)}{_nearest(str(key), ['default', 'classes'])}")
+    classes = value.get("classes")
+    if not isinstance(classes, dict | None):
+        raise ValueError("classes: expected a mapping of event types")
+    bounds = {}
+    for name, bound in (classes or {}).items():
+        if name not in CLASSES:
+            raise ValueError(f"classes: {shown(name)} is no event type{_nearest(str(name), list(CLASSES))}")
+        try:
+            bounds[name] = _bound(bound)
+        except ValueError as exc:
+            raise ValueError(f"classes: {name}: {exc}") from None
+    default = _bound(value["default"]) if "default" in value else Bound(age=90 * DAY_S)
+    return Retention(default=default, classes=bounds)
 
 
 def _boolean(value: object) -> bool:
@@ -191,7 +276,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "max_size_mb": ("max_size", _megabytes),
     "backup_count": ("backup_count", _count),
     "compress_rotated": ("compress_rotated", _boolean),
-    "retention": ("retention", _duration_or_none),
+    "retention": ("retention", _retention),
     "heartbeat": ("heartbeat", parse_duration),
     "key_file": ("key_file", _text),
     "key_env": ("key_env", _text),

@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "prove": "Write the proof that one event is in the trail.",
     "export": "Write the trail as a log that other verifiers read.",
     "status": "Say how the trail is.",
+    "retain": "Delete the closed files that nothing keeps any more.",
+    "hold": "Place, list and release legal holds.",
     "keygen": "Make a signing key, or show a trail's public key.",
     "config": "Check the configuration.",
 }

@@ -14,6 +14,8 @@ from indelible.errors import ConfigError, TrailError
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
 
+SHOWN_HOLDS: Final = 10
+
 EPILOG: Final = """\b
 Examples:
   indelible status
@@ -73,7 +75,11 @@ def settings_for(where: Where, path: Path) -> AuditSettings | None:
 
 def describe_settings(audit: AuditSettings) -> dict[str, Any]:
     """Return the settings that say what becomes of an event."""
-    retention = None if audit.retention is None else f"{audit.retention / 86_400:g}d"
+    from indelible.config import Retention
+    from indelible.trail.keeping import describe_rules
+
+    rules = audit.retention_rules
+    retention = None if rules == Retention() else describe_rules(rules)
     return {
         "enabled": audit.enabled,
         "durability": audit.durability,
@@ -114,6 +120,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         facts.insert(0, ("enabled", "false: calls are forwarded and nothing is recorded"))
     if state["kept_beyond_backup_count"]:
         facts.append(("kept", _kept(state["kept_beyond_backup_count"], settings["retention"])))
+    facts += _holds(state["holds"])
     for kind, event in state["last"].items():
         about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
         facts.append((f"last {kind}"[:40], about))
@@ -174,6 +181,20 @@ def _open_calls(state: dict[str, Any]) -> str:
 def _kept(count: int, retention: str | None) -> str:
     why = "for retention's sake" if retention else "to be deleted at the next rotation"
     return f"{count} file{'s' * (count != 1)} beyond backup_count, {why}"
+
+
+def _holds(holds: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return a line a hold, and what it keeps."""
+    from indelible.cli.hold import describe
+
+    said = []
+    for hold in holds[:SHOWN_HOLDS]:
+        kept = hold["files"]
+        files = f"; keeps {kept} file{'s' * (kept != 1)} that would be deleted" if kept else ""
+        said.append(("hold", f"{hold['id']}: {describe(hold)}{files}"))
+    if len(holds) > SHOWN_HOLDS:
+        said.append(("hold", f"and {len(holds) - SHOWN_HOLDS} more: indelible hold list"))
+    return said
 
 
 def _rotation(settings: dict[str, Any] | None) -> str:

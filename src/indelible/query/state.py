@@ -15,6 +15,7 @@ from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.files import blocks_backward
 from indelible.trail.holder import current_holder
+from indelible.trail.holds import read_cache
 from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
 from indelible.trail.link import ASKED_S, ask
@@ -58,12 +59,21 @@ def trail_state(path: Path, backup_count: int | None = None) -> dict[str, Any]:
             "checkpoint": size,
             "unsealed": None if size is None or recent.next_seq is None else max(0, recent.next_seq - size),
             "kept_beyond_backup_count": None if backup_count is None else max(0, segments - backup_count),
+            "holds": holds_of(layout),
             "open_calls": recent.open_calls,
             "looked_back_to": recent.oldest_seq,
             "started": recent.started,
             "last": recent.notable,
             "disk_free": shutil.disk_usage(_existing(layout)).free,
         }
+
+
+def holds_of(layout: Layout) -> list[dict[str, Any]]:
+    """Return the legal holds that stand, as the trail's last writer left them, and how many files each keeps."""
+    standing = read_cache(layout.holds)
+    if standing is None:
+        return []
+    return [msgspec.to_builtins(hold) | {"files": standing.files.get(hold.id, 0)} for hold in standing.holds]
 
 
 def ask_recorders(layout: Layout) -> tuple[list[dict[str, Any]] | None, str | None]:

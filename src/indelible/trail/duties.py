@@ -11,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from indelible.trail import orders
-from indelible.trail.orders import Asker, Erase, Order, Retain
+import msgspec
+
+from indelible.trail import keeping, orders
+from indelible.trail.holds import describe_asker
+from indelible.trail.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
+from indelible.trail.pruning import Rules
 
 if TYPE_CHECKING:
     from indelible.trail.writer import Writer
@@ -21,22 +25,39 @@ Duty = Callable[["Writer", Any, Asker], dict[str, Any]]
 """Carries an order out; `Any` is the order's own type."""
 
 
-def _retain(writer: Writer, _order: Retain, _asker: Asker) -> dict[str, Any]:
-    before = writer.housekeeper.pruned
+def _retain(writer: Writer, order: Retain, asker: Asker) -> dict[str, Any]:
+    audit, keeper = writer.audit, writer.housekeeper
+    rules = Rules(
+        audit.retention_rules if order.retention is None else order.retention,
+        audit.backup_count if order.backup_count is None else order.backup_count,
+    )
     writer.seal()
-    writer.housekeeper.prune()
-    return {"pruned_before": before, "pruned": writer.housekeeper.pruned}
+    done = keeper.pruner.prune(rules, lambda: False, describe_asker(asker))
+    keeper.link()
+    return {**done, "retention": keeping.describe_rules(rules.retention), "backup_count": rules.backup_count}
+
+
+def _add_hold(writer: Writer, order: AddHold, asker: Asker) -> dict[str, Any]:
+    hold = writer.housekeeper.holds.place(writer, order, asker)
+    return {"hold": msgspec.to_builtins(hold)}
+
+
+def _release_hold(writer: Writer, order: ReleaseHold, asker: Asker) -> dict[str, Any]:
+    hold = writer.housekeeper.holds.release(writer, order, asker)
+    return {"released": msgspec.to_builtins(hold) if hold is not None else {"id": order.id}}
 
 
 def _erase(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
     from indelible.trail.erase import erase
 
-    return erase(writer, order, asker.uid)
+    return erase(writer, order, asker, writer.housekeeper.holds.held)
 
 
 DUTIES: Final[dict[type[Order], Duty]] = {
     Retain: _retain,
     Erase: _erase,
+    AddHold: _add_hold,
+    ReleaseHold: _release_hold,
 }
 
 

@@ -33,7 +33,7 @@ from indelible.trail.commit import Item
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
-from indelible.trail.orders import Erase
+from indelible.trail.holds import describe_asker
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.rewrite import Mark, pieces, rewrite, rewrite_loose
 from indelible.trail.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.orders import Asker, Erase
     from indelible.trail.writer import Writer
 
 _HEAD: Final = "indelible: an erasure under way"
@@ -80,7 +81,7 @@ class _Plan(msgspec.Struct, frozen=True):
 # --- an order ---------------------------------------------------------------------------------------------------
 
 
-def erase(writer: Writer, order: Erase, uid: int, held: Held = nobody_holds) -> dict[str, Any]:
+def erase(writer: Writer, order: Erase, asker: Asker, held: Held = nobody_holds) -> dict[str, Any]:
     """Erase what is meant and return what became of it; `held` tells under which hold an event is.
 
     Nothing is erased, and `refused` says why, when one of the events is under a hold, or is asked for by itself and is
@@ -100,7 +101,7 @@ def erase(writer: Writer, order: Erase, uid: int, held: Held = nobody_holds) -> 
     if founds[0].in_active:
         writer.rotate()
         writer.seal()
-    plan = _plan(writer, order, uid, founds, loose)
+    plan = _plan(writer, order, asker, founds, loose)
     _write_plan(writer, plan)
     return {**result, "records": _carry_out(writer, plan)}
 
@@ -222,8 +223,8 @@ def _count_loose(writer: Writer, meant: Callable[[bytes], bool], held: Held) -> 
 # --- the plan -----------------------------------------------------------------------------------------------------
 
 
-def _plan(writer: Writer, order: Erase, uid: int, founds: list[Found], loose: int) -> _Plan:
-    about = _about(writer, order, uid)
+def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose: int) -> _Plan:
+    about = _about(writer, order, asker)
     parts: list[_Part] = []
     records: list[str] = []
     for found in founds:
@@ -242,20 +243,20 @@ def _plan(writer: Writer, order: Erase, uid: int, founds: list[Found], loose: in
     return _Plan(order.id, _elsewhere(order), ids, writer.size, parts, records)
 
 
-def _about(writer: Writer, order: Erase, uid: int) -> dict[str, Any]:
+def _about(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
     """Return what every record of an erasure says: nothing that tells whose content it was to who has not the key."""
     key, key_id = keys.derive_erasure_key(keys.open_digest_secret(writer.layout))
     selector = Selector(order.by, order.values)
-    asker: dict[str, Any] = {"uid": uid}
-    if order.login and selector.hide(order.login) == order.login:
-        asker["login"] = order.login
+    asked = describe_asker(asker)
+    if selector.hide(asked["login"]) != asked["login"]:  # somebody erases themself
+        del asked["login"]
     return {
         "erasure": order.id,
         "by": order.by,
         "hmac": sorted(hmac.new(key, value.encode(), sha256).hexdigest() for value in set(order.values)),
         "hmac_key_id": key_id,
         "reason": selector.hide(order.reason)[:MAX_REASON_CHARS],
-        "requested_by": asker,
+        "asked": asked,
     }
 
 

@@ -81,7 +81,7 @@ def erased_leaf(line: bytes) -> bytes | None:
 
 
 class Selector(msgspec.Struct, frozen=True):
-    """Which events are meant: a user's, a session's, or single ones by their `event_id` or seq."""
+    """Which events are meant: a user's, a session's (and holds that name them), or single ones by `event_id` or seq."""
 
     by: Literal["user", "session", "event"]
     values: list[str]
@@ -90,15 +90,13 @@ class Selector(msgspec.Struct, frozen=True):
         """Tell whether an event is meant."""
         if self.by == "event":
             return entry.get("event_id") in self.values or str(entry.get("seq")) in self.values
-        source = entry.get("source")
-        if not isinstance(source, dict):
-            return False
+        source = _part(entry, "source")
+        hold = _part(_part(entry, "metadata"), "hold") if entry.get("event_type") == "hold_placed" else {}
         if self.by == "session":
-            return source.get("session_id") in self.values
+            return source.get("session_id") in self.values or hold.get("session") in self.values
         chain = source.get("on_behalf_of")
-        return source.get("user_id") in self.values or (
-            isinstance(chain, list) and any(actor in self.values for actor in chain)
-        )
+        actors = [source.get("user_id"), hold.get("user"), *(chain if isinstance(chain, list) else ())]
+        return any(actor in self.values for actor in actors)
 
     def needles(self) -> list[bytes]:
         """Return bytes of which one stands in every line that is meant, unless an encoder escaped it."""
@@ -116,6 +114,11 @@ class Selector(msgspec.Struct, frozen=True):
 
 
 HIDDEN: Final = "[ERASED]"
+
+
+def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = value.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _quoted(value: str) -> bytes:

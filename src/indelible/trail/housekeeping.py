@@ -1,9 +1,8 @@
 """What follows a rotation and may take its time: links, compression, deletion; and orders. On a thread of its own.
 
 Every step can be interrupted and is done again at the next rotation or start. A file is compressed or deleted only
-when every line of it is under a checkpoint; deletions are recorded, and that record sealed, before the first file goes.
-All that are due go with one record and one checkpoint: one for each would take longer than a busy trail needs to close
-the next file.
+when every line of it is under a checkpoint. What is deleted is in `pruning`; it is looked for after a rotation, and
+with the first checkpoint after an hour (an idle trail makes one with each heartbeat): time alone makes a file due.
 
 Orders (see `duties`) are carried out on the same thread, one after the other, before anything else: nobody else works
 on the closed files meanwhile. One that was begun is finished, also when the trail is being closed; one that was not is
@@ -19,20 +18,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible.config import KEEP_ALL
 from indelible.errors import IndelibleError, TrailCorrupt, TrailError
-from indelible.trail import durable, files, intents
-from indelible.trail.entry import line_recorded_at
+from indelible.trail import durable, files
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.orders import Ending, NotTaken
+from indelible.trail.pruning import Pruner, Rules, ends
 from indelible.trail.verify import ERASING
 
 if TYPE_CHECKING:
+    from indelible.trail.holds import HoldBook
     from indelible.trail.orders import Asker, Order
     from indelible.trail.writer import Writer
 
@@ -42,6 +42,9 @@ COMPRESSION_LEVEL: Final = 3
 
 ERASE_AGAIN_S: Final = 60.0
 """After an erasure that could not be finished, how long until the next attempt: each reads and writes whole files."""
+
+LOOK_S: Final = 3600.0
+"""So long after a look the next one is due, though no file was closed."""
 
 MAX_ORDERS: Final = 8
 """Orders that wait for their turn."""
@@ -63,14 +66,14 @@ class Housekeeper:
     """Looks after the closed files of one writer."""
 
     def __init__(self, writer: Writer, pruned: list[tuple[int, int]]) -> None:
-        self.pruned = list(pruned)
-        """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
         self._writer = writer
+        self.pruner = Pruner(writer, pruned)
         self._notice = Notice(good="")
         self._layout = writer.layout
         self._audit = writer.audit
         self._access = writer.access
         self._due = False
+        self._look_at = time.monotonic() + LOOK_S
         self._closing = False
         self._turn = threading.Lock()
         self._running = self._again = False
@@ -88,6 +91,7 @@ class Housekeeper:
     def sealed(self) -> None:
         """A checkpoint was made: what is due can be done, or is done once more by whoever is at it."""
         with self._turn:
+            self._due = self._due or time.monotonic() >= self._look_at
             if self._running:
                 self._again = True  # it may have looked before this checkpoint covered the last line of a file
             elif self._due and not self._closing:
@@ -183,7 +187,7 @@ class Housekeeper:
             task.answer(result)
 
     def _look_after(self) -> None:
-        self._due = False
+        self._due, self._look_at = False, time.monotonic() + LOOK_S
         self._finish_erasure()
         try:
             self.prune()
@@ -191,7 +195,7 @@ class Housekeeper:
                 self.compress()
             self.link()
             closed = files.segments(self._layout)
-            if closed and self._ends(closed)[-1] > self._writer.sealed:
+            if closed and ends(self._layout, closed)[-1] > self._writer.sealed:
                 self._due = True  # closed after the last checkpoint
             self._notice.well()
         except (OSError, IndelibleError) as exc:
@@ -235,7 +239,7 @@ class Housekeeper:
     def compress(self) -> None:
         """Compress every sealed plain segment; the plain file goes when the compressed one reads back the same."""
         closed = files.segments(self._layout)
-        for file, end in zip(closed, self._ends(closed), strict=True):
+        for file, end in zip(closed, ends(self._layout, closed), strict=True):
             if self._closing:
                 return
             if self._tasks:  # orders come first; whoever gave one waits
@@ -272,66 +276,23 @@ class Housekeeper:
 
     # --- deletion ----------------------------------------------------------------------------------------------
 
+    @property
+    def pruned(self) -> list[tuple[int, int]]:
+        """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
+        return self.pruner.pruned
+
+    @property
+    def holds(self) -> HoldBook:
+        """The legal holds of the trail."""
+        return self.pruner.holds
+
     def prune(self) -> None:
-        """Delete what `backup_count` and `retention` no longer keep, oldest first; record it before."""
-        closed = files.segments(self._layout)
-        surplus = max(0, len(closed) - self._audit.backup_count)
-        due: list[tuple[TrailFile, int]] = []
-        for index, (file, end) in enumerate(zip(closed[:surplus], self._ends(closed), strict=False)):
-            if end > self._writer.sealed or not self._old_enough(closed, index):
-                break
-            due.append((file, end - 1))
-        if due and not self._closing:
-            self._delete(due)
-
-    def _delete(self, due: list[tuple[TrailFile, int]]) -> None:
-        """Record that files (each with its last seq) go, then delete them."""
-        unsaid = [(file, last) for file, last in due if not self._is_recorded(file.first_seq, last)]
-        if unsaid:
-            self._record(unsaid)
-        for file, _ in due:
-            file.path.unlink()
-        durable.sync_directory(self._layout.segments)
-
-    def _is_recorded(self, first: int, last: int) -> bool:
-        return any(low <= first and last <= high for low, high in self.pruned)
-
-    def _record(self, due: list[tuple[TrailFile, int]]) -> None:
-        ranges = intents.merge_ranges([(file.first_seq, last) for file, last in due])
-        metadata = {
-            "pruned": [list(pair) for pair in ranges],
-            "files": len(due),
-            "bytes": sum(file.path.stat().st_size for file, _ in due),
-            "reason": "backup_count" if self._audit.retention is None else "backup_count, retention",
-        }
-        before = self.pruned
-        self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
-        try:
-            item = self._writer.service_event("retention_applied", metadata)
-            self._writer.append(item.body)
-            self._writer.seal()
-        except BaseException:  # not on record: the next attempt must say it
-            self.pruned = before
-            raise
-
-    def _old_enough(self, closed: list[TrailFile], index: int) -> bool:
-        """Tell whether the youngest event of a file is past its retention."""
-        if self._audit.retention is None:
-            return True
-        following = closed[index + 1] if index + 1 < len(closed) else None
-        first_line = _first_line(following) if following else _first_line_of(self._layout.active)
-        written = line_recorded_at(first_line)  # the next file begins when this one ended
-        try:
-            age = datetime.now(UTC) - datetime.fromisoformat(written or "")
-        except (ValueError, TypeError):  # not a time, or one without a zone: no writer's line
-            return False
-        return age.total_seconds() > self._audit.retention
-
-    def _ends(self, closed: list[TrailFile]) -> list[int]:
-        """Return for each closed file the seq after its last."""
-        starts = [file.first_seq for file in closed[1:]]
-        active = files.first_seq(self._layout.active)
-        return [*starts, active if active is not None else 2**63] if closed else []
+        """Delete what no hold, `retention` or `backup_count` keeps any more; see `pruning`."""
+        rules = Rules(self._audit.retention_rules, self._audit.backup_count)
+        if rules.retention == KEEP_ALL:
+            self.pruner.finish()
+            return
+        self.pruner.prune(rules, lambda: self._closing)
 
 
 def _point(link: Path, target: str) -> None:
@@ -354,15 +315,3 @@ def _holds(file: TrailFile, expected: bytes) -> bool:
     except TrailCorrupt:
         return False
     return digest.digest() == expected
-
-
-def _first_line(file: TrailFile) -> bytes:
-    with files.open_file(file) as stream:
-        return stream.readline(1 << 17).rstrip(b"\n")
-
-
-def _first_line_of(path: Path) -> bytes:
-    try:
-        return _first_line(TrailFile(path, 0, compressed=False))
-    except FileNotFoundError:
-        return b""

@@ -14,6 +14,8 @@ audit.jsonl.d/
   state                         the writer's hint for the next start; never trusted by verification
   suspect                       the id of an event that a holder is writing though an earlier one may have died of it
   next.jsonl                    a file being made after a failed sync
+  holds                         the legal holds that stand, as the trail has them
+  facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
   definitions/                  what each server's tools look like
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail whose end was missing
@@ -50,6 +52,8 @@ class Layout:
         self.state = self.directory / "state"
         self.suspect = self.directory / "suspect"
         self.next = self.directory / "next.jsonl"
+        self.holds = self.directory / "holds"
+        self.facts = self.directory / "facts"
         self.definitions = self.directory / "definitions"
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"

@@ -4,6 +4,8 @@ What may not move:
 
 - An order is given again, to the next holder or to this process, when the connection ends before its answer came: it
   may have been carried out or not, and orders stand being carried out twice (see `orders`).
+- Whoever only gives an order deletes nothing else: while this process holds the trail, nothing is due by age or count,
+  since the settings here may not be those of the trail's writers.
 - Who is interrupted while it waits (Ctrl-C) leaves no half order: one that was not begun is dropped, one that was begun
   is finished by whoever holds the trail.
 """
@@ -17,8 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import orjson
 
+from indelible.config import KEEP_ALL
 from indelible.errors import ConfigError, IndelibleError, NotProven, TrailError, TrailLocked, WireError
 from indelible.trail import orders, wire
 from indelible.trail.layout import Layout
@@ -52,7 +56,7 @@ def manage(path: Path, audit: AuditSettings, order: Order, waiting: Waiting | No
     for _ in range(ATTEMPTS):
         result = _through_holder(layout, order, waiting)
         if result is None:
-            result = _here(path, audit, order)
+            result = _here(path, audit, order, waiting)
         if result is not None:
             return result
     msg = f"{path}: {ATTEMPTS} processes that held the trail are gone, and none has answered; try again"
@@ -62,10 +66,13 @@ def manage(path: Path, audit: AuditSettings, order: Order, waiting: Waiting | No
 # --- here ------------------------------------------------------------------------------------------------------------
 
 
-def _here(path: Path, audit: AuditSettings, order: Order) -> dict[str, Any] | None:
+def _here(path: Path, audit: AuditSettings, order: Order, waiting: Waiting | None) -> dict[str, Any] | None:
     """Open the trail as any writer does, and carry the order out; None when somebody else was faster."""
-    shared = SharedWriter(path, audit, "cli")
+    idle = msgspec.structs.replace(audit, retention=KEEP_ALL, compress_rotated=False)
+    shared = SharedWriter(path, idle, "cli")
     try:
+        if waiting is not None and shared.holder is not None:
+            waiting(os.getpid())
         return None if shared.holder is None else execute(shared.holder, order)
     finally:
         shared.close()  # and finishes what was begun

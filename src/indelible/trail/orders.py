@@ -11,7 +11,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from indelible.config import Retention
 from indelible.errors import TrailError, WireError
+from indelible.trail.holding import Hold
 
 MAX_RESULT_BYTES: Final = 512 * 1024
 """What an order's result may come to as JSON: it goes over a socket in one message."""
@@ -36,7 +38,10 @@ class Ending(NotTaken):
 
 
 class Retain(msgspec.Struct, tag_field="order", tag="retain", frozen=True, kw_only=True, omit_defaults=True):
-    """Delete the closed files that nothing keeps any more."""
+    """Delete the closed files that nothing keeps any more, by these rules; None: by those of the trail's holder."""
+
+    retention: Retention | None = None
+    backup_count: int | None = None
 
 
 class Erase(msgspec.Struct, tag_field="order", tag="erase", frozen=True, kw_only=True, omit_defaults=True):
@@ -48,12 +53,25 @@ class Erase(msgspec.Struct, tag_field="order", tag="erase", frozen=True, kw_only
     values: list[str]
     reason: str
     """Redacted already."""
-    login: str = ""
-    """Who asks, by the operating system's name."""
     dry_run: bool = False
 
 
-Order = Retain | Erase
+class AddHold(msgspec.Struct, tag_field="order", tag="hold_add", frozen=True, kw_only=True, omit_defaults=True):
+    """Place a legal hold. Its id is the giver's choice: given twice, it stands once."""
+
+    hold: Hold
+
+
+class ReleaseHold(msgspec.Struct, tag_field="order", tag="hold_release", frozen=True, kw_only=True):
+    """Release a legal hold."""
+
+    id: str
+    reason: str
+    request: str
+    """Random: given twice, it is no error that the hold does not stand any more."""
+
+
+Order = Retain | AddHold | ReleaseHold | Erase
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode

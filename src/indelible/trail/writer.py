@@ -278,6 +278,7 @@ class Writer(Unsealed):
             "first_seq": first_seq,
             "schema": events.SCHEMA,
             "pruned": self._housekeeper.pruned,
+            **({"holds": list(holds)} if (holds := self._housekeeper.holds.standing) else {}),
             **extra,
         }
         body = self.service_event("file_opened", metadata).body

@@ -211,7 +211,7 @@ def test_all_files_that_are_due_go_with_one_record_that_is_sealed_before(path: P
         with mock.patch.object(Path, "unlink", checked):
             writer._housekeeper.prune()
         left = files.segments(layout)
-        assert left == closed[-2:]
+        assert left[:2] == closed[-2:]  # the record itself may close another
         said = [json.loads(line) for line in path.read_bytes().splitlines() if b'"retention_applied"' in line]
         assert [entry["metadata"]["pruned"] for entry in said] == [[[0, left[0].first_seq - 1]]]
         assert said[0]["metadata"]["files"] == len(closed) - 2

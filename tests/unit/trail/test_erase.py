@@ -15,15 +15,19 @@ import pytest
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
 from indelible.trail import erase as erase_module
+from indelible.trail import holds
 from indelible.trail import writer as writer_module
 from indelible.trail.check import verify_trail
 from indelible.trail.erase import erase
 from indelible.trail.erased import erased_leaf
+from indelible.trail.holding import Hold
+from indelible.trail.holds import login_of
 from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
 from indelible.trail.manage import execute
 from indelible.trail.merkle import leaf_hash
 from indelible.trail.opening import open_writer
+from indelible.trail.orders import AddHold, Asker, ReleaseHold
 from indelible.trail.sealer import Sealer
 from indelible.trail.writer import Writer
 from tests.erasing import (
@@ -42,6 +46,7 @@ from tests.unit.trail.faults import Crash, Disk, Mode, faulty
 from tests.unit.trail.test_faults import die
 
 CALLS = 12
+ROOT = Asker(0, 1)
 
 
 def settings(**changes: Any) -> AuditSettings:
@@ -95,7 +100,7 @@ def test_a_persons_events_go_and_nobody_elses(tmp_path: Path, *, compress: bool)
     about = record["metadata"]
     assert about["erased"] == result["seqs"]
     assert (about["lines"], about["by"], about["reason"]) == (result["lines"], "user", "ticket 4711")
-    assert about["requested_by"] == {"uid": os.getuid(), "login": "root"}
+    assert about["asked"] == {"uid": os.getuid(), "login": login_of(os.getuid()), "pid": os.getpid()}
 
 
 def test_modes_and_links_are_kept(tmp_path: Path) -> None:
@@ -186,14 +191,19 @@ def test_what_the_trail_needs_to_be_read_is_refused(tmp_path: Path) -> None:
 def test_an_event_under_a_hold_stops_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     writer = fill(path, settings())
-    held = event_id("call4")
-    result = erase(
-        writer, order(), uid=0, held=lambda entry: "hold-1" if entry.get("event_id") == held else None
-    )
-    assert (result["refused"], result["held"], result["lines"]) == ("held", {"hold-1": 1}, 0)
+    writer.layout.quarantine.mkdir()
+    (writer.layout.quarantine / "event-1.json").write_bytes(body("call4", GONE) + b"\n")
+    execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", session="canary-call4-session")))
+    result = execute(writer, order())
+    assert (result["refused"], result["held"], result["lines"]) == ("held", {"0a1b2c3d4e5f": 2}, 0)
     assert places_with(tmp_path)
     assert records(path) == []
+    execute(writer, ReleaseHold(id="0a1b2c3d4e5f", reason="closed", request="r"))
+    before = leaves_of(path)
+    execute(writer, order())
+    execute(writer, order(by="session", values=["canary-call4-session"]))  # the hold's own event names it
     writer.close()
+    check_gone(path, before)
 
 
 def test_a_call_that_is_under_way_stays_and_is_recorded_once(tmp_path: Path) -> None:
@@ -222,15 +232,16 @@ def test_after_an_erasure_no_call_is_recorded_a_second_time(tmp_path: Path) -> N
 # --- what is said -------------------------------------------------------------------------------------------------
 
 
-def test_the_record_does_not_say_whose_content_it_was(tmp_path: Path) -> None:
+def test_the_record_does_not_say_whose_content_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "audit.jsonl"
     writer = fill(path, settings())
     reason = f"{GONE} asked; Canary-Person, not canary-personal"
-    execute(writer, order(reason=reason, login=GONE))
+    monkeypatch.setattr(holds, "login_of", lambda _uid: GONE)  # who asks is the person
+    execute(writer, order(reason=reason))
     writer.close()
     [record] = records(path)
     assert record["metadata"]["reason"] == "[ERASED] asked; [ERASED], not canary-personal"
-    assert record["metadata"]["requested_by"] == {"uid": 0}
+    assert record["metadata"]["asked"] == {"uid": os.getuid(), "pid": os.getpid()}
     [digest] = record["metadata"]["hmac"]
     assert len(digest) == 64
     assert digest != leaf_hash(GONE.encode()).hex()
@@ -365,7 +376,7 @@ def run(path: Path) -> None:
     """Erase as `manage` does when nobody holds the trail; what the disk does is the scenario's."""
     writer = opened(path)
     try:
-        erase(writer, order(), uid=0)
+        erase(writer, order(), ROOT)
     finally:
         writer.close()
 

@@ -179,7 +179,7 @@ def test_an_error_is_the_same_wherever_the_trail_is_held(
     assert caught.value.exit_code == code
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
-    assert "pruned" in manage.manage(path, AUDIT, Retain())  # whoever carried it out is well
+    assert "deleted" in manage.manage(path, AUDIT, Retain())  # whoever carried it out is well
     shared.close()
 
 
