@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",
+    "erase": "Erase the content of somebody's events; proofs stay valid.",
     "keygen": "Make a signing key, or show a trail's public key.",
     "config": "Check the configuration.",
 }

@@ -30,7 +30,6 @@ LASTING: Final = frozenset(
         "file_opened",
         RECORD,
         "retention_applied",
-        "hold_placed",
         "hold_released",
         "audit_started",
         "audit_stopped",
