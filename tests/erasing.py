@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,15 @@ def call(writer: Writer, name: str, user: str) -> None:
     intent = f"{name}-intent"
     writer.append(body(intent, user, kind="mcp_operation_started"), opens=event_id(intent))
     writer.append(body(name, user, intent=intent), closes=event_id(intent))
+
+
+def await_compressed(writer: Writer) -> None:
+    """Wait until the first closed files are compressed."""
+    writer.seal()
+    end = time.monotonic() + 60
+    while not any(segment.suffix == ".zst" for segment in writer.layout.segments.iterdir()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def order(**changes: Any) -> Erase:

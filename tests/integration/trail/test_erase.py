@@ -23,7 +23,7 @@ from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.manage import manage
 from indelible.trail.opening import open_writer
-from tests.erasing import GONE, STAYS, body, call, leaves_of, lines_of, order, places_with
+from tests.erasing import GONE, STAYS, await_compressed, body, call, leaves_of, lines_of, order, places_with
 
 SCRIPT = Path(__file__).with_name("eraser.py")
 ROOT = Path(__file__).parents[3]
@@ -41,6 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         call(writer, f"call{number}", GONE if number % 5 == 2 else STAYS)
     writer.layout.quarantine.mkdir()
     (writer.layout.quarantine / "event-1.json").write_bytes(body("killer", GONE) + b"\n")
+    await_compressed(writer)
     writer.close()
     assert len(list(writer.layout.segments.iterdir())) > 10
     return folder
