@@ -9,7 +9,7 @@ import click
 
 from indelible.cli.common import Where, one_trail, print_json, where_options
 from indelible.cli.text import one_line
-from indelible.config import AuditSettings, RedactionSettings
+from indelible.config import RedactionSettings
 from indelible.errors import ConfigError, TrailError
 
 MAX_REASON_CHARS: Final = 500
@@ -47,7 +47,7 @@ def add(
     as_json: bool,  # noqa: FBT001 - click's signature
 ) -> int:
     """Hold all events that match everything that is named, those to come too."""
-    from indelible.cli.ordering import give, settings_of
+    from indelible.cli.ordering import give, opening_settings
     from indelible.trail import holding
     from indelible.trail.orders import AddHold
 
@@ -61,7 +61,7 @@ def add(
     )
     holding.check(hold)
     path = one_trail(where)
-    audit = settings_of(where, path) or AuditSettings(path=str(path))
+    audit = opening_settings(where, path)
     done = give(path, audit, AddHold(hold=hold), "placing the hold")
     if as_json:
         print_json(done["hold"])
@@ -107,11 +107,11 @@ def list_(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signatu
 def release(where: Where, hold_id: str, reason: str, as_json: bool) -> int:  # noqa: FBT001
     """Release a hold: from now on, retention and erasure reach what it held."""
     from indelible import events
-    from indelible.cli.ordering import give, settings_of
+    from indelible.cli.ordering import give, opening_settings
     from indelible.trail.orders import ReleaseHold
 
     path = one_trail(where)
-    audit = settings_of(where, path) or AuditSettings(path=str(path))
+    audit = opening_settings(where, path)
     order = ReleaseHold(id=hold_id, reason=redacted_reason(where, reason), request=events.new_id())
     done = give(path, audit, order, "releasing the hold")
     if as_json:

@@ -50,22 +50,9 @@ def _waiting(doing: str) -> Iterator[Waiting | None]:
         yield show
 
 
-def settings_of(where: Where, path: Path) -> AuditSettings | None:
-    """Return the settings of the trail at `path`; None when the configuration here is about another one.
-
-    Where there is no configuration at all, everybody who writes the trail has the defaults.
-    """
-    from indelible import configfile
-
-    audit = settings_for(where, path)
-    if audit is None and configfile.find(None) is None:
-        return where.settings.audit
-    return audit
-
-
 def needed_settings(where: Where, path: Path) -> AuditSettings:
     """Return the settings of the trail at `path`, without which nothing may be deleted. Raises ConfigError."""
-    audit = settings_of(where, path)
+    audit = settings_for(where, path)
     if audit is None:
         msg = (
             f"{path}: the configuration here is about another trail, so what may be deleted is not known; name this "
@@ -73,3 +60,8 @@ def needed_settings(where: Where, path: Path) -> AuditSettings:
         )
         raise ConfigError(msg)
     return audit
+
+
+def opening_settings(where: Where, path: Path) -> AuditSettings:
+    """Return the settings to open the trail at `path` with, if nobody holds it: an order deletes nothing by them."""
+    return settings_for(where, path) or AuditSettings(path=str(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible.cli.common import Where, one_trail, print_json, where_options
+from indelible.cli.status import settings_for
 from indelible.cli.text import byte_count, neutralise, one_line, pad, width
 
 if TYPE_CHECKING:
@@ -39,15 +40,20 @@ HEADINGS: Final = ("file", "seqs", "events", "size", "ended", "", "by", "why")
 @where_options
 def command(where: Where, dry_run: bool, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Delete the closed files that no hold, age, size or count keeps."""
-    from indelible.cli.ordering import give, needed_settings
+    from indelible.cli.ordering import give, needed_settings, opening_settings
+    from indelible.trail.holder import current_holder
+    from indelible.trail.layout import Layout
     from indelible.trail.orders import Retain
 
     path = one_trail(where)
-    audit = needed_settings(where, path)
     if dry_run:
-        _dry_run(path, audit, as_json=as_json)
+        _dry_run(path, needed_settings(where, path), as_json=as_json)
         return 0
-    order = Retain(retention=audit.retention_rules, backup_count=audit.backup_count)
+    if current_holder(Layout(path).lock) is not None and settings_for(where, path) is None:
+        audit, order = opening_settings(where, path), Retain()  # by its holder's rules
+    else:
+        audit = needed_settings(where, path)
+        order = Retain(retention=audit.retention_rules, backup_count=audit.backup_count)
     done = give(path, audit, order, "deleting what nothing keeps any more")
     if as_json:
         print_json({"trail": str(path), **done})

@@ -11,7 +11,7 @@ from indelible.query import follow
 from indelible.recorder import MAX_REFUSED
 from indelible.redact import limits
 from indelible.trail import calls as open_calls
-from indelible.trail import commit, hub, link, orders, peer, sealer, suspects, unsealed, wire
+from indelible.trail import commit, holding, hub, link, orders, peer, pruning, sealer, suspects, unsealed, wire
 from tests.unit.docs.pages import DOCS, prose
 
 MB = 1 << 20
@@ -26,6 +26,13 @@ WRITERS = "explanation/many-writers.md"
 PROTOCOL = "reference/protocol.md"
 
 SAID: list[tuple[str, str]] = [
+    (TRAIL, f"at most {pruning.MAX_RANGES} of them"),
+    (TRAIL, f"({pruning.PER_RECORD} files at the most)"),
+    ("reference/commands.md", f"At most {holding.MAX_HOLDS} holds"),
+    (
+        "reference/commands.md",
+        f"of more than {orders.MAX_RESULT_BYTES // KB} kB only the first {orders.MAX_LISTED}",
+    ),
     (EVENT, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{MAX_LINE_BYTES:,} bytes"),
     (TRAIL, f"{unsealed.PROMISED_EVENTS:,} events"),

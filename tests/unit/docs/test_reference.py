@@ -252,7 +252,9 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     return {name for line in heads for name in _OPTION.findall(re.split(r"(?<=\S)  ", line.strip())[0])}
 
 
-NAMES = [*(name for name in COMMANDS if name != "config"), "config check"]
+GROUPS = {"config": ("check",), "hold": ("add", "list", "release")}
+NAMES = [name for name in COMMANDS if name not in GROUPS]
+NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 
 
 def test_every_command_has_a_section() -> None:
@@ -286,7 +288,7 @@ def test_what_a_page_runs_uses_only_options_that_exist(capsys: pytest.CaptureFix
     for page in sorted(DOCS.rglob("*.md")):
         for block in blocks(page):
             for words in indelible_lines(block.text) if block.language == "sh" else []:
-                command = " ".join(words[:2]) if words[0] == "config" else words[0]
+                command = " ".join(words[:2]) if words[0] in GROUPS else words[0]
                 if command.startswith("-"):
                     continue
                 assert command in known, f"{block.name}: no command {command!r}"
