@@ -10,7 +10,6 @@ import click
 
 from indelible.cli.common import Where, find_trails, note, print_json, where_options
 from indelible.cli.text import one_line
-from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
@@ -127,9 +126,9 @@ def _order(by: By, values: list[str], reason: str, *, dry_run: bool) -> Erase:
 
 
 def _give(where: Where, path: Path | str, order: Erase) -> dict[str, Any]:
-    from indelible.cli.ordering import give, settings_of
+    from indelible.cli.ordering import give, opening_settings
 
-    audit = settings_of(where, Path(path)) or AuditSettings(path=str(path))
+    audit = opening_settings(where, Path(path))
     return give(Path(path), audit, order, "looking for it" if order.dry_run else "erasing")
 
 

@@ -373,9 +373,12 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
     all_places = places(layout)
     by_origin = {keys.read_origin(earlier): earlier for earlier in all_places.trails[1:]}
     for part in plan.parts:
-        place = layout if part.origin is None else by_origin.get(part.origin)
-        if place is not None:
-            _rewrite_trail(place, [Mark(*mark) for mark in part.marks], access, active=part.origin is not None)
+        marks = [Mark(*mark) for mark in part.marks]
+        if part.origin is None:
+            for file in _rewrite_trail(layout, marks, access, active=False):
+                writer.housekeeper.pruner.forget_facts(file.first_seq)
+        elif part.origin in by_origin:
+            list(_rewrite_trail(by_origin[part.origin], marks, access, active=True))
     meant = _meant(plan.selector, plan.ids)
     for path in all_places.loose:
         rewrite_loose(path, meant, record, access)
@@ -392,8 +395,11 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
         durable.sync_directory(layout.directory)
 
 
-def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> None:
-    """Erase the marked lines of a trail's closed files, and of the `active` one where nobody appends to it."""
+def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:
+    """Erase the marked lines of a trail's closed files, and of the `active` one where nobody appends to it.
+
+    Yields the files in which there are any.
+    """
     closed = files.segments(layout)
     first = files.first_seq(layout.active)
     if active and first is not None:
@@ -403,3 +409,4 @@ def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active:
         own = [mark for mark in marks if mark.first < end and mark.last >= file.first_seq]
         if own:
             rewrite(file, own, access)
+            yield file

@@ -27,7 +27,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.manage import execute
 from indelible.trail.merkle import leaf_hash
 from indelible.trail.opening import open_writer
-from indelible.trail.orders import AddHold, Asker, ReleaseHold
+from indelible.trail.orders import AddHold, Asker, ReleaseHold, Retain
 from indelible.trail.sealer import Sealer
 from indelible.trail.writer import Writer
 from tests.erasing import (
@@ -276,6 +276,28 @@ def test_orders_that_cannot_be(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         execute(writer, order(**changes))
     writer.close()
+
+
+def test_the_record_is_kept_as_long_as_an_erased_line_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = settings(retention=None, backup_count=1_000)
+    writer = fill(path, audit)
+    execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", session="plain-call0-session")))
+    for number in range(CALLS, 4 * CALLS):
+        if number == 2 * CALLS:
+            execute(writer, order())
+        call(writer, f"call{number}", STAYS)
+    rules = Retain(backup_count=1)
+    done = execute(writer, rules)
+    assert done["deleted_files"] > 0
+    assert done["kept"]["erasure"] == 1
+    assert records(path)
+    execute(writer, ReleaseHold(id="0a1b2c3d4e5f", reason="closed", request="r"))
+    assert "erasure" not in execute(writer, rules)["kept"]
+    assert records(path) == []
+    writer.close()
+    result = verify_trail(path)
+    assert result.ok, [str(finding) for finding in result.findings]
 
 
 # --- other places ----------------------------------------------------------------------------------------------------
