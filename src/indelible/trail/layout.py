@@ -16,6 +16,7 @@ audit.jsonl.d/
   next.jsonl                    a file being made after a failed sync
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
+  erasing                       an erasure that is under way, or was cut off: what is to go
   definitions/                  what each server's tools look like
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail whose end was missing
@@ -51,6 +52,7 @@ class Layout:
         self.socket = self.directory / "writer.sock"
         self.state = self.directory / "state"
         self.suspect = self.directory / "suspect"
+        self.erasing = self.directory / "erasing"
         self.next = self.directory / "next.jsonl"
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"
