@@ -31,7 +31,7 @@ from indelible.trail import durable, files, keys
 from indelible.trail.checkpoint import open_note
 from indelible.trail.commit import Item
 from indelible.trail.entry import parse_line
-from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
+from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector, plan_text, split_plan
 from indelible.trail.files import TrailFile
 from indelible.trail.holds import describe_asker
 from indelible.trail.reader import Lines, Snapshot
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from indelible.trail.layout import Layout
     from indelible.trail.orders import Asker, Erase
     from indelible.trail.writer import Writer
-
-_HEAD: Final = "indelible: an erasure under way"
-"""The signed text's first line: a checkpoint's is an origin, which has no white space."""
 
 _RECORD: Final = RECORD.encode()
 
@@ -283,9 +280,9 @@ def _path(layout: Layout) -> Path:
 def _write_plan(writer: Writer, plan: _Plan) -> None:
     path = _path(writer.layout)
     text = msgspec.json.encode(plan)
-    note = writer.signer.sign(f"{_HEAD}\n{writer.origin}\n{sha256(text).hexdigest()}\n")
+    note = writer.signer.sign(plan_text(writer.origin, text))
     try:
-        durable.replace_file(path, text + b"\n" + note.encode(), durable.Access())
+        durable.replace_file(path, note.encode() + text, durable.Access())
     except OSError as exc:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -298,15 +295,14 @@ def _read_plan(writer: Writer) -> _Plan | None:
     """Return the plan of an erasure that was cut off, or None. Raises TrailCorrupt for one that we have not signed."""
     path = _path(writer.layout)
     try:
-        text, _, note = path.read_bytes().partition(b"\n")
+        note, text = split_plan(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as exc:
         msg = f"{path}: {exc.strerror}"
         raise TrailError(msg) from exc
     try:
-        said = open_note(note, [writer.signer.verifier])
-        if said != f"{_HEAD}\n{writer.origin}\n{sha256(text).hexdigest()}\n":
+        if open_note(note, [writer.signer.verifier]) != plan_text(writer.origin, text):
             raise ValueError
         return msgspec.json.decode(text, type=_Plan)
     except (NoteError, ValueError) as exc:

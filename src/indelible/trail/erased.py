@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -36,6 +37,9 @@ LASTING: Final = frozenset(
     }
 )
 """What the trail says of itself, and needs to be read: never erased."""
+
+PLAN_HEAD: Final = "indelible: an erasure under way"
+"""The first line of what is signed of a plan."""
 
 MAX_RANGES: Final = 1_000
 """Ranges of seqs in one record: with the longest seqs they fill half a line."""
@@ -74,6 +78,20 @@ def erased_leaf(line: bytes) -> bytes | None:
     """Return the leaf hash that an erased line keeps, or None for a line that was not erased."""
     found = parse_erased(line)
     return None if found is None else found.leaf
+
+
+def plan_text(origin: str, plan: bytes) -> str:
+    """Return the text that a trail's key signs to say that a plan of an erasure is its own.
+
+    It can be taken for no checkpoint: that begins with an origin, which has no white space.
+    """
+    return f"{PLAN_HEAD}\n{origin}\n{sha256(plan).hexdigest()}\n"
+
+
+def split_plan(data: bytes) -> tuple[bytes, bytes]:
+    """Return the signed note and the plan (one JSON object) of the file that says what is to go."""
+    note, brace, plan = data.partition(b"\n{")
+    return (note + b"\n", b"{" + plan) if brace else (data, b"")
 
 
 # --- who is meant -------------------------------------------------------------------------------------------

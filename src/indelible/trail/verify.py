@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.trail import findings as words
 from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
-from indelible.trail.erased import Erasures, Ranges, not_erased
+from indelible.trail.erased import PLAN_HEAD, Erasures, Ranges, not_erased, split_plan
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.tiles import StoredTiles
 from indelible.trail.walk import Block, Gap, Walk
@@ -90,7 +90,7 @@ def verify(
     if checkpoint is not None:
         result.size, result.root = checkpoint.size, checkpoint.root
     _origin(source, checkpoint.origin if checkpoint is not None and signed else None, result)
-    erasing = source.small(ERASING) is not None  # after the checkpoint, before the lines: see `_erased`
+    erasing = _is_erasing(source, vkey)  # after the checkpoint, before the lines: see `_erased`
     for file, why in source.strangers():
         result.add(Finding(words.FILE_FOREIGN, file, found=why, expected="segments only, as plain files"))
     for file, expected, found in source.links():
@@ -222,6 +222,19 @@ def _excuse(gaps: list[Gap], recorded: list[tuple[int, int]], result: VerifyResu
         elif rest > gap.first:
             result.pruned += rest - gap.first
             gap.finding.seq, gap.finding.expected = rest, f"seq {rest} to {gap.end - 1}"
+
+
+def _is_erasing(source: Source, vkey: Verifier | None) -> bool:
+    """Tell whether an erasure is under way, or was cut off: its plan stands there, signed by the trail's key."""
+    data = source.small(ERASING)
+    text = source.small("key.vkey") or b""
+    try:
+        key = vkey or parse_vkey(text.decode("utf-8", "replace"))
+        return data is not None and open_note(split_plan(data)[0], [key]).startswith(
+            f"{PLAN_HEAD}\n{key.name}\n"
+        )
+    except NoteError:
+        return False
 
 
 def _erased(erasures: Erasures, result: VerifyResult, *, erasing: bool) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from indelible.trail import findings as words
 from indelible.trail.check import verify_trail
-from indelible.trail.erased import Ranges, erased_line, parse_erased, ranges_of, record_in
+from indelible.trail.erased import Ranges, erased_line, parse_erased, plan_text, ranges_of, record_in
 from indelible.trail.merkle import leaf_hash
-from tests.trails import ERASURE, VKEY, Maker, erased, erasure, operation
+from tests.trails import ERASURE, ORIGIN, SIGNER, VKEY, Maker, erased, erasure, operation
 from tests.unit.trail.verify.sealed import edit_lines, only
 
 OTHER = "88888888-8888-4888-8888-888888888888"
@@ -136,7 +136,12 @@ def test_while_an_erasure_is_under_way_what_is_left_is_said_and_no_finding(maker
     lines = other.layout.active.read_bytes().split(b"\n")
     change(closed(maker), 3, lambda _: lines[3])
     change(closed(maker), 4, lambda _: lines[4])
-    (maker.layout.directory / "erasing").write_text("{}")
+    erasing = maker.layout.directory / "erasing"
+    erasing.write_text("{}")  # whoever put the lines back could write that, too
+    assert {finding.problem for finding in verify_trail(maker.layout.active, VKEY).findings} == {
+        words.ERASED_BACK
+    }
+    erasing.write_text(SIGNER.sign(plan_text(ORIGIN, b"{}")) + "{}")
     result = verify_trail(maker.layout.active, VKEY)
     assert result.ok, result.findings
     said = "2 events are on record as erased, and not erased yet: whoever writes the trail finishes that"
