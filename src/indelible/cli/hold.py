@@ -85,7 +85,7 @@ def list_(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signatu
     if not is_there(path):
         msg = f"{path}: there is no trail here"
         raise TrailError(msg)
-    standing, _ = read_standing(Layout(path))
+    standing = read_standing(Layout(path)).standing
     holds: list[dict[str, Any]] = [msgspec.to_builtins(hold) for hold in standing.values()]
     if as_json:
         print_json(holds)

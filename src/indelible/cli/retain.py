@@ -118,7 +118,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
         msg = f"{path}: there is no trail here"
         raise TrailError(msg)
     layout = Layout(path)
-    standing, _ = read_standing(layout)
+    standing = read_standing(layout).standing
     rules = Rules(audit.retention_rules, audit.backup_count)
     finder = hold_finder(list(standing.values()))
     pruned = pruned_ranges(layout, None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from indelible.trail import durable, files
+from indelible.trail.entry import parse_line
 from indelible.trail.keeping import ClassFacts, Facts
 
 if TYPE_CHECKING:
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
     from indelible.trail.layout import Layout
 
 _HEAD: Final = re.compile(
-    rb'^\{"seq":[0-9]+,(?:"schema":[0-9]+,"recorded_at":"([0-9T:.Z-]{27})","timestamp":"([^"\\\n]*)",'
-    rb'"event_type":"([a-z_]{1,40})"|"erased":)',
-    re.MULTILINE,
+    rb'\{"seq":[0-9]+,"schema":[0-9]+,"recorded_at":"([0-9T:.Z-]{27})","timestamp":"([^"\\]*)","event_type":"([a-z_]+)"'
 )
-"""How every line begins that a writer has written."""
+"""How every line begins that we have written; others are parsed."""
 
 UNKNOWN: Final = "unknown"
 """What is no event, whatever it is: as young as the file."""
@@ -39,15 +38,38 @@ _decode: Final = msgspec.json.Decoder(Facts).decode
 
 class _Tally:
     def __init__(self) -> None:
-        self.counts: dict[str, list[int]] = {}
-        self.newest: dict[str, str] = {}
-        self.since = ""
+        self.count: dict[bytes, int] = {}
+        self.bytes: dict[bytes, int] = {}
+        self.newest: dict[bytes, bytes] = {}
+        self.since = b"~"
+        """The earliest `timestamp`; this is after all of them."""
 
-    def add(self, kind: str, size: int, recorded_at: str) -> None:
-        count = self.counts.setdefault(kind, [0, 0])
-        count[0] += 1
-        count[1] += size
-        self.newest[kind] = max(self.newest.get(kind, ""), recorded_at)
+    def take(self, lines: list[bytes], ended: bytes) -> None:
+        """Count lines, without their LF. This is done to every line before it is deleted: it has to be quick."""
+        head, count, size, newest, since = _HEAD.match, self.count, self.bytes, self.newest, self.since
+        for line in lines:
+            found = head(line)
+            recorded_at, timestamp, kind = found.groups() if found is not None else _parsed(line, ended)
+            if kind in count:
+                count[kind] += 1
+                size[kind] += len(line) + 1
+            else:
+                count[kind], size[kind], newest[kind] = 1, len(line) + 1, recorded_at
+            newest[kind] = max(newest[kind], recorded_at)
+            since = min(since, timestamp)
+        self.since = since
+
+
+def _parsed(line: bytes, ended: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return `recorded_at`, `timestamp` and type of a line in another form; of what is no event, the safe side."""
+    entry = parse_line(line)
+    if entry is not None and "erased" in entry:
+        return b"", b"~", b"erased"
+    about = [entry.get(key) for key in ("recorded_at", "timestamp", "event_type")] if entry is not None else []
+    if about and all(isinstance(text, str) for text in about):
+        recorded_at, timestamp, kind = (str(text).encode("utf-8", "replace") for text in about)
+        return recorded_at, timestamp, kind
+    return ended, b"", UNKNOWN.encode()
 
 
 def read(file: TrailFile, last: int, ended: str) -> Facts:
@@ -58,12 +80,18 @@ def read(file: TrailFile, last: int, ended: str) -> Facts:
     tally, total = _Tally(), 0
     for block in whole_lines(file):
         total += len(block)
-        _count(block, tally, ended)
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        tally.take(lines, ended.encode())
     classes = {
-        kind: ClassFacts(count, size, tally.newest[kind])
-        for kind, (count, size) in sorted(tally.counts.items())
+        kind.decode("utf-8", "replace"): ClassFacts(
+            tally.count[kind], tally.bytes[kind], tally.newest[kind].decode("utf-8", "replace")
+        )
+        for kind in sorted(tally.count)
     }
-    return Facts(file.first_seq, last, total, tally.since, classes)
+    since = "" if tally.since == b"~" else tally.since.decode("utf-8", "replace")
+    return Facts(file.first_seq, last, total, since, classes)
 
 
 def whole_lines(file: TrailFile) -> Iterator[bytes]:
@@ -78,31 +106,6 @@ def whole_lines(file: TrailFile) -> Iterator[bytes]:
                 yield data[:cut]
     if rest:
         yield rest
-
-
-def _count(block: bytes, tally: _Tally, ended: str) -> None:
-    end = 0
-    for found in _HEAD.finditer(block):
-        start = found.start()
-        if start > end:  # lines of another form
-            _count_unknown(block[end:start], tally, ended)
-        end = block.find(b"\n", found.end()) + 1 or len(block)
-        recorded_at, timestamp, kind = found.groups()
-        if kind is None:
-            tally.add("erased", end - start, "")
-            continue
-        tally.add(kind.decode(), end - start, recorded_at.decode())
-        received = timestamp.decode("utf-8", "replace")
-        if not tally.since or received < tally.since:
-            tally.since = received
-    if end < len(block):
-        _count_unknown(block[end:], tally, ended)
-
-
-def _count_unknown(lines: bytes, tally: _Tally, ended: str) -> None:
-    for line in lines.splitlines(keepends=True):
-        tally.add(UNKNOWN, len(line), ended)
-    tally.since = "0"  # nobody knows
 
 
 class FactsStore:

@@ -5,6 +5,9 @@ erasable once nothing holds it), and events after it say what has changed since;
 `hold_placed`, which it holds itself. So that it need not be looked for, `audit.jsonl.d/holds` repeats all that stands:
 each entry of it is compared with the line, and what does not agree is looked for in the trail.
 
+A trail that begins in the place of one that lost its end goes on with the holds of that: they stand from its first line
+on, and are placed in it anew at the first look.
+
 What may not move, whatever happens in between:
 
 - A hold stands before its event is written, and until after its release is: a file that is begun meanwhile names it.
@@ -20,7 +23,7 @@ import pwd
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,15 +32,19 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, facts, files, holding
 from indelible.trail.entry import parse_line
 from indelible.trail.holding import Hold
+from indelible.trail.layout import Layout
 
 if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.files import TrailFile
-    from indelible.trail.layout import Layout
     from indelible.trail.orders import AddHold, Asker, ReleaseHold
     from indelible.trail.writer import Writer
 
 _KINDS: Final = (b'"hold_placed"', b'"hold_released"')
+
+
+MAX_EARLIER: Final = 8
+"""So many trails that were set aside, one after the other, are asked for their holds."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -62,26 +69,41 @@ class HoldBook:
         """Replaced, never changed."""
         self.released: dict[str, str] = {}
         """Holds that were released in the newest file: the request that did it, by id."""
+        self._carried: list[Hold] = []
         self.kept: dict[str, int] = {}
         """How many closed files each hold kept from deletion at the last look."""
-        self._free: set[tuple[int, str]] = set()
-        """Closed files (first seq) and holds that they have nothing of. They do not change."""
+        self._searched: dict[tuple[int, str], bool] = {}
+        """Whether a closed file (first seq) has something of a hold: neither changes while the hold stands."""
 
     @property
     def standing(self) -> dict[str, Hold]:
         """The holds that stand, by id. Raises OSError when the trail cannot be read."""
-        if self._standing is None:
+        found = self._standing
+        if found is None:
             with self._loading:
-                if self._standing is None:
-                    self._standing = self._load()
-        return self._standing
+                found = self._standing
+                if found is None:
+                    found = self._standing = self._load()
+        return found
 
     def _load(self) -> dict[str, Hold]:
         try:
-            found, self.released = read_standing(self._layout)
+            found = read_standing(self._layout)
         except TrailCorrupt as exc:
             raise OSError(5, str(exc)) from exc
-        return found
+        self.released, self._carried = found.released, found.carried
+        return found.standing
+
+    def carry_over(self, writer: Writer) -> None:
+        """Place what an earlier trail has placed, and this one has not. Raises OSError, TrailError."""
+        if self.standing and self._carried:
+            try:
+                for hold in self._carried:
+                    metadata = {**_about(hold), "asked": {"login": hold.placed_by}, "placed_at": hold.placed_at}
+                    writer.append(writer.service_event("hold_placed", metadata).body)
+                writer.seal()
+            finally:
+                self._standing = None  # as the trail has them now
 
     def save(self) -> None:
         """Write the file `holds`, when it does not say what is so. Raises OSError."""
@@ -103,11 +125,10 @@ class HoldBook:
         """Return the id of a hold that holds a closed file, or may hold it; None when none does. Raises OSError."""
         for hold in self.standing.values():
             key = (file.first_seq, hold.id)
-            if key in self._free:
-                continue
-            if has_held(file, hold, since, ended):
+            if key not in self._searched:
+                self._searched[key] = has_held(file, hold, since, ended)
+            if self._searched[key]:
                 return hold.id
-            self._free.add(key)
         return None
 
     # --- orders: on the housekeeper's thread -------------------------------------------------------------------
@@ -122,11 +143,7 @@ class HoldBook:
         if len(before) >= holding.MAX_HOLDS:
             msg = f"{holding.MAX_HOLDS} holds stand already; release one first"
             raise ConfigError(msg)
-        metadata: dict[str, Any] = {
-            "hold": {key: getattr(hold, key) for key in _NAMED if getattr(hold, key) is not None},
-            **({"reason": hold.reason} if hold.reason else {}),
-            "asked": describe_asker(asker),
-        }
+        metadata = {**_about(hold), "asked": describe_asker(asker)}
         self._standing = {**before, hold.id: hold}
         item = writer.service_event("hold_placed", metadata)
         try:
@@ -168,6 +185,12 @@ class HoldBook:
         except OSError as exc:
             msg = f"{self._layout.active}: {what}, but not sealed yet: {exc.strerror or exc}"
             raise TrailError(msg) from exc
+
+
+def _about(hold: Hold) -> dict[str, Any]:
+    """Return what an event says of the hold that it places."""
+    named = {key: getattr(hold, key) for key in _NAMED if getattr(hold, key) is not None}
+    return {"hold": named, **({"reason": hold.reason} if hold.reason else {})}
 
 
 _NAMED: Final = ("id", "user", "session", "since", "until")
@@ -221,11 +244,18 @@ def _candidates(file: TrailFile, hold: Hold) -> Iterator[dict[str, Any]]:
 # --- what stands ----------------------------------------------------------------------------------------------------
 
 
-def read_standing(layout: Layout) -> tuple[dict[str, Hold], dict[str, str]]:
-    """Return the holds that stand, by id, and those that the newest file releases (see `HoldBook.released`).
+class Found(NamedTuple):
+    """What a trail says of holds."""
 
-    Raises OSError, TrailCorrupt.
-    """
+    standing: dict[str, Hold]
+    released: dict[str, str]
+    """Those that the newest file releases: see `HoldBook.released`."""
+    carried: list[Hold]
+    """Those of them that an earlier trail has placed, and this one has not."""
+
+
+def read_standing(layout: Layout, depth: int = 0) -> Found:
+    """Return the holds that stand, by id. Raises OSError, TrailCorrupt."""
     ids, placed, released = _in_newest(layout)
     if ids is None:
         placed, released = {}, {}
@@ -235,8 +265,41 @@ def read_standing(layout: Layout) -> tuple[dict[str, Hold], dict[str, str]]:
         placed |= _cached(layout, missing)
     if any(one not in placed for one in missing):
         _replay(layout, placed)
+    earlier = _earlier(layout, depth)
+    if _is_first(layout):
+        ids += [one for one in earlier if one not in ids and one not in placed and one not in released]
+    carried = [earlier[one] for one in ids if one not in placed and one in earlier]
+    placed |= {hold.id: hold for hold in carried}
     # One whose event nobody finds any more holds everything: what it was about is not known.
-    return {one: placed.get(one, Hold(id=one, since="0", until="~")) for one in ids}, released
+    standing = {one: placed.get(one, Hold(id=one, since="0", until="~")) for one in ids}
+    return Found(standing, released, carried)
+
+
+def _is_first(layout: Layout) -> bool:
+    """Tell whether the trail's newest file is its first."""
+    newest = next(files.newest_first(layout), None)
+    return newest is not None and newest.first_seq == 0
+
+
+def _earlier(layout: Layout, depth: int) -> dict[str, Hold]:
+    """Return the holds of the trail in whose place this one began; also what only its file `holds` says.
+
+    Its end is lost, and with it perhaps what placed one.
+    """
+    first = next((file for file in reversed(list(files.newest_first(layout))) if file.first_seq == 0), None)
+    if first is None or depth >= MAX_EARLIER:
+        return {}
+    with files.open_file(first) as stream:
+        entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+    metadata = entry.get("metadata")
+    previous = metadata.get("previous") if isinstance(metadata, dict) else None
+    moved_to = previous.get("moved_to") if isinstance(previous, dict) else None
+    if not isinstance(moved_to, str) or ".." in Path(moved_to).parts:
+        return {}
+    there = Layout(layout.active.parent / moved_to)
+    cache = read_cache(there.holds)
+    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
+    return said | read_standing(there, depth + 1).standing
 
 
 def _in_newest(layout: Layout) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:

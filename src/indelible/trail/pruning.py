@@ -189,6 +189,7 @@ class Pruner:
         `stop` tells to begin nothing more. Raises OSError, IndelibleError.
         """
         self.finish()
+        self.holds.carry_over(self._writer)
         standing = self.holds.standing
         finder = self.holds.holds_file if standing else None
         plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)

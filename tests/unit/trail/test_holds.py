@@ -231,7 +231,7 @@ def test_the_trail_knows_its_holds_whatever_became_of_the_file(path: Path, lost:
         elif lost == "lying":
             lie = [Hold(id=OTHER_ID, session="s2", placed_at=T), Hold(id="aaaaaaaaaaaa", user="mallory")]
             file.write_bytes(msgspec.json.encode(holds.Standing(lie)))
-        assert holds.read_standing(Layout(path))[0] == standing
+        assert holds.read_standing(Layout(path)).standing == standing
         writer = start(path, AUDIT)
         assert writer.housekeeper.holds.standing == standing
         prune(writer)
@@ -242,7 +242,7 @@ def test_the_trail_knows_its_holds_whatever_became_of_the_file(path: Path, lost:
         release(writer)
         fill(writer, rotations)
         writer.close()
-    assert list(holds.read_standing(Layout(path))[0]) == [OTHER_ID]
+    assert list(holds.read_standing(Layout(path)).standing) == [OTHER_ID]
 
 
 def test_every_file_names_the_holds_that_stand_and_no_person(path: Path) -> None:
@@ -271,9 +271,52 @@ def test_a_hold_whose_record_is_gone_holds_everything(path: Path) -> None:
         writer.close()
         files.segments(layout)[0].path.unlink()
         layout.holds.unlink()
-        standing = holds.read_standing(layout)[0]
+        standing = holds.read_standing(layout).standing
     assert standing[ID].matches(line(user_id="anybody"))
     assert standing[ID].overlaps(T, T)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("rotations", [0, 2])
+def test_a_trail_in_the_place_of_one_that_lost_its_end_goes_on_with_its_holds(
+    path: Path, rotations: int, cache: bool
+) -> None:
+    with quiet():
+        writer = start(path, AUDIT)
+        add(writer)
+        add(writer, Hold(id=OTHER_ID, session="s1"))
+        size = path.stat().st_size
+        for number in range(3):
+            writer.append(event(f"lost-{number}"))
+        writer.close()
+        with path.open("r+b") as file:
+            file.truncate(size)
+        if not cache:
+            Layout(path).holds.unlink()
+        writer = start(path, AUDIT)
+        origin = writer.origin
+        assert set(writer.housekeeper.holds.standing) == {ID, OTHER_ID}
+        writer.append(event("held", user_id="alice"))
+        fill(writer, rotations)
+        writer.close()
+        assert holds.read_standing(Layout(path)).standing[ID].user == "alice"
+        writer = start(path, AUDIT)
+        prune(writer)
+        assert "held" in names(path)
+        release(writer, OTHER_ID)
+        fill(writer, rotations)
+        writer.close()
+        writer = start(path, AUDIT)
+        assert writer.origin == origin
+        [(one, hold)] = writer.housekeeper.holds.standing.items()
+        assert (one, hold.user, hold.reason) == (ID, "alice", "case 7")
+        prune(writer)
+        writer.close()
+        placed = []
+        for file_ in files.newest_first(Layout(path)):
+            placed += [one for one in file_.path.read_bytes().splitlines() if b'"hold_placed"' in one]
+        assert len(placed) in (1, 2), "placed anew once"
+    assert verify(path).ok
 
 
 def test_an_order_that_is_given_twice_is_carried_out_once(path: Path) -> None:
@@ -296,8 +339,8 @@ def test_an_order_that_is_given_twice_is_carried_out_once(path: Path) -> None:
 def test_more_holds_than_a_first_line_has_room_for_are_refused(path: Path) -> None:
     with quiet():
         writer = start(path, AuditSettings())
-        for number in range(holding.MAX_HOLDS):
-            add(writer, Hold(id=f"{number:012x}", user="u" * 512))
+        ids = [f"{number:012x}" for number in range(holding.MAX_HOLDS)]
+        writer.housekeeper.holds._standing = {one: Hold(id=one, user="u" * 512) for one in ids}
         with pytest.raises(ConfigError, match="stand already; release one first"):
             add(writer)
         writer.housekeeper.pruner.pruned = [(10 * at, 10 * at + 1) for at in range(10**15, 10**15 + 500)]
@@ -379,6 +422,6 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
             assert said - may_be_over <= standing, (at, spoiled.calls[at : at + 1], done)
             prune(again)
             again.close()
-            assert set(holds.read_standing(Layout(path))[0]) == standing
+            assert set(holds.read_standing(Layout(path)).standing) == standing
         found = verify(path)
         assert found.ok, (at, spoiled.calls[at : at + 1], found.findings)

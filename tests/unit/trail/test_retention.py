@@ -228,16 +228,17 @@ def test_facts_are_those_of_the_lines(path: Path) -> None:
 def test_lines_that_are_no_events_are_as_young_as_the_file(path: Path) -> None:
     good = b'{"seq":0,"schema":1,"recorded_at":"2026-01-01T00:00:00.000000Z","timestamp":"t","event_type":"alert"}\n'
     erased = b'{"seq":1,"erased":"x","leaf":"y"}\n'
-    data = b"torn\n" + good + b"\xff\xfe\n" + erased + good[:50] + b"\n" + good + b"no end"
+    other = b'{"seq":0,"event_type":"alert","timestamp":"2026-02","recorded_at":"2026-03"}\n'
+    data = b"torn\n" + good + b"\xff\xfe\n" + erased + good[:50] + b"\n" + other + b"\nno end\r\n"
     path.write_bytes(data)
     found = facts.read(TrailFile(path, 0, compressed=False), 5, "2030")
     assert {kind: (one.count, one.newest) for kind, one in found.classes.items()} == {
-        "alert": (2, "2026-01-01T00:00:00.000000Z"),
+        "alert": (2, "2026-03"),
         "erased": (1, ""),
-        "unknown": (4, "2030"),
+        "unknown": (5, "2030"),
     }
     assert sum(one.bytes for one in found.classes.values()) == len(data) == found.bytes
-    assert found.since == "0"
+    assert found.since == ""
 
 
 BY_CLASS = Rules(Retention(default=Bound(age=1.0), classes={"auth_rejected": Bound(age=1e9)}), 0)
