@@ -27,6 +27,7 @@ import msgspec
 import orjson
 
 from indelible.errors import ConfigError, NoteError, TrailCorrupt, TrailError, TrailUnavailable
+from indelible.events import MAX_BODY_BYTES
 from indelible.trail import durable, files, keys
 from indelible.trail.checkpoint import open_note
 from indelible.trail.commit import Item
@@ -51,12 +52,15 @@ _RECORD: Final = RECORD.encode()
 
 MAX_REASON_CHARS: Final = 500
 
+MAX_VALUES: Final = 200
+"""Events that are named one by one: with their digests, the most ranges and the longest reason a record fits a line."""
+
 
 class _Part(msgspec.Struct, frozen=True):
     """The lines of one trail that go: ranges of seqs, each with the `event_id` of the record that names it."""
 
-    origin: str | None
-    """None for the trail itself."""
+    place: str | None
+    """The name below `retired/`; None for the trail itself."""
     marks: list[tuple[int, int, str]]
 
 
@@ -114,6 +118,9 @@ def resume(writer: Writer) -> bool:
 def _check(order: Erase) -> None:
     if not order.values or not all(order.values):
         msg = "erase: expected a user, a session or an event"
+        raise ConfigError(msg)
+    if len(order.values) > MAX_VALUES:
+        msg = f"erase: {len(order.values)} events are named; at most {MAX_VALUES} go into one record"
         raise ConfigError(msg)
     if not order.reason.strip():
         msg = "erase: expected a reason: it stays in the trail"
@@ -225,7 +232,8 @@ def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose
     parts: list[_Part] = []
     records: list[str] = []
     for found in founds:
-        origin = None if found is founds[0] else keys.read_origin(found.layout)
+        place = None if found is founds[0] else found.layout.active.parent.name
+        origin = None if place is None else keys.read_origin(found.layout) or place
         ranges = list(found.seqs)
         marks: list[tuple[int, int, str]] = []
         for at in range(0, len(ranges), MAX_RANGES):
@@ -233,7 +241,7 @@ def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose
             event_id, body = _record_of(writer, about, some, origin, 0 if records else loose)
             records.append(body)
             marks += [(first, last, event_id) for first, last in some]
-        parts.append(_Part(origin, marks))
+        parts.append(_Part(place, marks))
     if not records:
         records.append(_record_of(writer, about, [], None, loose)[1])
     ids = sorted({event_id for found in founds for event_id in found.ids})
@@ -270,6 +278,9 @@ def _record_of(
     if loose:
         metadata["loose"] = loose
     body = writer.service_event(RECORD, {**metadata, **about}).body
+    if len(body) > MAX_BODY_BYTES:  # no reader would take it for a line
+        msg = f"{writer.layout.active}: the record of the erasure does not fit a line; nothing was erased"
+        raise TrailError(msg)
     return str(orjson.loads(body)["event_id"]), body.decode()
 
 
@@ -367,14 +378,14 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
     """Have the content gone everywhere, then the plan."""
     layout, access = writer.layout, writer.access
     all_places = places(layout)
-    by_origin = {keys.read_origin(earlier): earlier for earlier in all_places.trails[1:]}
+    earlier = {place.active.parent.name: place for place in all_places.trails[1:]}
     for part in plan.parts:
         marks = [Mark(*mark) for mark in part.marks]
-        if part.origin is None:
+        if part.place is None:
             for file in _rewrite_trail(layout, marks, access, active=False):
                 writer.housekeeper.pruner.forget_facts(file.first_seq)
-        elif part.origin in by_origin:
-            list(_rewrite_trail(by_origin[part.origin], marks, access, active=True))
+        elif part.place in earlier:
+            list(_rewrite_trail(earlier[part.place], marks, access, active=True))
     meant = _meant(plan.selector, plan.ids)
     for path in all_places.loose:
         rewrite_loose(path, meant, record, access)

@@ -147,6 +147,7 @@ class Housekeeper:
         self.stop()
         if self._thread is not None:
             self._thread.join()
+        self._finish_erasure()  # a process that ends at once is a next start, too
 
     def _run(self, look: bool = True) -> None:  # noqa: FBT001, FBT002 - a thread's argument
         again = True

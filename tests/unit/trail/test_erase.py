@@ -15,6 +15,7 @@ import pytest
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
 from indelible.trail import erase as erase_module
+from indelible.trail import erased as erased_module
 from indelible.trail import holds
 from indelible.trail import writer as writer_module
 from indelible.trail.check import verify_trail
@@ -29,6 +30,7 @@ from indelible.trail.merkle import leaf_hash
 from indelible.trail.opening import open_writer
 from indelible.trail.orders import AddHold, Asker, ReleaseHold, Retain
 from indelible.trail.sealer import Sealer
+from indelible.trail.traces import Found
 from indelible.trail.writer import Writer
 from tests.erasing import (
     CANARY,
@@ -270,7 +272,15 @@ def test_many_ranges_need_several_records(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(result["records"]) == len(records(path)) == -(-len(result["seqs"]) // 2) > 1
 
 
-@pytest.mark.parametrize("changes", [{"values": []}, {"values": [""]}, {"reason": " "}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"values": []},
+        {"values": [""]},
+        {"reason": " "},
+        {"by": "event", "values": [str(n) for n in range(201)]},
+    ],
+)
 def test_orders_that_cannot_be(tmp_path: Path, changes: dict[str, Any]) -> None:
     writer = open_writer(tmp_path / "audit.jsonl", settings(), "test").writer
     with pytest.raises(ConfigError):
@@ -360,6 +370,34 @@ def test_earlier_trails_that_were_set_aside(tmp_path: Path) -> None:
     origins = {record["metadata"].get("origin") for record in records(path)}
     assert origins == {None, *(place.origin.read_text().strip() for place in earlier)}
     assert not verify_trail(earlier[0].active).ok  # by itself it does not say who had it erased
+
+
+def test_an_earlier_trail_without_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    fill(path, settings()).close()
+    path.unlink()
+    writer = open_writer(path, settings(), "test").writer
+    call(writer, "other", STAYS)
+    [earlier] = writer.layout.retired.iterdir()
+    Layout(earlier / path.name).origin.unlink()
+    before = leaves_of(path)
+    assert execute(writer, order())["of_earlier_trails"] > 0
+    writer.close()
+    assert places_with(tmp_path) == []
+    assert leaves_of(path)[: len(before)] == before
+    assert not any(map(erased_leaf, lines_of(path))), "the present trail has nothing of that person"
+
+
+def test_the_longest_record_fits_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    writer = open_writer(path, settings(max_size=10_000_000), "test").writer
+    found = Found(writer.layout)
+    for number in range(erased_module.MAX_RANGES):
+        found.seqs.add(2**53 - 10 * number - 2, 2**53 - 10 * number - 1)
+    named = order(by="event", values=[f"{n:036}" for n in range(200)], reason="\x7f\u202e" * 250)
+    plan = erase_module._plan(writer, named, ROOT, [found], 10**9)
+    assert len(plan.records) == 1
+    writer.close()
 
 
 # --- crashes and failures ------------------------------------------------------------------------------------------
