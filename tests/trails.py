@@ -143,5 +143,14 @@ class Maker:
         path.unlink()
 
 
-def erased(line: bytes, seq: int) -> bytes:
-    return encode({"seq": seq, "erased": "2026-12-01T00:00:00.000000Z", "leaf": leaf_hash(line).hex()})
+ERASURE = "99999999-9999-4999-8999-999999999999"
+
+
+def erased(line: bytes, seq: int, record: str = ERASURE) -> bytes:
+    """Return the erased form of a line."""
+    return encode({"seq": seq, "erased": record, "leaf": leaf_hash(line).hex()})
+
+
+def erasure(maker: Maker, *seqs: int, record: str = ERASURE) -> Body:
+    """Return the body of the event that says that these were erased."""
+    return {**maker.service("entry_erased", {"erased": [[seq, seq] for seq in seqs]}), "event_id": record}

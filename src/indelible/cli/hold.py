@@ -57,7 +57,7 @@ def add(
         session=session,
         since=_time("--since", since),
         until=_time("--until", until),
-        reason=None if reason is None else _redacted(where, reason),
+        reason=None if reason is None else redacted_reason(where, reason),
     )
     holding.check(hold)
     path = one_trail(where)
@@ -112,7 +112,7 @@ def release(where: Where, hold_id: str, reason: str, as_json: bool) -> int:  # n
 
     path = one_trail(where)
     audit = opening_settings(where, path)
-    order = ReleaseHold(id=hold_id, reason=_redacted(where, reason), request=events.new_id())
+    order = ReleaseHold(id=hold_id, reason=redacted_reason(where, reason), request=events.new_id())
     done = give(path, audit, order, "releasing the hold")
     if as_json:
         print_json(done["released"])
@@ -142,7 +142,7 @@ def _time(option: str, text: str | None) -> str | None:
         raise ConfigError(msg) from exc
 
 
-def _redacted(where: Where, text: str) -> str:
+def redacted_reason(where: Where, text: str) -> str:
     """Return a text as it may go into the trail: redacted by the rules in force here. Raises ConfigError."""
     from indelible.redact import Redactor
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",
     "witness": "Cosign checkpoints of trails, for who does not trust their machine.",
+    "erase": "Erase the content of somebody's events; proofs stay valid.",
     "keygen": "Make a signing key, rotate a trail's, or show its public half.",
     "config": "Check the configuration.",
 }

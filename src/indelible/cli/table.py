@@ -101,6 +101,8 @@ def _time(event: dict[str, Any]) -> str:
 
 
 def _arguments(event: dict[str, Any]) -> str:
+    if "erased" in event and "event_type" not in event:
+        return f"seq {compact(event.get('seq'))}, on record as {_text(event['erased'])}"
     request, state = _part(event, "request"), _part(event, "state")
     if state:
         change = f"{_text(state.get('from')) or '-'} -> {_text(state.get('to')) or '-'}"

@@ -167,7 +167,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         if since is not None:
             checks.append(lambda row: row.timestamp >= since)
         if until is not None:
-            checks.append(lambda row: row.timestamp < until)
+            checks.append(lambda row: "" < row.timestamp < until)  # of an erased entry no time is known
         if len(checks) == 1:
             return checks[0]
         return lambda row: all(check(row) for check in checks)

@@ -43,7 +43,7 @@ def find_event(paths: list[Path], event_id: str) -> Found:
         where = str(paths[0]) if len(paths) == 1 else f"{len(paths)} trails"
         unread = f"; {damaged[0]}" if damaged else ""
         shown = repr(event_id[:80])
-        msg = f"{where}: no line has event_id {shown} (of deleted files only the seq is known){unread}"
+        msg = f"{where}: no line has event_id {shown} (of deleted files and erased lines only the seq is known){unread}"
         raise NotProven(msg)
     return found[0]
 

@@ -27,7 +27,9 @@ LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
 
 STARTED: Final = ("version", "durability", "intent")
-NOTABLE: Final = ("alert", "audit_gap", "audit_recovered", "retention_applied", "clock_stepped")
+NOTABLE: Final = (
+    "alert", "audit_gap", "audit_recovered", "retention_applied", "entry_erased", "clock_stepped",
+)  # fmt: skip
 
 
 def trail_state(

@@ -47,8 +47,7 @@ class ActiveFile:
 
         Raises FileExistsError when a file of that name is there.
         """
-        beside = layout.directory / BEGUN
-        beside.unlink(missing_ok=True)
+        beside = cls.forget_twin(layout)
         fd = durable.create_file(beside, access)
         try:
             durable.write_all(fd, first_line)
@@ -65,6 +64,13 @@ class ActiveFile:
         file = cls(layout.active, fd, first_seq, len(first_line), first_seq + 1)
         file.synced_size, file.synced_seq = 0, first_seq
         return file
+
+    @staticmethod
+    def forget_twin(layout: Layout) -> Path:
+        """Remove what a crash left of the making of a file, its second name; return where it stood."""
+        beside = layout.directory / BEGUN
+        beside.unlink(missing_ok=True)
+        return beside
 
     def put(self, data: bytes) -> None:
         """Append whole lines. On OSError some of them may be in the file: `cut_back` before the next."""

@@ -7,19 +7,14 @@ the one side and of unfilled positions on the other, and `assign` says which str
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import orjson
-
 from indelible.trail.entry import line_seq
-from indelible.trail.merkle import HASH_SIZE
+from indelible.trail.erased import erased_leaf
 
 MAX_RUN: Final = 4_096
 """So many lines that nothing vouches for are held in memory at once; then they are taken in order."""
-
-_ERASED = re.compile(rb'\{"seq":(?:0|[1-9][0-9]{0,15}),"erased":')
 
 
 class Line(NamedTuple):
@@ -37,21 +32,6 @@ def weigh(data: bytes, leaf: bytes, file: str, number: int) -> Line:
     """Make a `Line`; an erased one carries its leaf, every other one is given its own (`leaf`)."""
     kept = erased_leaf(data)
     return Line(data, kept or leaf, line_seq(data), file, number, erased=kept is not None)
-
-
-def erased_leaf(data: bytes) -> bytes | None:
-    """Return the leaf hash that an erased line keeps, or None for a line that was not erased.
-
-    Nobody can pass off an ordinary line as an erased one: the writer puts `schema` where this has `erased`.
-    """
-    if not _ERASED.match(data):
-        return None
-    try:
-        value = orjson.loads(data)
-        leaf = bytes.fromhex(value["leaf"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return leaf if len(leaf) == HASH_SIZE else None
 
 
 class Step(NamedTuple):

@@ -1,9 +1,9 @@
 """`verify` on a disk: where its bytes come from, and when a look has to be taken again.
 
-A writer at work may delete a file while it is being verified; it records and seals that first, but past the
-checkpoint that was read at the start. So when something is missing and the checkpoint has moved on meanwhile, the
-whole look is taken again, from the newer checkpoint: until nothing is missing, or only what was missing before, since
-of that the newer checkpoint would say so.
+A writer at work may delete a file, or erase lines, while they are being verified; it records and seals that first,
+but past the checkpoint that was read at the start. So when something is missing and the checkpoint has moved on
+meanwhile, the whole look is taken again, from the newer checkpoint: until nothing is missing, or only what was missing
+before, since of that the newer checkpoint would say so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from indelible.trail.checkpoint import Verifier, parse_vkey
 from indelible.trail.findings import VerifyResult
 from indelible.trail.holder import current_holder
 from indelible.trail.layout import Layout
+from indelible.trail.previous import Said
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in, read_small, reading
 from indelible.trail.stored import StoredFiles
 from indelible.trail.verify import verify
@@ -48,11 +49,13 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     with reading(layout.active):
         _await_first_checkpoint(layout)
         result = _look(layout, verifier, progress)
-        previous.follow(layout, result, lambda earlier: _look(earlier, None, progress))
+        previous.follow(layout, result, lambda earlier, said: _look(earlier, None, progress, said))
     return result
 
 
-def _look(layout: Layout, verifier: Verifier | None, progress: Progress | None) -> VerifyResult:
+def _look(
+    layout: Layout, verifier: Verifier | None, progress: Progress | None, erased: Said | None = None
+) -> VerifyResult:
     """Check one trail, again when a writer at work deleted what was looked for."""
     patience = time.monotonic() + PATIENCE_S
     look, gone_before = 0, set[object]()
@@ -62,7 +65,7 @@ def _look(layout: Layout, verifier: Verifier | None, progress: Progress | None) 
         before = read_small(layout.checkpoint)
         try:
             with Snapshot(layout) as snapshot:
-                result = verify(DiskSource(snapshot, before, progress), verifier)
+                result = verify(DiskSource(snapshot, before, progress), verifier, erased)
         except FileNotFoundError as exc:
             if last or not layout.directory.is_dir():
                 msg = f"{layout.active}: there is no trail here"

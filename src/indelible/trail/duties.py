@@ -15,7 +15,7 @@ import msgspec
 
 from indelible.trail import keeping, orders
 from indelible.trail.holds import describe_asker
-from indelible.trail.orders import AddHold, Asker, Order, ReleaseHold, Retain
+from indelible.trail.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
 from indelible.trail.pruning import Rules
 
 if TYPE_CHECKING:
@@ -47,8 +47,15 @@ def _release_hold(writer: Writer, order: ReleaseHold, asker: Asker) -> dict[str,
     return {"released": msgspec.to_builtins(hold) if hold is not None else {"id": order.id}}
 
 
+def _erase(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
+    from indelible.trail.erase import erase
+
+    return erase(writer, order, asker, writer.housekeeper.holds.held)
+
+
 DUTIES: Final[dict[type[Order], Duty]] = {
     Retain: _retain,
+    Erase: _erase,
     AddHold: _add_hold,
     ReleaseHold: _release_hold,
 }

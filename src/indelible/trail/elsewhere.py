@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from indelible.errors import NotProven, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import findings as words
-from indelible.trail.align import erased_leaf
 from indelible.trail.checkpoint import Verifier
 from indelible.trail.entry import line_seq, parse_line
+from indelible.trail.erased import erased_leaf
 from indelible.trail.findings import MAX_FINDINGS, Finding, VerifyResult
 from indelible.trail.layout import Layout
 from indelible.trail.merkle import leaf_hash

@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 
 from indelible.errors import ConfigError, NotProven, TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES
-from indelible.trail.align import erased_leaf
 from indelible.trail.checkpoint import Verifier
 from indelible.trail.durable import Access, write_all
 from indelible.trail.entry import line_seq
+from indelible.trail.erased import erased_leaf
 from indelible.trail.merkle import HASH_SIZE, TILE_WIDTH, index_path, leaf_hashes, tile_widths
 from indelible.trail.prove import blame
 from indelible.trail.reader import Lines, Snapshot, TrailFile

@@ -147,6 +147,12 @@ class FactsStore:
             return None
         return facts if (facts.first, facts.last) == (first, last) else None
 
+    def drop(self, first_seq: int) -> None:
+        """Forget one file, which has changed. Raises OSError."""
+        self._known = {key: facts for key, facts in self._known.items() if key[0] != first_seq}
+        self._fresh.discard(first_seq)
+        (self._directory / f"{first_seq:020d}.json").unlink(missing_ok=True)
+
     def forget(self, first_seqs: set[int]) -> None:
         """Remove the sidecars of all files but those that begin with these seqs."""
         self._known = {key: facts for key, facts in self._known.items() if key[0] in first_seqs}

@@ -36,6 +36,8 @@ ORIGIN_MISMATCH: Final = "origin mismatch"
 ROOT_MISMATCH: Final = "root mismatch"
 LINK_ALTERED: Final = "link altered"
 PREVIOUS_MISMATCH: Final = "previous trail mismatch"
+ERASED_UNRECORDED: Final = "erased without record"
+ERASED_BACK: Final = "erased line is back"
 
 ROLLED_BACK: Final = "rolled back"
 FORKED: Final = "forked"
@@ -45,8 +47,8 @@ LINE_UNKNOWN: Final = "line not in the trail"
 LINE_NOT_COVERED: Final = "line not covered yet"
 LINE_FOREIGN: Final = "line of another trail"
 
-MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING})
-"""What a writer that deletes files, or the switch to a new trail, may cause in a look that began before it."""
+MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING, ERASED_UNRECORDED})
+"""What a writer that deletes files or erases lines, or the switch to a new trail, may cause in an earlier look."""
 
 
 @dataclass
@@ -156,7 +158,7 @@ class VerifyResult:
     """Findings beyond the first `MAX_FINDINGS`."""
     not_checked: list[str] = field(default_factory=list)
     erased: int = 0
-    """Lines whose content was erased; their leaf hashes were checked."""
+    """Lines whose content was erased; their leaf hashes were checked, and that a sealed event names them."""
     pruned: int = 0
     """Events whose files were deleted on record; their leaf hashes, in the tiles, were checked."""
     unsealed: int = 0
@@ -172,6 +174,8 @@ class VerifyResult:
     """With what the trail was compared: one for each file and origin."""
     witnesses: list[Witnessed] | None = None
     """Which witnesses cosigned it; None when nobody asked."""
+    erasures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What sealed events say was erased of earlier trails: by origin, then by the event, `erased.Ranges`."""
 
     @property
     def ok(self) -> bool:

@@ -29,6 +29,7 @@ from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.orders import Ending, NotTaken
 from indelible.trail.pruning import Pruner, Rules, ends
+from indelible.trail.verify import ERASING
 
 if TYPE_CHECKING:
     from indelible.trail.holds import HoldBook
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("indelible")
 
 COMPRESSION_LEVEL: Final = 3
+
+ERASE_AGAIN_S: Final = 60.0
+"""After an erasure that could not be finished, how long until the next attempt: each reads and writes whole files."""
 
 LOOK_S: Final = 3600.0
 """So long after a look the next one is due, though no file was closed."""
@@ -75,6 +79,7 @@ class Housekeeper:
         self._running = self._again = False
         self._tasks: collections.deque[Task] = collections.deque()
         self._linking = threading.Lock()
+        self._erase_at = 0.0
         self._thread: threading.Thread | None = None
 
     def rotated(self) -> None:
@@ -142,6 +147,7 @@ class Housekeeper:
         self.stop()
         if self._thread is not None:
             self._thread.join()
+        self._finish_erasure()  # a process that ends at once is a next start, too
 
     def _run(self, look: bool = True) -> None:  # noqa: FBT001, FBT002 - a thread's argument
         again = True
@@ -183,6 +189,7 @@ class Housekeeper:
 
     def _look_after(self) -> None:
         self._due, self._look_at = False, time.monotonic() + LOOK_S
+        self._finish_erasure()
         try:
             self.prune()
             if self._audit.compress_rotated:
@@ -195,6 +202,18 @@ class Housekeeper:
         except (OSError, IndelibleError) as exc:
             self._notice.bad(f"{self._layout.active}: closed files were not looked after: {exc}")
             self._due = True
+
+    def _finish_erasure(self) -> None:
+        """Go on with an erasure that an earlier writer, or an earlier attempt, could not finish."""
+        if time.monotonic() < self._erase_at or not (self._layout.directory / ERASING).exists():
+            return
+        from indelible.trail.erase import resume
+
+        try:
+            resume(self._writer)
+        except (OSError, IndelibleError) as exc:
+            self._erase_at = time.monotonic() + ERASE_AGAIN_S
+            log.warning("%s", exc)
 
     # --- links -------------------------------------------------------------------------------------------------
 

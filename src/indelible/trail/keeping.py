@@ -22,7 +22,7 @@ import msgspec
 
 from indelible.config import DAY_S, Bound, Retention
 
-Rule = Literal["hold", "retention", "backup_count", "unsealed", "unreadable"]
+Rule = Literal["hold", "retention", "backup_count", "erasure", "unsealed", "unreadable"]
 
 NEVER_KEEP: Final = frozenset({"file_opened", "audit_heartbeat", "erased"})
 CLASS_OF: Final = {"mcp_operation_started": "mcp_operation"}
@@ -180,6 +180,30 @@ def describe(bound: Bound) -> str:
     parts = [] if bound.age is None else [age_text(bound.age)]
     parts += [] if bound.size is None else [size_text(bound.size)]
     return " or ".join(parts) or "none"
+
+
+def keep_records(verdicts: Sequence[Verdict], look_up: LookUp) -> list[Verdict]:
+    """Keep the records of erasures as long as an older file is kept in which lines were erased.
+
+    Without them nobody could tell who had that done, and `verify` would take it for an attack.
+    """
+
+    def has(verdict: Verdict, kind: str) -> bool:
+        facts = verdict.facts or look_up(verdict.file)
+        return facts is None or kind in facts.classes
+
+    found: list[Verdict] = []
+    older: list[Verdict] = []
+    for verdict in verdicts:
+        kept = not verdict.goes
+        if not kept and older and has(verdict, "entry_erased") and any(has(one, "erased") for one in older):
+            kept, why = True, "says who erased lines of an older file"
+            found.append(verdict._replace(goes=False, rule="erasure", why=why))
+        else:
+            found.append(verdict)
+        if kept:
+            older.append(verdict)
+    return found
 
 
 def describe_rules(rules: Retention) -> str:

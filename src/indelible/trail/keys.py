@@ -200,15 +200,19 @@ def open_digest_secret(layout: Layout) -> bytes:
 
 
 def derive_digest_key(secret: bytes, recorder: str) -> tuple[bytes, str]:
-    """Return a recorder's digest key (32 bytes) and its id (8 hex digits, safe to publish).
+    """Return a recorder's digest key (32 bytes) and its id (8 hex digits, safe to publish)."""
+    return _derive(secret, "digest", recorder, 32), _derive(secret, "digest key id", recorder, 4).hex()
 
-    HKDF-SHA256 (RFC 5869) of the trail's secret, with the recorder's id as info.
-    """
+
+def derive_erasure_key(secret: bytes) -> tuple[bytes, str]:
+    """Return the key of the digests by which records of erasures name whom they are about, and its id."""
+    return _derive(secret, "erasure", "", 32), _derive(secret, "erasure key id", "", 4).hex()
+
+
+def _derive(secret: bytes, purpose: str, recorder: str, length: int) -> bytes:
+    """HKDF-SHA256 (RFC 5869) of the trail's secret, with the purpose and the recorder's id as info."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    def derive(purpose: str, length: int) -> bytes:
-        info = f"indelible v1 {purpose}\0{recorder}".encode()
-        return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
-
-    return derive("digest", 32), derive("digest key id", 4).hex()
+    info = f"indelible v1 {purpose}\0{recorder}".encode()
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)

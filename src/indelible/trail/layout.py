@@ -21,6 +21,7 @@ audit.jsonl.d/
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
   gaps/<pid>-<random>           how many events a recorder could not record, until that stands in the trail
+  erasing                       an erasure that is under way, or was cut off: what is to go
   definitions/                  what each server's tools look like
   anchors/<name>.json           what an anchor has taken, and what is wrong with it
   witnessed/<name>              the newest checkpoint that a witness cosigned
@@ -62,6 +63,7 @@ class Layout:
         self.suspect = self.directory / "suspect"
         self.reserve = self.directory / "reserve"
         self.disk = self.directory / "disk"
+        self.erasing = self.directory / "erasing"
         self.next = self.directory / "next.jsonl"
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"

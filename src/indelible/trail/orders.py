@@ -7,7 +7,7 @@ next. So an order that would not come to the same when it is carried out twice h
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,18 @@ class Retain(msgspec.Struct, tag_field="order", tag="retain", frozen=True, kw_on
     backup_count: int | None = None
 
 
+class Erase(msgspec.Struct, tag_field="order", tag="erase", frozen=True, kw_only=True, omit_defaults=True):
+    """Erase the content of a user's or a session's events, or of single ones."""
+
+    id: str
+    """A UUID of the order's own: given again, after the holder died, it is known by it."""
+    by: Literal["user", "session", "event"]
+    values: list[str]
+    reason: str
+    """Redacted already."""
+    dry_run: bool = False
+
+
 class AddHold(msgspec.Struct, tag_field="order", tag="hold_add", frozen=True, kw_only=True, omit_defaults=True):
     """Place a legal hold. Its id is the giver's choice: given twice, it stands once."""
 
@@ -59,7 +71,7 @@ class ReleaseHold(msgspec.Struct, tag_field="order", tag="hold_release", frozen=
     """Random: given twice, it is no error that the hold does not stand any more."""
 
 
-Order = Retain | AddHold | ReleaseHold
+Order = Retain | AddHold | ReleaseHold | Erase
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode

@@ -10,7 +10,7 @@ Where an earlier trail lies follows from its origin: no path in a line is ever o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from typing import Final
 from indelible.errors import NoteError, TrailError
 from indelible.trail import findings as words
 from indelible.trail.checkpoint import parse, split_note
+from indelible.trail.erased import Ranges
 from indelible.trail.findings import Finding, Previous, VerifyResult
 from indelible.trail.layout import Layout
 from indelible.trail.reader import names_in, read_small
@@ -44,7 +45,14 @@ _AT_THE_END: Final = frozenset(
 """What a lost end looks like."""
 
 
-def follow(layout: Layout, result: VerifyResult, look: Callable[[Layout], VerifyResult]) -> None:
+Said = Mapping[str, Mapping[str, Ranges]]
+"""What a trail's sealed events say was erased of earlier ones: by origin, then by the event's id."""
+
+Look = Callable[[Layout, Said], VerifyResult]
+"""Verifies an earlier trail."""
+
+
+def follow(layout: Layout, result: VerifyResult, look: Look) -> None:
     """Check the trails that this one succeeds, and add to `result` what there is to say of them."""
     said: list[str] = []
     waiting, seen = [result.predecessor], set[tuple[str, int]]()
@@ -120,18 +128,18 @@ def _parse(value: object) -> Previous | None:
     return Previous(origin, size, root, end, str(why))
 
 
-def _check(
-    layout: Layout, about: Previous, result: VerifyResult, look: Callable[[Layout], VerifyResult]
-) -> VerifyResult | None:
+def _check(layout: Layout, about: Previous, result: VerifyResult, look: Look) -> VerifyResult | None:
     """Compare an earlier trail with what is said of it; None when it cannot be looked at."""
     place = _find(layout, about)
     if place is None:
         return None
     try:
-        earlier = look(place)
+        earlier = look(place, result.erasures)
     except TrailError:
         return None
     about.trail = str(place.active)
+    for origin, said in earlier.erasures.items():  # of what came before it
+        result.erasures.setdefault(origin, {}).update(said)
     found = [finding for finding in earlier.findings if not _is_on_record(finding, about)]
     root = None if earlier.root is None else earlier.root.hex()
     if earlier.size is not None and (earlier.origin, earlier.size, root) != (

@@ -115,7 +115,7 @@ def make_plan(
             ended = ""
         states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
     verdicts = keeping.judge(states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held)
-    return Plan(closed, verdicts, wrong[0] if wrong else None)
+    return Plan(closed, keeping.keep_records(verdicts, look_up), wrong[0] if wrong else None)
 
 
 def _ended(layout: Layout, file: TrailFile, following: TrailFile | None, end: int, store: FactsStore) -> str:
@@ -211,6 +211,10 @@ class Pruner:
                 kept[verdict.rule] = kept.get(verdict.rule, 0) + 1
         size = sum(one["bytes"] for one in removed)
         return {"deleted": removed, "deleted_files": len(removed), "deleted_bytes": size, "kept": kept}
+
+    def forget_facts(self, first_seq: int) -> None:
+        """A closed file has changed: what is remembered of it is not so any more."""
+        self._store.drop(first_seq)
 
     def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""

@@ -27,6 +27,7 @@ from indelible.trail import durable, files, intents, seal
 from indelible.trail.checkpoint import Checkpoint, Signer, open_note, parse
 from indelible.trail.durable import Access
 from indelible.trail.entry import line_recorded_at, parse_line
+from indelible.trail.erased import erased_leaf
 from indelible.trail.files import TrailFile
 from indelible.trail.intents import Tracker
 from indelible.trail.layout import Layout
@@ -211,7 +212,7 @@ def _check_last_sealed(layout: Layout, checkpoint: Checkpoint, tree: TileTree) -
         expected = tree.edge[0][-1]
     else:
         expected = (layout.directory / tile_path(0, seq >> 8)).read_bytes()[-HASH_SIZE:]
-    if leaf_hash(line) != expected:
+    if (erased_leaf(line) or leaf_hash(line)) != expected:
         msg = (
             f"{path}: the line with seq {seq} is not the one that the checkpoint covers; nothing was written;"
             f" 'indelible verify' says more"

@@ -9,12 +9,13 @@ A `Source` hands over bytes; `indelible.trail.reader` has the one that reads a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.trail import findings as words
-from indelible.trail.checkpoint import Checkpoint, Verifier, parse, parse_vkey, split_note
+from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
+from indelible.trail.erased import PLAN_HEAD, Erasures, Ranges, not_erased, split_plan
 from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
 from indelible.trail.rotation import Accepted, open_checkpoint, parse_rotations, successors
 from indelible.trail.tiles import StoredTiles
@@ -47,7 +48,7 @@ class Source(Protocol):
         """Return how people know a path."""
 
     def small(self, path: str) -> bytes | None:
-        """Return a small file (``checkpoint``, ``origin``, ``key.vkey``), or None when there is none."""
+        """Return a small file (``checkpoint``, ``origin``, ``key.vkey``, ``erasing``), or None when there is none."""
 
     def tile(self, path: str) -> bytes | None:
         """Return a tile's file, or None."""
@@ -74,9 +75,18 @@ class Source(Protocol):
         """Yield the files of lines, oldest first."""
 
 
-def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
+ERASING: Final = "erasing"
+"""The file that stands in a trail's directory while an erasure is under way, or was cut off."""
+
+
+def verify(
+    source: Source,
+    vkey: Verifier | None = None,
+    erased: Mapping[str, Mapping[str, Ranges]] | None = None,
+) -> VerifyResult:
     """Check a whole trail. `vkey` is the key that the caller trusts; without it the trail's own is used.
 
+    `erased` is what a later trail's sealed events say was erased of earlier ones: by origin, then by the event.
     Memory is bounded; every finding says file, line, seq, what was expected and what was found.
     """
     result = VerifyResult(source.trail)
@@ -84,15 +94,18 @@ def verify(source: Source, vkey: Verifier | None = None) -> VerifyResult:
     if checkpoint is not None:
         result.size, result.root = checkpoint.size, checkpoint.root
     _origin(source, checkpoint.origin if checkpoint is not None and signed else None, result)
+    erasing = _is_erasing(source, vkey)  # after the checkpoint, before the lines: see `_erased`
     for file, why in source.strangers():
         result.add(Finding(words.FILE_FOREIGN, file, found=why, expected="segments only, as plain files"))
     for file, expected, found in source.links():
         detail = "who reads it does not see the trail; take it away, and the next writer links again"
         result.add(Finding(words.LINK_ALTERED, file, expected=expected, found=found, detail=detail))
-    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name)
+    erasures = Erasures((erased or {}).get(result.origin or ""))
+    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures)
     _read(source, walk, result)
     walk.finish()
     _excuse(walk.gaps, walk.recorded, result)
+    _erased(erasures, result, erasing=erasing)
     _caveats(source, result)
     if vkey is None:
         result.not_checked.insert(0, KEY_NOT_PINNED)
@@ -216,6 +229,41 @@ def _excuse(gaps: list[Gap], recorded: list[tuple[int, int]], result: VerifyResu
         elif rest > gap.first:
             result.pruned += rest - gap.first
             gap.finding.seq, gap.finding.expected = rest, f"seq {rest} to {gap.end - 1}"
+
+
+def _is_erasing(source: Source, vkey: Verifier | None) -> bool:
+    """Tell whether an erasure is under way, or was cut off: its plan stands there, signed by the trail's key."""
+    data = source.small(ERASING)
+    text = source.small("key.vkey") or b""
+    try:
+        key = vkey or parse_vkey(text.decode("utf-8", "replace"))
+        accepted = [item.verifier for item in successors(key, parse_rotations(source.rotations()))]
+        return data is not None and open_note(split_plan(data)[0], accepted).startswith(
+            f"{PLAN_HEAD}\n{key.name}\n"
+        )
+    except NoteError:
+        return False
+
+
+def _erased(erasures: Erasures, result: VerifyResult, *, erasing: bool) -> None:
+    """Compare the erased lines with what sealed events say of them.
+
+    A record is sealed before the first line goes, and the file that says so is there from before the record until after
+    the last line: a look that began without that file finds either no record or no content.
+    """
+    result.erasures = dict(erasures.elsewhere)
+    for finding in erasures.unrecorded():
+        result.add(finding)
+    left = list(erasures.still_there())
+    if left and erasing:
+        count = sum(last - first + 1 for first, last in left)
+        plural = "s are" if count > 1 else " is"
+        result.not_checked.append(
+            f"{count} event{plural} on record as erased, and not erased yet: whoever writes the trail finishes that"
+        )
+        return
+    for first, last in left:
+        result.add(not_erased(first, last, result.trail))
 
 
 def _caveats(source: Source, result: VerifyResult) -> None:

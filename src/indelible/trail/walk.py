@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from indelible.trail import findings as words
 from indelible.trail.align import MAX_RUN, Absent, Line, Step, assign, weigh
 from indelible.trail.entry import line_seq, parse_line, pruned_in
+from indelible.trail.erased import Erasures
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.layout import SEGMENT_DIGITS
 from indelible.trail.merkle import HASH_SIZE, leaf_hash, leaf_hashes
@@ -20,7 +21,8 @@ from indelible.trail.rows import Rows
 from indelible.trail.tiles import StoredTiles
 
 _OPENED: Final = b'"event_type":"file_opened"'
-_RETENTION: Final = b'"event_type":"retention_applied"'
+_TOLD: Final = (_OPENED, b'"event_type":"retention_applied"', b'"event_type":"entry_erased"')
+"""Lines that say something of other lines. A caller's text may hold the same: whoever looks at them parses them."""
 
 
 class Block(NamedTuple):
@@ -42,8 +44,14 @@ class Walk:
     """Feed it each file: `start_file`, `block`…, `end_file`; then `finish`."""
 
     def __init__(
-        self, tiles: StoredTiles, result: VerifyResult, origin: str | None, name: Callable[[str], str]
+        self,
+        tiles: StoredTiles,
+        result: VerifyResult,
+        origin: str | None,
+        name: Callable[[str], str],
+        erasures: Erasures | None = None,
     ) -> None:
+        self.erasures = erasures or Erasures()
         self.gaps: list[Gap] = []
         self.recorded: list[tuple[int, int]] = []
         """Ranges (first, last) whose deletion a sealed line records."""
@@ -71,7 +79,7 @@ class Walk:
 
     def block(self, block: Block) -> None:
         """Take the next lines of the file."""
-        self._watch = not self._number or _OPENED in block.raw or _RETENTION in block.raw
+        self._watch = not self._number or _tells(block.raw)
         lines, at = block.lines, 0
         while at < len(lines):
             at += self._stretch(lines, at)
@@ -130,7 +138,7 @@ class Walk:
 
     def _look_at_all(self, some: list[bytes]) -> None:
         for index, data in enumerate(some, self._number + 1):
-            if index == 1 or _OPENED in data or _RETENTION in data:
+            if index == 1 or _tells(data):
                 self._look_at(data, self._file, index)
 
     # --- line by line ----------------------------------------------------------------------------------------
@@ -179,12 +187,16 @@ class Walk:
         """The line takes the next position."""
         genuine = problem is None
         self._rows.take(line.leaf, problem)
-        self._result.erased += line.erased
+        if not genuine or line.seq != seq:
+            self.erasures.absent(seq, seq + 1)  # what stands there has a finding of its own
+        elif line.erased:
+            self._result.erased += 1
+            self.erasures.line(line.data, line.file, line.number)
         if genuine and line.seq != seq:
             said = Finding(words.LINE_MALFORMED, line.file, line.number, seq, f"seq {seq}", f"seq {line.seq}")
             said.detail = "the line was sealed with a wrong seq"
             self._rows.emit(said)
-        if genuine and (line.number == 1 or _OPENED in line.data or _RETENTION in line.data):
+        if genuine and (line.number == 1 or _tells(line.data)):
             self._look_at(line.data, line.file, line.number)
 
     def _settle_ahead(self) -> None:
@@ -244,6 +256,7 @@ class Walk:
         self._said[key] = (finding, total, back + 1)
 
     def _missing(self, first: int, end: int, before: Line | None) -> None:
+        self.erasures.absent(first, end)
         for low, high in self._absent.without_early(first, end):
             finding = self._gap(low, high, before)
             self._rows.emit(finding)
@@ -281,11 +294,10 @@ class Walk:
             detail = "a file's first line stands inside another file"
             self._rows.emit(Finding(words.FILE_START, file, number, entry.get("seq"), "line 1", detail=detail))
         self.recorded += pruned_in(entry)
+        self.erasures.record(entry)
 
     def _check_start(self, entry: dict[str, Any], file: str) -> None:
         """A file begins with its `file_opened`, which names the trail and the file's first seq."""
-        if "erased" in entry:
-            return
         seq, kind = entry.get("seq"), entry.get("event_type")
         metadata = entry.get("metadata")
         about = metadata if isinstance(metadata, dict) else {}
@@ -332,6 +344,10 @@ class Walk:
         self._result.unsealed += 1
         if line.number == 1:
             self._check_start(entry, line.file)
+
+
+def _tells(data: bytes) -> bool:
+    return any(told in data for told in _TOLD)
 
 
 def _dense(lines: list[bytes], first: int) -> bool:

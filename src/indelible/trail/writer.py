@@ -38,6 +38,7 @@ from indelible.trail.watched import Watched
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
+    from indelible.trail.checkpoint import Signer
     from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
     from indelible.trail.keyring import Keyring
@@ -71,6 +72,7 @@ class Writer(Watched):
     ) -> None:
         super().__init__(layout, audit, access, state, recorder=recorder, clock=clock)
         self.origin = keyring.signer.verifier.name
+        self._keyring = keyring
         self._trail_lock = lock
         self._resume = state
         self._direct = audit.durability == "process"
@@ -304,6 +306,31 @@ class Writer(Watched):
         old.close()
         self._housekeeper.rotated()
 
+    def rotate(self) -> None:
+        """Close the active file, when it holds more than its first line. Raises TrailUnavailable."""
+        with self._lock:
+            if not self._usable() or (self._failure is not None and not self._repair()):
+                raise self._unavailable()
+            before = (self._active, self._active.size, self._seq, len(self._pending))
+            try:
+                if self._seq > self._active.first_seq + 1:
+                    self._rotate()
+            except BaseException as exc:
+                self._undo(exc, *before)
+                if isinstance(exc, OSError):
+                    raise self._unavailable() from exc
+                raise
+
+    def forget_twin(self) -> None:
+        """Remove what a crash may have left of the making of a file: a second name of it. Raises OSError."""
+        with self._lock:
+            ActiveFile.forget_twin(self.layout)
+
+    def moment(self) -> tuple[int, frozenset[str]]:
+        """Return how many lines there are, and the `event_id` of the intents among them that are open."""
+        with self._lock:
+            return self._seq, frozenset(self._intents)
+
     def _pause_s(self) -> float:
         return RETRY_S
 
@@ -326,6 +353,11 @@ class Writer(Watched):
                 self.lose(exc)
         if self.lost:
             raise self._unavailable()
+
+    @property
+    def signer(self) -> Signer:
+        """Who signs now."""
+        return self._keyring.signer
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ from indelible.cli.text import byte_count, compact, fit, neutralise, one_line, p
 from indelible.query.filters import parse_row
 from indelible.query.search import Hit
 from indelible.trail.entry import stamp
-from tests.trails import at, encode, operation
+from tests.trails import ERASURE, at, encode, erased, operation
 
 WILD = st.text(st.characters(), max_size=300)
 HOSTILE = [
@@ -105,8 +105,9 @@ def test_other_events_say_what_they_are_about() -> None:
     body = {"timestamp": at(0), "event_type": "mcp_server_state_changed", "state": change}
     cells = cells_of(stamp(1, at(1), encode(body)))
     assert (cells["event"], cells["args"]) == ("mcp_server_state_changed", "Ready -> Failed (exit\\n1)")
-    cells = cells_of(b'{"seq":4,"erased":"2026-12-01T00:00:00.000000Z","leaf":"00"}')
-    assert cells["event"] == "erased"
+    cells = cells_of(erased(b"x", 4))
+    assert (cells["event"], cells["time"], cells["user"]) == ("erased", "", "")
+    assert cells["args"] == f"seq 4, on record as {ERASURE}"
     assert cells_of(b"garbage")["event"] == ""
 
 

@@ -14,7 +14,7 @@ from indelible.trail.check import verify_trail
 from indelible.trail.checkpoint import Signer, Verifier
 from indelible.trail.findings import VerifyResult
 from indelible.trail.verify import Source, verify
-from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased
+from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased, erasure
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only, segments
 
 
@@ -166,7 +166,9 @@ def test_no_deletion_on_record_excuses_a_line_taken_out(tmp_path: Path) -> None:
 
 
 def test_erased_lines_are_counted_apart_and_must_keep_their_leaf(tmp_path: Path) -> None:
-    maker = Maker(tmp_path / "audit.jsonl").add_many(600).seal()
+    maker = Maker(tmp_path / "audit.jsonl").add_many(600)
+    maker.add(erasure(maker, 3, 300, 301, 600))
+    maker.seal()
 
     def erase(lines: list[bytes]) -> None:
         for seq in (3, 300, 301, 600):
@@ -175,7 +177,7 @@ def test_erased_lines_are_counted_apart_and_must_keep_their_leaf(tmp_path: Path)
     edit_lines(maker.layout.active, erase)
     result = verify_trail(maker.layout.active, VKEY)
     assert result.ok, result.findings
-    assert (result.events, result.erased) == (601, 4)
+    assert (result.events, result.erased) == (602, 4)
     edit_lines(
         maker.layout.active, lambda lines: lines.__setitem__(300, lines[300].replace(b'"leaf":"', b'"leaf":"0'))
     )
@@ -239,7 +241,7 @@ def looking(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[int], object])
     """Let something happen in the midst of each look, after the files were listed; return the list of the looks."""
     looks: list[int] = []
 
-    def look(source: Source, vkey: Verifier | None) -> VerifyResult:
+    def look(source: Source, vkey: Verifier | None, erased: object) -> VerifyResult:
         looks.append(len(looks))
         meanwhile(looks[-1])
         return verify(source, vkey)
