@@ -153,7 +153,7 @@ class Hub:
                 elif sock is self._wake_out:
                     with contextlib.suppress(OSError):
                         self._wake_out.recv(4096)
-                else:
+                elif sock in self._peers:  # what came before it in this round may have ended it
                     ready.append((self._peers[sock], events))
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
