@@ -115,6 +115,8 @@ class Answers:
         except BaseException:
             connection.end()
             raise
+        if connection.over:
+            connection.end()
 
     def run_calls(self) -> None:
         """Tell those who did not wait themselves. Without the lock."""

@@ -329,13 +329,17 @@ class Connection:
             self.sock.close()
 
 
-def greet(path: Path, recorder: str, send_timeout: float) -> Connection:
-    """Connect to the holder; raises OSError when nobody listens, TrailLocked when we are not let in."""
+def greet(path: Path, recorder: str, send_timeout: float, *, patient: bool = True) -> Connection:
+    """Connect to the holder; raises OSError when nobody listens, TrailLocked when we are not let in.
+
+    Not `patient`: also when the holder is suspended.
+    """
     sock = connect(path, GREETING_S)
     messages = wire.Messages()
     try:
         sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid())))
-        _wait_unless_stopped(sock, path)
+        if not patient:
+            _wait_unless_stopped(sock, path)
         whole = _receive(sock, messages)
         if not whole:
             raise ConnectionResetError

@@ -32,6 +32,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.link import Connection, Job, Letter, Outbox
 from indelible.trail.opening import Intent, OpenTrail, open_writer
 from indelible.trail.recent import recent_ids
+from indelible.trail.reentry import stands_on_a_call_of_ours
 from indelible.trail.service import service_event
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class SharedWriter:
             else:
                 return
             try:
-                self._connect()
+                self._connect(patient=False)
             except OSError:  # it does not listen yet, or no longer
                 if time.monotonic() >= deadline:
                     raise held from None
@@ -155,9 +156,10 @@ class SharedWriter:
         self._writer, self.append = writer, writer.append
         return known
 
-    def _connect(self) -> None:
+    def _connect(self, *, patient: bool) -> None:
+        send_timeout = self.audit.write_timeout / 2
         with _opening:
-            connection = link.greet(self.layout.socket, self.recorder.id, self.audit.write_timeout / 2)
+            connection = link.greet(self.layout.socket, self.recorder.id, send_timeout, patient=patient)
             self._answers.connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
@@ -209,7 +211,7 @@ class SharedWriter:
                 self._take_over()
             except TrailLocked:
                 try:
-                    self._connect()
+                    self._connect(patient=True)
                 except OSError as exc:
                     self._outbox.why = f"nobody answers at {self.layout.socket.name}: {exc.strerror or exc}"
                 except TrailLocked as exc:  # refused
@@ -345,10 +347,20 @@ class SharedWriter:
             self._writer.seal()
 
     def close(self, metadata: dict[str, Any] | None = None) -> None:
-        """Wait until everything is in the trail, then let go of it: see `Writer.close`."""
+        """Wait until everything is in the trail, then let go of it: see `Writer.close`.
+
+        On top of a call that it interrupted it returns at once: that one goes on first, and another thread closes, for
+        which the process waits at its end.
+        """
+        if stands_on_a_call_of_ours():
+            threading.Thread(target=self._close, args=(metadata,), name="indelible-close", daemon=False).start()
+        else:
+            self._close(metadata)
+
+    def _close(self, metadata: dict[str, Any] | None) -> None:
         outbox = self._outbox
         if not outbox.lock.acquire(timeout=2 * self.audit.write_timeout + CLOSE_S):
-            # A signal's handler closes, on top of the very call that has the lock: waiting would be for ever.
+            # Whoever has the lock stands beneath a signal's handler that does not end.
             self._ended = "the trail is closed"
             log.error(
                 "%s: closed in the middle of sending an event; what is on its way may be lost", outbox.path

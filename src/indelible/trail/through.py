@@ -47,9 +47,9 @@ class ServiceWriter(SharedWriter):
         self._thread = threading.Thread(target=self._listen, name="indelible-link", daemon=True)
         self._thread.start()
 
-    def _connect(self) -> None:
+    def _connect(self, *, patient: bool = True) -> None:
         key = getattr(self, "digest_key", None)
-        super()._connect()
+        super()._connect(patient=patient)
         connection = self._answers.connection
         if connection is None:  # it has ended already
             return

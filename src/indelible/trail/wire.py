@@ -210,27 +210,7 @@ class Messages:
         return found
 
 
-class _Recorder(msgspec.Struct):
-    id: str
-    uid: int
-    pid: int
-
-
-class _Source(msgspec.Struct):
-    recorder: _Recorder
-
-
-class _Body(msgspec.Struct):
-    timestamp: str
-    event_type: str
-    event_id: str
-    source: _Source
-    seq: Raw | msgspec.UnsetType = msgspec.UNSET
-    schema: Raw | msgspec.UnsetType = msgspec.UNSET
-    recorded_at: Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode_body = msgspec.json.Decoder(_Body).decode
+_STAMPS: Final = frozenset(("seq", "schema", "recorded_at"))
 
 
 def check_body(put: Put, recorder: str, uid: int, pid: int) -> str | None:
@@ -244,23 +224,38 @@ def check_body(put: Put, recorder: str, uid: int, pid: int) -> str | None:
     if len(body) > MAX_BODY_BYTES or body[:1] != b"{" or b"\n" in body:
         return "not one JSON object on one line"
     try:
-        found = _decode_body(body)
-        value = orjson.loads(body)
-    except (ValueError, RecursionError):
+        event = orjson.loads(body)
+        is_ours = orjson.dumps(event) == body  # what we encode ourselves comes out the same
+    except (ValueError, TypeError):  # no JSON; so deep that nobody could encode it again
         return "not an event"
-    if orjson.dumps(value) != body and not _is_unambiguous(body):  # what we encode ourselves comes out the same
+    if not is_ours and not _is_unambiguous(body):
         return "a key stands in it twice"
-    if any(stamp is not msgspec.UNSET for stamp in (found.seq, found.schema, found.recorded_at)):
-        return "it carries stamps that only the writer gives"
-    said = found.source.recorder
-    if (said.id, said.uid, said.pid) != (recorder, uid, pid):
-        return "it names another recorder than the socket's"
-    if found.event_id != put.id:
-        return "it was sent under another id"
+    wrong = _check_event(event, put.id, (recorder, uid, pid))
+    if wrong is not None:
+        return wrong
     at = body.find(_ID_KEY, 0, HEAD_BYTES)
     if at < 0 or not body.startswith(b'%b"' % put.id.encode(), at + len(_ID_KEY), HEAD_BYTES):
         return "its id does not stand at its head"
     return None
+
+
+def _check_event(event: dict[str, Any], event_id: str, who: tuple[str, int, int]) -> str | None:
+    if not _STAMPS.isdisjoint(event):
+        return "it carries stamps that only the writer gives"
+    source = event.get("source")
+    said = source.get("recorder") if isinstance(source, dict) else None
+    if (
+        not isinstance(said, dict)
+        or type(event.get("timestamp")) is not str
+        or type(event.get("event_type")) is not str
+    ):
+        return "not an event"
+    uid, pid = said.get("uid"), said.get("pid")
+    if (
+        (said.get("id"), uid, pid) != who or type(uid) is not int or type(pid) is not int
+    ):  # True == 1 here, and nowhere else
+        return "it names another recorder than the socket's"
+    return None if event.get("event_id") == event_id else "it was sent under another id"
 
 
 _ID_KEY: Final = b'"event_id":"'

@@ -14,7 +14,7 @@ from tests.unit.trail.test_writer import body
 
 def test_events_that_were_deleted_unseen_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    audit = AuditSettings(max_size=4_000, backup_count=1, retention=None)
+    audit = AuditSettings(max_size=4_000, backup_count=1_000, retention=None)  # it deletes nothing itself
     writer = open_writer(path, audit, "test").writer
     follower = Follower(path, Filter(), Corrupt())
     follower.start(0)

@@ -140,7 +140,7 @@ def test_the_writers_stamps_are_refused(key: str) -> None:
     assert refusal(escaped) == "it carries stamps that only the writer gives"
 
 
-@pytest.mark.parametrize("other", [{"id": "other"}, {"uid": 0}, {"pid": 1}])
+@pytest.mark.parametrize("other", [{"id": "other"}, {"uid": 0}, {"pid": 1}, {"uid": 1000.0}, {"pid": None}])
 def test_another_recorder_is_refused(other: dict[str, Any]) -> None:
     body = event()
     body["source"]["recorder"] |= other
@@ -183,6 +183,7 @@ def test_a_key_that_stands_twice_is_refused(body: bytes) -> None:
         PLAIN[:-1] + b',"metadata":{"x":1e999}}',
         PLAIN[:-1] + b',"metadata":{"x":' + b"9" * 400 + b"}}",
         PLAIN[:-1] + b',"metadata":{"x":' + DEEP + b"}}",
+        PLAIN[:-1] + b',"metadata":{"x":' + b"[" * 300 + b"]" * 300 + b"}}",  # read by all, written by none of ours
         PLAIN[:-1] + b',"metadata":{"x":"' + b"y" * 66_000 + b'"}}',
         orjson.dumps({key: value for key, value in event().items() if key != "event_type"}),
         orjson.dumps({key: value for key, value in event().items() if key != "source"}),

@@ -17,22 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from indelible import verify
 from indelible.config import AuditSettings, Durability, OnFailure, Settings
 from indelible.errors import TrailLocked, TrailUnavailable
-from indelible.events import Event, Source, encode_body, new_id, now
+from indelible.events import new_id
 from indelible.recorder import Recorder, open_recorder
 from indelible.trail import processes, wire
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
-from indelible.trail.link import Job, Outbox
 from indelible.trail.shared import SharedWriter
-
-LIMIT_S = 20.0
-"""No wait in these tests is longer; every one of them is for a condition."""
+from tests.recording import LIMIT_S, body, event, wait_for
 
 FRAGILE = """
 import os
@@ -69,7 +65,7 @@ from indelible.config import AuditSettings
 from indelible.errors import TrailUnavailable
 from indelible.trail.commit import Item
 from indelible.trail.shared import SharedWriter
-from tests.unit.trail.test_shared_writer import body
+from tests.recording import body
 path, durability = Path(sys.argv[1]), sys.argv[2]
 writer = SharedWriter(path, AuditSettings(durability=durability), "forker")
 writer.append(body(writer, "before"), "", "")
@@ -105,17 +101,6 @@ writer.close()
 """
 
 
-def event(**more: Any) -> Event:
-    return Event(timestamp=now(), event_type="mcp_operation", event_id=new_id(), source=Source(), **more)
-
-
-def body(writer: SharedWriter, event_id: str, **metadata: Any) -> bytes:
-    made = event(metadata=metadata or None)
-    return encode_body(
-        msgspec.structs.replace(made, event_id=event_id, source=Source(recorder=writer.recorder))
-    )
-
-
 def entries(path: Path) -> list[dict[str, Any]]:
     files = [*sorted(Layout(path).segments.glob("*.jsonl")), path]
     return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
@@ -127,13 +112,6 @@ def ids(path: Path) -> list[str]:
 
 def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -197,6 +175,7 @@ def share(path: Path) -> Iterator[Callable[..., SharedWriter]]:
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
     process.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: processes.is_stopped(process.process.pid))
     try:
         yield
     finally:
@@ -264,12 +243,11 @@ def test_a_holder_that_does_not_answer(path: Path, hold: Callable[..., Process],
 
 def test_a_suspended_holder_is_not_waited_for(path: Path, hold: Callable[..., Process], share: Any) -> None:
     holder = hold()
-    with stopped(holder):
-        wait_for(lambda: processes.is_stopped(holder.process.pid))
-        with pytest.raises(
-            TrailLocked, match=rf"process {holder.process.pid}, which holds the trail, is suspended"
-        ):
-            share()
+    with (
+        stopped(holder),
+        pytest.raises(TrailLocked, match=rf"process {holder.process.pid}, which holds the trail, is suspended"),
+    ):
+        share()
     writer = share()
     writer.append(body(writer, "e1"), "", "")
     assert ids(path) == ["e1"]
@@ -472,7 +450,7 @@ from indelible.config import AuditSettings
 from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import new_id
 from indelible.trail import shared
-from tests.unit.trail.test_shared_writer import body
+from tests.recording import body
 path, poison, role = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 Writer.append_all = dies_of_it
 if role == "poisoner":  # it is the last to take over: it would die of its own event, and nobody send it again
@@ -496,19 +474,3 @@ writer.close()
 print("end", flush=True)
 """
 )
-
-
-# --- the outbox ---------------------------------------------------------------------------------------------------
-
-
-def test_an_outbox_keeps_what_may_be_in_the_trail(path: Path, share: Any) -> None:
-    writer, outbox = share(), Outbox(path)
-    jobs = [Job(1, None) for _ in range(3)]
-    for number, job in enumerate(jobs):
-        outbox.put([Item(body(writer, f"e{number}"))], job)
-    outbox.letters[0].again = True
-    with outbox.lock:
-        for job in jobs:
-            outbox.withdraw(job, TrailUnavailable("late"))
-            assert str(job.error) == "late"
-    assert [letter.id for letter in outbox.letters] == ["e0"]
