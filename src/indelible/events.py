@@ -53,6 +53,17 @@ EventType = Literal[
     "hold_released",
     "alert",
 ]
+ClientEventType = Literal[
+    "mcp_operation",
+    "mcp_operation_started",
+    "mcp_server_state_changed",
+    "tool_definition_changed",
+    "auth_rejected",
+    "sampling",
+    "elicitation",
+    "audit_gap",
+]
+"""What a service's client may record: what happened at its place. Of itself, only the trail says anything."""
 Caller = Literal["http", "stdio", "cli", "library"]
 CallerType = Literal["human", "agent", "service", "anonymous"]
 AuthMethod = Literal["jwt", "api_key", "mtls", "os", "none"]

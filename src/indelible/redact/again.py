@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 import orjson
@@ -22,23 +22,11 @@ from msgspec import UNSET, Raw, UnsetType
 from indelible import events
 from indelible.config import RecordMode, RedactionSettings
 from indelible.errors import EventError
-from indelible.events import MAX_BODY_BYTES, STATUS_OF_KIND, Event, RecorderId
+from indelible.events import MAX_BODY_BYTES, STATUS_OF_KIND, ClientEventType, Event, RecorderId
 from indelible.redact.limits import MAX_ARGS_BYTES, MAX_RESULT_BYTES, NAME_CACHE
 from indelible.redact.payload import Payload
 from indelible.redact.redactor import Prepared, Redactor
 from indelible.redact.texts import Texts
-
-ClientEventType = Literal[
-    "mcp_operation",
-    "mcp_operation_started",
-    "mcp_server_state_changed",
-    "tool_definition_changed",
-    "auth_rejected",
-    "sampling",
-    "elicitation",
-    "audit_gap",
-]
-"""What a client may record: what happened at its place. What the trail says of itself, only the trail says."""
 
 MAX_REASON_CHARS: Final = 300
 """Characters of what a client is told of an event that is not taken."""
@@ -220,10 +208,12 @@ class Again(Redactor):
         return source
 
     def _asked(self, request: _Request, target: Any) -> Any:
-        args: Any = None if request.args is UNSET or bytes(request.args) == b"null" else request.args
+        args: Any = _given(request.args)
         if request.args_hmac is not None:
             self._own_digest("request", request.args_hmac, request.hmac_key_id)
-            done = self._sealed(args, self._modes[0], MAX_ARGS_BYTES, request.args_bytes, request.args_hmac)
+            done = self._sealed(
+                request.args, self._modes[0], MAX_ARGS_BYTES, request.args_bytes, request.args_hmac
+            )
             args = Prepared(None, target, self._learned, done)
         return events.Request(
             request_id=request.request_id,
@@ -239,12 +229,12 @@ class Again(Redactor):
     def _ended(self, outcome: _Outcome) -> Any:
         if STATUS_OF_KIND[outcome.kind] != outcome.status:
             raise ValueError(f"outcome: of kind {outcome.kind} the status is {STATUS_OF_KIND[outcome.kind]}")
-        result: Any = None if outcome.result is UNSET or bytes(outcome.result) == b"null" else outcome.result
+        result: Any = _given(outcome.result)
         if outcome.result_hmac is not None:
             if not _HMAC(outcome.result_hmac):
                 raise ValueError("outcome.result_hmac: expected 64 hex digits")
             done = self._sealed(
-                result, self._modes[1], MAX_RESULT_BYTES, outcome.result_bytes, outcome.result_hmac
+                outcome.result, self._modes[1], MAX_RESULT_BYTES, outcome.result_bytes, outcome.result_hmac
             )
             result = Prepared(None, None, None, done)
         return events.Outcome(
@@ -273,13 +263,20 @@ class Again(Redactor):
                 f"{part}.hmac_key_id: expected {self._key_known}, the id that came with the welcome"
             )
 
-    def _sealed(self, kept: Any, mode: RecordMode, cap: int, size: int | None, digest: str) -> Payload:
+    def _sealed(
+        self, kept: Raw | UnsetType, mode: RecordMode, cap: int, size: int | None, digest: str
+    ) -> Payload:
         """Look through what is left of a payload that was redacted before; its size and digest are the original's."""
         if size is None or not 0 <= size <= events.MAX_INTEGER:
             raise ValueError("a digest stands beside the size of what it is of, in bytes")
-        if mode == "full" and kept is not None:
+        if mode == "full" and kept is not UNSET:
             return Payload(self._payloads.again(kept, cap), size, digest)
         return Payload(None, size, None if mode == "none" else digest)
+
+
+def _given(payload: Raw | UnsetType) -> Raw | None:
+    """Return an original payload; null is none."""
+    return None if payload is UNSET or bytes(payload) == b"null" else payload
 
 
 def _time(text: str) -> str:

@@ -2,15 +2,14 @@
 
 What may not move:
 
-- An event is acknowledged when it is in the trail, as safe as the trail's durability says, and not before.
-- A recorder's events are written in the order of their numbers, each once: one that is sent again after a holder died
-  is looked for among the newest events first.
 - Each process is who the kernel says it is (SO_PEERCRED, unix(7)); who is let in, and what of what he sends may become
   a line, is for the door to say that he came in by (see `doors`).
 - Where there are quotas, all connections of a user together are read once in a round, and not at all while he is over
   one: nobody waits for more than one reading from everybody else.
 - When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
   (see `calls`).
+
+What becomes of the events themselves is in `intake`, on which this builds.
 
 One thread serves all recorders, by all doors. It never waits for one of them: a recorder that does not read its
 acknowledgements is cut off when these fill `peer.MAX_UNREAD`.
@@ -31,15 +30,12 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import TrailUnavailable, WireError
 from indelible.trail import duties, wire
-from indelible.trail.calls import OpenCalls
-from indelible.trail.commit import Item
 from indelible.trail.doors import LIFE, Door, Family, Service
-from indelible.trail.known import Known
+from indelible.trail.intake import Intake
 from indelible.trail.orderdesk import OrderDesk
-from indelible.trail.peer import MAX_READS, Batch, Peer, Who
+from indelible.trail.peer import MAX_READS, Peer, Who
 from indelible.trail.quotas import Account
 from indelible.trail.sockets import credentials, has_ended, listen
-from indelible.trail.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
     from indelible.trail.opening import OpenTrail
@@ -49,11 +45,14 @@ log = logging.getLogger("indelible")
 NO_ROOM_S: Final = 0.05
 """Pause when a connection cannot be taken for want of descriptors or memory: it goes on waiting."""
 
+TURNED_AWAY_S: Final = 1.0
+"""How long a connection stays open that was one too many: whoever made it is to hear why."""
+
 SPARE_CONNECTIONS: Final = 8
 """For those that only ask, or have not said hello yet."""
 
 
-class Hub:
+class Hub(Intake):
     """Serves the recorders of one trail, on a thread of its own, from `start` until `close`."""
 
     def __init__(
@@ -63,26 +62,18 @@ class Hub:
 
         With a `service`, others than the trail's own user are let in by its door.
         """
-        self._writer = opened.writer
+        super().__init__(opened, recent)
         self._secret = opened.digest_secret
-        self._known = Known(recent)
         self._service = service
         self._doors: dict[socket.socket, Door] = {} if service is None else {service.listener: service}
         self._turn = 0
         self.turns = 0
         """How often this thread has looked around: it stands still when the thread does."""
-        self._calls = OpenCalls(opened.writer, opened.spared)
-        self.suspects = Suspects(opened.writer)
         self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
-        self._on_disk = opened.writer.audit.durability == "disk"
-        self._peers: dict[socket.socket, Peer] = {}
         self._left: list[Peer] = []
         """Those that were connected when this closed."""
-        self._lingering: list[Peer] = []
-        """Those that are gone, while what they sent is on its way to the disk."""
-        self._committed: collections.deque[tuple[Peer, Batch, int, TrailUnavailable | None]] = (
-            collections.deque()
-        )
+        self._turned_away: collections.deque[tuple[socket.socket, float]] = collections.deque()
+        """Connections that were one too many, and when."""
         self._selector = selectors.DefaultSelector()
         self._wake_out, self._wake_in = socket.socketpair()
         self._closing = False
@@ -153,7 +144,7 @@ class Hub:
                 elif sock is self._wake_out:
                     with contextlib.suppress(OSError):
                         self._wake_out.recv(4096)
-                else:
+                elif sock in self._peers:  # what came before it in this round may have ended it
                     ready.append((self._peers[sock], events))
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
@@ -227,8 +218,15 @@ class Hub:
             peer.sock.send(
                 wire.pack(wire.Refused(f"user {peer.uid} has {most} connections, and may have no more"))
             )
-        peer.sock.close()
+        self._turned_away.append((peer.sock, time.monotonic()))
+        self._close_turned_away(time.monotonic() - TURNED_AWAY_S)
         return False
+
+    def _close_turned_away(self, until: float) -> None:
+        """Hang up on those who were told before `until`: not at once, since who still says hello would not hear why."""
+        away = self._turned_away
+        while away and (away[0][1] <= until or len(away) > wire.MAX_RECORDERS):
+            away.popleft()[0].close()
 
     def _ended(self, account: Account) -> int:
         """Return how many of a user's connections have been closed at the other end."""
@@ -239,6 +237,7 @@ class Hub:
         if self._service is None:
             return
         accounts, now = self._service.accounts, time.monotonic()
+        self._close_turned_away(now if closing else now - TURNED_AWAY_S)
         free = accounts.released(now)
         for peer in self._peers.values() if free else ():
             if peer.account in free:
@@ -372,107 +371,6 @@ class Hub:
         orders = duties.known() if asking.account is None else []
         return wire.HolderState(states, orders=orders, users=users)
 
-    # --- events ------------------------------------------------------------------------------------------------
-
-    def _take(self, peer: Peer, puts: list[wire.Put]) -> None:
-        """Write a recorder's events in order, and answer."""
-        if peer.waiting + len(puts) > wire.WINDOW:
-            msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
-            raise WireError(msg)
-        fit: list[wire.Put] = []
-        for put in puts:
-            checked = peer.door.check(peer, put)
-            if not isinstance(checked, str) and self._is_anothers(peer, checked):
-                checked = "it opens or closes a call of another recorder"
-            if not isinstance(checked, str) and not checked.deaths:
-                fit.append(checked)
-                continue
-            if fit:
-                self._write(peer, fit)  # what stood before it
-                fit = []
-            if not isinstance(checked, str):
-                self._try(peer, checked)
-                continue
-            if peer.account is not None:
-                peer.account.counts["refused"] += 1
-            self._answer(peer, [put], 0, checked)
-        if fit:
-            self._write(peer, fit)
-
-    def _is_anothers(self, peer: Peer, put: wire.Put) -> bool:
-        """Tell whether an event opens or closes a call that somebody else has open."""
-        event_id = put.opens or put.closes
-        if not event_id or event_id in peer.open:
-            return False
-        owner = self._calls.owner(event_id)
-        others = (other.who for other in (*self._peers.values(), *self._lingering) if event_id in other.open)
-        owner = owner or next(others, None)
-        return owner is not None and owner != peer.who
-
-    def _try(self, peer: Peer, put: wire.Put) -> None:
-        """Write an event that may have killed an earlier holder, and nothing beside it."""
-        error: TrailUnavailable | str | None = None
-        if not self._is_there(peer, put):
-            body = bytes(put.body)
-            # Who is not of the family is not believed that many died of it: only what the last holder noted counts.
-            deaths = put.deaths if peer.account is None else min(put.deaths, MAX_DEATHS)
-            if self.suspects.is_guilty(put.id, deaths):
-                error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
-            else:
-                with self.suspects.trying(put.id):
-                    _, error = self._writer.append_all([Item(body, put.opens, put.closes)])
-        self._answer(peer, [put], int(error is None), error)
-
-    def _is_there(self, peer: Peer, put: wire.Put) -> bool:
-        """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
-        return bool(put.again or put.deaths) and self._known.has(peer.door.mark(peer, put.id))
-
-    def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
-        if self._writer.lost:
-            msg = "this process holds the trail no more; another may"
-            raise WireError(msg)
-        new = [put for put in puts if not self._is_there(peer, put)]
-        if not new:
-            self._answer(peer, puts, len(puts), None)
-            return
-        items = [Item(bytes(put.body), put.opens, put.closes) for put in new]
-        if not self._on_disk:
-            safe, error = self._writer.append_all(items)
-            self._answer(peer, puts, len(puts) if error is None else _position(puts, new, safe), error)
-            return
-
-        batch = Batch(puts)
-
-        def done(safe: int, error: TrailUnavailable | None) -> None:
-            at = len(puts) if error is None else _position(puts, new, safe)
-            self._committed.append((peer, batch, at, error))
-            self._wake()
-
-        try:
-            self._writer.submit(items, done)
-        except TrailUnavailable as exc:
-            self._answer(peer, puts, _position(puts, new, 0), exc)
-        else:
-            peer.expect(batch)
-
-    def _answer_committed(self) -> None:
-        while self._committed:
-            peer, batch, safe, error = self._committed.popleft()
-            batch.settle(safe, error)
-            try:
-                self._tell(peer)
-                if peer.sock in self._peers:
-                    self._flush(peer)
-            except BlockingIOError:
-                continue
-            except WireError as exc:
-                self._cut_off(peer, str(exc))
-            except OSError:
-                self._drop(peer)
-            if peer in self._lingering and not peer.waiting:
-                self._lingering.remove(peer)
-                self._leave(peer)
-
     def _answer_orders(self) -> None:
         for peer, answer in self._desk.answers():
             try:
@@ -480,38 +378,6 @@ class Hub:
             except WireError as exc:
                 self._cut_off(peer, str(exc))
             self._serve(peer, 0)
-
-    def _answer(
-        self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
-    ) -> None:
-        """Acknowledge the first `safe` events, and say of the others why they are not in the trail.
-
-        Not before what came earlier is answered: an acknowledgement holds for that too.
-        """
-        batch = Batch(puts)
-        batch.settle(safe, error)
-        peer.expect(batch)
-        self._tell(peer)
-
-    def _tell(self, peer: Peer) -> None:
-        """Send the answers that are due, in order."""
-        for batch in peer.due():
-            puts, safe = batch.puts, batch.safe
-            for put in puts[:safe]:
-                self._note(peer, put)
-            if safe:
-                peer.recorded += safe
-                self._send(peer, wire.Ack(puts[safe - 1].n))
-            for put in puts[safe:]:
-                self._send(peer, wire.Nack(put.n, str(batch.error)))
-
-    def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known.add(peer.door.mark(peer, put.id))
-        if put.opens:
-            peer.open[put.opens] = bytes(put.body)
-        elif put.closes:
-            peer.open.pop(put.closes, None)
-            self._calls.closed(put.closes)
 
     # --- connections -------------------------------------------------------------------------------------------
 
@@ -606,10 +472,3 @@ class Hub:
         for listener in self._doors:
             listener.close()
         self._selector.close()
-
-
-def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:
-    """Return how many of `puts` are in the trail when the first `safe` of `new`, which are among them, are."""
-    if safe >= len(new):
-        return len(puts)
-    return puts.index(new[safe])

@@ -16,7 +16,18 @@ import sys
 def import_everything(*, indelible_too: bool) -> None:
     for encoding in ("ascii", "latin-1", "utf-8", "utf-16", "idna"):
         codecs.lookup(encoding)
-    for name in ("json", "pathlib", "random", "socket", "threading", "uuid"):
+    for name in (
+        "collections",
+        "datetime",
+        "json",
+        "pathlib",
+        "random",
+        "select",
+        "socket",
+        "threading",
+        "typing",
+        "uuid",
+    ):
         importlib.import_module(name)
     if not indelible_too:
         return

@@ -15,6 +15,7 @@ from indelible.trail import calls as open_calls
 from indelible.trail import (
     clock,
     commit,
+    doors,
     holding,
     hub,
     keyring,
@@ -22,6 +23,7 @@ from indelible.trail import (
     orders,
     peer,
     pruning,
+    quotas,
     sealer,
     space,
     suspects,
@@ -135,9 +137,18 @@ SAID: list[tuple[str, str]] = [
     (PROTOCOL, f"| {peer.MAX_UNREAD // MB} MB |"),
     (PROTOCOL, f"before the recorder gives up | {link.GREETING_S:g} s |"),
     (PROTOCOL, f"the same for `ask` | {link.ASKED_S:g} s |"),
+    (PROTOCOL, f"| {quotas.Quotas().connections} connections | `refused` |"),
+    (
+        PROTOCOL,
+        f"{quotas.Quotas().events_per_second:,} events, {int(quotas.Quotas().bytes_per_second) // MB} MB |",
+    ),
+    (PROTOCOL, f"| {quotas.Quotas().outstanding:,} events |"),
+    (PROTOCOL, f"every {quotas.REPORT_S:g} s"),
+    (PROTOCOL, f"of each user, {doors.SERVICE_READ_BYTES // KB} kB at most"),
+    (PROTOCOL, f"in one round | {doors.SERVICE_READ_BYTES // KB} kB |"),
     (PROTOCOL, f"newest {wire.REMEMBERED:,} events"),
     (PROTOCOL, f"`deaths` are more than {suspects.MAX_DEATHS};"),
-    (PROTOCOL, f"It is version {wire.VERSION},"),
+    (PROTOCOL, f"It is version {wire.VERSION}."),
     (PROTOCOL, f"A message is {wire.LENGTH_BYTES} bytes of length"),
 ]
 

@@ -28,6 +28,7 @@ WORDS = {
     bool: "boolean",
     msgspec.Raw: "object",
     list[wire.RecorderState]: "list of objects",
+    list[wire.UserState]: "list of objects",
     list[str]: "list of texts",
 }
 
@@ -74,9 +75,11 @@ def test_every_message_stands_under_who_sends_it(heading: str) -> None:
 def test_every_key_is_documented_with_type_and_default(tag: str) -> None:
     text = section(PAGE, f"`{tag}`")
     own, _, within = text.partition("A recorder in it:")
+    within, _, users = within.partition("A user in it:")
     assert documented(rows(own)) == keys(MESSAGES[tag])
     if MESSAGES[tag] is wire.HolderState:
         assert documented(rows(within)) == keys(wire.RecorderState)
+        assert documented(rows(users)) == keys(wire.UserState)
     else:
         assert not within
     assert ("No keys." in own) == (not msgspec.structs.fields(MESSAGES[tag]))

@@ -22,7 +22,7 @@ from indelible.anchor_settings import (
 )
 from indelible.capture import methods
 from indelible.cli.root import COMMANDS
-from indelible.config import AUDIT_KEYS, LATER_KEYS, MEGABYTE, REDACTION_KEYS, TOP_KEYS, Settings
+from indelible.config import AUDIT_KEYS, LATER_KEYS, MEGABYTE, RECORD_KEYS, REDACTION_KEYS, TOP_KEYS, Settings
 from indelible.trail import findings
 from indelible.trail.layout import Layout
 from tests.unit.docs.pages import DOCS, ROOT, blocks, codes, headings, prose, rows, section
@@ -43,7 +43,9 @@ def documented(heading: str) -> dict[str, list[str]]:
     return dict(zip(keys, table, strict=True))
 
 
-@pytest.mark.parametrize(("heading", "known"), [("audit", AUDIT_KEYS), ("redaction", REDACTION_KEYS)])
+@pytest.mark.parametrize(
+    ("heading", "known"), [("audit", AUDIT_KEYS), ("redaction", REDACTION_KEYS), ("record", RECORD_KEYS)]
+)
 def test_every_key_is_documented_and_none_is_invented(heading: str, known: dict[str, Any]) -> None:
     assert set(documented(f"`{heading}`")) == set(known)
 
@@ -56,10 +58,10 @@ def test_keys_of_later_versions_are_named_as_such() -> None:
     assert set(codes(section(CONFIGURATION, "Not in this version"))) >= LATER_KEYS
 
 
-@pytest.mark.parametrize("heading", ["audit", "redaction"])
+@pytest.mark.parametrize("heading", ["audit", "redaction", "record"])
 def test_defaults_are_the_codes(heading: str) -> None:
     """A default in a page is a value that the parser makes into the setting's own default; `none` is no value."""
-    keys = {"audit": AUDIT_KEYS, "redaction": REDACTION_KEYS}[heading]
+    keys = {"audit": AUDIT_KEYS, "redaction": REDACTION_KEYS, "record": RECORD_KEYS}[heading]
     defaults = getattr(Settings(), heading)
     for key, cells in documented(f"`{heading}`").items():
         field, parse = keys[key]
@@ -114,6 +116,7 @@ def test_the_whole_example_sets_every_key() -> None:
     assert set(data) == set(TOP_KEYS)
     assert set(data["audit"]) | {"file"} == set(AUDIT_KEYS)
     assert set(data["redaction"]) == set(REDACTION_KEYS)
+    assert set(data["record"]) == set(RECORD_KEYS)
 
 
 def test_durations_and_sizes() -> None:

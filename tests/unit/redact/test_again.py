@@ -17,6 +17,7 @@ from indelible.config import RedactionSettings
 from indelible.errors import EventError
 from indelible.events import (
     MAX_BODY_BYTES,
+    ClientEventType,
     Event,
     Outcome,
     Policy,
@@ -28,7 +29,7 @@ from indelible.events import (
     outcome,
 )
 from indelible.redact import Redactor
-from indelible.redact.again import Again, ClientEventType, Rules
+from indelible.redact.again import Again, Rules
 from tests import canaries
 from tests.effort import examples
 from tests.redacting import KEY, event

@@ -536,3 +536,26 @@ def test_a_pid_that_is_used_again_saves_no_call(
     raw.sock.close()
     wait_for(lambda: interrupted(trail) == ["i1"])
     wait_for(lambda: trail.hub._calls.ids == {"i2"})
+
+
+def test_a_recorder_that_comes_again_in_the_same_moment_in_which_it_went(start: Callable[..., Trail]) -> None:
+    """The new connection is seen first, and what the old one brought is settled for it: then the old one is no more."""
+    trail = start()
+    other, old = Raw(trail, "other"), Raw(trail, "again")
+    writer = trail.opened.writer
+    with writer._lock:  # the hub's thread waits in a write, while what follows comes
+        other.send(put(1, name="other"))
+        waiting = time.monotonic() + LIMIT_S
+        while not any(peer.recorder == "other" and peer._last for peer in trail.hub._peers.values()):
+            assert time.monotonic() < waiting
+            time.sleep(0.005)
+        new = Raw(trail, None)
+        new.send(wire.Hello(wire.VERSION, "again", os.getpid()))
+        old.send(put(1, "00000000-0000-4000-8000-000000000001", name="again"))
+        old.sock.close()
+    assert isinstance(new.next(), wire.Welcome)
+    new.send(put(1, "00000000-0000-4000-8000-000000000001", name="again", again=True))
+    new.acknowledged(1)
+    other.acknowledged(1)
+    assert trail.hub.is_alive
+    assert trail.ids().count("00000000-0000-4000-8000-000000000001") == 1

@@ -1,0 +1,122 @@
+"""What one user may ask of a service: rates hold over any time, nothing is forgotten, and everything is counted."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible.trail.quotas import BURST_S, REPORT_S, SAY_S, Accounts, Quotas
+
+UID = 1001
+
+
+def accounts(**limits: float) -> Accounts:
+    made = {"connections": 2, "events_per_second": 10, "bytes_per_second": 0, "outstanding": 100, **limits}
+    return Accounts(Quotas(**made))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 40)), min_size=1, max_size=60))
+def test_whoever_reads_only_when_he_may_never_gets_more_than_the_rate(steps: list[tuple[float, int]]) -> None:
+    """Over all the time: the rate, a burst, and what was read at once last."""
+    account, now, taken, last = accounts().of(UID, 0.0), 0.0, 0, 0
+    for pause, events in steps:
+        now += pause
+        if account.wait_s(now) == 0:
+            account.spend(events, 0, now)
+            taken, last = taken + events, events
+        assert taken - last <= 10 * (now + BURST_S) + 1e-6
+        wait = account.wait_s(now)
+        assert wait is not None
+        assert account.wait_s(now + wait + 1e-6) == 0
+
+
+def test_a_rate_of_0_is_none() -> None:
+    account = accounts(events_per_second=0).of(UID, 0.0)
+    account.spend(10**9, 10**12, 0.0)
+    assert account.wait_s(0.0) == 0
+
+
+def test_what_is_not_acknowledged_is_waited_for() -> None:
+    every = accounts()
+    account = every.of(UID, 0.0)
+    account.waiting = 100
+    assert account.wait_s(0.0) is None
+    account.hold_back()
+    assert every.released(1e9) == []
+    account.waiting = 99
+    assert every.released(1e9) == [account]
+    assert not account.held
+
+
+def test_going_away_and_coming_again_gives_nothing_more() -> None:
+    every = accounts()
+    account = every.of(UID, 0.0)
+    account.spend(1000, 0, 0.0)
+    every.due(0.5)
+    assert every.of(UID, 0.5) is account
+    assert account.wait_s(0.5)
+
+
+def test_connections_that_have_ended_do_not_count_but_for_as_many_once_more() -> None:
+    every = accounts()
+    account = every.of(UID, 0.0)
+    for ended, connections, may in [(0, 1, True), (0, 2, False), (1, 2, True), (3, 4, False), (2, 3, True)]:
+        account.connections = connections
+        assert every.may_connect(account, lambda ended=ended: ended) == may  # type: ignore[misc]
+    assert account.counts["turned_away"] == 2
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.sampled_from(["turned_away", "held_back", "refused"])), max_size=80)
+)
+def test_every_count_is_reported_once_and_not_too_often(steps: list[tuple[float, str]]) -> None:
+    every, now, told, times = accounts(), 0.0, dict[str, int](), list[float]()
+    for pause, what in steps:
+        now += pause
+        every.of(UID, now).counts[what] += 1
+        for account in every.due(now):
+            take(account.news(), told)
+            account.noted(now)
+            times.append(now)
+    for account in every.due(now, all_of_them=True):
+        take(account.news(), told)
+        account.noted(now)
+    assert sum(told.values()) == len(steps)
+    assert all(later - earlier >= REPORT_S for earlier, later in itertools.pairwise(times))
+
+
+def take(news: dict[str, int], told: dict[str, int]) -> None:
+    assert news.pop("uid") == UID
+    assert all(news.values())
+    for key, count in news.items():
+        told[key] = told.get(key, 0) + count
+
+
+def test_the_first_time_is_reported_at_once_and_what_follows_is_looked_at_again() -> None:
+    every = accounts()
+    account = every.of(UID, 100.0)
+    assert every.look_in_s(100.0) is None
+    account.counts["refused"] += 1
+    assert every.due(100.0) == [account]
+    account.noted(100.0)
+    account.counts["refused"] += 1
+    assert every.due(101.0) == []
+    assert every.look_in_s(101.0) == REPORT_S - 1
+
+
+def test_the_idle_are_forgotten_but_nobody_of_whom_something_is_owed() -> None:
+    every = accounts()
+    owing, idle, busy = (every.of(uid, 0.0) for uid in (1, 2, 3))
+    owing.counts["refused"] += 1
+    busy.connections = 1
+    every.due(2 * REPORT_S)
+    assert set(every) == {owing, busy}
+    assert idle not in set(every)
+
+
+def test_the_log_is_told_once_in_a_while() -> None:
+    account = accounts().of(UID, 0.0)
+    said = [account.may_say(now / 10) for now in range(10 * int(SAY_S) + 1)]
+    assert said.count(True) == 2
