@@ -149,7 +149,7 @@ class Gap:
     def _count(self, reason: str, timestamp: str) -> None:
         count = self._file.count
         self._notice.bad(f"events are not recorded: {reason}")
-        if not count.lost:
+        if not count.lost and not count.waiting:
             count.since = timestamp
         count.lost += 1
         count.reason, count.until = reason, timestamp
@@ -172,11 +172,21 @@ class Gap:
 
     # --- recording it ------------------------------------------------------------------------------------------
 
-    def catch_up(self, writer: Writes) -> None:
-        """Record what was refused and how much was lost, in that order, as far as writing works."""
+    def catch_up(self, writer: Writes, *, last: bool = False) -> None:
+        """Record what was refused and how much was lost, in that order, as far as writing works.
+
+        When it is the `last` attempt, refusals that find no room are counted: there may be room for their number.
+        """
         with self._catching:
             try:
-                self._record_refused(writer)
+                try:
+                    self._record_refused(writer)
+                except NotInTime:
+                    raise
+                except TrailUnavailable as exc:
+                    if not last:
+                        raise
+                    self._count_refused(str(exc))
                 self._record_lost(writer)
             except TrailUnavailable:
                 return
@@ -193,6 +203,15 @@ class Gap:
                 self._take_refused()
                 raise
             self._take_refused()
+
+    def _count_refused(self, reason: str) -> None:
+        with self._lock:
+            count = self._file.count
+            for _ in self.refused:
+                self._count(reason, count.until)
+            self.refused.clear()
+            count.waiting = 0
+            self._store()
 
     def _take_refused(self) -> None:
         with self._lock:
