@@ -126,10 +126,11 @@ class Recorder:
             self.record(event)
             return
         item = Item(self._redactor.redact(event), *_intent_of(event))
-        if self._gap.open:
+        batcher = Batcher.of(writer)
+        if self._gap.open and not batcher.hung:  # else the loop would wait, in vain
             self._gap.catch_up(writer)
         try:
-            await Batcher.of(writer).add(item)
+            await batcher.add(item)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise

@@ -44,7 +44,8 @@ class Batcher:
         self._items: list[Item] = []
         self._futures: list[asyncio.Future[None]] = []
         self._busy = False
-        self._hung = False
+        self.hung = False
+        """What was handed over took too long, and has not been answered since."""
         self._under_way: _Batch
         self._timer: asyncio.TimerHandle
 
@@ -61,7 +62,7 @@ class Batcher:
     def add(self, item: Item) -> asyncio.Future[None]:
         """Return a future that is done when the event is on the disk, or fails with TrailUnavailable, in time."""
         future: asyncio.Future[None] = self._loop.create_future()
-        if self._hung:
+        if self.hung:
             future.set_exception(self._writer.too_late())
             return future
         self._items.append(item)
@@ -89,7 +90,7 @@ class Batcher:
 
     def _give_up(self) -> None:
         """It takes too long: let nobody wait any longer, and nobody begin to, until the answer comes."""
-        self._hung = True
+        self.hung = True
         error = self._writer.too_late()
         for future in self._under_way.futures:
             _fail(future, NotInTime(str(error)))
@@ -100,7 +101,7 @@ class Batcher:
 
     def _deliver(self, batch: _Batch, safe: int, error: TrailUnavailable | None) -> None:
         self._timer.cancel()
-        self._hung = False
+        self.hung = False
         for index, (item, future) in enumerate(zip(batch.items, batch.futures, strict=True)):
             own = error if index >= safe else None
             if isinstance(own, Partly):

@@ -19,7 +19,6 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from indelible import events
 from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
 from indelible.trail import durable, files, gapfile
 from indelible.trail.commit import id_of
@@ -157,7 +156,7 @@ class Gap:
     def _count(self, reason: str, timestamp: str) -> None:
         count = self._file.count
         self._notice.bad(f"events are not recorded: {reason}")
-        if not count.lost:
+        if not count.lost and not count.waiting:
             count.since = timestamp
         count.lost += 1
         count.reason, count.until = reason, timestamp
@@ -183,16 +182,18 @@ class Gap:
     def catch_up(self, writer: Writes, *, last: bool = False) -> None:
         """Record what was refused and how much was lost, in that order, as far as writing works.
 
-        When there is no `last` later, what is refused and finds no room is counted: there is a reserve for the count.
+        When it is the `last` attempt, refusals that find no room are counted: there may be room for their number.
         """
         with self._catching:
             try:
                 try:
                     self._record_refused(writer)
+                except NotInTime:
+                    raise
                 except TrailUnavailable as exc:
                     if not last:
                         raise
-                    self._give_up_refused(str(exc))
+                    self._count_refused(str(exc))
                 self._record_lost(writer)
             except TrailUnavailable:
                 return
@@ -210,18 +211,20 @@ class Gap:
                 raise
             self._take_refused()
 
+    def _count_refused(self, reason: str) -> None:
+        with self._lock:
+            count = self._file.count
+            for _ in self.refused:
+                self._count(reason, count.until)
+            self.refused.clear()
+            count.waiting = 0
+            self._store()
+
     def _take_refused(self) -> None:
         with self._lock:
             del self.refused[0]
             self._file.count.waiting = len(self.refused)
             self._store()
-
-    def _give_up_refused(self, reason: str) -> None:
-        with self._lock:
-            self._file.count.waiting = 0
-            for _ in self.refused:
-                self._count(reason, events.now())
-            self.refused = []
 
     def _record_lost(self, writer: Writes) -> None:
         with self._lock:

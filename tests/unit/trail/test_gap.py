@@ -138,6 +138,26 @@ def test_a_gap_that_comes_late_itself_stands_there_once(came: bool) -> None:
     assert not gap.open
 
 
+def test_in_the_end_refusals_without_room_are_counted() -> None:
+    class Small(Trail):
+        """Has room for an `audit_gap` only."""
+
+        def append(self, body: bytes, opens: str, closes: str) -> None:
+            if id_of(body).startswith("refused"):
+                raise FULL
+            super().append(body, opens, closes)
+
+    gap, trail = Gap(), Small()
+    for number in range(3):
+        gap.refuse(Item(body(f"refused{number}")), "t")
+    gap.lose(FULL, "t", body("e"))
+    gap.catch_up(trail)
+    assert trail.said == []
+    gap.catch_up(trail, last=True)
+    assert trail.said == [4]
+    assert not gap.open
+
+
 def test_of_events_that_went_together_only_those_refused_are_lost() -> None:
     done: list[tuple[int, TrailUnavailable | None]] = []
     job = Job(4, lambda safe, error: done.append((safe, error)))
