@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConfigError,
         EventError,
         IndelibleError,
+        NotProven,
         TrailCorrupt,
         TrailError,
         TrailLocked,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from indelible.events import Event
     from indelible.operation import Operation
     from indelible.query.library import Search, search
+    from indelible.query.proofs import Proven, prove, verify_proof
     from indelible.recorder import Recorder, open_trail
     from indelible.trail.check import verify_trail as verify
 
@@ -35,7 +37,9 @@ _HOMES = {
     "Event": "indelible.events",
     "EventError": "indelible.errors",
     "IndelibleError": "indelible.errors",
+    "NotProven": "indelible.errors",
     "Operation": "indelible.operation",
+    "Proven": "indelible.query.proofs",
     "Recorder": "indelible.recorder",
     "Search": "indelible.query.library",
     "TrailCorrupt": "indelible.errors",
@@ -43,8 +47,10 @@ _HOMES = {
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
     "open_trail": "indelible.recorder",
+    "prove": "indelible.query.proofs",
     "search": "indelible.query.library",
     "verify": "indelible.trail.check:verify_trail",
+    "verify_proof": "indelible.query.proofs",
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
 
@@ -56,7 +62,9 @@ __all__ = [
     "Event",
     "EventError",
     "IndelibleError",
+    "NotProven",
     "Operation",
+    "Proven",
     "Recorder",
     "Search",
     "TrailCorrupt",
@@ -66,9 +74,11 @@ __all__ = [
     "__version__",
     "events",
     "open_trail",
+    "prove",
     "search",
     "testing",
     "verify",
+    "verify_proof",
 ]
 
 

@@ -153,8 +153,8 @@ class _Follower:
 
     def _next(self) -> bytes | None:
         """Wait for a checkpoint that is due; None at the end."""
-        with self._turn:
-            while True:
+        while True:
+            with self._turn:
                 waiting = self._newest is not None and self._newest != self._handed
                 left = self._due - time.monotonic()
                 well = not self._state.state.failures
@@ -163,7 +163,7 @@ class _Follower:
                 if self._stopped:
                     return None
                 self._turn.wait(left if waiting else self._notice.owed_s())
-                self._notice.say()
+            self._notice.say()  # without the lock: a log that nobody reads must not hold `published`
 
     def _hand(self, note: bytes) -> None:
         checkpoint = parse(open_note(note, self._keys()))
