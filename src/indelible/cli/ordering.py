@@ -55,7 +55,7 @@ def needed_settings(where: Where, path: Path) -> AuditSettings:
     audit = settings_for(where, path)
     if audit is None:
         msg = (
-            f"{path}: the configuration here is about another trail, so what may be deleted is not known; name this "
+            f"{path}: no configuration here is about this trail, so what may be deleted is not known; name this "
             "one's with -c FILE"
         )
         raise ConfigError(msg)
