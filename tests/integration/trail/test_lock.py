@@ -117,8 +117,12 @@ def test_who_lost_the_directory_writes_nothing_more_and_says_so_once(tmp_path: P
             assert path.stat().st_size == size
             assert second.tell("append c") == "done"
             assert second.tell("close") == "done"
-    assert [name for name in names(path) if name in "abc"] == ["a", "c"]
-    assert verify(path).ok
+    assert [name for name in names(path) if name in "abc"] == ["c"]
+    result = verify(path)
+    assert result.ok
+    (earlier,) = result.previous  # the directory was a copy
+    assert (earlier.why, earlier.ok) == ("copied", True)
+    assert [name for name in names(Path(str(earlier.trail))) if name in "abc"] == ["a"]
 
 
 def test_who_finds_a_new_lock_held_by_another_writes_nothing_more(tmp_path: Path) -> None:
