@@ -247,6 +247,7 @@ class Hub(Intake):
                 news = {"over_quota": account.news()}
                 self._writer.write_service_events([self._writer.service_event("alert", news)])
             except TrailUnavailable:  # they are counted on
+                account.postpone(now)
                 return
             account.noted(now)
 

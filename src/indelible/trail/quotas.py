@@ -17,6 +17,9 @@ import msgspec
 REPORT_S: Final = 60.0
 """How often at most one user's counts go into the record; the first time at once."""
 
+RETRY_S: Final = 1.0
+"""How long until counts that could not be recorded are tried again."""
+
 SAY_S: Final = 10.0
 """How often at most the log is told what one user's processes did wrong."""
 
@@ -116,6 +119,10 @@ class Account:
         """The news are in the record."""
         self._reported = dict(self.counts)
         self._reported_at = now
+
+    def postpone(self, now: float) -> None:
+        """They cannot be put there now: a disk that fails is not asked again at once."""
+        self._reported_at = now + RETRY_S - REPORT_S
 
     def is_idle(self, now: float) -> bool:
         """Tell whether nothing would be lost with it."""

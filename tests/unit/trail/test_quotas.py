@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible.trail.quotas import BURST_S, REPORT_S, SAY_S, Accounts, Quotas
+from indelible.trail.quotas import BURST_S, REPORT_S, RETRY_S, SAY_S, Accounts, Quotas
 
 UID = 1001
 
@@ -104,6 +104,17 @@ def test_the_first_time_is_reported_at_once_and_what_follows_is_looked_at_again(
     account.counts["refused"] += 1
     assert every.due(101.0) == []
     assert every.look_in_s(101.0) == REPORT_S - 1
+
+
+def test_what_cannot_be_recorded_is_tried_again_after_a_while() -> None:
+    every = accounts()
+    account = every.of(UID, 0.0)
+    account.counts["refused"] += 1
+    account.postpone(0.0)
+    assert every.due(0.5) == []
+    assert every.look_in_s(0.5) == RETRY_S - 0.5
+    assert every.due(RETRY_S) == [account]
+    assert account.news() == {"uid": UID, "refused": 1}
 
 
 def test_the_idle_are_forgotten_but_nobody_of_whom_something_is_owed() -> None:
