@@ -90,7 +90,7 @@ def test_version(run: Run) -> None:
         (["log", "--where", "x"], None),
         (["config", "chekc"], None),
         (["--nonsense"], "indelible: no such option: --nonsense\n"),
-        (["keygen"], "indelible: keygen: say either --out FILE, for a new key, or --show\n"),
+        (["keygen"], "indelible: keygen: say one of --out FILE, for a new key, --show, --rotate and --lost\n"),
         (["keygen", "--out", "a", "--show"], None),
         (["log", "--\x1b[31m\n"], None),
         (["log", "--trail", ""], None),
