@@ -19,12 +19,12 @@ import orjson
 from bench import big_trail
 from bench.report import Goal, Report
 from indelible.query.find import find_event
-from indelible.trail.checkpoint import parse_vkey
-from indelible.trail.export import export_tiles
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import leaf_hash
-from indelible.trail.proof import open_proof
-from indelible.trail.stored import open_sealed, prove
+from indelible.trail.proofs.checkpoint import parse_vkey
+from indelible.trail.proofs.export import export_tiles
+from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.proofs.proof import open_proof
+from indelible.trail.proofs.stored import open_sealed, prove
 
 EVENTS = 1_000_000
 TRAIL_BYTES = 540_000_000

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import big_trail
 from bench.report import Goal, Report
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 
 ROUNDS = 5
 TRAIL_BYTES = 200_000_000

@@ -16,11 +16,11 @@ from indelible.events import (
     new_id,
     outcome,
 )
-from indelible.trail.checkpoint import Checkpoint
 from indelible.trail.entry import stamp
-from indelible.trail.keys import generate_pem, load_signer, new_origin
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import Tile, TileTree, leaf_hashes, tile_path
+from indelible.trail.proofs.checkpoint import Checkpoint
+from indelible.trail.proofs.merkle import Tile, TileTree, leaf_hashes, tile_path
+from indelible.trail.start.keys import generate_pem, load_signer, new_origin
 
 BATCH = 16_384
 START_NS = 1_795_000_000 * 10**9

@@ -24,7 +24,7 @@ import indelible
 from bench.bench_record import NOTHING, make
 from indelible import configfile
 from indelible.served import Served
-from indelible.trail.sockets import listen_for
+from indelible.trail.sharing.sockets import listen_for
 
 MESSAGE = 600
 """Bytes of an event on its way, about."""

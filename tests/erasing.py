@@ -14,8 +14,8 @@ import zstandard
 from indelible.trail import files
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import leaf_hash
-from indelible.trail.orders import Erase
+from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.upkeep.orders import Erase
 from indelible.trail.writer import Writer
 
 GONE = "canary-person"

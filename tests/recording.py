@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from indelible.events import Event, Source, encode_body, new_id, now
-from indelible.trail.shared import SharedWriter
+from indelible.trail.sharing.shared import SharedWriter
 
 LIMIT_S = 20.0
 """No wait in these tests is longer; every one of them is for a condition."""

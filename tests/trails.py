@@ -12,10 +12,10 @@ import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.events import format_time
-from indelible.trail.checkpoint import Checkpoint, Signer
 from indelible.trail.entry import stamp
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import Tile, TileTree, leaf_hash, tile_path
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer
+from indelible.trail.proofs.merkle import Tile, TileTree, leaf_hash, tile_path
 
 ORIGIN = "indelible/00112233445566778899aabbccddeeff"
 KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"a test's key").digest())

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from indelible.trail.checkpoint import Checkpoint, Signer
-from indelible.trail.cosignature import Cosigner, WitnessKey, parse_witness_vkey
-from indelible.trail.keys import generate_pem
-from indelible.trail.merkle import TILE_WIDTH, Tile, TileTree, leaf_hash
-from indelible.trail.prove import consistency_proof, root_at
-from indelible.trail.submission import PATH, Submission
-from indelible.trail.tiles import StoredTiles
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer
+from indelible.trail.proofs.cosignature import Cosigner, WitnessKey, parse_witness_vkey
+from indelible.trail.proofs.merkle import TILE_WIDTH, Tile, TileTree, leaf_hash
+from indelible.trail.proofs.prove import consistency_proof, root_at
+from indelible.trail.proofs.submission import PATH, Submission
+from indelible.trail.proofs.tiles import StoredTiles
+from indelible.trail.start.keys import generate_pem
 from tests.trails import ORIGIN, SIGNER
 
 NAME = "witness.example/w1"

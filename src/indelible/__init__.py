@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from indelible.query.library import Search, search
     from indelible.query.proofs import Proven, prove, verify_proof
     from indelible.recorder import Recorder, open_trail
-    from indelible.trail.check import verify_trail as verify
+    from indelible.trail.checking.check import verify_trail as verify
 
 _HOMES = {
     "ConfigError": "indelible.errors",
@@ -49,7 +49,7 @@ _HOMES = {
     "open_trail": "indelible.recorder",
     "prove": "indelible.query.proofs",
     "search": "indelible.query.library",
-    "verify": "indelible.trail.check:verify_trail",
+    "verify": "indelible.trail.checking.check:verify_trail",
     "verify_proof": "indelible.query.proofs",
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""

@@ -41,7 +41,7 @@ CLASSES: Final = (
     "audit_started", "audit_stopped", "entry_erased", "audit_gap", "audit_recovered", "clock_stepped",
     "config_reloaded", "retention_applied", "hold_placed", "hold_released", "alert",
 )  # fmt: skip
-"""The classes that `retention` knows: event types, but for those that never keep a file (see `trail.keeping`)."""
+"""The classes that `retention` knows: event types, but for those that never keep a file (see `upkeep.keeping`)."""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,14 +25,15 @@ from indelible.errors import ConfigError, TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.redact.patterns import custom as check_patterns
-from indelible.trail import durable, keys
+from indelible.trail import durable
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
 from indelible.trail.files import side_path
 from indelible.trail.gap import Gap, report_the_dead
-from indelible.trail.shared import SharedWriter
-from indelible.trail.sidetrails import Sweeper
-from indelible.trail.through import ServiceWriter
+from indelible.trail.sharing.shared import SharedWriter
+from indelible.trail.sharing.sidetrails import Sweeper
+from indelible.trail.sharing.through import ServiceWriter
+from indelible.trail.start import keys
 
 if TYPE_CHECKING:
     from types import TracebackType

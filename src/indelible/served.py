@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Final
 from indelible.errors import TrailError, TrailUnavailable
 from indelible.redact.again import Again, Rules
 from indelible.redact.patterns import custom as check_patterns
-from indelible.trail import processes, wire
-from indelible.trail.doors import Service
 from indelible.trail.durable import datasync, write_all
-from indelible.trail.hub import Hub
-from indelible.trail.intents import recorder_of
-from indelible.trail.opening import Intent, open_writer
-from indelible.trail.quotas import Quotas
-from indelible.trail.recent import recent_ids
+from indelible.trail.sharing import processes, wire
+from indelible.trail.sharing.doors import Service
+from indelible.trail.sharing.hub import Hub
+from indelible.trail.sharing.quotas import Quotas
+from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.start.intents import recorder_of
+from indelible.trail.start.opening import Intent, open_writer
 
 if TYPE_CHECKING:
     import socket
 
     from indelible.config import Settings
     from indelible.events import RecorderId
-    from indelible.trail.doors import Checker
+    from indelible.trail.sharing.doors import Checker
 
 RECORDER: Final = "record"
 """What the service itself is called in the trail."""

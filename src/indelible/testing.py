@@ -85,7 +85,7 @@ def assert_verifies(path: str | Path, vkey: str | None = None, *, sealed: bool =
     checkpoint, as is right while a trail is written, but not of one that was closed. Raises TrailError when there is
     no trail to check.
     """
-    from indelible.trail.check import verify_trail
+    from indelible.trail.checking.check import verify_trail
 
     result = verify_trail(path, vkey)
     if not result.ok:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import parse, split_note
-from indelible.trail.export import export_tiles
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
-from indelible.trail.manage import manage
-from indelible.trail.opening import open_writer
-from indelible.trail.prove import consistency_proof
-from indelible.trail.stored import open_sealed, prove
+from indelible.trail.proofs.checkpoint import parse, split_note
+from indelible.trail.proofs.export import export_tiles
+from indelible.trail.proofs.prove import consistency_proof
+from indelible.trail.proofs.stored import open_sealed, prove
+from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep.manage import manage
 from tests.erasing import GONE, STAYS, await_compressed, call, lines_of, order, places_with
 from tests.judges.fsck import fsck
 from tests.judges.test_fsck import vkey
@@ -30,7 +30,7 @@ def record(path: Path, first: int, count: int, *, crash: bool) -> None:
     """Record calls, every fourth of them by somebody who is to be erased; a crash leaves the end unsealed."""
     script = (
         "import os, sys, pathlib; from indelible.config import AuditSettings;"
-        "from indelible.trail.opening import open_writer; from tests.erasing import GONE, STAYS, call;"
+        "from indelible.trail.start.opening import open_writer; from tests.erasing import GONE, STAYS, call;"
         "w = open_writer(pathlib.Path(sys.argv[1]), AuditSettings(max_size=30_000, backup_count=1_000,"
         " compress_rotated=True), 'r').writer;"
         "[call(w, f'call{n}', GONE if n % 4 == 1 else STAYS) for n in range(int(sys.argv[2]), int(sys.argv[3]))];"

@@ -10,7 +10,8 @@ import pytest
 
 import indelible
 from indelible import events
-from indelible.trail import checkpoint, layout
+from indelible.trail import layout
+from indelible.trail.proofs import checkpoint
 from tests.judges.fsck import fsck
 from tests.judges.tiles import export, trail_lines
 
@@ -61,7 +62,7 @@ def test_fsck_accepts_a_tree_of_one_line(tmp_path: Path, judge: Judge) -> None:
     """A trail never stays that short, so this one is put together from the writer's parts."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from indelible.trail.merkle import TileTree, leaf_hash
+    from indelible.trail.proofs.merkle import TileTree, leaf_hash
     from tests.judges.tiles import write_bundles
 
     log = tmp_path / "log"

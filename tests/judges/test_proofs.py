@@ -11,11 +11,11 @@ import pytest
 import indelible
 from indelible.config import AuditSettings
 from indelible.events import encode_body
-from indelible.trail.export import export_tiles
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
-from indelible.trail.prove import consistency_proof, root_at
-from indelible.trail.stored import open_sealed, prove
+from indelible.trail.proofs.export import export_tiles
+from indelible.trail.proofs.prove import consistency_proof, root_at
+from indelible.trail.proofs.stored import open_sealed, prove
+from indelible.trail.start.opening import open_writer
 from tests.judges.fsck import fsck
 from tests.judges.test_fsck import operation, record, trail_of, vkey
 from tests.judges.tiles import trail_lines

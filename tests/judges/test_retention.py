@@ -7,10 +7,10 @@ import indelible
 from indelible.config import AuditSettings, Bound, Retention
 from indelible.events import encode_body
 from indelible.trail.layout import Layout
-from indelible.trail.manage import manage
-from indelible.trail.opening import open_writer
-from indelible.trail.orders import Retain
-from indelible.trail.stored import prove
+from indelible.trail.proofs.stored import prove
+from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep.manage import manage
+from indelible.trail.upkeep.orders import Retain
 from tests.judges.test_fsck import operation, vkey
 from tests.judges.test_proofs import Judge, judged, proofs_of
 from tests.judges.tiles import trail_lines

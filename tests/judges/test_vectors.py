@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from indelible.trail import merkle
-from indelible.trail.prove import consistency_proof, inclusion_proof
-from indelible.trail.tiles import StoredTiles
+from indelible.trail.proofs import merkle
+from indelible.trail.proofs.prove import consistency_proof, inclusion_proof
+from indelible.trail.proofs.tiles import StoredTiles
 
 Vector = dict[str, Any]
 

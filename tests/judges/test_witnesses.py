@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from indelible.anchor_settings import parse_anchors
 from indelible.config import AuditSettings, parse_duration
 from indelible.query.state import trail_state
-from indelible.trail.checkpoint import Signer, open_note, parse
-from indelible.trail.cosignature import cosignatures, parse_witness_vkey
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.proofs.checkpoint import Signer, open_note, parse
+from indelible.trail.proofs.cosignature import cosignatures, parse_witness_vkey
+from indelible.trail.start.opening import open_writer
 from tests.witnesses import witness
 
 Judge = Callable[[str], str]

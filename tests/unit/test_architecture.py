@@ -16,7 +16,7 @@ CONTRACTS: list[dict[str, Any]] = LINT["contracts"]
 # The design names these as pure, each from the day it exists; so is every module that says of itself that it is.
 DESIGNED = {
     "errors", "config", "events", "redact", "capture.correlate", "query.filters",
-    "trail.entry", "trail.merkle", "trail.checkpoint", "trail.verify", "trail.layout",
+    "trail.entry", "trail.proofs.merkle", "trail.proofs.checkpoint", "trail.checking.verify", "trail.layout",
 }  # fmt: skip
 SAYS_PURE = re.compile(r"^Pure\b|[.:] Pure\b", re.MULTILINE)
 IO_BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint"}
@@ -50,7 +50,7 @@ def contracts(kind: str) -> list[dict[str, Any]]:
 def test_there_are_contracts_of_both_kinds() -> None:
     assert LINT["root_package"] == "indelible"
     assert len(contracts("layers")) == 1
-    assert len(contracts("forbidden")) == 2
+    assert len(contracts("forbidden")) == 3
     assert all(
         contract["forbidden_modules"] and contract["source_modules"] for contract in contracts("forbidden")
     )
@@ -66,12 +66,12 @@ def test_every_module_has_a_layer() -> None:
 
 
 def test_the_pure_core_is_found() -> None:
-    assert {"events", "config", "trail.merkle", "trail.checkpoint", "redact"} <= set(PURE)
+    assert {"events", "config", "trail.proofs.merkle", "trail.proofs.checkpoint", "redact"} <= set(PURE)
 
 
 @pytest.mark.parametrize("module", PURE)
 def test_every_pure_module_is_under_the_contract(module: str) -> None:
-    strict, direct = contracts("forbidden")
+    strict, direct, _ = contracts("forbidden")
     assert {"socket", "subprocess", "threading", "asyncio", "select"} <= set(strict["forbidden_modules"])
     assert {"os", "time"} <= set(direct["forbidden_modules"])
     covering = {f"indelible.{module}", f"indelible.{module.partition('.')[0]}"}

@@ -25,7 +25,7 @@ from indelible.recorder import Recorder, open_recorder
 from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
 from indelible.trail.gap import MAX_REFUSED
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 
 
 @pytest.fixture

@@ -39,8 +39,9 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     """Read the configuration and print the settings that it comes to."""
     from indelible import configfile
     from indelible.redact.patterns import custom
-    from indelible.trail import durable, keys
+    from indelible.trail import durable
     from indelible.trail.anchors import check_anchors
+    from indelible.trail.start import keys
 
     file = configfile.find(config)
     settings = configfile.load(config, profile=profile, trail=trail)

@@ -13,7 +13,7 @@ from indelible.cli.text import one_line
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
-    from indelible.trail.orders import Erase
+    from indelible.trail.upkeep.orders import Erase
 
 EPILOG: Final = """\b
 Examples:
@@ -120,7 +120,7 @@ def _event(value: str) -> str:
 
 def _order(by: By, values: list[str], reason: str, *, dry_run: bool) -> Erase:
     from indelible.events import new_id
-    from indelible.trail.orders import Erase
+    from indelible.trail.upkeep.orders import Erase
 
     return Erase(id=new_id(), by=by, values=values, reason=reason, dry_run=dry_run)
 

@@ -11,11 +11,11 @@ from indelible.cli.common import Where, note, one_trail, print_json, where_optio
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
 from indelible.errors import ConfigError
-from indelible.trail.check import load_vkey
-from indelible.trail.export import export_tiles
+from indelible.trail.checking.check import load_vkey
+from indelible.trail.proofs.export import export_tiles
 
 if TYPE_CHECKING:
-    from indelible.trail.export import Exported
+    from indelible.trail.proofs.export import Exported
 
 SHOWN_RANGES: Final = 20
 

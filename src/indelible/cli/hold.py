@@ -48,8 +48,8 @@ def add(
 ) -> int:
     """Hold all events that match everything that is named, those to come too."""
     from indelible.cli.ordering import give, opening_settings
-    from indelible.trail import holding
-    from indelible.trail.orders import AddHold
+    from indelible.trail.upkeep import holding
+    from indelible.trail.upkeep.orders import AddHold
 
     hold = holding.Hold(
         id=os.urandom(6).hex(),
@@ -77,9 +77,9 @@ def list_(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signatu
     """List the holds that stand, as the trail itself has them."""
     import msgspec
 
-    from indelible.trail.holds import read_standing
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
+    from indelible.trail.upkeep.holds import read_standing
 
     path = one_trail(where)
     if not is_there(path):
@@ -108,7 +108,7 @@ def release(where: Where, hold_id: str, reason: str, as_json: bool) -> int:  # n
     """Release a hold: from now on, retention and erasure reach what it held."""
     from indelible import events
     from indelible.cli.ordering import give, opening_settings
-    from indelible.trail.orders import ReleaseHold
+    from indelible.trail.upkeep.orders import ReleaseHold
 
     path = one_trail(where)
     audit = opening_settings(where, path)

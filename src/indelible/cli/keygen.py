@@ -76,8 +76,8 @@ def show_keys(where: Where, *, as_json: bool) -> None:
 
 def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
     """Give the one trail that is meant a new key, and say so."""
-    from indelible.trail import maintain
-    from indelible.trail.keyring import DEFAULT_OVERLAP_S
+    from indelible.trail.start import maintain
+    from indelible.trail.start.keyring import DEFAULT_OVERLAP_S
 
     try:
         seconds = DEFAULT_OVERLAP_S if overlap is None else parse_duration(overlap)
@@ -98,7 +98,7 @@ def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
 
 def give_up(where: Where, *, as_json: bool) -> None:
     """Set the one trail that is meant aside, since nobody can sign it any more, and say what follows it."""
-    from indelible.trail import maintain
+    from indelible.trail.start import maintain
 
     path = main_trail(where)
     done = maintain.give_up_key(path, settings_of(where, path))
@@ -116,7 +116,7 @@ def make_key(out: str, *, as_json: bool = False) -> None:
         msg = "--out: expected a path"
         raise ConfigError(msg)
     path = Path(out)
-    from indelible.trail.keys import generate_pem, load_signer
+    from indelible.trail.start.keys import generate_pem, load_signer
 
     pem = generate_pem()
     try:
@@ -145,8 +145,8 @@ def make_key(out: str, *, as_json: bool = False) -> None:
 def read_vkey(path: Path) -> str:
     """Return the vkey beside a trail. Raises TrailError."""
     from indelible.errors import NoteError
-    from indelible.trail.checkpoint import parse_vkey
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.checkpoint import parse_vkey
 
     file = Layout(path).vkey
     try:

@@ -13,11 +13,11 @@ from indelible.cli.common import Where, note
 from indelible.cli.status import settings_for
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError
-from indelible.trail.manage import manage
+from indelible.trail.upkeep.manage import manage
 
 if TYPE_CHECKING:
-    from indelible.trail.manage import Waiting
-    from indelible.trail.orders import Order
+    from indelible.trail.upkeep.manage import Waiting
+    from indelible.trail.upkeep.orders import Order
 
 
 def give(path: Path, audit: AuditSettings, order: Order, doing: str) -> dict[str, Any]:

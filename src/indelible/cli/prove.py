@@ -11,9 +11,9 @@ import click
 
 from indelible.cli.common import Where, find_trails, note, one_trail, where_options
 from indelible.errors import ConfigError, TrailError
-from indelible.trail.check import load_vkey
+from indelible.trail.checking.check import load_vkey
+from indelible.trail.proofs.stored import prove
 from indelible.trail.reader import with_earlier
-from indelible.trail.stored import prove
 
 MAX_SEQ_DIGITS: Final = 19
 """More cannot be a seq; whatever has more is beyond every checkpoint."""
@@ -50,7 +50,7 @@ def command(where: Where, event: str, output: str | None, vkey: str | None) -> i
         seq = int(event) if len(event) <= MAX_SEQ_DIGITS else 10**MAX_SEQ_DIGITS
     else:
         from indelible.query.find import find_event
-        from indelible.trail.merkle import leaf_hash
+        from indelible.trail.proofs.merkle import leaf_hash
 
         found = find_event(with_earlier(find_trails(where)), event)
         path, seq, leaf = found.path, found.seq, leaf_hash(found.line)

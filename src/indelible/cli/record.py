@@ -105,7 +105,7 @@ class _Door:
         self, settings: RecordSettings, listen: str | None, group: str | None, mode: str | None
     ) -> None:
         """Check everything that can be checked before the trail is opened. Raises ConfigError."""
-        from indelible.trail import sockets
+        from indelible.trail.sharing import sockets
 
         try:
             self._given = sockets.inherited()
@@ -135,7 +135,7 @@ class _Door:
         """Return the listener. Raises TrailError."""
         if self._given is not None:
             return self._given
-        from indelible.trail import sockets
+        from indelible.trail.sharing import sockets
 
         path = self._path
         assert path is not None  # noqa: S101 - one of the two is there

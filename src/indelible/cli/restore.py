@@ -13,7 +13,7 @@ from indelible.cli.text import byte_count, one_line
 from indelible.errors import ConfigError
 
 if TYPE_CHECKING:
-    from indelible.trail.restore import Plan
+    from indelible.trail.start.restore import Plan
 
 EPILOG: Final = """\b
 Examples:
@@ -47,7 +47,7 @@ def command(
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Put a backup back: verify it, copy it beside the trail, and begin a new trail that names it."""
-    from indelible.trail import restore
+    from indelible.trail.start import restore
 
     if not backup or "\0" in backup:
         msg = f"BACKUP: expected a path, found {backup!r}"

@@ -14,7 +14,7 @@ from indelible.cli.text import byte_count, neutralise, one_line, pad, width
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
-    from indelible.trail.pruning import Plan
+    from indelible.trail.upkeep.pruning import Plan
 
 EPILOG: Final = """\b
 Examples:
@@ -41,9 +41,9 @@ HEADINGS: Final = ("file", "seqs", "events", "size", "ended", "", "by", "why")
 def command(where: Where, dry_run: bool, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Delete the closed files that no hold, age, size or count keeps."""
     from indelible.cli.ordering import give, needed_settings, opening_settings
-    from indelible.trail.holder import current_holder
     from indelible.trail.layout import Layout
-    from indelible.trail.orders import Retain
+    from indelible.trail.start.holder import current_holder
+    from indelible.trail.upkeep.orders import Retain
 
     path = one_trail(where)
     if dry_run:
@@ -81,7 +81,7 @@ def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
     plan = plan_for(path, audit)
     rows = [_describe(plan, at) for at in range(len(plan.files))]
     if as_json:
-        from indelible.trail.keeping import describe_rules
+        from indelible.trail.upkeep.keeping import describe_rules
 
         print_json(
             {
@@ -107,12 +107,12 @@ def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
 def plan_for(path: Path, audit: AuditSettings) -> Plan:
     """Return what would become of the closed files of a trail; nothing is changed. Raises OSError, TrailError."""
     from indelible.errors import TrailError
-    from indelible.trail.facts import FactsStore
-    from indelible.trail.holds import read_standing
-    from indelible.trail.intents import Tracker, pruned_ranges
     from indelible.trail.layout import Layout
-    from indelible.trail.pruning import Rules, hold_finder, make_plan, sealed_size
     from indelible.trail.reader import is_there
+    from indelible.trail.start.intents import Tracker, pruned_ranges
+    from indelible.trail.upkeep.facts import FactsStore
+    from indelible.trail.upkeep.holds import read_standing
+    from indelible.trail.upkeep.pruning import Rules, hold_finder, make_plan, sealed_size
 
     if not is_there(path):
         msg = f"{path}: there is no trail here"

@@ -76,7 +76,7 @@ def settings_for(where: Where, path: Path) -> AuditSettings | None:
 def describe_settings(audit: AuditSettings) -> dict[str, Any]:
     """Return the settings that say what becomes of an event."""
     from indelible.config import Retention
-    from indelible.trail.keeping import describe_rules
+    from indelible.trail.upkeep.keeping import describe_rules
 
     rules = audit.retention_rules
     retention = None if rules == Retention() else describe_rules(rules)

@@ -10,8 +10,8 @@ import click
 from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import one_line
-from indelible.trail.check import load_vkey, verify_trail
-from indelible.trail.previous import LOST_END
+from indelible.trail.checking.check import load_vkey, verify_trail
+from indelible.trail.checking.previous import LOST_END
 
 if TYPE_CHECKING:
     from indelible.trail.findings import Previous, VerifyResult

@@ -13,16 +13,16 @@ from indelible.cli.verify import print_findings, print_not_checked, verdict
 from indelible.errors import ConfigError, NoteError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import findings as words
-from indelible.trail.checkpoint import MAX_NOTE_BYTES
-from indelible.trail.elsewhere import LineCheck, forms, leaf_of
+from indelible.trail.checking.verify import KEY_NOT_PINNED
 from indelible.trail.findings import Finding, VerifyResult
-from indelible.trail.proof import OpenedProof, open_proof
+from indelible.trail.proofs.checkpoint import MAX_NOTE_BYTES
+from indelible.trail.proofs.elsewhere import LineCheck, forms, leaf_of
+from indelible.trail.proofs.proof import OpenedProof, open_proof
 from indelible.trail.reader import Lines
-from indelible.trail.verify import KEY_NOT_PINNED
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Verifier
-    from indelible.trail.elsewhere import Verdict
+    from indelible.trail.proofs.checkpoint import Verifier
+    from indelible.trail.proofs.elsewhere import Verdict
 
 SHAPE_ONLY: Final = (
     "any content: without --line only the shape of the proof and the checkpoint's signature were judged"

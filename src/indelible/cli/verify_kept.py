@@ -12,10 +12,10 @@ from indelible.cli.common import read_input
 from indelible.errors import ConfigError, NoteError
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Verifier
-    from indelible.trail.cosignature import WitnessKey
     from indelible.trail.findings import VerifyResult
-    from indelible.trail.kept import Quorum
+    from indelible.trail.proofs.checkpoint import Verifier
+    from indelible.trail.proofs.cosignature import WitnessKey
+    from indelible.trail.proofs.kept import Quorum
 
 MAX_KEPT_BYTES: Final = 64 << 20
 """Some quarter of a million checkpoints. Each is compared, which takes about half a millisecond."""
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
 
 def asked(checkpoints: tuple[str, ...], witnesses: tuple[str, ...], needed: int | None) -> Asked | None:
     """Read what the options name, or return None when they name nothing. Raises ConfigError, UsageError."""
-    from indelible.trail.kept import quorum_of
+    from indelible.trail.proofs.kept import quorum_of
 
     quorum = quorum_of([load_witness(text) for text in witnesses], needed)
     if needed is not None and needed > len(quorum.keys):
@@ -52,7 +52,7 @@ def _read(name: str) -> bytes:
 
 def load_witness(text: str) -> WitnessKey:
     """Parse a witness's vkey, or the file that holds one. Raises ConfigError, which repeats neither."""
-    from indelible.trail.cosignature import parse_witness_vkey
+    from indelible.trail.proofs.cosignature import parse_witness_vkey
     from indelible.trail.reader import read_small
 
     try:
@@ -72,8 +72,8 @@ def compare(results: list[VerifyResult], what: Asked, vkey: Verifier | None) -> 
     from indelible.trail import findings as words
     from indelible.trail.anchors.state import witnessed_notes
     from indelible.trail.findings import Finding
-    from indelible.trail.kept import Comparison
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.kept import Comparison
 
     comparison = Comparison(results, vkey, what.quorum)
     for name, data in what.files:

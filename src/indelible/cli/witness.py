@@ -16,8 +16,8 @@ from indelible.cli.text import one_line
 from indelible.errors import ConfigError, NoteError, TrailError
 
 if TYPE_CHECKING:
-    from indelible.trail.checkpoint import Verifier
-    from indelible.trail.cosignature import Cosigner
+    from indelible.trail.proofs.checkpoint import Verifier
+    from indelible.trail.proofs.cosignature import Cosigner
 
 DEFAULT_LISTEN: Final = "127.0.0.1:7380"
 MAX_LOGS_BYTES: Final = 1 << 20
@@ -81,8 +81,8 @@ def command(
 
 
 def _cosigner(key: str, name: str) -> Cosigner:
-    from indelible.trail.cosignature import Cosigner
-    from indelible.trail.keys import load_private, read_key
+    from indelible.trail.proofs.cosignature import Cosigner
+    from indelible.trail.start.keys import load_private, read_key
 
     path = _path("--key", key)
     try:
@@ -101,7 +101,7 @@ def _path(option: str, text: str) -> Path:
 
 def _known(logs: tuple[str, ...]) -> dict[str, list[Verifier]]:
     """Return the keys of the trails, by origin. Raises ConfigError."""
-    from indelible.trail.checkpoint import parse_vkey
+    from indelible.trail.proofs.checkpoint import parse_vkey
 
     known: dict[str, list[Verifier]] = {}
     for given in logs:

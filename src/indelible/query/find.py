@@ -1,7 +1,7 @@
 """Find one event by its `event_id`: the line, and the seq that it claims.
 
 Ids are random, so nothing can be bisected: every file is read, a piece at a time, and only lines in which the id stands
-are parsed. What is found is a claim like every line; `indelible.trail.stored.prove` compares it with the tree.
+are parsed. What is found is a claim like every line; `indelible.trail.proofs.stored.prove` compares it with the tree.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from indelible.errors import NoteError, NotProven
 from indelible.query.find import find_event
-from indelible.trail.check import load_vkey
-from indelible.trail.elsewhere import leaf_of
-from indelible.trail.merkle import leaf_hash
-from indelible.trail.proof import open_proof
-from indelible.trail.stored import prove as prove_seq
+from indelible.trail.checking.check import load_vkey
+from indelible.trail.proofs.elsewhere import leaf_of
+from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.proofs.proof import open_proof
+from indelible.trail.proofs.stored import prove as prove_seq
 
 
 class Proven(NamedTuple):

@@ -13,15 +13,15 @@ from indelible.errors import NoteError, TrailCorrupt
 from indelible.query.filters import parse_event
 from indelible.trail import space
 from indelible.trail.anchors.state import anchor_states
-from indelible.trail.checkpoint import parse, split_note
 from indelible.trail.entry import line_seq
 from indelible.trail.files import blocks_backward
-from indelible.trail.holder import current_holder
-from indelible.trail.holds import read_cache
-from indelible.trail.intents import LEFT_OPEN, recorder_of
 from indelible.trail.layout import Layout
-from indelible.trail.link import ASKED_S, ask
+from indelible.trail.proofs.checkpoint import parse, split_note
 from indelible.trail.reader import TrailFile, open_snapshot, read_small, with_earlier
+from indelible.trail.sharing.link import ASKED_S, ask
+from indelible.trail.start.holder import current_holder
+from indelible.trail.start.intents import LEFT_OPEN, recorder_of
+from indelible.trail.upkeep.holds import read_cache
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""

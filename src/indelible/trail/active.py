@@ -17,8 +17,8 @@ from pathlib import Path
 
 from indelible.trail import durable
 from indelible.trail.durable import Access
-from indelible.trail.ground import BEGUN
 from indelible.trail.layout import Layout
+from indelible.trail.start.ground import BEGUN
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 

@@ -15,7 +15,7 @@ from indelible.trail.commit import Partly, id_of
 
 if TYPE_CHECKING:
     from indelible.trail.commit import Item
-    from indelible.trail.shared import SharedWriter
+    from indelible.trail.sharing.shared import SharedWriter
 
 
 _batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[SharedWriter, Batcher]] = (

@@ -25,7 +25,7 @@ from indelible.trail.commit import id_of
 from indelible.trail.entry import line_seq
 from indelible.trail.gapfile import Claim, Count, GapFile
 from indelible.trail.notice import Notice
-from indelible.trail.recent import recent_ids
+from indelible.trail.sharing.recent import recent_ids
 
 if TYPE_CHECKING:
     from indelible.events import EventType

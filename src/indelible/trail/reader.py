@@ -19,10 +19,10 @@ from indelible.errors import NoteError, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import files, packed
 from indelible.trail import layout as names
-from indelible.trail.checkpoint import MAX_NOTE_BYTES, parse, split_note
 from indelible.trail.entry import line_recorded_at, line_seq, parse_line
 from indelible.trail.files import CHUNK_BYTES
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.checkpoint import MAX_NOTE_BYTES, parse, split_note
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 

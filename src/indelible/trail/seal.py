@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Iterable
 
 from indelible.trail import durable
-from indelible.trail.checkpoint import Checkpoint, Signer
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import Tile, TileTree, tile_path
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer
+from indelible.trail.proofs.merkle import Tile, TileTree, tile_path
 
 
 def write_full_tiles(layout: Layout, tiles: Iterable[Tile], access: Access) -> None:

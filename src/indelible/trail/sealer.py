@@ -13,13 +13,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError, TrailUnavailable
-from indelible.trail import intents, seal
-from indelible.trail.merkle import leaf_hashes
+from indelible.trail import seal
 from indelible.trail.notice import Notice
+from indelible.trail.proofs.merkle import leaf_hashes
+from indelible.trail.start import intents
 
 if TYPE_CHECKING:
-    from indelible.trail.keyring import Keyring
-    from indelible.trail.merkle import TileTree
+    from indelible.trail.proofs.merkle import TileTree
+    from indelible.trail.start.keyring import Keyring
     from indelible.trail.unsealed import Pending
     from indelible.trail.writer import Writer
 

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from indelible.trail.active import ActiveFile
     from indelible.trail.commit import Item
     from indelible.trail.durable import Access
-    from indelible.trail.housekeeping import Housekeeper
     from indelible.trail.layout import Layout
-    from indelible.trail.recovery import Resume
     from indelible.trail.sealer import Sealer
+    from indelible.trail.start.recovery import Resume
+    from indelible.trail.upkeep.housekeeping import Housekeeper
 
 log = logging.getLogger("indelible")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
-    from indelible.trail.recovery import Resume
+    from indelible.trail.start.recovery import Resume
 
 log = logging.getLogger("indelible")
 

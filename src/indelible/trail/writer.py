@@ -30,21 +30,21 @@ from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.anchors.handout import HandOut
 from indelible.trail.commit import Done, GroupCommit, Item, Late
 from indelible.trail.entry import stamp_line
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
 from indelible.trail.turn import Turn
 from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
+from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.watched import Watched
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
-    from indelible.trail.checkpoint import Signer
     from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
-    from indelible.trail.keyring import Keyring
     from indelible.trail.layout import Layout
-    from indelible.trail.lock import TrailLock
-    from indelible.trail.recovery import Resume
+    from indelible.trail.proofs.checkpoint import Signer
+    from indelible.trail.start.keyring import Keyring
+    from indelible.trail.start.lock import TrailLock
+    from indelible.trail.start.recovery import Resume
     from indelible.trail.unsealed import Pending
 
 log = logging.getLogger("indelible")

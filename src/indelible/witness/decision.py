@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import NoteError
-from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, split_note
-from indelible.trail.merkle import EMPTY_ROOT, verify_consistency
-from indelible.trail.submission import SIZE_TYPE, Submission
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, split_note
+from indelible.trail.proofs.merkle import EMPTY_ROOT, verify_consistency
+from indelible.trail.proofs.submission import SIZE_TYPE, Submission
 
 Logs = Mapping[str, Sequence[Verifier]]
 """Origin → the keys that may sign for it; several while a log changes its key."""

@@ -17,8 +17,8 @@ from typing import Any, Final, cast
 
 from indelible._version import __version__
 from indelible.errors import IndelibleError, NoteError
-from indelible.trail.cosignature import Cosigner
-from indelible.trail.submission import MAX_SUBMISSION_BYTES, PATH, parse_submission
+from indelible.trail.proofs.cosignature import Cosigner
+from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES, PATH, parse_submission
 from indelible.witness.decision import TEXT_TYPE, Answer, Logs, identify, judge, refuse
 from indelible.witness.state import FILE, StateDirectory
 

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.trail import durable
-from indelible.trail.checkpoint import Checkpoint, parse, split_note
-from indelible.trail.cosignature import cosignatures
 from indelible.trail.durable import Access
+from indelible.trail.proofs.checkpoint import Checkpoint, parse, split_note
+from indelible.trail.proofs.cosignature import cosignatures
 from indelible.trail.reader import names_in, read_small
 
 if TYPE_CHECKING:
-    from indelible.trail.cosignature import WitnessKey
+    from indelible.trail.proofs.cosignature import WitnessKey
 
 FILE: Final = "checkpoint"
 _HASH = re.compile("[0-9a-f]{64}")

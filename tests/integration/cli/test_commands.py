@@ -399,7 +399,7 @@ def test_status_says_that_nothing_is_recorded(run: Run, maker: Maker, tmp_path: 
 
 
 def test_keygen_writes_a_private_key_once(run: Run, tmp_path: Path) -> None:
-    from indelible.trail.keys import load_signer
+    from indelible.trail.start.keys import load_signer
 
     path = tmp_path / "signing.pem"
     result = run("keygen", "--out", path)

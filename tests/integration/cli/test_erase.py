@@ -9,7 +9,7 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.erasing import GONE, STAYS, call, event_id, places_with
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.test_commands import one_line

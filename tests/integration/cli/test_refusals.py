@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 import indelible
-from indelible.trail.keys import generate_pem
 from indelible.trail.layout import Layout
+from indelible.trail.start.keys import generate_pem
 
 from .conftest import COMMAND, Run
 
@@ -165,7 +165,7 @@ def no_directory(path: Path) -> Refusal:
 
 
 def changed_key(path: Path) -> Refusal:
-    from indelible.trail.keys import load_signer
+    from indelible.trail.start.keys import load_signer
 
     layout = Layout(path)
     pem = generate_pem()

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import indelible
-from indelible.trail.keys import generate_pem
 from indelible.trail.layout import Layout
+from indelible.trail.start.keys import generate_pem
 
 from .conftest import Run
 

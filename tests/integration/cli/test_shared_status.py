@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.trail import durable, wire
-from indelible.trail.link import ASKED_S
-from indelible.trail.opening import open_writer
-from indelible.trail.shared import SharedWriter
+from indelible.trail import durable
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.link import ASKED_S
+from indelible.trail.sharing.shared import SharedWriter
+from indelible.trail.start.opening import open_writer
 from tests.integration.cli.conftest import Run
 
 RECORDER = """

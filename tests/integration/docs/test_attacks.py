@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import indelible
-from indelible.trail import checkpoint
-from indelible.trail.kept import Comparison
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import TileTree, leaf_hash
+from indelible.trail.proofs import checkpoint
+from indelible.trail.proofs.kept import Comparison
+from indelible.trail.proofs.merkle import TileTree, leaf_hash
 from tests.trails import Maker
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from indelible.config import AuditSettings, Durability
 from indelible.errors import IndelibleError, TrailError, TrailUnavailable
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.unit.trail.faults import without_threads
 
 EVENTS = 20

@@ -21,7 +21,7 @@ from indelible.config import Durability
 from indelible.errors import TrailError
 from indelible.trail import files
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.effort import LONG, sample
 from tests.integration.faults.fixed_run import SEAL_EVERY, Case, settings
 from tests.integration.faults.power import Disk, draw, everything

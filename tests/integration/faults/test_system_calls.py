@@ -20,7 +20,7 @@ import pytest
 from indelible import verify
 from indelible.config import Durability
 from indelible.errors import TrailError
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.effort import LONG, sample
 from tests.integration.faults.fixed_run import EVENTS, PADDING, Case, body, settings
 from tests.integration.faults.tracing import Call, Outcome, Recorders

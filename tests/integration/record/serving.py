@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from indelible.events import new_id, now
-from indelible.trail import wire
 from indelible.trail.layout import Layout
-from indelible.trail.sockets import connect
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.sockets import connect
 
 AS_USER = Path(__file__).with_name("as_user.py")
 ROOT = Path(__file__).parents[3]

@@ -21,7 +21,7 @@ import indelible
 from indelible import verify
 from indelible.errors import TrailError
 from indelible.events import Event, Request, Target, new_id, now, outcome
-from indelible.trail.sockets import connect
+from indelible.trail.sharing.sockets import connect
 from tests.integration.record.serving import LIMIT_S, Raw, Service, Supervisor, event, wait_until
 
 Serve = Callable[..., Service]

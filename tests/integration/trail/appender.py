@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from indelible.config import AuditSettings
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from indelible.config import AuditSettings
-from indelible.trail.manage import execute
-from indelible.trail.opening import open_writer
-from indelible.trail.shared import SharedWriter
+from indelible.trail.sharing.shared import SharedWriter
+from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep.manage import execute
 from tests.erasing import STAYS, body, order
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
-from indelible.trail.manage import manage
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep.manage import manage
 from tests.erasing import GONE, STAYS, await_compressed, body, call, leaves_of, lines_of, order, places_with
 
 SCRIPT = Path(__file__).with_name("eraser.py")

@@ -20,7 +20,7 @@ from indelible import verify
 from indelible.config import AuditSettings
 from indelible.trail import files
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.effort import KILLS
 
 APPENDER = Path(__file__).with_name("appender.py")

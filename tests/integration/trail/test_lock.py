@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from indelible import verify
-from indelible.trail.holder import current_holder
 from indelible.trail.layout import Layout
+from indelible.trail.start.holder import current_holder
 
 WRITING = Path(__file__).with_name("writing.py")
 
@@ -151,7 +151,7 @@ def test_a_lock_taken_while_the_file_is_replaced_is_taken_again(tmp_path: Path) 
     script = """
 import sys
 from pathlib import Path
-from indelible.trail import lock
+from indelible.trail.start import lock
 from indelible.trail.durable import Access
 path, take, taken = Path(sys.argv[1]), lock._take, []
 def deleting(fd):

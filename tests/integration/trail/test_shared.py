@@ -19,7 +19,7 @@ import pytest
 
 from indelible import verify
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.effort import KILLS
 from tests.integration.trail.test_kill import MAX_SIZE, close_cleanly, entries
 

@@ -24,10 +24,10 @@ from indelible.config import AuditSettings, Durability, OnFailure, Settings
 from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import new_id
 from indelible.recorder import Recorder, open_recorder
-from indelible.trail import processes, wire
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
-from indelible.trail.shared import SharedWriter
+from indelible.trail.sharing import processes, wire
+from indelible.trail.sharing.shared import SharedWriter
 from tests.recording import LIMIT_S, body, event, wait_for
 
 FRAGILE = """
@@ -47,7 +47,7 @@ HOLDER = (
 import os, sys
 from pathlib import Path
 from indelible.config import AuditSettings
-from indelible.trail.shared import SharedWriter
+from indelible.trail.sharing.shared import SharedWriter
 path, how, durability = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 if how == "fragile":
     Writer.append_all = dies_of_it
@@ -64,7 +64,7 @@ from pathlib import Path
 from indelible.config import AuditSettings
 from indelible.errors import TrailUnavailable
 from indelible.trail.commit import Item
-from indelible.trail.shared import SharedWriter
+from indelible.trail.sharing.shared import SharedWriter
 from tests.recording import body
 path, durability = Path(sys.argv[1]), sys.argv[2]
 writer = SharedWriter(path, AuditSettings(durability=durability), "forker")
@@ -292,7 +292,7 @@ def test_close_gives_up_what_nobody_takes(
 def test_a_signals_handler_closes_in_the_middle_of_an_append(
     share: Any, hold: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indelible.trail.shared.CLOSE_S", 0.1)
+    monkeypatch.setattr("indelible.trail.sharing.shared.CLOSE_S", 0.1)
     hold()
     writer = share(write_timeout=0.05)
     closed = threading.Event()
@@ -449,7 +449,7 @@ from pathlib import Path
 from indelible.config import AuditSettings
 from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import new_id
-from indelible.trail import shared
+from indelible.trail.sharing import shared
 from tests.recording import body
 path, poison, role = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 Writer.append_all = dies_of_it

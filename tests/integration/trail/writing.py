@@ -14,7 +14,7 @@ from pathlib import Path
 
 from indelible.config import AuditSettings
 from indelible.errors import TrailError
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 
 HEAD = '{"timestamp":"2026-01-01T00:00:00.000000Z","event_type":"mcp_operation","event_id":'
 

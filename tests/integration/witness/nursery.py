@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from indelible.trail.checkpoint import parse_vkey
+from indelible.trail.proofs.checkpoint import parse_vkey
 from indelible.witness.server import Witness, WitnessServer
 from indelible.witness.state import StateDirectory
 from tests.witnesses import COSIGNER

@@ -19,9 +19,9 @@ import pytest
 
 from indelible import cli
 from indelible.cli import witness as cli_witness
-from indelible.trail.cosignature import cosignatures
-from indelible.trail.keys import generate_pem
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.cosignature import cosignatures
+from indelible.trail.start.keys import generate_pem
 from indelible.witness.state import origin_hash
 from tests.effort import LONG
 from tests.trails import ORIGIN, SIGNER, VKEY

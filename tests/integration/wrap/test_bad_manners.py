@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.integration.wrap.harness import (
     INDELIBLE,
     INITIALIZE,

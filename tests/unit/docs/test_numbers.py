@@ -11,28 +11,14 @@ from indelible.config import AuditSettings
 from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.redact import limits
-from indelible.trail import calls as open_calls
-from indelible.trail import (
-    clock,
-    commit,
-    doors,
-    holding,
-    hub,
-    keyring,
-    link,
-    orders,
-    peer,
-    pruning,
-    quotas,
-    sealer,
-    space,
-    suspects,
-    unsealed,
-    wire,
-)
+from indelible.trail import clock, commit, sealer, space, unsealed
 from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
-from indelible.trail.submission import MAX_SUBMISSION_BYTES
+from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES
+from indelible.trail.sharing import calls as open_calls
+from indelible.trail.sharing import doors, hub, link, peer, quotas, suspects, wire
+from indelible.trail.start import keyring
+from indelible.trail.upkeep import holding, orders, pruning
 from indelible.witness import server as serving
 from tests.unit.docs.pages import DOCS, prose
 

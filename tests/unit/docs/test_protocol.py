@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from indelible.trail import wire
+from indelible.trail.sharing import wire
 from tests.unit.docs.pages import DOCS, Block, blocks, codes, headings, rows, section
 
 PAGE = DOCS / "reference" / "protocol.md"

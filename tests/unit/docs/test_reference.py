@@ -356,7 +356,7 @@ def test_every_finding_is_documented() -> None:
 
 
 def test_an_example_checkpoint_parses() -> None:
-    from indelible.trail import checkpoint
+    from indelible.trail.proofs import checkpoint
 
     [example] = [
         block for block in blocks(TRAIL) if block.text.startswith("indelible/") and "\n— " in block.text

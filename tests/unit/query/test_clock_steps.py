@@ -18,7 +18,7 @@ from indelible.query import search
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail.files import blocks_backward
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from tests.effort import examples
 

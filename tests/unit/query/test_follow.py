@@ -20,9 +20,9 @@ from indelible.trail import durable, switch
 from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
 from indelible.trail.commit import Item
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
 from indelible.trail.sealer import Sealer
+from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.writer import Writer
 from tests.effort import FAULT_STRIDE
 from tests.trails import Maker

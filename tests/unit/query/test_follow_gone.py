@@ -8,7 +8,7 @@ from indelible.config import AuditSettings
 from indelible.query.filters import Filter
 from indelible.query.follow import Follower
 from indelible.query.search import Corrupt
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from tests.unit.trail.test_writer import body
 
 

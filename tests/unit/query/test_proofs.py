@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import indelible
-from indelible.trail.checkpoint import Signer
-from indelible.trail.proof import parse_proof
+from indelible.trail.proofs.checkpoint import Signer
+from indelible.trail.proofs.proof import parse_proof
 from tests.trails import ORIGIN, VKEY, Maker
 
 OTHER = Signer(ORIGIN, Ed25519PrivateKey.generate()).verifier.vkey()

@@ -16,8 +16,8 @@ from unittest import mock
 
 from indelible.trail import writer as writer_module
 from indelible.trail.commit import GroupCommit
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.sealer import Sealer
+from indelible.trail.upkeep.housekeeping import Housekeeper
 
 Mode = Literal["count", "crash", "crash-after", "error", "error-after", "no-space"]
 

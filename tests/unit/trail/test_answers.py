@@ -24,13 +24,14 @@ import pytest
 from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailUnavailable
-from indelible.trail import answers, durable, wire
+from indelible.trail import durable
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
-from indelible.trail.link import Job, Outbox
-from indelible.trail.opening import open_writer
-from indelible.trail.shared import SharedWriter
-from indelible.trail.sockets import listen
+from indelible.trail.sharing import answers, wire
+from indelible.trail.sharing.link import Job, Outbox
+from indelible.trail.sharing.shared import SharedWriter
+from indelible.trail.sharing.sockets import listen
+from indelible.trail.start.opening import open_writer
 from tests.recording import LIMIT_S, body, wait_for
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.errors import ConfigError, NoteError
-from indelible.trail import keys
-from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
+from indelible.trail.start import keys
 
 ORIGIN = "indelible/0123456789abcdef0123456789abcdef"
 SIGNER = keys.load_signer(keys.generate_pem(), ORIGIN)

@@ -16,7 +16,7 @@ from indelible.events import format_time
 from indelible.trail import sealer
 from indelible.trail.clock import STEP_NS, TrailClock, last_seen
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 
 from .test_faults import assert_sealed, read_all

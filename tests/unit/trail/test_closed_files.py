@@ -17,10 +17,10 @@ import pytest
 from indelible.config import AuditSettings
 from indelible.errors import TrailCorrupt
 from indelible.trail import files
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
-from indelible.trail.recent import recent_ids
 from indelible.trail.sealer import Sealer
+from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.writer import Writer
 
 from .test_writer import body, crash, start

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import indelible
 from indelible.errors import NotProven, TrailError
 from indelible.events import MAX_LINE_BYTES
-from indelible.trail.checkpoint import Signer
-from indelible.trail.elsewhere import LineCheck, Verdict
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.checkpoint import Signer
+from indelible.trail.proofs.elsewhere import LineCheck, Verdict
 from tests.trails import SIGNER, Maker, erased, operation
 
 
@@ -140,7 +140,7 @@ def test_a_tile_that_the_root_does_not_vouch_for_says_nothing(maker: Maker, how:
     if how == "missing":
         tile.unlink()
     else:
-        from indelible.trail.merkle import leaf_hash
+        from indelible.trail.proofs.merkle import leaf_hash
 
         data = tile.read_bytes()
         tile.write_bytes(data[: 7 * 32] + leaf_hash(first) + data[8 * 32 :])

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from indelible.events import MAX_LINE_BYTES
-from indelible.trail import files, recovery
+from indelible.trail import files
 from indelible.trail.layout import Layout
+from indelible.trail.start import recovery
 from tests.trails import Maker
 
 from .test_faults import assert_sealed, read_all

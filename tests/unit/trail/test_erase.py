@@ -14,23 +14,23 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
-from indelible.trail import erase as erase_module
 from indelible.trail import erased as erased_module
-from indelible.trail import holds
 from indelible.trail import writer as writer_module
-from indelible.trail.check import verify_trail
-from indelible.trail.erase import erase
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
-from indelible.trail.holding import Hold
-from indelible.trail.holds import login_of
-from indelible.trail.housekeeping import Housekeeper
 from indelible.trail.layout import Layout
-from indelible.trail.manage import execute
-from indelible.trail.merkle import leaf_hash
-from indelible.trail.opening import open_writer
-from indelible.trail.orders import AddHold, Asker, ReleaseHold, Retain
+from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.sealer import Sealer
-from indelible.trail.traces import Found
+from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep import erase as erase_module
+from indelible.trail.upkeep import holds
+from indelible.trail.upkeep.erase import erase
+from indelible.trail.upkeep.holding import Hold
+from indelible.trail.upkeep.holds import login_of
+from indelible.trail.upkeep.housekeeping import Housekeeper
+from indelible.trail.upkeep.manage import execute
+from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold, Retain
+from indelible.trail.upkeep.traces import Found
 from indelible.trail.writer import Writer
 from tests.erasing import (
     CANARY,

@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 
 from indelible.errors import ConfigError, NotProven, TrailCorrupt, TrailError
-from indelible.trail import export
-from indelible.trail.export import LeftOut, export_tiles
+from indelible.trail.proofs import export
+from indelible.trail.proofs.export import LeftOut, export_tiles
 from tests.judges import tiles
 from tests.trails import Maker, erased
 from tests.unit.trail.verify.sealed import edit_lines

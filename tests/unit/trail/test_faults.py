@@ -13,10 +13,11 @@ import pytest
 
 from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailError, TrailUnavailable
-from indelible.trail import checkpoint, files, merkle
+from indelible.trail import files
 from indelible.trail import writer as writer_module
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.proofs import checkpoint, merkle
+from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from tests.unit.trail.faults import Crash, Disk, Mode, faulty, without_threads
 

@@ -22,10 +22,10 @@ from indelible.trail.durable import Access
 from indelible.trail.gap import Gap, report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
-from indelible.trail.link import Job
+from indelible.trail.sharing.link import Job
 
 if TYPE_CHECKING:
-    from indelible.trail.shared import SharedWriter
+    from indelible.trail.sharing.shared import SharedWriter
 
 
 class Trail:

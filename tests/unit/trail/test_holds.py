@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
 from indelible.errors import ConfigError, IndelibleError
-from indelible.trail import files, holding, holds
-from indelible.trail.duties import carry_out
-from indelible.trail.holding import Hold
-from indelible.trail.housekeeping import Housekeeper
+from indelible.trail import files
 from indelible.trail.layout import Layout
-from indelible.trail.orders import AddHold, Asker, ReleaseHold
-from indelible.trail.pruning import Rules
+from indelible.trail.upkeep import holding, holds
+from indelible.trail.upkeep.duties import carry_out
+from indelible.trail.upkeep.holding import Hold
+from indelible.trail.upkeep.housekeeping import Housekeeper
+from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
+from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
 from .faults import Crash, Disk, Mode, faulty, without_threads

@@ -23,14 +23,14 @@ import pytest
 from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.events import new_id, now
-from indelible.trail import hub as hubs
-from indelible.trail import peer as peers
-from indelible.trail import wire
-from indelible.trail.hub import Hub
 from indelible.trail.layout import Layout
-from indelible.trail.opening import OpenTrail, open_writer
-from indelible.trail.recent import recent_ids
-from indelible.trail.sockets import connect
+from indelible.trail.sharing import hub as hubs
+from indelible.trail.sharing import peer as peers
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.hub import Hub
+from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.sharing.sockets import connect
+from indelible.trail.start.opening import OpenTrail, open_writer
 
 from .faults import Disk, faulty
 
@@ -417,8 +417,8 @@ def test_a_hub_that_closes_acknowledges_what_came(start: Callable[..., Trail], d
 CLIENT = """
 import os, socket, sys, time
 import msgspec
-from indelible.trail import wire
-from indelible.trail.sockets import connect
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.sockets import connect
 from pathlib import Path
 from tests.unit.trail.test_hub import body
 sock = connect(Path(sys.argv[1]), 10)
@@ -524,7 +524,7 @@ def test_a_living_recorders_call_survives_a_clean_hand_over(start: Callable[...,
 def test_a_pid_that_is_used_again_saves_no_call(
     start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indelible.trail.calls.GRACE_S", 0.3)
+    monkeypatch.setattr("indelible.trail.sharing.calls.GRACE_S", 0.3)
     trail = start()
     raw = Raw(trail)
     old = orjson.loads(body("i1", "mcp_operation_started")) | {"timestamp": "2026-01-01T00:00:00.000000Z"}

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from indelible.config import AuditSettings
 from indelible.events import MAX_LINE_BYTES
-from indelible.trail import durable, files, intents
+from indelible.trail import durable, files
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
-from indelible.trail.recovery import resume
+from indelible.trail.start import intents
+from indelible.trail.start.opening import open_writer
+from indelible.trail.start.recovery import resume
 from tests.trails import SIGNER, Maker, operation
 
 ACCESS = durable.access_for(None)

@@ -13,7 +13,7 @@ from indelible import config
 from indelible.config import DAY_S, KEEP_ALL, AuditSettings, Bound, Retention
 from indelible.errors import ConfigError
 from indelible.events import EventType
-from indelible.trail.keeping import NEVER_KEEP, ClassFacts, Closed, Facts, Verdict, describe_rules, judge
+from indelible.trail.upkeep.keeping import NEVER_KEEP, ClassFacts, Closed, Facts, Verdict, describe_rules, judge
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 KINDS = ("mcp_operation", "mcp_operation_started", "auth_rejected", "alert", "file_opened", "erased")

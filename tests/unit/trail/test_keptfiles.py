@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible.trail.keptfiles import notes_in
+from indelible.trail.proofs.keptfiles import notes_in
 from tests.witnesses import COSIGNER, history
 
 LOG = history(300)

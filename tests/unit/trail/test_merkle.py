@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible.trail import merkle
+from indelible.trail.proofs import merkle
 
 
 def definition(leaves: list[bytes]) -> bytes:

@@ -17,14 +17,14 @@ from indelible.config import AuditSettings
 from indelible.errors import TrailCorrupt, TrailError
 from indelible.query.state import trail_state
 from indelible.trail import durable, files, packed, switch
-from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import Checkpoint
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.entry import pruned_in
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import TileTree
+from indelible.trail.proofs.checkpoint import Checkpoint
+from indelible.trail.proofs.merkle import TileTree
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.sealer import Sealer
-from indelible.trail.sidetrails import Sweeper
+from indelible.trail.sharing.sidetrails import Sweeper
 from tests.trails import ORIGIN, SIGNER, Maker
 
 from .test_faults import read_all

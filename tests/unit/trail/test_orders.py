@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from indelible import verify
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, IndelibleError, NotProven, TrailError, TrailLocked, WireError
-from indelible.trail import duties, housekeeping, manage, orderdesk, orders, wire
 from indelible.trail.layout import Layout
-from indelible.trail.orders import Asker, Retain
-from indelible.trail.shared import SharedWriter
-from indelible.trail.sockets import connect, listen
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.shared import SharedWriter
+from indelible.trail.sharing.sockets import connect, listen
+from indelible.trail.upkeep import duties, housekeeping, manage, orderdesk, orders
+from indelible.trail.upkeep.orders import Asker, Retain
 
 LIMIT_S = 30.0
 AUDIT = AuditSettings()
@@ -290,8 +291,8 @@ def test_an_unknown_order_is_refused(holder: SharedWriter) -> None:
 def test_only_the_holders_user_and_root_give_orders(
     holder: SharedWriter, duty: Duty, monkeypatch: pytest.MonkeyPatch, uid: int, taken: bool
 ) -> None:
-    from indelible.trail.doors import Family
-    from indelible.trail.peer import Peer
+    from indelible.trail.sharing.doors import Family
+    from indelible.trail.sharing.peer import Peer
 
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     duty.go_on.set()

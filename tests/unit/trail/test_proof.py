@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.errors import NoteError
-from indelible.trail import merkle
-from indelible.trail.checkpoint import Checkpoint, Verifier
-from indelible.trail.proof import HEADER, MAX_HASHES, Proof, open_proof, parse_proof
-from indelible.trail.prove import TileMissing, blame, consistency_proof, inclusion_proof, proven, root_at
-from indelible.trail.tiles import StoredTiles
+from indelible.trail.proofs import merkle
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier
+from indelible.trail.proofs.proof import HEADER, MAX_HASHES, Proof, open_proof, parse_proof
+from indelible.trail.proofs.prove import TileMissing, blame, consistency_proof, inclusion_proof, proven, root_at
+from indelible.trail.proofs.tiles import StoredTiles
 from tests.trails import ORIGIN, SIGNER
 from tests.unit.trail.test_merkle import definition, leaves, path_of, subproof
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible.trail.quotas import BURST_S, REPORT_S, RETRY_S, SAY_S, Accounts, Quotas
+from indelible.trail.sharing.quotas import BURST_S, REPORT_S, RETRY_S, SAY_S, Accounts, Quotas
 
 UID = 1001
 

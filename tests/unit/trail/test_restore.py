@@ -18,9 +18,9 @@ import pytest
 import indelible
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NotProven, TrailError
-from indelible.trail import place, restore
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
+from indelible.trail.start import place, restore
 
 from .faults import Crash, Disk, Mode, faulty, without_threads
 from .test_faults import assert_sealed, die, read_all

@@ -17,13 +17,14 @@ import pytest
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
 from indelible.errors import IndelibleError, TrailCorrupt
-from indelible.trail import facts, files, housekeeping, pruning
-from indelible.trail.facts import FactsStore
+from indelible.trail import files
 from indelible.trail.files import TrailFile
-from indelible.trail.housekeeping import Housekeeper
-from indelible.trail.keeping import ClassFacts, Facts
 from indelible.trail.layout import Layout
-from indelible.trail.pruning import Rules
+from indelible.trail.upkeep import facts, housekeeping, pruning
+from indelible.trail.upkeep.facts import FactsStore
+from indelible.trail.upkeep.housekeeping import Housekeeper
+from indelible.trail.upkeep.keeping import ClassFacts, Facts
+from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
 from .faults import Crash, Disk, Mode, faulty, without_threads

@@ -10,10 +10,10 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import TrailError
-from indelible.trail import retire
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
+from indelible.trail.start import retire
 from indelible.trail.writer import Writer
 
 from .faults import Crash, Disk, Mode, faulty, without_threads

@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NoteError, TrailError
-from indelible.trail import checkpoint, keyring, keys, maintain, rotation
-from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import Checkpoint, Signer, Verifier
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
-from indelible.trail.rotation import Rotation
-from indelible.trail.stored import prove, rotations_of
+from indelible.trail.proofs import checkpoint, rotation
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer, Verifier
+from indelible.trail.proofs.rotation import Rotation
+from indelible.trail.proofs.stored import prove, rotations_of
+from indelible.trail.start import keyring, keys, maintain
 from tests.trails import ORIGIN
 
 from .faults import Crash, Disk, Mode, faulty, without_threads
@@ -371,7 +372,7 @@ def test_a_lost_key_ends_the_trail_and_the_next_names_it(path: Path) -> None:
 
 
 def test_a_checkpoint_that_was_kept_before_a_rotation_still_counts(path: Path) -> None:
-    from indelible.trail.kept import Comparison
+    from indelible.trail.proofs.kept import Comparison
 
     layout = Layout(path)
     start(path).close()

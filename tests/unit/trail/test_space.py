@@ -18,8 +18,8 @@ from indelible.errors import ConfigError, TrailUnavailable
 from indelible.trail import space
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
 from indelible.trail.space import Level, Space, Usage
+from indelible.trail.start.opening import open_writer
 
 from .test_faults import assert_sealed, read_all
 from .test_writer import body

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.errors import NoteError
-from indelible.trail.checkpoint import parse_vkey
-from indelible.trail.cosignature import Cosigner, cosignatures, message, parse_witness_vkey
-from indelible.trail.submission import (
+from indelible.trail.proofs.checkpoint import parse_vkey
+from indelible.trail.proofs.cosignature import Cosigner, cosignatures, message, parse_witness_vkey
+from indelible.trail.proofs.submission import (
     MAX_PROOF_LINES,
     MAX_SUBMISSION_BYTES,
     Submission,

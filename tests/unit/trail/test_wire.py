@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from indelible.errors import WireError
 from indelible.events import MAX_BODY_BYTES, Event, RecorderId, Request, Source, encode_body, new_id, now
-from indelible.trail import wire
 from indelible.trail.entry import parse_line, stamp
+from indelible.trail.sharing import wire
 
 EVENT_ID = "4a2f9a52-7b1e-4d0e-9d0a-0c8f6f0b7a11"
 RECORDER = RecorderId(id="wrap:files", uid=1000, pid=4711)

@@ -18,11 +18,12 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailLocked, TrailUnavailable
-from indelible.trail import checkpoint, durable, files, merkle, seal, unsealed
+from indelible.trail import durable, files, seal, unsealed
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.proofs import checkpoint, merkle
 from indelible.trail.sealer import Sealer
+from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 
 from .test_faults import assert_sealed, die, read_all
@@ -496,7 +497,7 @@ INTERRUPTED = """
 import random, signal, sys
 from pathlib import Path
 from indelible.config import AuditSettings
-from indelible.trail.opening import open_writer
+from indelible.trail.start.opening import open_writer
 
 class Alarm(Exception):
     pass

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from indelible.trail.submission import MAX_SUBMISSION_BYTES, SIZE_TYPE
+from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES, SIZE_TYPE
 from indelible.witness import server as serving
 from indelible.witness.server import Witness, WitnessServer
 from indelible.witness.state import StateDirectory, origin_hash

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from indelible.errors import ConfigError, TrailError
 from indelible.trail import durable
-from indelible.trail.checkpoint import Checkpoint, Signer, open_note, parse
-from indelible.trail.cosignature import Cosigner, cosignatures
-from indelible.trail.merkle import EMPTY_ROOT
-from indelible.trail.submission import SIZE_TYPE, Submission
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer, open_note, parse
+from indelible.trail.proofs.cosignature import Cosigner, cosignatures
+from indelible.trail.proofs.merkle import EMPTY_ROOT
+from indelible.trail.proofs.submission import SIZE_TYPE, Submission
 from indelible.witness.decision import Answer
 from indelible.witness.server import Witness
 from indelible.witness.state import StateDirectory, origin_hash

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indelible.anchor_settings import AnchorSettings
-    from indelible.trail.checkpoint import Checkpoint
-    from indelible.trail.cosignature import WitnessKey
     from indelible.trail.durable import Access
+    from indelible.trail.proofs.checkpoint import Checkpoint
+    from indelible.trail.proofs.cosignature import WitnessKey
 
 
 class Handing(NamedTuple):
@@ -62,7 +62,7 @@ def make_anchor(settings: AnchorSettings, access: Access) -> Anchor:
 
 def witness_key(settings: AnchorSettings) -> WitnessKey:
     """Return the key of a witness, from the settings' vkey. Raises ConfigError."""
-    from indelible.trail.cosignature import parse_witness_vkey
+    from indelible.trail.proofs.cosignature import parse_witness_vkey
 
     try:
         return parse_witness_vkey(str(settings.vkey))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import AnchorError, NoteError
 from indelible.trail import durable
-from indelible.trail.checkpoint import Checkpoint, parse, split_note
-from indelible.trail.keptfiles import END, notes_in, whole_length
+from indelible.trail.proofs.checkpoint import Checkpoint, parse, split_note
+from indelible.trail.proofs.keptfiles import END, notes_in, whole_length
 
 if TYPE_CHECKING:
     from indelible.anchor_settings import AnchorSettings

@@ -17,13 +17,13 @@ from indelible.errors import AnchorError, IndelibleError, NoteError
 from indelible.trail import durable
 from indelible.trail.anchors import Handing, make_anchor
 from indelible.trail.anchors.state import SUFFIX, StateFile
-from indelible.trail.checkpoint import Checkpoint, Verifier, open_note, parse
-from indelible.trail.merkle import verify_consistency
 from indelible.trail.notice import Notice
-from indelible.trail.prove import TileMissing, consistency_proof
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse
+from indelible.trail.proofs.merkle import verify_consistency
+from indelible.trail.proofs.prove import TileMissing, consistency_proof
+from indelible.trail.proofs.stored import StoredFiles
+from indelible.trail.proofs.tiles import StoredTiles
 from indelible.trail.reader import names_in, read_small
-from indelible.trail.stored import StoredFiles
-from indelible.trail.tiles import StoredTiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

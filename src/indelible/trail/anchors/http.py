@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from indelible._version import __version__
 from indelible.errors import AnchorError, NoteError
 from indelible.trail.anchors.tls import context
-from indelible.trail.submission import PATH, SIZE_TYPE, Submission, cosigned, parse_size
+from indelible.trail.proofs.submission import PATH, SIZE_TYPE, Submission, cosigned, parse_size
 
 if TYPE_CHECKING:
     from indelible.anchor_settings import AnchorSettings
     from indelible.trail.anchors import Handing
-    from indelible.trail.cosignature import WitnessKey
+    from indelible.trail.proofs.cosignature import WitnessKey
 
 MAX_ANSWER_BYTES: Final = 65_536
 """Some dozen signature lines, also post-quantum ones."""

@@ -15,16 +15,16 @@ import msgspec
 from indelible import events
 from indelible.errors import NoteError
 from indelible.trail import durable
-from indelible.trail.checkpoint import parse, split_note
+from indelible.trail.proofs.checkpoint import parse, split_note
 from indelible.trail.reader import names_in, read_small
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from indelible.anchor_settings import AnchorSettings
-    from indelible.trail.checkpoint import Checkpoint
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.checkpoint import Checkpoint
 
 SUFFIX: Final = ".json"
 MAX_STATE_BYTES: Final = 65_536

@@ -23,7 +23,7 @@ from indelible import events
 from indelible.anchor_settings import FACILITIES, parse_address
 from indelible.errors import AnchorError
 from indelible.trail.anchors.tls import context
-from indelible.trail.sockets import connect
+from indelible.trail.sharing.sockets import connect
 
 if TYPE_CHECKING:
     from indelible.anchor_settings import AnchorSettings

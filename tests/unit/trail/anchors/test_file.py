@@ -13,7 +13,7 @@ from indelible.errors import AnchorError
 from indelible.trail import durable
 from indelible.trail.anchors.file import TAIL_BYTES, FileAnchor
 from indelible.trail.durable import Access
-from indelible.trail.keptfiles import notes_in
+from indelible.trail.proofs.keptfiles import notes_in
 from tests.unit.trail.anchors.handing import LOG, handing, settings
 from tests.witnesses import History, history
 

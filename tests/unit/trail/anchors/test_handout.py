@@ -24,11 +24,11 @@ from indelible.events import encode_body
 from indelible.query.state import trail_state
 from indelible.trail.anchors import handout
 from indelible.trail.anchors.state import read_state
-from indelible.trail.checkpoint import parse, parse_vkey, split_note
-from indelible.trail.cosignature import cosignatures
-from indelible.trail.keptfiles import notes_in
 from indelible.trail.layout import Layout
-from indelible.trail.opening import open_writer
+from indelible.trail.proofs.checkpoint import parse, parse_vkey, split_note
+from indelible.trail.proofs.cosignature import cosignatures
+from indelible.trail.proofs.keptfiles import notes_in
+from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from indelible.witness.server import Witness, WitnessServer
 from indelible.witness.state import StateDirectory

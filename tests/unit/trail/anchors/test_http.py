@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.errors import AnchorError
 from indelible.trail.anchors import make_anchor
-from indelible.trail.cosignature import Cosigner, cosignatures
 from indelible.trail.durable import Access
-from indelible.trail.submission import SIZE_TYPE, parse_submission
+from indelible.trail.proofs.cosignature import Cosigner, cosignatures
+from indelible.trail.proofs.submission import SIZE_TYPE, parse_submission
 from indelible.witness.server import Witness, WitnessServer
 from indelible.witness.state import StateDirectory
 from tests.trails import ORIGIN, SIGNER

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.trail.anchors.syslog import SyslogAnchor, message
-from indelible.trail.keptfiles import notes_in
+from indelible.trail.proofs.keptfiles import notes_in
 from tests.unit.trail.anchors.handing import LOG, handing, settings
 
 RECORD = re.compile(

@@ -8,12 +8,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.errors import ConfigError, TrailError
-from indelible.trail import check
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import Signer, Verifier
+from indelible.trail.checking import check
+from indelible.trail.checking.check import verify_trail
+from indelible.trail.checking.verify import Source, verify
 from indelible.trail.findings import VerifyResult
-from indelible.trail.verify import Source, verify
+from indelible.trail.proofs.checkpoint import Signer, Verifier
 from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased, erasure
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only, segments
 

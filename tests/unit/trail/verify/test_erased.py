@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import Ranges, erased_line, parse_erased, plan_text, ranges_of, record_in
-from indelible.trail.merkle import leaf_hash
+from indelible.trail.proofs.merkle import leaf_hash
 from tests.trails import ERASURE, ORIGIN, SIGNER, VKEY, Maker, erased, erasure, operation
 from tests.unit.trail.verify.sealed import edit_lines, only
 

@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import indelible
-from indelible.trail.checkpoint import Checkpoint, Signer, Verifier, parse_vkey
-from indelible.trail.cosignature import Cosigner, WitnessKey
 from indelible.trail.findings import VerifyResult
-from indelible.trail.kept import Comparison, quorum_of
 from indelible.trail.layout import Layout
-from indelible.trail.merkle import EMPTY_ROOT
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer, Verifier, parse_vkey
+from indelible.trail.proofs.cosignature import Cosigner, WitnessKey
+from indelible.trail.proofs.kept import Comparison, quorum_of
+from indelible.trail.proofs.merkle import EMPTY_ROOT
 from tests.trails import ORIGIN, SIGNER, Maker, operation
 from tests.unit.trail.verify.sealed import edit_lines
 from tests.witnesses import COSIGNER

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
-from indelible.trail.merkle import leaf_hash
+from indelible.trail.checking.check import verify_trail
+from indelible.trail.proofs.merkle import leaf_hash
 from tests.effort import examples
 from tests.trails import VKEY, Maker, encode
 from tests.unit.trail.verify.sealed import EVENTS, edit_lines, only, segments

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
 from tests.trails import VKEY
 from tests.unit.trail.verify.sealed import only, segments

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import indelible
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
-from indelible.trail.checkpoint import Signer
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.checkpoint import Signer
 from tests.trails import Maker
 from tests.unit.trail.verify.sealed import edit_lines, only
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from indelible.trail import findings as words
-from indelible.trail.check import verify_trail
+from indelible.trail.checking.check import verify_trail
 from tests.trails import VKEY, Maker, encode, operation
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only
 

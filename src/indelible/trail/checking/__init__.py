@@ -1,0 +1,1 @@
+"""Judges a whole trail; never writes, and trusts nothing."""

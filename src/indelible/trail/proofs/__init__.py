@@ -1,0 +1,1 @@
+"""What goes out of a trail as evidence, and comes back to it."""

@@ -1,0 +1,211 @@
+"""What a trail's holder does with the events that others send: checks them, writes them, answers.
+
+What may not move:
+
+- An event is acknowledged when it is in the trail, as safe as the trail's durability says, and not before.
+- A recorder's events are written in the order of their numbers, each once: one that is sent again after a holder died
+  is looked for among the newest events first.
+- Nobody opens or closes a call that somebody else has open.
+
+Who is connected, and what becomes of a connection, is for `hub` to say, which builds on this.
+"""
+
+from __future__ import annotations
+
+import collections
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from indelible.errors import TrailUnavailable, WireError
+from indelible.trail.commit import Item
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.calls import OpenCalls
+from indelible.trail.sharing.known import Known
+from indelible.trail.sharing.peer import Batch, Peer
+from indelible.trail.sharing.suspects import MAX_DEATHS, Suspects
+
+if TYPE_CHECKING:
+    import socket
+
+    from indelible.trail.start.opening import OpenTrail
+
+
+class Intake(ABC):
+    """The part of a hub that events go through. Used by the hub's thread."""
+
+    def __init__(self, opened: OpenTrail, recent: Callable[[], Iterable[str]]) -> None:
+        """`recent` returns the marks (see `doors`) of the newest events from before: those that may be sent again."""
+        self._writer = opened.writer
+        self._known = Known(recent)
+        self._calls = OpenCalls(opened.writer, opened.spared)
+        self.suspects = Suspects(opened.writer)
+        self._on_disk = opened.writer.audit.durability == "disk"
+        self._peers: dict[socket.socket, Peer] = {}
+        self._lingering: list[Peer] = []
+        """Those that are gone, while what they sent is on its way to the disk."""
+        self._committed: collections.deque[tuple[Peer, Batch, int, TrailUnavailable | None]] = (
+            collections.deque()
+        )
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Let the hub's thread look around; from any thread."""
+
+    @abstractmethod
+    def _send(self, peer: Peer, message: wire.ToRecorder) -> None:
+        """Say something, if there is still somebody to hear it. Raises WireError."""
+
+    @abstractmethod
+    def _flush(self, peer: Peer) -> None:
+        """Send what was said. Raises OSError."""
+
+    @abstractmethod
+    def _cut_off(self, peer: Peer, why: str) -> None:
+        """End a connection for what was done over it."""
+
+    @abstractmethod
+    def _drop(self, peer: Peer) -> None:
+        """A connection has ended."""
+
+    @abstractmethod
+    def _leave(self, peer: Peer) -> None:
+        """Nothing of a connection is on its way any more."""
+
+    def _take(self, peer: Peer, puts: list[wire.Put]) -> None:
+        """Write a recorder's events in order, and answer."""
+        if peer.waiting + len(puts) > wire.WINDOW:
+            msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
+            raise WireError(msg)
+        fit: list[wire.Put] = []
+        for put in puts:
+            checked = peer.door.check(peer, put)
+            if not isinstance(checked, str) and self._is_anothers(peer, checked):
+                checked = "it opens or closes a call of another recorder"
+            if not isinstance(checked, str) and not checked.deaths:
+                fit.append(checked)
+                continue
+            if fit:
+                self._write(peer, fit)  # what stood before it
+                fit = []
+            if not isinstance(checked, str):
+                self._try(peer, checked)
+                continue
+            if peer.account is not None:
+                peer.account.counts["refused"] += 1
+            self._answer(peer, [put], 0, checked)
+        if fit:
+            self._write(peer, fit)
+
+    def _is_anothers(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event opens or closes a call that somebody else has open."""
+        event_id = put.opens or put.closes
+        if not event_id or event_id in peer.open:
+            return False
+        owner = self._calls.owner(event_id)
+        others = (other.who for other in (*self._peers.values(), *self._lingering) if event_id in other.open)
+        owner = owner or next(others, None)
+        return owner is not None and owner != peer.who
+
+    def _try(self, peer: Peer, put: wire.Put) -> None:
+        """Write an event that may have killed an earlier holder, and nothing beside it."""
+        error: TrailUnavailable | str | None = None
+        if not self._is_there(peer, put):
+            body = bytes(put.body)
+            # Who is not of the family is not believed that many died of it: only what the last holder noted counts.
+            deaths = put.deaths if peer.account is None else min(put.deaths, MAX_DEATHS)
+            if self.suspects.is_guilty(put.id, deaths):
+                error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
+            else:
+                with self.suspects.trying(put.id):
+                    _, error = self._writer.append_all([Item(body, put.opens, put.closes)])
+        self._answer(peer, [put], int(error is None), error)
+
+    def _is_there(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
+        return bool(put.again or put.deaths) and self._known.has(peer.door.mark(peer, put.id))
+
+    def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
+        if self._writer.lost:
+            msg = "this process holds the trail no more; another may"
+            raise WireError(msg)
+        new = [put for put in puts if not self._is_there(peer, put)]
+        if not new:
+            self._answer(peer, puts, len(puts), None)
+            return
+        items = [Item(bytes(put.body), put.opens, put.closes) for put in new]
+        if not self._on_disk:
+            safe, error = self._writer.append_all(items)
+            self._answer(peer, puts, len(puts) if error is None else _position(puts, new, safe), error)
+            return
+
+        batch = Batch(puts)
+
+        def done(safe: int, error: TrailUnavailable | None) -> None:
+            at = len(puts) if error is None else _position(puts, new, safe)
+            self._committed.append((peer, batch, at, error))
+            self._wake()
+
+        try:
+            self._writer.submit(items, done)
+        except TrailUnavailable as exc:
+            self._answer(peer, puts, _position(puts, new, 0), exc)
+        else:
+            peer.expect(batch)
+
+    def _answer_committed(self) -> None:
+        while self._committed:
+            peer, batch, safe, error = self._committed.popleft()
+            batch.settle(safe, error)
+            try:
+                self._tell(peer)
+                if peer.sock in self._peers:
+                    self._flush(peer)
+            except BlockingIOError:
+                continue
+            except WireError as exc:
+                self._cut_off(peer, str(exc))
+            except OSError:
+                self._drop(peer)
+            if peer in self._lingering and not peer.waiting:
+                self._lingering.remove(peer)
+                self._leave(peer)
+
+    def _answer(
+        self, peer: Peer, puts: list[wire.Put], safe: int, error: TrailUnavailable | str | None
+    ) -> None:
+        """Acknowledge the first `safe` events, and say of the others why they are not in the trail.
+
+        Not before what came earlier is answered: an acknowledgement holds for that too.
+        """
+        batch = Batch(puts)
+        batch.settle(safe, error)
+        peer.expect(batch)
+        self._tell(peer)
+
+    def _tell(self, peer: Peer) -> None:
+        """Send the answers that are due, in order."""
+        for batch in peer.due():
+            puts, safe = batch.puts, batch.safe
+            for put in puts[:safe]:
+                self._note(peer, put)
+            if safe:
+                peer.recorded += safe
+                self._send(peer, wire.Ack(puts[safe - 1].n))
+            for put in puts[safe:]:
+                self._send(peer, wire.Nack(put.n, str(batch.error)))
+
+    def _note(self, peer: Peer, put: wire.Put) -> None:
+        self._known.add(peer.door.mark(peer, put.id))
+        if put.opens:
+            peer.open[put.opens] = bytes(put.body)
+        elif put.closes:
+            peer.open.pop(put.closes, None)
+            self._calls.closed(put.closes)
+
+
+def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:
+    """Return how many of `puts` are in the trail when the first `safe` of `new`, which are among them, are."""
+    if safe >= len(new):
+        return len(puts)
+    return puts.index(new[safe])

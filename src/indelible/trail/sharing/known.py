@@ -1,0 +1,38 @@
+"""Which events that are sent again are in the trail already.
+
+The window is bounded: all that may be on their way to a holder when it dies (`wire.REMEMBERED`).
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable
+
+from indelible.errors import TrailError, WireError
+from indelible.trail.sharing import wire
+
+
+class Known:
+    """The newest events by their marks: those that came here, and those that were there before."""
+
+    def __init__(self, recent: Callable[[], Iterable[str]]) -> None:
+        """`recent` returns those from before; it is asked when the first event comes again."""
+        self._recent = recent
+        self._earlier: frozenset[str] | None = None
+        self._came: collections.OrderedDict[str, None] = collections.OrderedDict()
+
+    def add(self, mark: str) -> None:
+        """An event is in the trail now."""
+        self._came[mark] = None
+        if len(self._came) > wire.REMEMBERED:
+            self._came.popitem(last=False)
+
+    def has(self, mark: str) -> bool:
+        """Tell whether an event is in the trail. Raises WireError when that cannot be known."""
+        if self._earlier is None:
+            try:
+                self._earlier = frozenset(self._recent())
+            except (OSError, TrailError) as exc:
+                msg = f"it sent an event again, and the trail cannot be read: {exc}"
+                raise WireError(msg) from exc
+        return mark in self._came or mark in self._earlier

@@ -1,0 +1,143 @@
+"""One connection to a trail's holder, as the holder has it: what came over it, and what is owed to it.
+
+The rule that lives here: answers go out in the order of the events' numbers. An acknowledgement holds for everything
+before it, so none is sent while it is not known what became of an earlier event.
+"""
+
+from __future__ import annotations
+
+import collections
+import socket
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from indelible.errors import TrailUnavailable, WireError
+from indelible.trail.sharing import wire
+from indelible.trail.sharing.doors import SERVICE_READ_BYTES, Checker, Door
+
+READ_BYTES: Final = 256 * 1024
+MAX_UNREAD: Final = 1 << 20
+MAX_READS: Final = 2 * wire.WINDOW * wire.MAX_MESSAGE // READ_BYTES
+"""So often a connection is read to get at all that it holds: more cannot be on its way."""
+
+
+Who = tuple[str, int, int]
+"""A recorder: its name, its user's id, its process's."""
+
+
+class Batch:
+    """Events that came together, and what became of them."""
+
+    __slots__ = ("error", "puts", "safe")
+
+    def __init__(self, puts: list[wire.Put]) -> None:
+        self.puts = puts
+        self.safe = -1
+        """How many of them, from the first on, are in the trail; below 0 while that is not known."""
+        self.error: TrailUnavailable | str | None = None
+
+    def settle(self, safe: int, error: TrailUnavailable | str | None) -> None:
+        """It is known now: the first `safe` are in the trail, the others are not, because of `error`."""
+        self.safe, self.error = safe, error
+
+
+class Peer:
+    """One connection. What is sent stays in `out` until `flush`."""
+
+    def __init__(self, sock: socket.socket, pid: int, uid: int, door: Door) -> None:
+        self.sock = sock
+        self.pid = pid
+        self.uid = uid
+        self.door = door
+        """The way that it came in."""
+        self.account = door.account(uid)
+        """Its user's, where there are quotas."""
+        self.checker: Checker | None = None
+        """Looks at its events, where they are checked again."""
+        self.watched = 0
+        """What the hub's selector looks for at it."""
+        self.turn = 0
+        """When it was last read from, in turns."""
+        self._read_bytes = SERVICE_READ_BYTES if door.service else READ_BYTES
+        self.recorder = ""
+        """Empty until it has said hello."""
+        self.out = bytearray()
+        self.recorded = 0
+        self.waiting = 0
+        """How many events came and are not answered yet."""
+        self.ended = False
+        """It has said good-bye."""
+        self.open: dict[str, bytes] = {}
+        """Its open calls: the bodies of their intents by `event_id`."""
+        self._messages = wire.Messages()
+        self._batches: collections.deque[Batch] = collections.deque()
+        self._last = 0
+        """The number of the last event that came."""
+
+    @property
+    def who(self) -> Who:
+        """The recorder: its name, its user, its process."""
+        return self.recorder, self.uid, self.pid
+
+    def received(self) -> Iterator[wire.ToHolder]:
+        """Read once; yield the messages that are whole now.
+
+        Raises WireError for what may not come, BlockingIOError when nothing has come, ConnectionResetError at the end.
+        """
+        data = self.sock.recv(self._read_bytes)
+        if not data:
+            if self._messages.partial:
+                msg = "it ended within a message"
+                raise WireError(msg)
+            raise ConnectionResetError
+        if self.account is not None:
+            self.account.spend(0, len(data), time.monotonic())
+        for raw in self._messages.feed(data):
+            try:
+                message = wire.decode_to_holder(raw)
+            except (ValueError, RecursionError) as exc:
+                msg = "it sent what is no message"
+                raise WireError(msg) from exc
+            if isinstance(message, wire.Put):
+                self._number(message)
+            elif not self.door.hears(message):
+                msg = "it sent what only the trail's own user may"
+                raise WireError(msg)
+            yield message
+
+    def _number(self, put: wire.Put) -> None:
+        if not self.recorder or put.n != self._last + 1:
+            msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
+            raise WireError(msg)
+        self._last = put.n
+
+    def expect(self, batch: Batch) -> None:
+        """Answer these events after those that came before."""
+        self._batches.append(batch)
+        self._wait(len(batch.puts))
+
+    def _wait(self, more: int) -> None:
+        self.waiting += more
+        if self.account is not None:
+            self.account.waiting += more
+
+    def due(self) -> Iterator[Batch]:
+        """Yield what can be answered now, in order."""
+        while self._batches and self._batches[0].safe >= 0:
+            batch = self._batches.popleft()
+            self._wait(-len(batch.puts))
+            yield batch
+
+    def say(self, message: wire.ToRecorder) -> None:
+        """Send a message with the next `flush`. Raises WireError when it does not read what it is told."""
+        self.out += wire.pack(message)
+        if len(self.out) > MAX_UNREAD:
+            msg = "it does not read its acknowledgements"
+            raise WireError(msg)
+
+    def flush(self) -> None:
+        """Send as much as it takes. Raises OSError."""
+        if self.out:
+            sent = self.sock.send(self.out)
+            del self.out[:sent]

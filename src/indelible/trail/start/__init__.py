@@ -1,0 +1,1 @@
+"""What comes before a writer's first line: place, lock, keys, recovery."""

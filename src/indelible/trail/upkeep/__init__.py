@@ -1,0 +1,1 @@
+"""What becomes of closed files: links, compression, deletion, holds, erasure."""

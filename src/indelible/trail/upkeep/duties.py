@@ -1,0 +1,71 @@
+"""What the process that holds a trail does when it is told to: one function an order.
+
+A duty is done on the housekeeper's thread, so that nothing else is done to closed files meanwhile; the writer goes on.
+It has to be crash-safe at every step by itself, and it may be told twice (see `orders`). What it returns is what the
+command prints, and is JSON; what it raises (an IndelibleError, one line) reaches whoever gave the order, with its exit
+code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from indelible.trail.upkeep import keeping, orders
+from indelible.trail.upkeep.holds import describe_asker
+from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
+from indelible.trail.upkeep.pruning import Rules
+
+if TYPE_CHECKING:
+    from indelible.trail.writer import Writer
+
+Duty = Callable[["Writer", Any, Asker], dict[str, Any]]
+"""Carries an order out; `Any` is the order's own type."""
+
+
+def _retain(writer: Writer, order: Retain, asker: Asker) -> dict[str, Any]:
+    audit, keeper = writer.audit, writer.housekeeper
+    rules = Rules(
+        audit.retention_rules if order.retention is None else order.retention,
+        audit.backup_count if order.backup_count is None else order.backup_count,
+    )
+    writer.seal()
+    done = keeper.pruner.prune(rules, lambda: False, describe_asker(asker))
+    keeper.link()
+    return {**done, "retention": keeping.describe_rules(rules.retention), "backup_count": rules.backup_count}
+
+
+def _add_hold(writer: Writer, order: AddHold, asker: Asker) -> dict[str, Any]:
+    hold = writer.housekeeper.holds.place(writer, order, asker)
+    return {"hold": msgspec.to_builtins(hold)}
+
+
+def _release_hold(writer: Writer, order: ReleaseHold, asker: Asker) -> dict[str, Any]:
+    hold = writer.housekeeper.holds.release(writer, order, asker)
+    return {"released": msgspec.to_builtins(hold) if hold is not None else {"id": order.id}}
+
+
+def _erase(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
+    from indelible.trail.upkeep.erase import erase
+
+    return erase(writer, order, asker, writer.housekeeper.holds.held)
+
+
+DUTIES: Final[dict[type[Order], Duty]] = {
+    Retain: _retain,
+    Erase: _erase,
+    AddHold: _add_hold,
+    ReleaseHold: _release_hold,
+}
+
+
+def known() -> list[str]:
+    """Return the words for the orders that are carried out here."""
+    return [orders.name(kind) for kind in DUTIES]
+
+
+def carry_out(writer: Writer, order: Order, asker: Asker) -> dict[str, Any]:
+    """Do what an order says; see the module. Raises IndelibleError."""
+    return DUTIES[type(order)](writer, order, asker)

@@ -1,0 +1,420 @@
+"""Erase the content of events, and leave every proof valid: the steps, in the one order that a crash cannot spoil.
+
+What may not move:
+
+1. Everything is sealed, and the active file closed when it holds a line that is meant: only sealed lines of closed
+   files are ever changed, and of those only the bytes, never the leaf.
+2. The file `erasing` says what is to go, signed by the trail's key, and is on the disk.
+3. `entry_erased` events say which lines go, who asked and why; a checkpoint covers them.
+4. The lines go, file by file (see `rewrite`), then what lies elsewhere (see `traces.places`).
+5. `erasing` goes.
+
+A crash before 2 leaves everything as it was. After it the next start does 3 to 5 again, each of which may be done
+twice: events that are in the trail already are not written again, lines that are erased already stay as they are. So
+between 2 and 5 the content may still be there, and never is it gone without a record. Whoever could write `erasing`
+could have the writer sign a record and erase lines, hence the signature.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+from indelible.errors import ConfigError, NoteError, TrailCorrupt, TrailError, TrailUnavailable
+from indelible.events import MAX_BODY_BYTES
+from indelible.trail import durable, files
+from indelible.trail.checking.verify import ERASING
+from indelible.trail.commit import Item
+from indelible.trail.entry import parse_line
+from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector, plan_text, split_plan
+from indelible.trail.files import TrailFile
+from indelible.trail.proofs.checkpoint import open_note
+from indelible.trail.reader import Lines, Snapshot
+from indelible.trail.start import keys
+from indelible.trail.upkeep.holds import describe_asker
+from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
+from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from indelible.trail.durable import Access
+    from indelible.trail.layout import Layout
+    from indelible.trail.upkeep.orders import Asker, Erase
+    from indelible.trail.writer import Writer
+
+_RECORD: Final = RECORD.encode()
+
+MAX_REASON_CHARS: Final = 500
+
+MAX_VALUES: Final = 200
+"""Events that are named one by one: with their digests, the most ranges and the longest reason a record fits a line."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """The lines of one trail that go: ranges of seqs, each with the `event_id` of the record that names it."""
+
+    place: str | None
+    """The name below `retired/`; None for the trail itself."""
+    marks: list[tuple[int, int, str]]
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What `erasing` says."""
+
+    id: str
+    selector: Selector
+    """What is meant in places that are no trail's."""
+    ids: list[str]
+    """The `event_id` of events that are meant, as far as they may stand in such places."""
+    size: int
+    """The records are at this seq or later."""
+    parts: list[_Part]
+    records: list[str]
+    """The events that say so, as JSON, in order."""
+
+
+# --- an order ---------------------------------------------------------------------------------------------------
+
+
+def erase(writer: Writer, order: Erase, asker: Asker, held: Held = nobody_holds) -> dict[str, Any]:
+    """Erase what is meant and return what became of it; `held` tells under which hold an event is.
+
+    Nothing is erased, and `refused` says why, when one of the events is under a hold, or is asked for by itself and is
+    one that the trail needs to be read. Raises ConfigError for an order that cannot be, TrailError for what could not
+    be done: when that was after the plan was made, the rest is done later, and the message says so.
+    """
+    _check(order)
+    resume(writer)
+    moment = Moment(*writer.moment())
+    writer.seal()
+    founds = list(_find(writer, order, moment, held))
+    ids = [event_id for found in founds for event_id in found.ids]
+    loose, held_loose = _count_loose(writer, _meant(_elsewhere(order), ids), held)
+    result = _result(writer, order, founds, loose, held_loose)
+    if order.dry_run or not (result["lines"] or result["loose"]):
+        return result
+    if founds[0].in_active:
+        writer.rotate()
+        writer.seal()
+    plan = _plan(writer, order, asker, founds, loose)
+    _write_plan(writer, plan)
+    return {**result, "records": _carry_out(writer, plan)}
+
+
+def resume(writer: Writer) -> bool:
+    """Finish an erasure that was cut off; tell whether there was one. Raises TrailError."""
+    plan = _read_plan(writer)
+    if plan is not None:
+        _carry_out(writer, plan)
+    return plan is not None
+
+
+def _check(order: Erase) -> None:
+    if not order.values or not all(order.values):
+        msg = "erase: expected a user, a session or an event"
+        raise ConfigError(msg)
+    if len(order.values) > MAX_VALUES:
+        msg = f"erase: {len(order.values)} events are named; at most {MAX_VALUES} go into one record"
+        raise ConfigError(msg)
+    if not order.reason.strip():
+        msg = "erase: expected a reason: it stays in the trail"
+        raise ConfigError(msg)
+
+
+def _find(writer: Writer, order: Erase, moment: Moment, held: Held) -> Iterator[Found]:
+    """Yield what is meant in the trail, then in the earlier ones that were set aside."""
+    all_places = places(writer.layout)
+    noted = frozenset(filter(None, map(_noted, all_places.ids)))
+    yield find(writer.layout, Selector(order.by, order.values), moment, held, order.id, noted)
+    selector = _elsewhere(order)
+    for layout in all_places.trails[1:] if selector.values else []:
+        yield find(layout, selector, Moment(2**53, frozenset()), held, order.id, noted)
+
+
+def _elsewhere(order: Erase) -> Selector:
+    """Return what is meant in other places than the trail itself: a seq is one of the trail's."""
+    if order.by != "event":
+        return Selector(order.by, order.values)
+    return Selector("event", [value for value in order.values if not value.isdigit()])
+
+
+def _noted(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _result(
+    writer: Writer, order: Erase, founds: list[Found], loose: int, held_loose: dict[str, int]
+) -> dict[str, Any]:
+    """Return what an erasure comes to, or would."""
+    held, types = held_loose, dict[str, int]()
+    for found in founds:
+        held, types = _added(held, found.held), _added(types, found.types)
+    lasting = sum(found.lasting for found in founds)
+    refused = "held" if held else "lasting" if order.by == "event" and lasting else None
+    return {
+        "trail": str(writer.layout.active),
+        "dry_run": order.dry_run,
+        "refused": refused,
+        "lines": 0 if refused else sum(found.count for found in founds),
+        "of_earlier_trails": sum(found.count for found in founds[1:]),
+        "loose": 0 if refused else loose,
+        "events": types,
+        "seqs": [list(pair) for pair in founds[0].seqs],
+        "held": held,
+        "lasting": lasting,
+        "under_way": founds[0].under_way,
+        "lines_before": founds[0].told_before,
+        "records": [],
+    }
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+
+
+# --- what is no line of a trail -----------------------------------------------------------------------------------
+
+
+def _meant(selector: Selector, ids: list[str]) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a piece of a file is of an event that is meant.
+
+    What can be read as an event is; of a torn one it is enough that a value that is meant stands in it.
+    """
+    ours = Selector("event", ids)
+    needles = [*(selector.needles() if selector.values else ()), *ours.needles()]
+
+    def meant(piece: bytes) -> bool:
+        entry = _event(piece)
+        if entry is None:
+            return any(needle in piece for needle in needles)
+        return selector.means(entry) or ours.means(entry)
+
+    return meant
+
+
+def _event(piece: bytes) -> dict[str, Any] | None:
+    try:
+        entry = orjson.loads(piece) if piece[:1] == b"{" else None
+    except orjson.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) and "event_type" in entry else None
+
+
+def _count_loose(writer: Writer, meant: Callable[[bytes], bool], held: Held) -> tuple[int, dict[str, int]]:
+    """Return how many pieces are meant, and how many of them are under which hold."""
+    count, holds = 0, dict[str, int]()
+    for path in places(writer.layout).loose:
+        for piece in pieces(path):
+            if not meant(piece):
+                continue
+            count += 1
+            hold = held(_event(piece) or {})
+            if hold is not None:
+                holds[hold] = holds.get(hold, 0) + 1
+    return count, holds
+
+
+# --- the plan -----------------------------------------------------------------------------------------------------
+
+
+def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose: int) -> _Plan:
+    about = _about(writer, order, asker)
+    parts: list[_Part] = []
+    records: list[str] = []
+    for found in founds:
+        place = None if found is founds[0] else found.layout.active.parent.name
+        origin = None if place is None else keys.read_origin(found.layout) or place
+        ranges = list(found.seqs)
+        marks: list[tuple[int, int, str]] = []
+        for at in range(0, len(ranges), MAX_RANGES):
+            some = ranges[at : at + MAX_RANGES]
+            event_id, body = _record_of(writer, about, some, origin, 0 if records else loose)
+            records.append(body)
+            marks += [(first, last, event_id) for first, last in some]
+        parts.append(_Part(place, marks))
+    if not records:
+        records.append(_record_of(writer, about, [], None, loose)[1])
+    ids = sorted({event_id for found in founds for event_id in found.ids})
+    return _Plan(order.id, _elsewhere(order), ids, writer.size, parts, records)
+
+
+def _about(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
+    """Return what every record of an erasure says: nothing that tells whose content it was to who has not the key."""
+    key, key_id = keys.derive_erasure_key(keys.open_digest_secret(writer.layout))
+    selector = Selector(order.by, order.values)
+    asked = describe_asker(asker)
+    if selector.hide(asked["login"]) != asked["login"]:  # somebody erases themself
+        del asked["login"]
+    return {
+        "erasure": order.id,
+        "by": order.by,
+        "hmac": sorted(hmac.new(key, value.encode(), sha256).hexdigest() for value in set(order.values)),
+        "hmac_key_id": key_id,
+        "reason": selector.hide(order.reason)[:MAX_REASON_CHARS],
+        "asked": asked,
+    }
+
+
+def _record_of(
+    writer: Writer, about: dict[str, Any], some: list[Range], origin: str | None, loose: int
+) -> tuple[str, str]:
+    """Return the `event_id` and the body of the event that says that these ranges go."""
+    metadata: dict[str, Any] = {
+        "erased": [list(pair) for pair in some],
+        "lines": sum(last - first + 1 for first, last in some),
+    }
+    if origin is not None:
+        metadata["origin"] = origin
+    if loose:
+        metadata["loose"] = loose
+    body = writer.service_event(RECORD, {**metadata, **about}).body
+    if len(body) > MAX_BODY_BYTES:  # no reader would take it for a line
+        msg = f"{writer.layout.active}: the record of the erasure does not fit a line; nothing was erased"
+        raise TrailError(msg)
+    return str(orjson.loads(body)["event_id"]), body.decode()
+
+
+def _path(layout: Layout) -> Path:
+    return layout.directory / ERASING
+
+
+def _write_plan(writer: Writer, plan: _Plan) -> None:
+    path = _path(writer.layout)
+    text = msgspec.json.encode(plan)
+    note = writer.signer.sign(plan_text(writer.origin, text))
+    try:
+        durable.replace_file(path, note.encode() + text, durable.Access())
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            durable.sync_directory(path.parent)
+        msg = f"{exc.filename or path}: {exc.strerror or exc}; nothing was erased"
+        raise TrailError(msg) from exc
+
+
+def _read_plan(writer: Writer) -> _Plan | None:
+    """Return the plan of an erasure that was cut off, or None. Raises TrailCorrupt for one that we have not signed."""
+    path = _path(writer.layout)
+    try:
+        note, text = split_plan(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        msg = f"{path}: {exc.strerror}"
+        raise TrailError(msg) from exc
+    try:
+        if open_note(note, writer.signer.verifiers) != plan_text(writer.origin, text):
+            raise ValueError
+        return msgspec.json.decode(text, type=_Plan)
+    except (NoteError, ValueError) as exc:
+        msg = f"{path}: is no plan of an erasure that this trail has signed; nothing is erased until it is taken away"
+        raise TrailCorrupt(msg) from exc
+
+
+# --- what is done, as often as it takes ---------------------------------------------------------------------------
+
+
+def _carry_out(writer: Writer, plan: _Plan) -> list[str]:
+    """Do all that a plan says and return the ids of its records; what fails leaves the plan for the next attempt."""
+    records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
+    try:
+        _record(writer, plan, records)
+        _go(writer, plan, records[0])
+    except (OSError, TrailUnavailable) as exc:
+        where = (isinstance(exc, OSError) and exc.filename) or writer.layout.active
+        why = (isinstance(exc, OSError) and exc.strerror) or exc
+        msg = f"{where}: {why}; the erasure is not finished: whoever writes the trail goes on with it"
+        raise TrailError(msg) from exc
+    except TrailCorrupt as exc:
+        msg = f"{exc}; the erasure is not finished"
+        raise TrailCorrupt(msg) from exc
+    return records
+
+
+def _record(writer: Writer, plan: _Plan, records: list[str]) -> None:
+    """Have the records in the trail, and sealed."""
+    there = _records_from(writer.layout, plan.size)
+    items = [
+        Item(body.encode())
+        for event_id, body in zip(records, plan.records, strict=True)
+        if event_id not in there
+    ]
+    if items:
+        writer.write_service_events(items)
+    writer.seal()
+
+
+def _records_from(layout: Layout, seq: int) -> set[str]:
+    """Return the ids of the records at `seq` or later."""
+    found: set[str] = set()
+    with Snapshot(layout) as snapshot:
+        ends = [file.named_seq for file in snapshot.files[1:]]
+        for file, end in zip(snapshot.files, [*ends, None], strict=False):
+            if end is None or end > seq:
+                with file.open() as stream:
+                    for lines, raw in Lines(stream):
+                        found.update(_records_in(lines, seq) if _RECORD in raw else ())
+    return found
+
+
+def _records_in(lines: list[bytes], seq: int) -> Iterator[str]:
+    for line in lines:
+        entry = (parse_line(line) if _RECORD in line else None) or {}
+        if entry.get("event_type") == RECORD and int(entry["seq"]) >= seq:
+            yield str(entry.get("event_id"))
+
+
+def _go(writer: Writer, plan: _Plan, record: str) -> None:
+    """Have the content gone everywhere, then the plan."""
+    layout, access = writer.layout, writer.access
+    all_places = places(layout)
+    earlier = {place.active.parent.name: place for place in all_places.trails[1:]}
+    for part in plan.parts:
+        marks = [Mark(*mark) for mark in part.marks]
+        if part.place is None:
+            for file in _rewrite_trail(layout, marks, access, active=False):
+                writer.housekeeper.pruner.forget_facts(file.first_seq)
+        elif part.place in earlier:
+            list(_rewrite_trail(earlier[part.place], marks, access, active=True))
+    meant = _meant(plan.selector, plan.ids)
+    for path in all_places.loose:
+        rewrite_loose(path, meant, record, access)
+    for path in all_places.ids:
+        if _noted(path) in plan.ids:
+            durable.replace_file(path, b"", access)
+    twins = [path for path in leftovers(layout) if path.exists()]
+    for path in twins:
+        path.unlink()
+    writer.forget_twin()
+    durable.sync_directories([layout.directory, *(path.parent for path in twins)])
+    with contextlib.suppress(FileNotFoundError):
+        _path(layout).unlink()
+        durable.sync_directory(layout.directory)
+
+
+def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:
+    """Erase the marked lines of a trail's closed files, and of the `active` one where nobody appends to it.
+
+    Yields the files in which there are any.
+    """
+    closed = files.segments(layout)
+    first = files.first_seq(layout.active)
+    if active and first is not None:
+        closed.append(TrailFile(layout.active, first, compressed=False))
+    ends = [*(file.first_seq for file in closed[1:]), 2**63]
+    for file, end in zip(closed, ends, strict=False):
+        own = [mark for mark in marks if mark.first < end and mark.last >= file.first_seq]
+        if own:
+            rewrite(file, own, access)
+            yield file

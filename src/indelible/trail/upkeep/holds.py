@@ -1,0 +1,383 @@
+"""The legal holds of one trail: which stand, found in the trail itself; placed and released on order.
+
+The trail is the truth. Every file's first line names the holds that stand (`holds`, ids only: a person's name must be
+erasable once nothing holds it), and events after it say what has changed since; what a hold is about stands in its
+`hold_placed`, which it holds itself. So that it need not be looked for, `audit.jsonl.d/holds` repeats all that stands:
+each entry of it is compared with the line, and what does not agree is looked for in the trail.
+
+A trail that begins in the place of one that lost its end goes on with the holds of that: they stand from its first line
+on, and are placed in it anew at the first look.
+
+What may not move, whatever happens in between:
+
+- A hold stands before its event is written, and until after its release is: a file that is begun meanwhile names it.
+  A crash leaves a hold too many, never one too few.
+- The file `holds` is written last. A crash before leaves an older one: the next start looks into the trail, and settles
+  it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from indelible.errors import ConfigError, TrailCorrupt, TrailError
+from indelible.events import MAX_LINE_BYTES
+from indelible.trail import durable, files
+from indelible.trail.entry import parse_line
+from indelible.trail.layout import Layout
+from indelible.trail.upkeep import facts, holding
+from indelible.trail.upkeep.holding import Hold
+
+if TYPE_CHECKING:
+    from indelible.trail.durable import Access
+    from indelible.trail.files import TrailFile
+    from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
+    from indelible.trail.writer import Writer
+
+_KINDS: Final = (b'"hold_placed"', b'"hold_released"')
+
+
+MAX_EARLIER: Final = 8
+"""So many trails that were set aside, one after the other, are asked for their holds."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the file `holds` says."""
+
+    holds: list[Hold]
+    files: dict[str, int] = {}
+    """How many closed files each of them kept from deletion at the last look."""
+
+
+_decode_cache: Final = msgspec.json.Decoder(Standing).decode
+
+
+class HoldBook:
+    """The holds of a trail that this process writes. Read from the trail when they are first asked for."""
+
+    def __init__(self, layout: Layout, access: Access) -> None:
+        self._layout = layout
+        self._access = access
+        self._loading = threading.Lock()
+        self._standing: dict[str, Hold] | None = None
+        """Replaced, never changed."""
+        self.released: dict[str, str] = {}
+        """Holds that were released in the newest file: the request that did it, by id."""
+        self._carried: list[Hold] = []
+        self.kept: dict[str, int] = {}
+        """How many closed files each hold kept from deletion at the last look."""
+        self._searched: dict[tuple[int, str], bool] = {}
+        """Whether a closed file (first seq) has something of a hold: neither changes while the hold stands."""
+
+    @property
+    def standing(self) -> dict[str, Hold]:
+        """The holds that stand, by id. Raises OSError when the trail cannot be read."""
+        found = self._standing
+        if found is None:
+            with self._loading:
+                found = self._standing
+                if found is None:
+                    found = self._standing = self._load()
+        return found
+
+    def _load(self) -> dict[str, Hold]:
+        try:
+            found = read_standing(self._layout)
+        except TrailCorrupt as exc:
+            raise OSError(5, str(exc)) from exc
+        self.released, self._carried = found.released, found.carried
+        return found.standing
+
+    def carry_over(self, writer: Writer) -> None:
+        """Place what an earlier trail has placed, and this one has not. Raises OSError, TrailError."""
+        if self.standing and self._carried:
+            try:
+                for hold in self._carried:
+                    metadata = {**_about(hold), "asked": {"login": hold.placed_by}, "placed_at": hold.placed_at}
+                    writer.append(writer.service_event("hold_placed", metadata).body)
+                writer.seal()
+            finally:
+                self._standing = None  # as the trail has them now
+
+    def save(self) -> None:
+        """Write the file `holds`, when it does not say what is so. Raises OSError."""
+        kept = {one: count for one, count in sorted(self.kept.items()) if one in self.standing}
+        data = msgspec.json.encode(Standing(list(self.standing.values()), kept))
+        if self.standing or self._layout.holds.exists():
+            try:
+                if self._layout.holds.read_bytes() == data:
+                    return
+            except FileNotFoundError:
+                pass
+            durable.replace_file(self._layout.holds, data, self._access)
+
+    def held(self, event: dict[str, Any]) -> str | None:
+        """Return the id of a hold that an event (as it stands in its line) is under, or None. Raises OSError."""
+        return holding.held(event, self.standing.values())
+
+    def holds_file(self, file: TrailFile, since: str, ended: str) -> str | None:
+        """Return the id of a hold that holds a closed file, or may hold it; None when none does. Raises OSError."""
+        for hold in self.standing.values():
+            key = (file.first_seq, hold.id)
+            if key not in self._searched:
+                self._searched[key] = has_held(file, hold, since, ended)
+            if self._searched[key]:
+                return hold.id
+        return None
+
+    # --- orders: on the housekeeper's thread -------------------------------------------------------------------
+
+    def place(self, writer: Writer, order: AddHold, asker: Asker) -> Hold:
+        """Place a hold, unless it stands already. Raises ConfigError, TrailError."""
+        hold = order.hold
+        holding.check(hold)
+        before = self.standing
+        if hold.id in before:
+            return before[hold.id]
+        if len(before) >= holding.MAX_HOLDS:
+            msg = f"{holding.MAX_HOLDS} holds stand already; release one first"
+            raise ConfigError(msg)
+        metadata = {**_about(hold), "asked": describe_asker(asker)}
+        self._standing = {**before, hold.id: hold}
+        item = writer.service_event("hold_placed", metadata)
+        try:
+            writer.write_service_events([item])
+        except BaseException:
+            self._standing = before
+            raise
+        self._seal(writer, f"hold {hold.id} is placed")
+        placed = msgspec.structs.replace(hold, placed_at=_timestamp(item.body), placed_by=login_of(asker.uid))
+        self._standing = {**before, hold.id: placed}
+        self.save()
+        return placed
+
+    def release(self, writer: Writer, order: ReleaseHold, asker: Asker) -> Hold | None:
+        """Release a hold; None: this very order has done so before. Raises ConfigError, TrailError."""
+        hold = self.standing.get(order.id)
+        if hold is None:
+            if self.released.get(order.id) == order.request:
+                return None
+            msg = f"no hold {order.id[:80]!r} stands; 'indelible hold list' shows those that do"
+            raise ConfigError(msg)
+        holding.check(msgspec.structs.replace(hold, reason=order.reason))
+        metadata = {
+            "hold": {"id": hold.id},
+            "reason": order.reason,
+            "request": order.request[:64],
+            "asked": describe_asker(asker),
+        }
+        writer.write_service_events([writer.service_event("hold_released", metadata)])
+        self._standing = {one: other for one, other in self.standing.items() if one != hold.id}
+        self.released[hold.id] = order.request
+        self._seal(writer, f"hold {hold.id} is released")
+        self.save()
+        return hold
+
+    def _seal(self, writer: Writer, what: str) -> None:
+        try:
+            writer.seal()
+        except OSError as exc:
+            msg = f"{self._layout.active}: {what}, but not sealed yet: {exc.strerror or exc}"
+            raise TrailError(msg) from exc
+
+
+def _about(hold: Hold) -> dict[str, Any]:
+    """Return what an event says of the hold that it places."""
+    named = {key: getattr(hold, key) for key in _NAMED if getattr(hold, key) is not None}
+    return {"hold": named, **({"reason": hold.reason} if hold.reason else {})}
+
+
+_NAMED: Final = ("id", "user", "session", "since", "until")
+
+
+def _timestamp(body: bytes) -> str | None:
+    return msgspec.json.decode(body).get("timestamp")  # type: ignore[no-any-return]
+
+
+def login_of(uid: int) -> str:
+    """Return a user's name on this machine, or the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def describe_asker(asker: Asker) -> dict[str, Any]:
+    """Return who gave an order, as it goes into the trail."""
+    return {"uid": asker.uid, "login": login_of(asker.uid), "pid": asker.pid}
+
+
+# --- files that a hold keeps ----------------------------------------------------------------------------------------
+
+
+def has_held(file: TrailFile, hold: Hold, since: str, ended: str) -> bool:
+    """Tell whether a closed file has an event that a hold holds, or may have one.
+
+    `since` and `ended` are the earliest time in it and the one when the next was begun. Raises OSError, TrailCorrupt.
+    """
+    if hold.of_anybody:
+        return hold.overlaps(since, ended)
+    return any(hold.matches(event) for event in _candidates(file, hold))
+
+
+def _candidates(file: TrailFile, hold: Hold) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file in which all that a hold names stands as it would be written, or in other letters."""
+    *texts, own = hold.needles
+
+    def may(data: bytes) -> bool:
+        return own in data or b"\\u" in data or all(text in data for text in texts)
+
+    for block in facts.whole_lines(file):
+        if may(block):
+            for line in block.splitlines():
+                event = parse_line(line) if may(line) else None
+                if event is not None:
+                    yield event
+
+
+# --- what stands ----------------------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """What a trail says of holds."""
+
+    standing: dict[str, Hold]
+    released: dict[str, str]
+    """Those that the newest file releases: see `HoldBook.released`."""
+    carried: list[Hold]
+    """Those of them that an earlier trail has placed, and this one has not."""
+
+
+def read_standing(layout: Layout, depth: int = 0) -> Found:
+    """Return the holds that stand, by id. Raises OSError, TrailCorrupt."""
+    ids, placed, released = _in_newest(layout)
+    if ids is None:
+        placed, released = {}, {}
+        ids = _replay(layout, placed)
+    missing = [one for one in ids if one not in placed]
+    if missing:
+        placed |= _cached(layout, missing)
+    if any(one not in placed for one in missing):
+        _replay(layout, placed)
+    earlier = _earlier(layout, depth)
+    if _is_first(layout):
+        ids += [one for one in earlier if one not in ids and one not in placed and one not in released]
+    carried = [earlier[one] for one in ids if one not in placed and one in earlier]
+    placed |= {hold.id: hold for hold in carried}
+    # One whose event nobody finds any more holds everything: what it was about is not known.
+    standing = {one: placed.get(one, Hold(id=one, since="0", until="~")) for one in ids}
+    return Found(standing, released, carried)
+
+
+def _is_first(layout: Layout) -> bool:
+    """Tell whether the trail's newest file is its first."""
+    newest = next(files.newest_first(layout), None)
+    return newest is not None and newest.first_seq == 0
+
+
+def _earlier(layout: Layout, depth: int) -> dict[str, Hold]:
+    """Return the holds of the trail in whose place this one began; also what only its file `holds` says.
+
+    Its end is lost, and with it perhaps what placed one.
+    """
+    first = next((file for file in reversed(list(files.newest_first(layout))) if file.first_seq == 0), None)
+    if first is None or depth >= MAX_EARLIER:
+        return {}
+    with files.open_file(first) as stream:
+        entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+    metadata = entry.get("metadata")
+    previous = metadata.get("previous") if isinstance(metadata, dict) else None
+    moved_to = previous.get("moved_to") if isinstance(previous, dict) else None
+    if not isinstance(moved_to, str) or ".." in Path(moved_to).parts:
+        return {}
+    there = Layout(layout.active.parent / moved_to)
+    cache = read_cache(there.holds)
+    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
+    return said | read_standing(there, depth + 1).standing
+
+
+def _in_newest(layout: Layout) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:
+    """Return which holds stand, as the newest file has it; None when its first line does not say."""
+    placed: dict[str, Hold] = {}
+    released: dict[str, str] = {}
+    newest = next(files.newest_first(layout), None)
+    if newest is None:
+        return [], placed, released
+    with files.open_file(newest) as stream:
+        first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
+    ids = None if first is None else holding.standing_in(first)
+    if ids is not None:
+        _follow(newest, ids, placed, released)
+    return ids, placed, released
+
+
+def _follow(file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str]) -> None:
+    """Take in what a file says of holds: `ids` are those that stand."""
+    for block in facts.whole_lines(file):
+        if not any(kind in block for kind in _KINDS):
+            continue
+        for line in block.splitlines():
+            event = parse_line(line) if any(kind in line for kind in _KINDS) else None
+            if event is None:
+                continue
+            hold, over = holding.placed_in(event), holding.released_in(event)
+            if hold is not None:
+                placed[hold.id] = hold
+                if hold.id not in ids:
+                    ids.append(hold.id)
+            elif over is not None:
+                released[over[0]] = over[1]
+                if over[0] in ids:
+                    ids.remove(over[0])
+
+
+def _replay(layout: Layout, placed: dict[str, Hold]) -> list[str]:
+    """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand."""
+    ids: list[str] = []
+    for file in reversed(list(files.newest_first(layout))):
+        _follow(file, ids, placed, {})
+    return ids
+
+
+def _cached(layout: Layout, wanted: list[str]) -> dict[str, Hold]:
+    """Return what the file `holds` says of these, as far as the trail says the same."""
+    cache = read_cache(layout.holds)
+    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
+    asked = [said[one] for one in wanted if one in said]
+    found: dict[str, Hold] = {}
+    for hold in asked:
+        for file in _files_about(layout, hold.placed_at):
+            _follow(file, [], found, {})
+            if hold.id in found:
+                break
+    return found
+
+
+def _files_about(layout: Layout, time: str | None) -> list[TrailFile]:
+    """Return the file that was the active one at a time, and the one after it."""
+    before: list[TrailFile] = []
+    for file in files.newest_first(layout):
+        with files.open_file(file) as stream:
+            first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+        before = [file, *before[:1]]
+        if time is not None and str(first.get("recorded_at")) <= time:
+            return before
+    return before
+
+
+def read_cache(path: Path) -> Standing | None:
+    """Return what the file `holds` says; None when there is none that can be read."""
+    try:
+        if os.stat(path).st_size > holding.MAX_HOLDS * 8192:  # noqa: PTH116 - its size only
+            return None
+        found: Standing = _decode_cache(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found

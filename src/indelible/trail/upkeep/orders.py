@@ -1,0 +1,106 @@
+"""What a trail can be told to do, by whoever may change it: one struct an order. Pure.
+
+An order is carried out by the process that holds the trail (see `duties`), whoever gives it (see `manage`). It may be
+given twice: when the holder dies, the one who gave it cannot know whether it was carried out, and gives it again to the
+next. So an order that would not come to the same when it is carried out twice has an `id`, by which it is known again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from indelible.config import Retention
+from indelible.errors import TrailError, WireError
+from indelible.trail.upkeep.holding import Hold
+
+MAX_RESULT_BYTES: Final = 512 * 1024
+"""What an order's result may come to as JSON: it goes over a socket in one message."""
+
+MAX_LISTED: Final = 100
+"""Entries of a list to which a result is cut that is longer than that."""
+
+
+class Asker(NamedTuple):
+    """Who gave an order, as the kernel says."""
+
+    uid: int
+    pid: int
+
+
+class NotTaken(TrailError):  # noqa: N818 - not a fault of anybody's, mostly
+    """The order was not carried out: it is not taken now, or not from this one."""
+
+
+class Ending(NotTaken):
+    """The process that holds the trail is ending: another will take it."""
+
+
+class Retain(msgspec.Struct, tag_field="order", tag="retain", frozen=True, kw_only=True, omit_defaults=True):
+    """Delete the closed files that nothing keeps any more, by these rules; None: by those of the trail's holder."""
+
+    retention: Retention | None = None
+    backup_count: int | None = None
+
+
+class Erase(msgspec.Struct, tag_field="order", tag="erase", frozen=True, kw_only=True, omit_defaults=True):
+    """Erase the content of a user's or a session's events, or of single ones."""
+
+    id: str
+    """A UUID of the order's own: given again, after the holder died, it is known by it."""
+    by: Literal["user", "session", "event"]
+    values: list[str]
+    reason: str
+    """Redacted already."""
+    dry_run: bool = False
+
+
+class AddHold(msgspec.Struct, tag_field="order", tag="hold_add", frozen=True, kw_only=True, omit_defaults=True):
+    """Place a legal hold. Its id is the giver's choice: given twice, it stands once."""
+
+    hold: Hold
+
+
+class ReleaseHold(msgspec.Struct, tag_field="order", tag="hold_release", frozen=True, kw_only=True):
+    """Release a legal hold."""
+
+    id: str
+    reason: str
+    request: str
+    """Random: given twice, it is no error that the hold does not stand any more."""
+
+
+Order = Retain | AddHold | ReleaseHold | Erase
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Order).decode
+
+
+def name(order: Order | type[Order]) -> str:
+    """Return the word that stands for an order's kind."""
+    return str(order.__struct_config__.tag)
+
+
+def encode(order: Order) -> msgspec.Raw:
+    """Return an order as it goes over a socket."""
+    return msgspec.Raw(_encode(order))
+
+
+def decode(data: msgspec.Raw | bytes) -> Order:
+    """Return an order as it was encoded. Raises WireError, one line that says what is wrong."""
+    try:
+        order: Order = _decode(bytes(data))
+    except (ValueError, RecursionError) as exc:
+        msg = f"this is no order that is known here: {exc}"
+        raise WireError(msg) from exc
+    return order
+
+
+def encode_result(result: dict[str, Any]) -> msgspec.Raw:
+    """Return a result as it goes over a socket; of one that is too long the lists are cut, and `cut` says so."""
+    encoded = _encode(result)
+    if len(encoded) > MAX_RESULT_BYTES:
+        short = {key: value[:MAX_LISTED] if isinstance(value, list) else value for key, value in result.items()}
+        encoded = _encode({**short, "cut": True})
+    return msgspec.Raw(encoded if len(encoded) <= MAX_RESULT_BYTES else _encode({"cut": True}))

@@ -1,0 +1,308 @@
+"""Deletion of closed files: what is due, the record of it, and then the deletion.
+
+Every crash between these steps is settled by the next look:
+
+- A deletion is recorded (`retention_applied`, sealed) before the first file goes. A file that is on record as deleted
+  and still there goes at the next look, whatever the rules say by then: the trail has said that it is gone.
+- `pruned`, with which every file begins, has a range before its record is written and for ever after; when the record
+  cannot be written, neither is the range kept nor a file deleted; when it cannot be sealed, the next look does that.
+- Before a file is put on record it is read, and judged by what it holds, and not by what is remembered of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from indelible.config import Retention
+from indelible.errors import NoteError, TrailCorrupt
+from indelible.trail import durable, files
+from indelible.trail.entry import line_recorded_at
+from indelible.trail.files import TrailFile
+from indelible.trail.proofs import checkpoint
+from indelible.trail.start import intents
+from indelible.trail.upkeep import keeping
+from indelible.trail.upkeep.facts import FactsStore, read
+from indelible.trail.upkeep.holding import Hold
+from indelible.trail.upkeep.holds import HoldBook, has_held
+from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
+
+if TYPE_CHECKING:
+    from indelible.trail.layout import Layout
+    from indelible.trail.writer import Writer
+
+log = logging.getLogger("indelible")
+
+PER_RECORD: Final = 50
+"""Files of one record: what is said of each, and of the ranges, has to fit a line."""
+
+MAX_RANGES: Final = 500
+"""Ranges of deleted seqs that a file's first line has room for; more make no further hole."""
+
+NO_END: Final = 2**63
+
+
+class Rules(NamedTuple):
+    """By what closed files are judged."""
+
+    retention: Retention
+    backup_count: int
+
+
+class Plan(NamedTuple):
+    """What would become of each closed file."""
+
+    files: list[TrailFile]
+    verdicts: list[Verdict]
+    unreadable: TrailCorrupt | OSError | None
+    """Why a file could not be read: it is kept."""
+
+    @property
+    def due(self) -> list[tuple[TrailFile, Verdict]]:
+        """The files that would be deleted."""
+        return [
+            (file, verdict) for file, verdict in zip(self.files, self.verdicts, strict=True) if verdict.goes
+        ]
+
+
+def ends(layout: Layout, closed: Sequence[TrailFile], pruned: Sequence[tuple[int, int]] = ()) -> list[int]:
+    """Return for each closed file the seq after its last; `pruned` are the ranges whose files were deleted before."""
+    starts = [file.first_seq for file in closed[1:]]
+    active = files.first_seq(layout.active)
+    found = [*starts, active if active is not None else NO_END] if closed else []
+    return [
+        min([end, *(low for low, _ in pruned if file.first_seq < low < end)])
+        for file, end in zip(closed, found, strict=True)
+    ]
+
+
+def make_plan(
+    layout: Layout,
+    rules: Rules,
+    sealed: int,
+    store: FactsStore,
+    holder: Callable[[TrailFile, str, str], str | None] | None,
+    pruned: Sequence[tuple[int, int]],
+) -> Plan:
+    """Judge every closed file; nothing is changed. `holder` is told a file, its earliest time and when it ended."""
+    closed = files.segments(layout)
+    by_first = {file.first_seq: file for file in closed}
+    wrong: list[TrailCorrupt | OSError] = []
+    known: dict[int, Facts] = {}
+
+    def look_up(about: Closed) -> Facts | None:
+        try:
+            known[about.first] = store.get(by_first[about.first], about.last, about.ended)
+        except FileNotFoundError:
+            return None
+        except (OSError, TrailCorrupt) as exc:
+            wrong.append(exc)
+            return None
+        return known[about.first]
+
+    def held(about: Closed) -> str | None:
+        facts = known.get(about.first) or look_up(about)
+        if holder is None or facts is None:
+            return None if holder is None else "that nobody can check: the file cannot be read"
+        return holder(by_first[about.first], facts.since, about.ended)
+
+    states = []
+    for at, (file, end) in enumerate(zip(closed, ends(layout, closed, pruned), strict=True)):
+        following = closed[at + 1] if at + 1 < len(closed) else None
+        try:
+            ended = _ended(layout, file, following, end, store)
+        except (OSError, TrailCorrupt) as exc:
+            wrong.append(exc)
+            ended = ""
+        states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
+    verdicts = keeping.judge(states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held)
+    return Plan(closed, keeping.keep_records(verdicts, look_up), wrong[0] if wrong else None)
+
+
+def _ended(layout: Layout, file: TrailFile, following: TrailFile | None, end: int, store: FactsStore) -> str:
+    """Return when the file after a closed one was begun, or, when that is gone, the time of its own last event.
+
+    Empty when nobody can tell. Raises OSError, TrailCorrupt.
+    """
+    try:
+        if following is None:
+            return line_recorded_at(first_line(TrailFile(layout.active, 0, compressed=False))) or ""
+        began = line_recorded_at(first_line(following)) or ""
+    except FileNotFoundError:
+        return ""
+    if following.first_seq == end or not began:
+        return began
+    facts = (store.get if store.is_fresh(file.first_seq) else store.learn)(file, end - 1, began)
+    return max((one.newest for one in facts.classes.values()), default="")
+
+
+def newest_checkpoint(layout: Layout) -> checkpoint.Checkpoint | None:
+    """Return the checkpoint as it stands, unverified; None when there is none that can be read."""
+    try:
+        return checkpoint.parse(checkpoint.split_note(layout.checkpoint.read_bytes())[0])
+    except (OSError, NoteError):
+        return None
+
+
+def sealed_size(layout: Layout) -> int:
+    """Return how many lines the checkpoint says that it covers."""
+    found = newest_checkpoint(layout)
+    return 0 if found is None else found.size
+
+
+def first_line(file: TrailFile) -> bytes:
+    """Return a file's first line, without its LF. Raises OSError, TrailCorrupt."""
+    with files.open_file(file) as stream:
+        return stream.readline(1 << 17).rstrip(b"\n")
+
+
+def hold_finder(holds: Sequence[Hold]) -> Callable[[TrailFile, str, str], str | None] | None:
+    """Return what tells which of these holds a file is under; None when there is none."""
+    if not holds:
+        return None
+    return lambda file, since, ended: next(
+        (hold.id for hold in holds if has_held(file, hold, since, ended)), None
+    )
+
+
+def _within(first: int, last: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= first and last <= high for low, high in ranges)
+
+
+class Pruner:
+    """Deletes closed files of the trail that a writer holds. On the housekeeper's thread only."""
+
+    def __init__(self, writer: Writer, pruned: list[tuple[int, int]]) -> None:
+        self.pruned = list(pruned)
+        """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
+        self._said: list[tuple[int, int]] | None = None
+        """Those that a line of the trail has on record; None: not read yet."""
+        self.holds = HoldBook(writer.layout, writer.access)
+        self._writer = writer
+        self._layout = writer.layout
+        self._store = FactsStore(writer.layout, writer.access)
+
+    def prune(
+        self, rules: Rules, stop: Callable[[], bool], asked: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Delete what nothing keeps any more; return what was deleted and what is kept why.
+
+        `stop` tells to begin nothing more. Raises OSError, IndelibleError.
+        """
+        self.finish()
+        self.holds.carry_over(self._writer)
+        standing = self.holds.standing
+        finder = self.holds.holds_file if standing else None
+        plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)
+        under = [verdict.why for verdict in plan.verdicts if verdict.rule == "hold"]
+        self.holds.kept = {one: under.count(one) for one in under}
+        self.holds.save()
+        removed: list[dict[str, Any]] = []
+        due = self._without_new_holes([pair for pair in plan.due if self._still_goes(*pair)])
+        for at in range(0, len(due), PER_RECORD):
+            if not stop():
+                removed += self._delete(due[at : at + PER_RECORD], asked)
+        left = {file.first_seq for file in files.segments(self._layout)}
+        self._store.forget(left)
+        if plan.unreadable is not None and not isinstance(plan.unreadable, FileNotFoundError):
+            raise plan.unreadable
+        kept: dict[str, int] = {}
+        for verdict in plan.verdicts:
+            if verdict.file.first in left:
+                kept[verdict.rule] = kept.get(verdict.rule, 0) + 1
+        size = sum(one["bytes"] for one in removed)
+        return {"deleted": removed, "deleted_files": len(removed), "deleted_bytes": size, "kept": kept}
+
+    def forget_facts(self, first_seq: int) -> None:
+        """A closed file has changed: what is remembered of it is not so any more."""
+        self._store.drop(first_seq)
+
+    def finish(self) -> None:
+        """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
+        if self._said is None:  # the last record may be younger than the hint
+            self._said = intents.pruned_ranges(self._layout, None, intents.Tracker())
+            self.pruned = intents.merge_ranges([*self.pruned, *self._said])
+        closed = files.segments(self._layout)
+        left = [
+            file
+            for file, end in zip(closed, ends(self._layout, closed, self.pruned), strict=True)
+            if _within(file.first_seq, end - 1, self._said)
+        ]
+        if left:
+            self._writer.seal()  # the record, if it is not yet
+            self._unlink(left)
+
+    def _unlink(self, gone: Sequence[TrailFile]) -> None:
+        for file in gone:
+            file.path.unlink()
+        durable.sync_directory(self._layout.segments)
+
+    def _still_goes(self, file: TrailFile, verdict: Verdict) -> bool:
+        """Tell whether a file holds indeed what it was judged by; if not, the next look judges it anew."""
+        about = verdict.file
+        if verdict.facts is None or self._store.is_fresh(about.first):
+            return True  # judged by its neighbour's first line, or by itself, just now
+        if self._store.learn(file, about.last, about.ended) == verdict.facts:
+            return True
+        log.warning("%s: was remembered wrongly, and is judged anew", file.path)
+        return False
+
+    def _without_new_holes(self, due: list[tuple[TrailFile, Verdict]]) -> list[tuple[TrailFile, Verdict]]:
+        """Leave out what would make more ranges than a first line has room for."""
+        ranges, kept = self.pruned, []
+        for file, verdict in due:
+            more = intents.merge_ranges([*ranges, (file.first_seq, verdict.file.last)])
+            if len(more) <= max(MAX_RANGES, len(ranges)):
+                ranges = more
+                kept.append((file, verdict))
+        return kept
+
+    def _delete(
+        self, due: list[tuple[TrailFile, Verdict]], asked: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Record that files go, then delete them."""
+        removed = [self._describe(file, verdict) for file, verdict in due]
+        self._record(removed, asked)
+        self._unlink([file for file, _ in due])
+        return removed
+
+    def _describe(self, file: TrailFile, verdict: Verdict) -> dict[str, Any]:
+        facts, about = verdict.facts, verdict.file
+        if facts is None:
+            try:
+                facts = read(file, about.last, about.ended)
+            except TrailCorrupt:
+                facts = None
+        events = None if facts is None else {kind: one.count for kind, one in facts.classes.items()}
+        return {
+            "first": about.first,
+            "last": about.last,
+            "bytes": file.path.stat().st_size,
+            "rule": verdict.rule,
+            "why": verdict.why,
+            "events": events,
+        }
+
+    def _record(self, removed: list[dict[str, Any]], asked: dict[str, Any] | None) -> None:
+        ranges = intents.merge_ranges([(one["first"], one["last"]) for one in removed])
+        found = newest_checkpoint(self._layout)
+        metadata = {
+            "pruned": [list(pair) for pair in ranges],
+            "files": len(removed),
+            "bytes": sum(one["bytes"] for one in removed),
+            "reason": ", ".join(sorted({one["rule"] for one in removed})),
+            "removed": removed,
+            "checkpoint": None if found is None else {"size": found.size, "root": found.root.hex()},
+            **({"asked": asked} if asked else {}),
+        }
+        before, said = self.pruned, self._said or []
+        self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
+        try:
+            self._writer.write_service_events([self._writer.service_event("retention_applied", metadata)])
+        except BaseException:  # not on record, for all that is known: the next look reads what is
+            self.pruned, self._said = before, None
+            raise
+        self._said = intents.merge_ranges([*said, *ranges])
+        self._writer.seal()  # when this fails, the next look finishes it
