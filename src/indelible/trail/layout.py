@@ -42,6 +42,10 @@ SEGMENT_DIGITS: Final = 20
 _SEGMENT = re.compile(r"([0-9]{20})\.jsonl(\.zst)?")
 
 
+STAGED: Final = ".restoring"
+"""Where a restore makes its copy, in `retired/`."""
+
+
 class Layout:
     """The paths of one trail, from that of its active file."""
 

@@ -328,6 +328,9 @@ def test_quarantine_twins_and_leftovers(tmp_path: Path) -> None:
     (segment.with_name(segment.name + ".zst")).write_bytes(b"canary: a twin of a compression that was cut off")
     (segment.with_name(f".{segment.name}.zst.tmp")).write_bytes(b"canary")
     os.link(segment, layout.directory / ".active.tmp")
+    half = layout.retired / ".restoring" / "audit.jsonl.d" / "segments"  # what an interrupted restore leaves
+    half.mkdir(parents=True)
+    (half / segment.name).write_bytes(segment.read_bytes()[:-9])
     before = leaves_of(path)
     result = execute(writer, order())
     assert result["loose"] == 2

@@ -19,7 +19,7 @@ import indelible
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail.checking.check import verify_trail
-from indelible.trail.layout import Layout
+from indelible.trail.layout import STAGED, Layout
 from indelible.trail.start import place, restore
 
 from .faults import Crash, Disk, Mode, faulty, without_threads
@@ -468,6 +468,6 @@ def test_every_operation_of_a_restore_goes_wrong(
         assert all(earlier.ok for earlier in result.previous), around
         found = names(target)
         assert sorted(found) == sorted([*"abcdef", *("x" * replace), "between", "after"]), around
-        assert not (Layout(target).retired / restore.STAGED).exists(), around
+        assert not (Layout(target).retired / STAGED).exists(), around
         assert_no_seq_twice(target)
         at += fault_stride if at >= 0 else 1

@@ -27,7 +27,7 @@ from indelible.trail.checking.previous import says
 from indelible.trail.durable import Access
 from indelible.trail.files import trails_in
 from indelible.trail.findings import VerifyResult
-from indelible.trail.layout import DIRECTORY_SUFFIX, Layout
+from indelible.trail.layout import DIRECTORY_SUFFIX, STAGED, Layout
 from indelible.trail.proofs.checkpoint import Checkpoint
 from indelible.trail.reader import is_there, names_in, open_plain, reading
 from indelible.trail.start import keys, retire
@@ -35,9 +35,6 @@ from indelible.trail.start.holder import current_holder
 from indelible.trail.start.lock import TrailLock
 from indelible.trail.start.maintain import maintenance_settings, open_for_maintenance
 from indelible.trail.start.opening import EMPTY_ROOT, prepare
-
-STAGED: Final = ".restoring"
-"""Where a copy is made, in `retired/`."""
 
 CHUNK_BYTES: Final = 1 << 20
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from indelible.trail.checking.verify import ERASING
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import LASTING, RECORD, Ranges, Selector
-from indelible.trail.layout import Layout
+from indelible.trail.layout import STAGED, Layout
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in
 
 MAX_SOUGHT: Final = 64
@@ -48,7 +48,8 @@ class Places(NamedTuple):
 
 def places(layout: Layout) -> Places:
     """Return where the content of a trail's events may lie. Links and temporary files are `leftovers`' to know."""
-    earlier = (Layout(layout.retired / name / layout.active.name) for name in sorted(names_in(layout.retired)))
+    names = (name for name in sorted(names_in(layout.retired)) if not name.startswith("."))
+    earlier = (Layout(layout.retired / name / layout.active.name) for name in names)
     trails = [layout, *(place for place in earlier if place.directory.is_dir())]
     loose = [place.quarantine / name for place in trails for name in sorted(names_in(place.quarantine))]
     loose += [place.next for place in trails[1:] if place.next.exists()]
@@ -56,7 +57,11 @@ def places(layout: Layout) -> Places:
 
 
 def leftovers(layout: Layout) -> Iterator[Path]:
-    """Yield what a crash may have left of files being made, in directories where nobody else makes any."""
+    """Yield what a crash may have left of files being made, in directories where nobody else makes any.
+
+    Half a copy that an interrupted restore has left is among them: a restore has the trail's lock, as an erasure has.
+    """
+    yield from (path for path in (layout.retired / STAGED).rglob("*") if not path.is_dir())
     for place in places(layout).trails:
         for directory in (place.segments, place.quarantine):
             for name in names_in(directory):
