@@ -10,6 +10,7 @@ outcome; ``events`` outcomes only.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def main() -> None:
     writer = open_writer(path, audit, "test").writer
     os.write(1, b"open\n")
     head = '{"timestamp":"2026-01-01T00:00:00.000000Z","event_type":'
-    number = 0
+    number, run = 0, secrets.token_hex(8)  # a pid comes again in a thousand kills
     while True:
-        name = f"{os.getpid()}-{number}"
+        name = f"{run}-{number}"
         padding = "x" * (number % 700)
         intent = f"i{name}" if mode == "calls" else ""
         if intent:
