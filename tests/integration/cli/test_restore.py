@@ -145,7 +145,7 @@ def test_an_interrupt_leaves_nothing_half_done(tmp_path: Path, backup: Path) -> 
     target = tmp_path / "target" / "audit.jsonl"
     program = (
         "import sys, os, signal\n"
-        "from indelible.trail import restore, durable\n"
+        "from indelible.trail import durable\n"
         "real = durable.write_all\n"
         "def slow(fd, data):\n"
         "    real(fd, data)\n"
