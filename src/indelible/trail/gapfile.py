@@ -27,6 +27,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -108,9 +109,12 @@ def memory_directory(layout: Layout) -> Path | None:
     """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
+    home = SHARED_MEMORY / f"indelible-{os.geteuid()}"
     with contextlib.suppress(OSError):
         about = layout.directory.stat()
-        return SHARED_MEMORY / f"indelible-{os.geteuid()}" / f"{about.st_dev:x}-{about.st_ino:x}"
+        return home / f"{about.st_dev:x}-{about.st_ino:x}"
+    if layout.active.is_socket():  # a service's: its trail is not to be seen from here
+        return home / f"service-{sha256(os.fsencode(layout.active)).hexdigest()[:32]}"
     return None
 
 

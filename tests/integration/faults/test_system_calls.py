@@ -21,6 +21,7 @@ from indelible import verify
 from indelible.config import Durability
 from indelible.errors import TrailError
 from indelible.trail.start.opening import open_writer
+from tests.copying import copy_trail
 from tests.effort import LONG, sample
 from tests.integration.faults.fixed_run import EVENTS, PADDING, Case, body, settings
 from tests.integration.faults.tracing import Call, Outcome, Recorders
@@ -87,7 +88,7 @@ def starts(recorders: Recorders, tmp_path_factory: pytest.TempPathFactory) -> di
 def traced(recorders: Recorders, tmp_path: Path, fault: Fault, origin: Path | None) -> tuple[Path, Outcome]:
     path = tmp_path / "audit.jsonl"
     if origin is not None:
-        shutil.copytree(origin, tmp_path, symlinks=True, dirs_exist_ok=True)
+        copy_trail(origin, tmp_path)
     case = Case(str(path), fault.durability, threads=fault.threads, short=fault.short)
     return path, recorders.run(case, fault.options, tmp_path.with_suffix(".trace"))
 
@@ -98,7 +99,7 @@ def calls_of_a_whole_run(
     """Run without a fault; return the calls."""
     path = folder / "audit.jsonl"
     if origin is not None:
-        shutil.copytree(origin, folder, symlinks=True)
+        copy_trail(origin, folder)
     kinds = "trace=" + ",".join(CHANGING + LOOKING)
     outcome = recorders.run(Case(str(path), durability), ["-y", "-e", kinds], folder.with_suffix(".trace"))
     assert outcome.status == 0

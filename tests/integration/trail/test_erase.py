@@ -23,6 +23,7 @@ from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep.manage import manage
+from tests.copying import copy_trail
 from tests.erasing import GONE, STAYS, await_compressed, body, call, leaves_of, lines_of, order, places_with
 
 SCRIPT = Path(__file__).with_name("eraser.py")
@@ -76,7 +77,7 @@ def is_settled(path: Path) -> bool:
 def test_killed_at_random_moments(made: Path, tmp_path: Path, kills: int) -> None:
     """Either nothing was on record, and everything is as it was, or the next start finishes it: nothing in between."""
     before = leaves_of(made / "audit.jsonl")
-    shutil.copytree(made, tmp_path / "whole", symlinks=True)
+    copy_trail(made, tmp_path / "whole")
     with process(tmp_path / "whole" / "audit.jsonl", "erase") as running:
         began = time.monotonic()
         assert running.stdout is not None
@@ -85,7 +86,7 @@ def test_killed_at_random_moments(made: Path, tmp_path: Path, kills: int) -> Non
     dice, outcomes = random.Random(4711), {"before": 0, "amid": 0, "after": 0}
     for number in range(max(8, kills // 14)):
         folder = tmp_path / str(number)
-        shutil.copytree(made, folder, symlinks=True)
+        copy_trail(made, folder)
         path = folder / "audit.jsonl"
         with process(path, "erase") as running:
             if number % 2:  # amid it, for sure
@@ -113,7 +114,7 @@ def test_killed_at_random_moments(made: Path, tmp_path: Path, kills: int) -> Non
 
 
 def test_while_another_process_holds_the_trail_and_readers_look_on(made: Path, tmp_path: Path) -> None:
-    shutil.copytree(made, tmp_path / "held", symlinks=True)
+    copy_trail(made, tmp_path / "held")
     path = tmp_path / "held" / "audit.jsonl"
     before, results, stop = leaves_of(path), [], threading.Event()
 
@@ -145,7 +146,7 @@ def test_while_another_process_holds_the_trail_and_readers_look_on(made: Path, t
 
 def test_the_holder_is_killed_in_the_midst_of_it(made: Path, tmp_path: Path) -> None:
     """Whoever gave the order gives it again, to itself; what the dead one had begun is finished, and said once."""
-    shutil.copytree(made, tmp_path / "held", symlinks=True)
+    copy_trail(made, tmp_path / "held")
     path = tmp_path / "held" / "audit.jsonl"
     before = leaves_of(path)
     erasing = Layout(path).directory / "erasing"

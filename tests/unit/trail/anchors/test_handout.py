@@ -32,6 +32,7 @@ from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from indelible.witness.server import Witness, WitnessServer
 from indelible.witness.state import StateDirectory
+from tests.copying import copy_trail
 from tests.witnesses import COSIGNER
 
 WAIT_S = 60.0
@@ -285,14 +286,15 @@ def test_a_trail_that_was_forked_is_refused_and_said(
         "vkey": COSIGNER.key.vkey(),
         "name": "w",
     }
-    shutil.copytree(path.parent, tmp_path / "copy")
+    copy_trail(path.parent, tmp_path / "copy")
     writer = opened(path, audit(anchor))
     append(writer, 300)
     writer.close()
     had = (Layout(path).witnessed / "w").read_bytes()
     for count, why in ((1, "rolled back"), (500, "forked or rolled back")):
+        wait_for(lambda: not any("indelible-anchor" in thread.name for thread in threading.enumerate()))
         shutil.rmtree(path.parent)
-        shutil.copytree(tmp_path / "copy", path.parent)
+        copy_trail(tmp_path / "copy", path.parent)
         writer = opened(path, audit(anchor))
         append(writer, count)
         writer.seal()
