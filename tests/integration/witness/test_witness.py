@@ -23,6 +23,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs.cosignature import cosignatures
 from indelible.trail.start.keys import generate_pem
 from indelible.witness.state import origin_hash
+from tests.copying import copy_trail
 from tests.effort import LONG
 from tests.trails import ORIGIN, SIGNER, VKEY
 from tests.witnesses import History, Running, get, history, post, witness
@@ -218,7 +219,7 @@ def test_who_has_every_file_and_the_key_is_found_out(place: Path, tmp_path: Path
     key = (place / "audit.jsonl.d" / "key.vkey").read_text().strip()
     with witness(tmp_path, [key]) as running:
         configure(place, running)
-        shutil.copytree(place, tmp_path / "copy")
+        copy_trail(place, tmp_path / "copy")
         assert record(place, 40, "good") == ""
         w1 = tmp_path / "w1.vkey"
         w1.write_text(running.key.vkey() + "\n")
@@ -230,7 +231,7 @@ def test_who_has_every_file_and_the_key_is_found_out(place: Path, tmp_path: Path
         assert (good.returncode, problems(good)) == (0, [])
 
         shutil.rmtree(place)
-        shutil.copytree(tmp_path / "copy", place)
+        copy_trail(tmp_path / "copy", place)
         said = record(place, count, "evil") if count else record(place, 0, "evil")
         assert "rolled back" in said, said
         assert run("verify", cwd=place).returncode == 0, "by itself it looks right"
