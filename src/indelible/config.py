@@ -39,7 +39,7 @@ _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CLASSES: Final = (
     "mcp_operation", "mcp_server_state_changed", "tool_definition_changed", "auth_rejected", "sampling", "elicitation",
     "audit_started", "audit_stopped", "entry_erased", "audit_gap", "audit_recovered", "clock_stepped",
-    "config_reloaded", "retention_applied", "hold_placed", "hold_released", "alert",
+    "config_reloaded", "key_rotated", "retention_applied", "hold_placed", "hold_released", "alert",
 )  # fmt: skip
 """The classes that `retention` knows: event types, but for those that never keep a file (see `upkeep.keeping`)."""
 

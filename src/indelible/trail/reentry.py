@@ -6,15 +6,26 @@ Such a call must not wait for a lock: the one that has it may stand beneath, and
 from __future__ import annotations
 
 import sys
+from typing import Final
 
-_ROOM = __name__.rpartition(".")[0] + "."
+_TRAIL: Final = __name__.rpartition(".")[0]
+
+_LOCKING: Final = frozenset(
+    f"{_TRAIL}.{name}"
+    for name in (
+        "active", "batching", "commit", "gap", "gapfile", "sealer", "turn", "unsealed", "watched", "writer",
+        "sharing.answers", "sharing.hub", "sharing.link", "sharing.shared", "sharing.through",
+    )
+)  # fmt: skip
+"""Where events are on their way, and locks are held while they are. What opens a trail and closes it again (orders,
+maintenance, side trails) is none of it: there a close has to be done when it returns."""
 
 
 def stands_on_a_call_of_ours() -> bool:
-    """Tell whether this thread is in the midst of a function of the trail's beneath the one that asks."""
+    """Tell whether this thread is in the midst of recording, beneath the function that asks."""
     frame = sys._getframe(1).f_back  # noqa: SLF001 - the only way to see what stands beneath
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_ROOM):
+        if frame.f_globals.get("__name__") in _LOCKING:
             return True
         frame = frame.f_back
     return False

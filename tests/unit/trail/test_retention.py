@@ -153,7 +153,7 @@ def test_what_is_left_before_a_hole_is_as_old_as_its_own_last_event(path: Path) 
     with trail(path, ("alert", 1), ("mcp_operation", 2)) as writer:
         held_back = Rules(Retention(default=Bound(age=0.0), classes={"alert": Bound(age=1e9)}), 0)
         prune(writer, held_back)
-        clock = writer._clock
+        clock = writer._clock.wall
         assert isinstance(clock, Clock)
         clock.now += 25 * DAY
         fill(writer, 2)

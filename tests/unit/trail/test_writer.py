@@ -231,7 +231,7 @@ def test_when_no_checkpoint_can_be_made_one_caller_waits_and_the_others_are_told
     writer = start(path, AuditSettings(write_timeout=0.3))
 
     def fail(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(5, "Input/output error")
 
     with mock.patch.object(seal, "write_checkpoint", fail):
         for number in range(unsealed.MAX_PENDING_EVENTS):
