@@ -388,7 +388,7 @@ class Writer(Watched):
             about = keyring.hand_over(self.sealed)
             if not keyring.is_recorded(about["to"], self._resume.rotated):
                 item = self.service_event("key_rotated", about)
-                with self._lock:
+                with self._lock, self._own_words():
                     if not self._write((item,)):
                         return
             keyring.handed_over()
