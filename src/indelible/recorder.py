@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +32,7 @@ from indelible.trail.batching import Batcher
 from indelible.trail.commit import Item
 from indelible.trail.files import side_path
 from indelible.trail.gap import Gap, report_the_dead
+from indelible.trail.reentry import stands_on_a_call_of_ours
 from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.sharing.sidetrails import Sweeper
 from indelible.trail.sharing.through import ServiceWriter
@@ -72,6 +75,7 @@ class Recorder:
                 identity.id,
                 counts=on_failure == "allow",
                 beside_trail=settings.audit.socket is None,
+                timeout=settings.audit.write_timeout,
             )
             writer.tell_late(self._gap.late)
             key, key_id = writer.digest_key
@@ -111,9 +115,9 @@ class Recorder:
         if writer is None:
             return self._unrecorded()
         body = self._redactor.redact(event)
-        if self._gap.open:
-            self._gap.catch_up(writer)
         try:
+            if self._gap.open:
+                self._gap.catch_up(writer)
             writer.append(body, *_intent_of(event))
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
@@ -128,9 +132,9 @@ class Recorder:
             return
         item = Item(self._redactor.redact(event), *_intent_of(event))
         batcher = Batcher.of(writer)
-        if self._gap.open and not batcher.hung:  # else the loop would wait, in vain
-            self._gap.catch_up(writer)
         try:
+            if self._gap.open and not batcher.hung:  # else the loop would wait, in vain
+                self._gap.catch_up(writer)
             await batcher.add(item)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
@@ -200,7 +204,16 @@ class Recorder:
         log.error("an event was not recorded: the trail is closed")
 
     def close(self) -> None:
-        """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice."""
+        """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice.
+
+        On top of a call that it interrupted (in a signal's handler) it returns at once: see `SharedWriter.close`.
+        """
+        if stands_on_a_call_of_ours():
+            threading.Thread(target=self._close, name="indelible-close", daemon=False).start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
         self.report_the_dead()
         writer, self._writer = self._writer, None
         self._closed = self._closed or writer is not None
@@ -210,7 +223,8 @@ class Recorder:
         if writer is not None:
             if self._gap.open:
                 writer.try_again()
-                self._gap.catch_up(writer, last=True)
+                with contextlib.suppress(TrailUnavailable):
+                    self._gap.catch_up(writer, last=True)
             writer.close()
             self._gap.close()  # what is owed still is the next recorder's to say
 

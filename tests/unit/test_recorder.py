@@ -6,6 +6,8 @@ import asyncio
 import errno
 import json
 import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +69,36 @@ def full_disk() -> Iterator[None]:
 def open_with(path: Path, on_failure: Any, **audit: Any) -> Recorder:
     settings = Settings(audit=AuditSettings(path=str(path), on_failure=on_failure, **audit))
     return open_recorder(settings, caller="library")
+
+
+@pytest.mark.parametrize("owed", [False, True])
+def test_a_handler_closes_on_top_of_a_record(path: Path, monkeypatch: pytest.MonkeyPatch, owed: bool) -> None:
+    """Also when something is owed: that waits for locks that the call beneath may have."""
+    recorder = open_with(path, "allow")
+    if owed:
+        with full_disk():
+            recorder.record(event("lost"))
+    action = ActiveFile.put
+
+    def interrupted(self: ActiveFile, data: bytes) -> None:
+        if threading.current_thread() is threading.main_thread():
+            monkeypatch.undo()
+            signal.raise_signal(signal.SIGUSR1)
+        action(self, data)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: recorder.close())
+    try:
+        monkeypatch.setattr(ActiveFile, "put", interrupted)
+        recorder.record(event("e1"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for thread in threading.enumerate():
+        if thread.name == "indelible-close":
+            thread.join(60)
+            assert not thread.is_alive()
+    assert lines(path)[-1]["event_type"] == "audit_stopped"
+    said = [entry["metadata"]["lost"] for entry in lines(path) if entry["event_type"] == "audit_gap"]
+    assert len(operations(path)) + sum(said) + recorder._gap.lost == 1 + owed
 
 
 # --- one operation, whatever happens --------------------------------------------------------------------------------

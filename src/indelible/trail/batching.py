@@ -107,7 +107,7 @@ class Batcher:
             if isinstance(own, Partly):
                 own = own.errors.get(index)
             if batch.late:
-                if not isinstance(own, NotInTime):  # else it is not known yet
+                if not isinstance(own, NotInTime) and not future.cancelled():  # else not known yet, or nobody's
                     self._writer.came_late(id_of(item.body), own is None)
             elif own is not None:
                 _fail(future, type(own)(str(own)))

@@ -210,7 +210,7 @@ class GroupCommit:
         except BaseException:  # a signal's handler
             self._queue.remove(job, 1, job.size)
             raise
-        self._hung = True
+        self._hung = bool(self._leading)  # else the committer had no time: nothing waits for the disk
         if self._queue.remove(job, 1, job.size):
             job.error = self._no_answer()
         else:
@@ -303,6 +303,7 @@ class GroupCommit:
     def _step_down(self) -> None:
         with self._lock:
             self._leading = 0
+            self._hung = False
             self._changed.notify_all()
             self._work.notify()
 

@@ -26,6 +26,7 @@ from indelible.trail.entry import line_seq
 from indelible.trail.gapfile import Claim, Count, GapFile
 from indelible.trail.notice import Notice
 from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.turn import Turn
 
 if TYPE_CHECKING:
     from indelible.events import EventType
@@ -42,6 +43,9 @@ SETTLES_S: Final = 10.0
 """How long after a recorder's death its last `audit_gap` may still be on its way to another process."""
 
 JOIN_S: Final = 0.2
+
+WAIT_S: Final = 5.0
+"""How long one caller waits for another that records what is owed, and may be stuck in the write, unless told so."""
 
 _END: Final = 1 << 53
 """Beyond every seq."""
@@ -70,6 +74,7 @@ class Gap:
         *,
         counts: bool = True,
         beside_trail: bool = True,
+        timeout: float = WAIT_S,
     ) -> None:
         """Without a `layout` the count is in memory only: nothing is recorded. `counts` is false under ``deny``.
 
@@ -83,6 +88,7 @@ class Gap:
         self._recorder = recorder
         self._counts = counts
         self._beside_trail = beside_trail
+        self._timeout = timeout
         self._reset()
         self._make_file()  # now: a full disk has no room for it
         _gaps.add(self)
@@ -98,13 +104,14 @@ class Gap:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._catching = threading.Lock()
+        what = str(self._layout.active) if self._layout is not None else "the trail"
+        self._catching = Turn(threading.Lock(), self._timeout, what)
         self._notice = Notice("events are recorded again")
         self._file = GapFile(Count(self._recorder, os.getpid()), None, None)
         self._unsure: set[str] = set()
         """Counted as lost, and on their way: they may be in the trail yet."""
-        self._early: set[str] = set()
-        """They were, before they were counted."""
+        self._early: dict[str, bool] = {}
+        """What became of events that are about to be counted as such: the answer was faster than who waited for it."""
         self._keeper: _Keeper | None = None
         self._made = False
 
@@ -119,12 +126,17 @@ class Gap:
         """Count one event as lost."""
         with self._lock:
             if isinstance(error, NotInTime):
-                event_id = id_of(body)
-                if event_id in self._early:
-                    self._early.discard(event_id)
-                    return
-                self._unsure.add(event_id)
-            self._count(str(error), timestamp)
+                self._lose_for_now(id_of(body), str(error), timestamp)
+            else:
+                self._count(str(error), timestamp)
+
+    def _lose_for_now(self, event_id: str, reason: str, timestamp: str) -> None:
+        """Count an event that may come yet, unless it is known that it has come."""
+        came = self._early.pop(event_id, None)
+        if came is None:
+            self._unsure.add(event_id)
+        if not came:
+            self._count(reason, timestamp)
 
     def late(self, event_id: str, came: bool) -> None:  # noqa: FBT001 - a callback's two outcomes
         """It turned out what became of an event that was not recorded in time."""
@@ -137,8 +149,8 @@ class Gap:
                 if came:
                     count.lost -= 1
                     self._store()
-            elif came and self._counts:
-                self._early.add(event_id)
+            elif self._counts or (self.refused and id_of(self.refused[0].body) == event_id):
+                self._early[event_id] = came
 
     def refuse(self, item: Item, timestamp: str) -> None:
         """Keep a refusal, or count it as lost when too many are kept."""
@@ -172,7 +184,10 @@ class Gap:
         if self._layout is None:
             return
         if self._file.in_memory:
-            self._keeper = self._keeper or _Keeper(self._file)
+            try:
+                self._keeper = self._keeper or _Keeper(self._file)
+            except RuntimeError:  # no more threads here, or the interpreter ends: shared memory has it
+                return
             self._keeper.keep(self._file.snapshot())
         else:
             _try_to_keep(self._file)
@@ -183,6 +198,7 @@ class Gap:
         """Record what was refused and how much was lost, in that order, as far as writing works.
 
         When it is the `last` attempt, refusals that find no room are counted: there may be room for their number.
+        Raises TrailUnavailable when another thread is at it, and does not end in time.
         """
         with self._catching:
             try:
@@ -206,24 +222,25 @@ class Gap:
         while self.refused:
             try:
                 writer.append(*self.refused[0])
-            except NotInTime:  # it comes, if anything does
-                self._take_refused()
+            except NotInTime as exc:
+                self._take_refused(exc)
                 raise
             self._take_refused()
 
     def _count_refused(self, reason: str) -> None:
         with self._lock:
-            count = self._file.count
-            for _ in self.refused:
-                self._count(reason, count.until)
+            self._notice.bad(f"events are not recorded: {reason}")
+            count = self._file.count  # as one change: a death in between would count them twice
+            count.lost, count.waiting, count.reason = count.lost + len(self.refused), 0, reason
             self.refused.clear()
-            count.waiting = 0
             self._store()
 
-    def _take_refused(self) -> None:
+    def _take_refused(self, late: NotInTime | None = None) -> None:
         with self._lock:
-            del self.refused[0]
-            self._file.count.waiting = len(self.refused)
+            item, count = self.refused.pop(0), self._file.count
+            count.waiting = len(self.refused)
+            if late is not None:
+                self._lose_for_now(id_of(item.body), str(late), count.until)
             self._store()
 
     def _record_lost(self, writer: Writes) -> None:

@@ -7,6 +7,7 @@ interrupt that one; the others must not join it.
 from __future__ import annotations
 
 import threading
+from operator import attrgetter
 from typing import Final
 
 from indelible.errors import TrailUnavailable
@@ -22,23 +23,25 @@ class Turn:
         self._lock = lock
         self._timeout = timeout
         self._what = what
-        self._hung = False
-        """Somebody has waited in vain, and nobody has had the lock since."""
+        self._let_go = lock.__exit__
+        self.hung = False
+        """Somebody has waited in vain, and nobody has had the lock in turn since: who takes it otherwise, while it is
+        free, leaves this as it is."""
 
     def __enter__(self) -> None:
         got: list[bool] = []
         try:
             # In one step for the interpreter: a signal's handler that raises finds the lock not taken, or in `got`.
-            got.extend(map(self._lock.acquire, _BLOCKING, (0.0 if self._hung else self._timeout,)))
+            got.extend(map(self._lock.acquire, _BLOCKING, (0.0 if self.hung else self._timeout,)))
             if not got[0]:
-                self._hung = True
+                self.hung = True
                 msg = f"{self._what}: not recorded in time: the disk does not answer"
                 raise TrailUnavailable(msg)
-            self._hung = False
+            self.hung = False
         except BaseException:
             if got and got[0]:
                 self._lock.release()
             raise
 
-    def __exit__(self, *_exc: object) -> None:
-        self._lock.release()
+    __exit__: property = property(attrgetter("_let_go"))
+    """The lock's own: a signal's handler that raises where a function begins would leave the lock taken for ever."""

@@ -92,8 +92,8 @@ class Writer(Watched):
         `closes` that of one whose outcome it is. Raises TrailUnavailable when it is not in the trail.
         """
         if self._inline:
-            lock = self._lock
-            with self._turn if lock.locked() else lock:  # in turn, since whoever has it may be stuck in a write
+            lock, turn = self._lock, self._turn
+            with turn if lock.locked() or turn.hung else lock:  # since whoever has it may be stuck in a write
                 if self._write_one(body, opens, closes):
                     return
             raise self._unavailable()
@@ -388,7 +388,7 @@ class Writer(Watched):
             about = keyring.hand_over(self.sealed)
             if not keyring.is_recorded(about["to"], self._resume.rotated):
                 item = self.service_event("key_rotated", about)
-                with self._lock:
+                with self._lock, self._own_words():
                     if not self._write((item,)):
                         return
             keyring.handed_over()

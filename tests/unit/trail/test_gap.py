@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -78,6 +79,7 @@ def kill(gap: Gap) -> None:
     gap._file.close()
 
 
+LIMIT_S = 60.0
 FULL, SLOW = TrailUnavailable("full"), NotInTime("slow")
 
 
@@ -101,7 +103,7 @@ def test_an_event_that_comes_late_is_not_counted(events: list[tuple[str, bool]])
             lambda number=number: gap.lose(SLOW, "t", body(f"e{number}")),  # type: ignore[misc]
             lambda number=number, came=came: gap.late(f"e{number}", came),  # type: ignore[misc]
         ]
-        if how == "late, then lost" and came:  # the answer is faster than whoever waits for it
+        if how == "late, then lost":  # the answer is faster than whoever waits for it
             steps.reverse()
         for step in steps:
             step()
@@ -136,6 +138,67 @@ def test_a_gap_that_comes_late_itself_stands_there_once(came: bool) -> None:
     gap.catch_up(trail)
     assert trail.said == ([] if came else [1])
     assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_refusal_that_is_late_is_in_the_trail_or_counted(came: bool, early: bool) -> None:
+    gap, trail = Gap(counts=False), Trail()
+
+    class Late(Trail):
+        def append(self, body: bytes, opens: str, closes: str) -> None:
+            if early:  # the answer is faster than whoever waits for it
+                gap.late(id_of(body), came)
+            raise SLOW
+
+    gap.refuse(Item(body("refused")), "t")
+    gap.catch_up(Late())
+    if not early:
+        gap.catch_up(trail)
+        assert not trail.found
+        gap.late("refused", came)
+    gap.catch_up(trail)
+    assert trail.said == ([] if came else [1])
+    assert not gap.open
+
+
+def test_who_is_stuck_in_the_write_of_what_is_owed_holds_nobody_else() -> None:
+    stuck, answers = threading.Event(), threading.Event()
+
+    class Hangs(Trail):
+        def append(self, body: bytes, opens: str, closes: str) -> None:
+            stuck.set()
+            answers.wait(LIMIT_S)
+            super().append(body, opens, closes)
+
+    gap, trail = Gap(timeout=0.1), Hangs()
+    gap.lose(FULL, "t", body("e1"))
+    first = threading.Thread(target=gap.catch_up, args=(trail,))
+    first.start()
+    assert stuck.wait(LIMIT_S)
+    with pytest.raises(TrailUnavailable, match="not recorded in time"):
+        gap.catch_up(trail)
+    gap.lose(FULL, "t", body("e2"))
+    answers.set()
+    first.join(LIMIT_S)
+    gap.catch_up(trail)
+    assert trail.said == [1, 1]
+    assert not gap.open
+
+
+def test_a_loss_is_counted_also_where_no_thread_can_be_started(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    gap, trail = Gap(layout), Trail()
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    gap.lose(FULL, "t", body("e1"))
+    gap.catch_up(trail)
+    assert trail.said == [1]
+    gap.close()
 
 
 def test_in_the_end_refusals_without_room_are_counted() -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from indelible import events
 from indelible.errors import IndelibleError, TrailLocked, TrailUnavailable
 from indelible.events import EventType, RecorderId
+from indelible.trail.anchors import handout
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.reentry import stands_on_a_call_of_ours
@@ -116,7 +117,7 @@ class SharedWriter:
     # --- opening -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + START_S + handout.CLOSE_S  # a holder at its end may hand a checkpoint out
         while True:
             try:
                 with _opening:

@@ -28,6 +28,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import parse, parse_vkey, split_note
 from indelible.trail.proofs.cosignature import cosignatures
 from indelible.trail.proofs.keptfiles import notes_in
+from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from indelible.witness.server import Witness, WitnessServer
@@ -179,6 +180,25 @@ def test_a_silent_anchor_holds_neither_appends_nor_checkpoints_nor_the_end(
     writer.close()
     assert time.monotonic() - began < 60, "not the anchor's 120 s"
     assert notes_in(kept.read_bytes()).notes[-1] == published(path)
+
+
+def test_who_comes_while_the_last_checkpoint_is_handed_out_waits_for_the_trail(
+    path: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_words = Writer.last_words
+
+    def slow(writer: Writer) -> None:
+        time.sleep(0.5)  # the disk takes its time
+        last_words(writer)
+
+    monkeypatch.setattr(Writer, "last_words", slow)
+    anchor = {"type": "http", "url": f"http://{silent}", "vkey": COSIGNER.key.vkey(), "timeout": "120s"}
+    first = SharedWriter(path, audit(anchor), "first")
+    closing = threading.Thread(target=first.close)
+    closing.start()
+    wait_for(lambda: not Layout(path).socket.exists())
+    SharedWriter(path, AuditSettings(), "second").close()
+    closing.join(WAIT_S)
 
 
 def test_an_anchor_that_fails_is_not_waited_for_at_the_end(

@@ -1,0 +1,86 @@
+"""A lock whose holder may be stuck: who waits, for how long, and what a signal's handler that raises leaves."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from indelible.config import AuditSettings
+from indelible.errors import TrailUnavailable
+from indelible.trail.commit import GroupCommit, Item
+from indelible.trail.start.opening import open_writer
+from indelible.trail.turn import Turn
+
+BODY = b'{"timestamp":"2026-01-01T00:00:00.000000Z","event_type":"mcp_operation","event_id":"e"}'
+
+
+class Rung(Exception):  # noqa: N818
+    """What a signal's handler raises."""
+
+
+def test_after_one_has_waited_in_vain_nobody_waits_until_it_is_free_again() -> None:
+    lock = threading.Lock()
+    turn = Turn(lock, 0.01, "trail")
+    with lock:
+        for _ in range(2):
+            with pytest.raises(TrailUnavailable, match="not recorded in time"), turn:
+                pass
+            turn._timeout = 3600.0
+    with turn:
+        assert lock.locked()
+    assert not lock.locked()
+    assert not turn.hung
+
+
+def test_a_disk_that_answers_again_is_waited_for_again(tmp_path: Path) -> None:
+    """Though whoever appends first finds the lock free, and need not wait for a turn."""
+    writer = open_writer(tmp_path / "audit.jsonl", AuditSettings(write_timeout=0.05), "test").writer
+    with writer._lock, pytest.raises(TrailUnavailable, match="does not answer"):
+        writer.append(BODY)
+    writer._sealer.stop()  # it may have the lock for a moment
+    writer.append(BODY)
+    writer._turn._timeout = 60.0
+    writer._lock.acquire()
+    busy = threading.Timer(0.2, writer._lock.release)  # the sealer, say
+    busy.start()
+    writer.append(BODY)
+    busy.join()
+    writer.close()
+
+
+def test_a_handler_that_raises_leaves_no_lock_taken() -> None:
+    lock = threading.Lock()
+    turn = Turn(lock, 1.0, "trail")
+
+    def ring(*_: object) -> None:
+        raise Rung
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(3_000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-6, 60e-6))
+                while True:
+                    with turn:
+                        pass
+            except Rung:
+                assert not lock.locked()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_committer_that_had_no_time_is_no_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process was suspended, or another thread kept the interpreter: nothing waits for the disk."""
+    group = GroupCommit(len, lambda: TrailUnavailable("why"), 0.05)
+    with monkeypatch.context() as late:
+        late.setattr(group, "_is_served", lambda: True)
+        with pytest.raises(TrailUnavailable, match="not recorded in time"):
+            group.append(Item(BODY))
+    group._timeout = 60.0
+    group.append(Item(BODY))
+    group.close()
