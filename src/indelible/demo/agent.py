@@ -235,6 +235,9 @@ async def connect(server: Server, trail: Path, workspace: Path, stderr: Path) ->
         "--",
         *server.command,
     ]
+    settings = workspace / "config" / "indelible" / "indelible.yaml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("audit:\n  disk_thresholds: none\n")  # a disk that is nearly full has room for a demo
     passed_on = {name: os.environ[name] for name in ("PYTHONPATH", "TMPDIR") if name in os.environ}
     parameters = StdioServerParameters(
         command=sys.executable,

@@ -308,7 +308,7 @@ class Writer(Watched):
 
     def rotate(self) -> None:
         """Close the active file, when it holds more than its first line. Raises TrailUnavailable."""
-        with self._lock:
+        with self._lock, self._own_words():  # an erasure asks for it, on a full disk too
             if not self._usable() or (self._failure is not None and not self._repair()):
                 raise self._unavailable()
             before = (self._active, self._active.size, self._seq, len(self._pending))

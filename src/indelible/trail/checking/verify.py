@@ -252,6 +252,9 @@ def _erased(erasures: Erasures, result: VerifyResult, *, erasing: bool) -> None:
     the last line: a look that began without that file finds either no record or no content.
     """
     result.erasures = dict(erasures.elsewhere)
+    # A record may be about another trail of this origin, of which this one is a shorter copy.
+    if result.size is not None:
+        erasures.absent(result.size + result.unsealed, 2**53)
     for finding in erasures.unrecorded():
         result.add(finding)
     left = list(erasures.still_there())

@@ -165,7 +165,7 @@ def _here(trail: Candidate, seq: int, note: str, *, erased: bool) -> Verdict:
     where = str(trail.sealed.layout.active)
     if trail.earlier:
         origin = trail.sealed.checkpoint.origin
-        detail = f"it is in an earlier trail, {origin}, which had lost its end and was set aside"
+        detail = f"it is in an earlier trail, {origin}, which was set aside"
         return Verdict(ANOTHER_TRAIL, seq, where, erased, f"{detail}; {note}" if note else detail)
     return Verdict(YES, seq, where, erased, note)
 

@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING, Any, Final
 from indelible import events
 from indelible.errors import ConfigError, NoteError
 from indelible.trail import durable
+from indelible.trail.checking.verify import ERASING
 from indelible.trail.durable import Access
-from indelible.trail.proofs.checkpoint import Signer, Verifier, parse_vkey, split_note
+from indelible.trail.erased import plan_text, split_plan
+from indelible.trail.proofs.checkpoint import Signer, Verifier, open_note, parse_vkey, split_note
 from indelible.trail.proofs.rotation import Rotation, parse_rotation
 from indelible.trail.proofs.stored import rotations_of
 from indelible.trail.reader import read_small
@@ -209,8 +211,20 @@ class Keyring:
             durable.make_directory(self._layout.rotations, self._access)
             durable.replace_file(self._layout.rotations / rotation.file_name(), note.encode(), self._access)
         self._until[old.verifier] = rotation.until
+        self._pass_on_plan(Signer(self._origin, new.key, old.key))
         about = {"from": old.verifier.vkey(), "to": new.verifier.vkey(), "size": rotation.size}
         return {**about, "overlap_until": rotation.until}
+
+    def _pass_on_plan(self, both: Signer) -> None:
+        """Sign the plan of an erasure that was cut off: who finishes it may know the new key only. Raises OSError."""
+        path = self._layout.directory / ERASING
+        try:
+            note, plan = split_plan(path.read_bytes())
+            text = plan_text(self._origin, plan)
+            if open_note(note, self.signer.verifiers) == text:  # one that is not ours stays refused
+                durable.replace_file(path, both.sign(text).encode() + plan, Access())
+        except (FileNotFoundError, NoteError):
+            return
 
     def handed_over(self) -> None:
         """The event is in the trail: the next checkpoint is signed by both keys, whatever the overlap."""

@@ -37,6 +37,7 @@ from indelible.trail.files import TrailFile
 from indelible.trail.proofs.checkpoint import open_note
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
+from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
 from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
@@ -387,6 +388,8 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
                 writer.housekeeper.pruner.forget_facts(file.first_seq)
         elif part.place in earlier:
             list(_rewrite_trail(earlier[part.place], marks, access, active=True))
+    for place in earlier.values():
+        _forget_holds(place, plan.selector, access)
     meant = _meant(plan.selector, plan.ids)
     for path in all_places.loose:
         rewrite_loose(path, meant, record, access)
@@ -401,6 +404,16 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         _path(layout).unlink()
         durable.sync_directory(layout.directory)
+
+
+def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:
+    """Take holds that name who is meant out of what an earlier trail remembers of its own: none of them stands."""
+    cache = holds.read_cache(layout.holds)
+    if cache is None:
+        return
+    left = [one for one in cache.holds if getattr(one, selector.by, None) not in selector.values]
+    if len(left) < len(cache.holds):
+        durable.replace_file(layout.holds, msgspec.json.encode(holds.Standing(left)), access)
 
 
 def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:

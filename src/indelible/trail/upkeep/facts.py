@@ -135,9 +135,10 @@ class FactsStore:
         self._known[(file.first_seq, last)] = facts
         self._fresh.add(file.first_seq)
         if self._access is not None:
-            durable.make_directory(self._directory, self._access, durable=False)
             path = self._directory / f"{file.first_seq:020d}.json"
-            durable.replace_file(path, msgspec.json.encode(facts), self._access, durable=False)
+            with contextlib.suppress(OSError):  # on a full disk, which a deletion is to give room
+                durable.make_directory(self._directory, self._access, durable=False)
+                durable.replace_file(path, msgspec.json.encode(facts), self._access, durable=False)
         return facts
 
     def _load(self, first: int, last: int) -> Facts | None:

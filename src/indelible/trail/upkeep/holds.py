@@ -101,7 +101,7 @@ class HoldBook:
             try:
                 for hold in self._carried:
                     metadata = {**_about(hold), "asked": {"login": hold.placed_by}, "placed_at": hold.placed_at}
-                    writer.append(writer.service_event("hold_placed", metadata).body)
+                    writer.write_service_events([writer.service_event("hold_placed", metadata)])
                 writer.seal()
             finally:
                 self._standing = None  # as the trail has them now
@@ -294,10 +294,22 @@ def _earlier(layout: Layout, depth: int) -> dict[str, Hold]:
         entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
     metadata = entry.get("metadata")
     previous = metadata.get("previous") if isinstance(metadata, dict) else None
-    moved_to = previous.get("moved_to") if isinstance(previous, dict) else None
+    found: dict[str, Hold] = {}
+    if isinstance(previous, dict):
+        for about in (
+            previous.get("replaced"),
+            previous,
+        ):  # a restore may have set a trail aside that stood there
+            found |= _of_earlier(layout, about, depth)
+    return found
+
+
+def _of_earlier(layout: Layout, about: object, depth: int) -> dict[str, Hold]:
+    moved_to = about.get("moved_to") if isinstance(about, dict) else None
     if not isinstance(moved_to, str) or ".." in Path(moved_to).parts:
         return {}
-    there = Layout(layout.active.parent / moved_to)
+    place = layout.active.parent / moved_to
+    there = Layout(place if place.name == layout.active.name else place / layout.active.name)
     cache = read_cache(there.holds)
     said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
     return said | read_standing(there, depth + 1).standing

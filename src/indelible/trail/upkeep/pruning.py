@@ -11,6 +11,7 @@ Every crash between these steps is settled by the next look:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -198,7 +199,8 @@ class Pruner:
         plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)
         under = [verdict.why for verdict in plan.verdicts if verdict.rule == "hold"]
         self.holds.kept = {one: under.count(one) for one in under}
-        self.holds.save()
+        with contextlib.suppress(OSError):  # the next look writes it; a full disk is to get room now
+            self.holds.save()
         removed: list[dict[str, Any]] = []
         due = self._without_new_holes([pair for pair in plan.due if self._still_goes(*pair)])
         for at in range(0, len(due), PER_RECORD):
