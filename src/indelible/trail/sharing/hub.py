@@ -462,7 +462,7 @@ class Hub(Intake):
                 self._wake_out.recv(4096)
         for peer in self._lingering:
             self._leave(peer)
-        self._calls.settle()
+        self._calls.settle(all_of_them=True)
         self._keep_accounts(closing=True)
         for peer in list(self._peers.values()):
             with contextlib.suppress(OSError, WireError):

@@ -23,6 +23,7 @@ from indelible.trail.sharing import wire
 from indelible.trail.sharing.calls import OpenCalls
 from indelible.trail.sharing.known import Known
 from indelible.trail.sharing.peer import Batch, Peer
+from indelible.trail.sharing.quotas import MAX_OPEN_CALLS
 from indelible.trail.sharing.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Intake(ABC):
             checked = peer.door.check(peer, put)
             if not isinstance(checked, str) and self._is_anothers(peer, checked):
                 checked = "it opens or closes a call of another recorder"
+            if not isinstance(checked, str) and self._are_too_many(peer, checked):
+                checked = f"user {peer.uid} has {MAX_OPEN_CALLS} open calls, and may have no more"
             if not isinstance(checked, str) and not checked.deaths:
                 fit.append(checked)
                 continue
@@ -106,6 +109,14 @@ class Intake(ABC):
         others = (other.who for other in (*self._peers.values(), *self._lingering) if event_id in other.open)
         owner = owner or next(others, None)
         return owner is not None and owner != peer.who
+
+    def _are_too_many(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event opens a call of a user who may have no more of them."""
+        if peer.account is None or not put.opens or put.opens in peer.open:
+            return False
+        others = (*self._peers.values(), *self._lingering)
+        found = sum(len(other.open) for other in others if other.uid == peer.uid)
+        return found + self._calls.count(peer.uid) >= MAX_OPEN_CALLS
 
     def _try(self, peer: Peer, put: wire.Put) -> None:
         """Write an event that may have killed an earlier holder, and nothing beside it."""
