@@ -269,3 +269,20 @@ def test_nobody_may_have_any_number_of_open_calls(serve: Serve) -> None:
     assert peer(service, OTHER, "submit", "other", 10, 50)["welcome"]["t"] == "welcome"
     assert service.stop() == 0
     assert verify(service.path).ok
+
+
+def test_what_a_holder_died_of_is_set_aside_once_however_often_it_is_sent(serve: Serve) -> None:
+    service = serve(SERVICE_UID).start()
+    assert service.stop() == 0
+    bad = event()
+    service.layout.suspect.write_text(bad["event_id"] + "\n")  # as the holder leaves it that dies of this event
+    os.chown(service.layout.suspect, SERVICE_UID, CLIENTS_GID)
+    service.start()
+    with Raw(service.socket) as client:
+        said = {client.asked(bad, deaths=2**62)["error"] for _ in range(20)}
+    assert len(said) == 1
+    assert "set aside in quarantine/" in said.pop()
+    assert service.stop() == 0
+    assert len(list(service.layout.quarantine.iterdir())) == 1
+    assert sum("quarantined" in entry.get("metadata", {}) for entry in service.entries()) == 1
+    assert verify(service.path).ok

@@ -353,7 +353,8 @@ class Hub(Intake):
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
         for other in [other for other in self._peers.values() if other.who == who]:
-            self._read_out(other)
+            if other.account is None or has_ended(other.sock):  # a stranger that lives would fill it meanwhile
+                self._read_out(other)
         if any(other.who == who for other in self._lingering):
             raise ConnectionResetError
 

@@ -41,6 +41,8 @@ class Intake(ABC):
         self._known = Known(recent)
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
+        self._aside: dict[str, str] = {}
+        """What was said of suspects that were set aside, by mark."""
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._lingering: list[Peer] = []
@@ -126,7 +128,10 @@ class Intake(ABC):
             # Who is not of the family is not believed that many died of it: only what the last holder noted counts.
             deaths = put.deaths if peer.account is None else min(put.deaths, MAX_DEATHS)
             if self.suspects.is_guilty(put.id, deaths):
-                error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
+                mark = peer.door.mark(peer, put.id)
+                if mark not in self._aside or peer.account is None:  # else he is told the same again
+                    self._aside[mark] = self.suspects.set_aside(body, peer.recorder, peer.pid, deaths)
+                error = self._aside[mark]
             else:
                 with self.suspects.trying(put.id):
                     _, error = self._writer.append_all([Item(body, put.opens, put.closes)])
