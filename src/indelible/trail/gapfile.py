@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import secrets
@@ -27,7 +28,6 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,16 +105,21 @@ def _newest(data: bytes) -> Count | None:
 # --- where ------------------------------------------------------------------------------------------------------
 
 
+def is_services(layout: Layout) -> bool:
+    """Tell whether the trail is behind a service's socket, which stands in its place."""
+    return layout.socket == layout.active
+
+
 def memory_directory(layout: Layout) -> Path | None:
     """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
-    home = SHARED_MEMORY / f"indelible-{os.geteuid()}"
+    own = SHARED_MEMORY / f"indelible-{os.geteuid()}"
+    if is_services(layout):  # another one at each of its starts, at the same place
+        return own / f"socket-{hashlib.sha256(os.fsencode(layout.socket.absolute())).hexdigest()[:32]}"
     with contextlib.suppress(OSError):
         about = layout.directory.stat()
-        return home / f"{about.st_dev:x}-{about.st_ino:x}"
-    if layout.active.is_socket():  # a service's: its trail is not to be seen from here
-        return home / f"service-{sha256(os.fsencode(layout.active)).hexdigest()[:32]}"
+        return own / f"{about.st_dev:x}-{about.st_ino:x}"
     return None
 
 

@@ -243,6 +243,42 @@ def test_a_client_waits_for_a_service_that_starts_anew_and_never_takes_over(serv
     assert verify(service.path).ok
 
 
+LOSES = """
+import logging, os, signal, sys
+import indelible
+from tests.integration.record.test_record import call
+logging.basicConfig()
+with indelible.open_trail(config=sys.argv[1], socket=sys.argv[2], on_failure="allow") as trail:
+    trail.record(call(1))
+    print("recorded", flush=True)
+    sys.stdin.readline()
+    for number in range(5):
+        trail.record(call(number))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_client_lost_the_next_one_says(serve: Serve) -> None:
+    """The count stands in shared memory, under the socket's name: the next client of the same user reports it."""
+    service = serve(audit={"write_timeout": "0.2s"}).start()
+    command = [sys.executable, "-c", LOSES, str(service.config), str(service.socket)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "recorded\n"
+        service.kill()
+        _, said = process.communicate("go\n", timeout=60)
+    assert "cannot be kept" not in said
+    service.start()
+    indelible.open_trail(config=service.config, socket=service.socket).close()
+    service.stop()
+    [gap] = [entry["metadata"] for entry in service.entries() if entry["event_type"] == "audit_gap"]
+    assert gap["lost"] == 5
+    assert gap["of"]["pid"] == process.pid
+    assert verify(service.path).ok
+
+
 def test_calls_that_are_open_while_the_service_dies_get_their_outcome_or_are_interrupted(serve: Serve) -> None:
     service = serve(audit={"write_timeout": "60s"}).start()
     with indelible.open_trail(config=service.config, socket=service.socket) as trail:

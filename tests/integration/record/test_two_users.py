@@ -16,6 +16,7 @@ import pytest
 
 from indelible import verify
 from indelible.query.state import trail_state
+from indelible.trail.sharing import quotas
 from tests.integration.record.serving import (
     CLIENTS_GID,
     LIMIT_S,
@@ -23,6 +24,7 @@ from tests.integration.record.serving import (
     OTHER,
     SERVICE_UID,
     STRANGER,
+    Raw,
     Service,
     as_user,
     event,
@@ -243,4 +245,44 @@ def test_kill_9_and_restart_lose_and_double_nothing_of_two_users(serve: Serve) -
         assert max(found.values()) == 1
         order = [entry["request"]["args"]["number"] for entry in service.of(uid)]
         assert order == sorted(order)
+    assert verify(service.path).ok
+
+
+def test_nobody_may_have_any_number_of_open_calls(serve: Serve) -> None:
+    """Each is kept in memory until its outcome comes: also those that were left behind by an earlier connection."""
+    service = serve(SERVICE_UID, record={"max_events_per_second": 0}).start()
+    refusal = f"user {os.getuid()} has {quotas.MAX_OPEN_CALLS} open calls, and may have no more"
+    intents = [event(kind="mcp_operation_started") for _ in range(quotas.MAX_OPEN_CALLS)]
+    half = len(intents) // 2
+    for part in (intents[:half], intents[half:]):
+        left = Raw(service.socket, "left")
+        for intent in part:
+            assert left.asked(intent)["t"] == "ack"
+        left.close()
+    with Raw(service.socket, "right") as right:
+        assert right.asked(event(kind="mcp_operation_started"))["error"] == refusal
+        assert right.asked(event())["t"] == "ack"
+    with Raw(service.socket, "left") as left:  # who comes back finds them again, and closes one
+        assert left.asked(event(kind="mcp_operation_started"))["error"] == refusal
+        assert left.asked(event(request={"intent": intents[0]["event_id"]}))["t"] == "ack"
+        assert left.asked(event(kind="mcp_operation_started"))["t"] == "ack"
+    assert peer(service, OTHER, "submit", "other", 10, 50)["welcome"]["t"] == "welcome"
+    assert service.stop() == 0
+    assert verify(service.path).ok
+
+
+def test_what_a_holder_died_of_is_set_aside_once_however_often_it_is_sent(serve: Serve) -> None:
+    service = serve(SERVICE_UID).start()
+    assert service.stop() == 0
+    bad = event()
+    service.layout.suspect.write_text(bad["event_id"] + "\n")  # as the holder leaves it that dies of this event
+    os.chown(service.layout.suspect, SERVICE_UID, CLIENTS_GID)
+    service.start()
+    with Raw(service.socket) as client:
+        said = {client.asked(bad, deaths=2**62)["error"] for _ in range(20)}
+    assert len(said) == 1
+    assert "set aside in quarantine/" in said.pop()
+    assert service.stop() == 0
+    assert len(list(service.layout.quarantine.iterdir())) == 1
+    assert sum("quarantined" in entry.get("metadata", {}) for entry in service.entries()) == 1
     assert verify(service.path).ok

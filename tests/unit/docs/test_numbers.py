@@ -129,6 +129,8 @@ SAID: list[tuple[str, str]] = [
         f"{quotas.Quotas().events_per_second:,} events, {int(quotas.Quotas().bytes_per_second) // MB} MB |",
     ),
     (PROTOCOL, f"| {quotas.Quotas().outstanding:,} events |"),
+    (PROTOCOL, f"| {quotas.MAX_OPEN_CALLS:,} open calls |"),
+    (PROTOCOL, f"| {link.STOPPED_S:g} s |"),
     (PROTOCOL, f"every {quotas.REPORT_S:g} s"),
     (PROTOCOL, f"of each user, {doors.SERVICE_READ_BYTES // KB} kB at most"),
     (PROTOCOL, f"in one round | {doors.SERVICE_READ_BYTES // KB} kB |"),

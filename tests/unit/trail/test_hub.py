@@ -24,9 +24,9 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.events import new_id, now
 from indelible.trail.layout import Layout
+from indelible.trail.sharing import calls, wire
 from indelible.trail.sharing import hub as hubs
 from indelible.trail.sharing import peer as peers
-from indelible.trail.sharing import wire
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.recent import recent_ids
 from indelible.trail.sharing.sockets import connect
@@ -559,3 +559,40 @@ def test_a_recorder_that_comes_again_in_the_same_moment_in_which_it_went(start: 
     other.acknowledged(1)
     assert trail.hub.is_alive
     assert trail.ids().count("00000000-0000-4000-8000-000000000001") == 1
+
+
+def test_many_calls_that_are_left_open_keep_nobody_waiting(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their process is looked at once for all of them; when it has gone, others have their turn in between."""
+    looks: Counter[int] = Counter()
+    alive = [True]
+
+    def runs(pid: int) -> bool:
+        looks[pid] += 1
+        return alive[0]
+
+    monkeypatch.setattr("indelible.trail.sharing.processes.runs", runs)
+    monkeypatch.setattr("indelible.trail.sharing.processes.began", lambda _: time.time() - 3600)
+    trail = start()
+    raw, other = Raw(trail), Raw(trail, "other")
+    for first in range(1, 601, 200):
+        sent = [(at, f"i{at}") for at in range(first, first + 200)]
+        raw.send(
+            *(wire.Put(at, i, msgspec.Raw(body(i, "mcp_operation_started")), i) for at, i in sent),
+        )
+        raw.acknowledged(sent[-1][0])
+    raw.sock.close()
+    wait_for(lambda: len(trail.hub._calls.ids) == 600)
+    looks.clear()
+    began = time.monotonic()
+    for number in range(1, 201):
+        other.send(put(number, name="other"))
+        other.acknowledged(number)
+    assert (
+        looks.total() <= 2 + (time.monotonic() - began) / calls.LOOK_S
+    )  # once a look, not for each call and event
+    alive[0] = False
+    wait_for(lambda: len(interrupted(trail)) >= calls.MAX_AT_ONCE)
+    trail.close()
+    assert sorted(interrupted(trail)) == sorted(f"i{at}" for at in range(1, 601))

@@ -1,11 +1,16 @@
 """Open calls of other processes, whose recorder is not connected now.
 
-What may not move: a call is recorded as interrupted when its recorder is gone for good, and once; while the recorder
-lives it is not, since the outcome may still come, whoever holds the trail then.
+What may not move:
+
+- A call is recorded as interrupted when its recorder is gone for good, and once; while the recorder lives it is not,
+  since the outcome may still come, whoever holds the trail then.
+- Whoever leaves many calls open keeps nobody waiting: a process is looked at once for all of its calls, those that wait
+  four times a second, and so many are recorded at once, and the rest after others had their turn.
 """
 
 from __future__ import annotations
 
+import collections
 import logging
 import time
 from collections.abc import Iterable
@@ -29,6 +34,9 @@ GRACE_S: Final = 10.0
 LOOK_S: Final = 0.25
 """How often it is looked whether those that are waited for still run."""
 
+MAX_AT_ONCE: Final = 64
+"""So many calls are recorded as interrupted before others have their turn."""
+
 
 class _Orphan(NamedTuple):
     intent: Intent
@@ -44,6 +52,10 @@ class OpenCalls:
         """Begin with those that were open when the trail was opened."""
         self._writer = writer
         self._orphans: dict[str, _Orphan] = {}
+        self._fresh: set[str] = set()
+        """Those at which `settle` is to look at once."""
+        self._look_at = 0.0
+        self._by_user: collections.Counter[int] = collections.Counter()
         self._failing = False
         self._add(spared, ended=False)
 
@@ -55,7 +67,11 @@ class OpenCalls:
     @property
     def look_in_s(self) -> float | None:
         """In how many seconds `settle` is to be called again; None: it need not be."""
-        return LOOK_S if self._orphans else None
+        return None if not self._orphans else 0.0 if self._fresh else LOOK_S
+
+    def count(self, uid: int) -> int:
+        """Return how many are a user's."""
+        return self._by_user[uid]
 
     def leave(self, bodies: Iterable[bytes], *, ended: bool) -> None:
         """A connection is gone, on purpose when it has `ended`; `bodies` are the intents of its open calls."""
@@ -65,7 +81,20 @@ class OpenCalls:
     def _add(self, intents: Iterable[Intent], *, ended: bool) -> None:
         now = time.monotonic()
         for intent in intents:
-            self._orphans[str(intent.get("event_id"))] = _Orphan(intent, now, ended)
+            event_id = str(intent.get("event_id"))
+            self._remove(event_id)
+            self._orphans[event_id] = _Orphan(intent, now, ended)
+            self._fresh.add(event_id)
+            if (who := owner_of(intent)) is not None:
+                self._by_user[who[1]] += 1
+
+    def _remove(self, event_id: str) -> None:
+        orphan = self._orphans.pop(event_id, None)
+        self._fresh.discard(event_id)
+        if orphan is not None and (who := owner_of(orphan.intent)) is not None:
+            self._by_user[who[1]] -= 1
+            if not self._by_user[who[1]]:
+                del self._by_user[who[1]]
 
     def adopt(self, who: tuple[str, int, int]) -> dict[str, bytes]:
         """Return the open calls of a recorder that is connected again, by `event_id`: they are its own again.
@@ -78,7 +107,7 @@ class OpenCalls:
             if not orphan.ended and owner_of(orphan.intent) == who
         }
         for event_id in own:
-            del self._orphans[event_id]
+            self._remove(event_id)
         return own
 
     def owner(self, event_id: str) -> tuple[str, int, int] | None:
@@ -88,22 +117,32 @@ class OpenCalls:
 
     def closed(self, event_id: str) -> None:
         """The outcome has come all the same."""
-        self._orphans.pop(event_id, None)
+        self._remove(event_id)
 
-    def settle(self) -> None:
-        """Record the calls as interrupted whose recorder is gone."""
-        for event_id, orphan in list(self._orphans.items()):
-            if not orphan.ended and _may_come(orphan):
+    def settle(self, *, all_of_them: bool = False) -> None:
+        """Record the calls as interrupted whose recorder is gone; not all at once, unless `all_of_them`."""
+        now, looks, written = time.monotonic(), _Looks(), 0
+        if all_of_them or now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._fresh.update(self._orphans)
+        for event_id in list(self._fresh):
+            orphan = self._orphans[event_id]
+            if not orphan.ended and looks.may_come(orphan):
+                self._fresh.discard(event_id)
                 continue
+            if written == MAX_AT_ONCE and not all_of_them:
+                return
+            written += 1
             try:
                 self._writer.write_service_events([interrupted(orphan.intent)])
             except TrailUnavailable as exc:  # they stay, and are tried again
                 if not self._failing:
                     log.error("%s: interrupted calls are not recorded: %s", self._writer.layout.active, exc)  # noqa: TRY400
                 self._failing = True
+                self._fresh.clear()
                 return
             self._failing = False
-            del self._orphans[event_id]
+            self._remove(event_id)
 
 
 def owner_of(intent: Intent) -> tuple[str, int, int] | None:
@@ -113,10 +152,24 @@ def owner_of(intent: Intent) -> tuple[str, int, int] | None:
     return (who[0], uid, who[1]) if who is not None and isinstance(uid, int) else None
 
 
-def _may_come(orphan: _Orphan) -> bool:
-    recorder = recorder_of(orphan.intent)
-    if recorder is None or not processes.runs(recorder[1]):
-        return False
-    if time.monotonic() - orphan.since < GRACE_S:
-        return True
-    return processes.began_before(recorder[1], str(orphan.intent.get("timestamp"))) is True
+class _Looks:
+    """What is known of processes in one look at all calls."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+        self._runs: dict[int, bool] = {}
+        self._began: dict[int, float | None] = {}
+
+    def may_come(self, orphan: _Orphan) -> bool:
+        """Tell whether the outcome of a call may come yet."""
+        recorder = recorder_of(orphan.intent)
+        if recorder is None:
+            return False
+        pid = recorder[1]
+        if pid not in self._runs:
+            self._runs[pid] = processes.runs(pid)
+        if not self._runs[pid] or self._now - orphan.since < GRACE_S:
+            return self._runs[pid]
+        if pid not in self._began:
+            self._began[pid] = processes.began(pid)
+        return processes.is_before(self._began[pid], str(orphan.intent.get("timestamp")))

@@ -353,7 +353,8 @@ class Hub(Intake):
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
         for other in [other for other in self._peers.values() if other.who == who]:
-            self._read_out(other)
+            if other.account is None or has_ended(other.sock):  # a stranger that lives would fill it meanwhile
+                self._read_out(other)
         if any(other.who == who for other in self._lingering):
             raise ConnectionResetError
 
@@ -462,7 +463,7 @@ class Hub(Intake):
                 self._wake_out.recv(4096)
         for peer in self._lingering:
             self._leave(peer)
-        self._calls.settle()
+        self._calls.settle(all_of_them=True)
         self._keep_accounts(closing=True)
         for peer in list(self._peers.values()):
             with contextlib.suppress(OSError, WireError):

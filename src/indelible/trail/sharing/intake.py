@@ -23,6 +23,7 @@ from indelible.trail.sharing import wire
 from indelible.trail.sharing.calls import OpenCalls
 from indelible.trail.sharing.known import Known
 from indelible.trail.sharing.peer import Batch, Peer
+from indelible.trail.sharing.quotas import MAX_OPEN_CALLS
 from indelible.trail.sharing.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Intake(ABC):
         self._known = Known(recent)
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
+        self._aside: dict[str, str] = {}
+        """What was said of suspects that were set aside, by mark."""
         self._on_disk = opened.writer.audit.durability == "disk"
         self._peers: dict[socket.socket, Peer] = {}
         self._lingering: list[Peer] = []
@@ -82,6 +85,8 @@ class Intake(ABC):
             checked = peer.door.check(peer, put)
             if not isinstance(checked, str) and self._is_anothers(peer, checked):
                 checked = "it opens or closes a call of another recorder"
+            if not isinstance(checked, str) and self._are_too_many(peer, checked):
+                checked = f"user {peer.uid} has {MAX_OPEN_CALLS} open calls, and may have no more"
             if not isinstance(checked, str) and not checked.deaths:
                 fit.append(checked)
                 continue
@@ -107,6 +112,14 @@ class Intake(ABC):
         owner = owner or next(others, None)
         return owner is not None and owner != peer.who
 
+    def _are_too_many(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event opens a call of a user who may have no more of them."""
+        if peer.account is None or not put.opens or put.opens in peer.open:
+            return False
+        others = (*self._peers.values(), *self._lingering)
+        found = sum(len(other.open) for other in others if other.uid == peer.uid)
+        return found + self._calls.count(peer.uid) >= MAX_OPEN_CALLS
+
     def _try(self, peer: Peer, put: wire.Put) -> None:
         """Write an event that may have killed an earlier holder, and nothing beside it."""
         error: TrailUnavailable | str | None = None
@@ -115,7 +128,10 @@ class Intake(ABC):
             # Who is not of the family is not believed that many died of it: only what the last holder noted counts.
             deaths = put.deaths if peer.account is None else min(put.deaths, MAX_DEATHS)
             if self.suspects.is_guilty(put.id, deaths):
-                error = self.suspects.set_aside(body, peer.recorder, peer.pid, put.deaths)
+                mark = peer.door.mark(peer, put.id)
+                if mark not in self._aside or peer.account is None:  # else he is told the same again
+                    self._aside[mark] = self.suspects.set_aside(body, peer.recorder, peer.pid, deaths)
+                error = self._aside[mark]
             else:
                 with self.suspects.trying(put.id):
                     _, error = self._writer.append_all([Item(body, put.opens, put.closes)])

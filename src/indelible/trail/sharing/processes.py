@@ -32,17 +32,21 @@ def is_stopped(pid: int) -> bool:
     return stat is not None and stat[0] in ("T", "t")
 
 
-def began_before(pid: int, timestamp: str) -> bool | None:
-    """Tell whether a process began before a moment (RFC 3339); None where that cannot be known."""
+def began(pid: int) -> float | None:
+    """Return when a process began, in seconds since the epoch; None where that cannot be known."""
     stat = _stat(pid)
-    try:
-        then = datetime.fromisoformat(timestamp).timestamp()
-    except ValueError:
-        return None
     if stat is None or len(stat) < 20:
         return None
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - age <= then + _SLACK_S
+    return time.time() - age
+
+
+def is_before(began: float | None, timestamp: str) -> bool:
+    """Tell whether a process that `began` then did so before a moment (RFC 3339), as far as that can be known."""
+    try:
+        return began is not None and began <= datetime.fromisoformat(timestamp).timestamp() + _SLACK_S
+    except (ValueError, OverflowError):
+        return False
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -23,6 +23,9 @@ RETRY_S: Final = 1.0
 SAY_S: Final = 10.0
 """How often at most the log is told what one user's processes did wrong."""
 
+MAX_OPEN_CALLS: Final = 4096
+"""Calls of one user that may be open: their intents are kept in memory until the outcome comes."""
+
 BURST_S: Final = 1.0
 """Whoever was silent may bring what he might have brought in this time, at once."""
 
