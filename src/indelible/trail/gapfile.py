@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import secrets
@@ -108,9 +109,12 @@ def memory_directory(layout: Layout) -> Path | None:
     """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
+    own = SHARED_MEMORY / f"indelible-{os.geteuid()}"
+    if layout.behind_service:  # no directory to go by, and the socket is another one after each restart
+        return own / f"socket-{hashlib.sha256(os.fsencode(layout.socket.resolve())).hexdigest()[:32]}"
     with contextlib.suppress(OSError):
         about = layout.directory.stat()
-        return SHARED_MEMORY / f"indelible-{os.geteuid()}" / f"{about.st_dev:x}-{about.st_ino:x}"
+        return own / f"{about.st_dev:x}-{about.st_ino:x}"
     return None
 
 
