@@ -272,9 +272,11 @@ def open_recorder(
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
-        return Recorder(
-            ServiceWriter(Path(settings.audit.socket), settings.audit, identity), settings, caller, chosen
-        )
+        service = ServiceWriter(Path(settings.audit.socket), settings.audit, identity)
+        recorder = Recorder(service, settings, caller, chosen)
+        if report:
+            recorder.report_the_dead()
+        return recorder
     notice = None
     try:
         writer = SharedWriter(path, settings.audit, identity)

@@ -85,7 +85,11 @@ def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
         msg = f"--overlap: {exc}, found {overlap!r}"
         raise ConfigError(msg) from None
     path = main_trail(where)
-    done = maintain.rotate_key(path, settings_of(where, path), seconds)
+    try:
+        done = maintain.rotate_key(path, settings_of(where, path), seconds)
+    except KeyboardInterrupt:
+        note("interrupted: a new key that is in the trail's key file is taken up by whoever writes the trail")
+        raise
     if as_json:
         print_json({"trail": str(path), **done})
         return

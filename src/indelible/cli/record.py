@@ -30,7 +30,10 @@ Examples:
 
 Recorders write through the socket: audit.socket in their configuration, or wrap --socket. They can add to the trail,
 and can neither read nor rewrite it. It runs until SIGTERM or Ctrl-C; everything that was taken is then written and
-sealed. Under systemd: packaging/indelible-record.service and .socket.
+sealed. Under systemd: packaging/systemd/indelible-record.service and .socket.
+
+Exit code 0: it was told to end; 2: wrong usage or configuration; 3: somebody else writes the trail, or the socket
+cannot be made.
 """
 
 LOOK_S: Final = 1.0

@@ -62,8 +62,8 @@ def load_witness(text: str) -> WitnessKey:
     try:
         return parse_witness_vkey(text if data is None else data.decode("utf-8", "replace"))
     except NoteError as exc:
-        where = "" if data is None else f"{text}: "
-        msg = f"--witness: {where}{exc}; 'indelible witness --show' prints a witness's vkey"
+        why = "neither a witness's vkey nor a file with one" if data is None else f"{text}: {exc}"
+        msg = f"--witness: {why}; 'indelible witness --show' prints a witness's vkey"
         raise ConfigError(msg) from exc
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -109,7 +110,10 @@ def _known(logs: tuple[str, ...]) -> dict[str, list[Verifier]]:
             try:
                 key = parse_vkey(text)
             except NoteError as exc:
-                msg = f"--log: {given[:80]}: {exc}"
+                # what is no file is not repeated: somebody may have pasted a private key
+                is_file = "\0" not in given and os.path.lexists(given)
+                why = f"{given}: {exc}" if is_file else "neither a trail's vkey nor a file with one"
+                msg = f"--log: {why}; 'indelible keygen --show' prints a trail's"
                 raise ConfigError(msg) from exc
             keys = known.setdefault(key.name, [])
             if key not in keys:

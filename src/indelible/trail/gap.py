@@ -381,9 +381,10 @@ def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> b
     lost = count.owed
     count.reason = count.reason or "the process ended before it could record what it had refused"
     if count.claim is not None:
-        if gapfile.is_services(layout):  # what is in that trail cannot be seen: rather twice than not at all
-            log.warning("%s: a count of lost events may stand in that trail twice", layout.active)
-        elif count.claim.event_id in recent_ids(layout, _END, _END - count.claim.size):
+        # behind a service nobody can look: said twice is better than not at all
+        if not layout.behind_service and count.claim.event_id in recent_ids(
+            layout, _END, _END - count.claim.size
+        ):
             lost -= count.claim.lost
         elif not holds and abs(time.time() - count.claim.at) < SETTLES_S:
             found.close()  # it may be on its way to whoever holds the trail

@@ -105,17 +105,12 @@ def _newest(data: bytes) -> Count | None:
 # --- where ------------------------------------------------------------------------------------------------------
 
 
-def is_services(layout: Layout) -> bool:
-    """Tell whether the trail is behind a service's socket, which stands in its place."""
-    return layout.socket == layout.active
-
-
 def memory_directory(layout: Layout) -> Path | None:
     """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
     own = SHARED_MEMORY / f"indelible-{os.geteuid()}"
-    if is_services(layout):  # another one at each of its starts, at the same place
+    if layout.behind_service:  # another one at each of its starts, at the same place
         return own / f"socket-{hashlib.sha256(os.fsencode(layout.socket.absolute())).hexdigest()[:32]}"
     with contextlib.suppress(OSError):
         about = layout.directory.stat()

@@ -78,6 +78,11 @@ class Layout:
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"
 
+    @property
+    def behind_service(self) -> bool:
+        """Whether this stands for a service's socket: where its trail is, its clients do not know."""
+        return self.socket == self.active
+
     def segment(self, first_seq: int) -> Path:
         """Return the closed file that begins with `first_seq`."""
         return self.segments / f"{first_seq:0{SEGMENT_DIGITS}d}.jsonl"

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import indelible
+from indelible import cli
 from indelible.trail.layout import Layout
+from indelible.trail.start import maintain
 from indelible.trail.start.keys import generate_pem
 
 from .conftest import Run
@@ -196,3 +198,23 @@ def test_a_lost_key(run: Run, path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert run("verify", "--trail", path).returncode == 0
     assert b": key lost, " in run("verify", "--trail", path).stdout
+
+
+def test_who_interrupts_a_rotation_is_told_what_becomes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    with indelible.open_trail(path):
+        pass
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(maintain, "_take_up", interrupted)
+    monkeypatch.setattr(cli, "_discard_output", lambda: None)  # the tests' own output
+    before = Layout(path).key.read_bytes()
+    assert cli.main(["keygen", "--rotate", "--trail", str(path)]) == 130
+    assert Layout(path).key.read_bytes() != before
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("indelible: interrupted: a new key")

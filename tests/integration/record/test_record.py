@@ -21,8 +21,10 @@ import indelible
 from indelible import verify
 from indelible.errors import TrailError
 from indelible.events import Event, Request, Target, new_id, now, outcome
+from indelible.trail.gapfile import memory_directory
+from indelible.trail.layout import Layout
 from indelible.trail.sharing.sockets import connect
-from tests.integration.record.serving import LIMIT_S, Raw, Service, Supervisor, event, wait_until
+from tests.integration.record.serving import LIMIT_S, ROOT, Raw, Service, Supervisor, event, wait_until
 
 Serve = Callable[..., Service]
 INDELIBLE = [sys.executable, "-m", "indelible"]
@@ -198,6 +200,57 @@ def test_the_library_records_through_it(serve: Serve) -> None:
     assert done["request"]["args"] == {"to": "[EMAIL]"}
     assert done["source"]["recorder"] == {"id": "library", "uid": os.getuid(), "pid": os.getpid()}
     assert verify(service.path).ok
+
+
+LOSING = """
+import sys, indelible
+from tests.integration.record.test_record import call
+with indelible.open_trail(socket=sys.argv[1], config=sys.argv[2], on_failure="allow") as trail:
+    print("open", flush=True)
+    for line in sys.stdin:
+        for number in range(int(line)):
+            trail.record(call(number))
+        print("went on", flush=True)
+"""
+
+
+def test_how_much_was_lost_survives_kill_9_of_a_client_too(serve: Serve) -> None:
+    """Through a service there is no directory of the trail's to keep the count in: shared memory alone has it."""
+    service = serve(audit={"write_timeout": "0.2s"}).start()
+    client = subprocess.Popen(
+        [sys.executable, "-c", LOSING, service.socket, service.config],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with client:
+        assert client.stdin
+        assert client.stdout
+        assert client.stderr
+        assert client.stdout.readline() == "open\n"
+        service.kill()
+        client.stdin.write("3\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "went on\n"
+        client.kill()
+        assert "cannot be kept" not in client.stderr.read()
+    service.start()
+    with indelible.open_trail(socket=service.socket):
+        pass
+    with indelible.open_trail(socket=service.socket):  # once
+        pass
+    service.stop()
+    [gap] = [entry["metadata"] for entry in service.entries() if entry["event_type"] == "audit_gap"]
+    assert (gap["lost"], gap["of"]["pid"]) == (3, client.pid)
+    memory = memory_directory(through(service.socket))
+    assert memory is not None
+    assert list(memory.iterdir()) == []
+    memory.rmdir()
+
+
+def through(socket_path: Path) -> Layout:
+    layout = Layout(socket_path)
+    layout.socket = layout.active
+    return layout
 
 
 def test_no_service_is_one_clear_error(place: Path) -> None:

@@ -326,7 +326,9 @@ def test_a_cosignature_that_is_not_right_is_no(place: Path, tmp_path: Path) -> N
 def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_witness, "_log_to_stderr", lambda: None)  # a handler would outlive the test
-    (tmp_path / "w.pem").write_bytes(generate_pem())
+    pem = generate_pem().decode()
+    (tmp_path / "w.pem").write_text(pem)
+    secret = pem.splitlines()[1][24:34]
     known = ["witness", "--key", "w.pem", "--name", "w"]
     assert cli.main([*known, "--show"]) == 0
     vkey = capsys.readouterr().out.strip()
@@ -340,6 +342,10 @@ def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
             known,
             [*known, "--state", "s"],
             [*known, "--state", "s", "--log", "nonsense"],
+            [*known, "--state", "s", "--log", pem],
+            [*known, "--state", "s", "--log", "w.pem"],
+            ["verify", "--witness", pem],
+            ["verify", "--witness", "w.pem"],
             [*known, "--state", "s", "--log", "file"],
             [*known, "--state", "s", "--log", vkey],
             [*known, "--state", "s", "--log", VKEY, "--listen", "nowhere"],
@@ -358,6 +364,8 @@ def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
             assert cli.main(command) == code, command
             said = capsys.readouterr()
             assert (said.out, said.err.count("\n")) == ("", 1), said
+            assert secret not in said.err
+            assert said.err.startswith("indelible: ")
 
 
 def test_it_ends_well_and_two_do_not_share_a_state(tmp_path: Path) -> None:

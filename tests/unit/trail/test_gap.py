@@ -417,3 +417,25 @@ def test_a_task_does_not_wait_for_a_disk_that_hangs_and_hears_what_came() -> Non
         await again
 
     asyncio.run(main())
+
+
+def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) -> None:
+    """There is no directory of the trail's; and whether a claimed `audit_gap` came, nobody there can look up."""
+    layout = Layout(tmp_path / "record.sock")
+    layout.socket = layout.active
+    gap, trail = Gap(layout, beside_trail=False), Trail()
+    gap.lose(FULL, "t", body("e"))
+    trail.error = SLOW
+    gap.catch_up(trail)
+    kill(gap)
+    memory = gapfile.memory_directory(layout)
+    assert memory is not None
+    assert len(list(memory.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+    trail.error = None
+    report_the_dead(layout, trail, holds=False)
+    assert trail.said == []  # it may still be on its way
+    report_the_dead(layout, trail, holds=True)
+    assert trail.said == [1]
+    assert list(memory.iterdir()) == []
+    memory.rmdir()
