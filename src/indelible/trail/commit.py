@@ -94,9 +94,13 @@ Commit = Callable[[list[Item]], int]
 class _Job:
     """Items that somebody waits for together."""
 
-    __slots__ = ("done", "error", "finished", "items", "late", "size")
+    __slots__ = ("_gate", "done", "error", "finished", "items", "late", "size")
 
     def __init__(self, items: list[Item], done: Done | None = None) -> None:
+        self._gate = threading.Lock()
+        """Taken until it is finished. Itself, and no Condition: a signal's handler that raises finds it waited for or
+        not, and nothing in between."""
+        self._gate.acquire()
         self.items = items
         self.size = sum(len(item.body) for item in items)
         self.done = done
@@ -108,8 +112,13 @@ class _Job:
     def finish(self, safe: int, error: TrailUnavailable | None) -> None:
         self.error = error
         self.finished = True
+        self._gate.release()
         if self.done is not None:
             self.done(safe, error)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it is finished, or so many seconds. By whoever appended it, and nobody else."""
+        self._gate.acquire(timeout=timeout)
 
 
 class Backlog(Generic[T]):
@@ -180,9 +189,9 @@ class GroupCommit:
         with self._lock:
             self._enqueue(job)
             served = self._is_served()
-            if served:
-                self._await(job)
-        if not served:
+        if served:
+            self._await(job)
+        else:
             self._lead_for(job)
         if job.error is not None:
             raise type(job.error)(str(job.error)) from job.error
@@ -205,17 +214,22 @@ class GroupCommit:
     def _await(self, job: _Job) -> None:
         """Wait for the committer, but not for ever."""
         try:
-            if self._changed.wait_for(lambda: job.finished, self._timeout):
-                return
+            job.wait(self._timeout)
         except BaseException:  # a signal's handler
-            self._queue.remove(job, 1, job.size)
+            with self._lock:
+                self._queue.remove(job, 1, job.size)
             raise
-        self._hung = bool(self._leading)  # else the committer had no time: nothing waits for the disk
-        if self._queue.remove(job, 1, job.size):
-            job.error = self._no_answer()
-        else:
-            job.late = True
-            raise NotInTime(str(self._no_answer()))
+        if job.finished:
+            return
+        with self._lock:
+            if job.finished:
+                return
+            self._hung = bool(self._leading)  # else the committer had no time: nothing waits for the disk
+            if self._queue.remove(job, 1, job.size):
+                job.error = self._no_answer()
+            else:
+                job.late = True
+                raise NotInTime(str(self._no_answer()))
 
     def _no_answer(self) -> TrailUnavailable:
         return TrailUnavailable("not recorded in time: the disk does not answer")
