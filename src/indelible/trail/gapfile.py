@@ -105,6 +105,9 @@ def _newest(data: bytes) -> Count | None:
 # --- where ------------------------------------------------------------------------------------------------------
 
 
+_TRIES: Final = 8
+
+
 def memory_directory(layout: Layout) -> Path | None:
     """Return where in shared memory the counts of this trail's recorders are; None where there is none."""
     if not sys.platform.startswith("linux"):
@@ -172,6 +175,19 @@ class _Place:
         self.close()
 
 
+def _in_memory(directory: Path, name: str) -> _Place | None:
+    """Make a file in shared memory, if that can be had. Whoever removes the last one removes the directory, too."""
+    for _ in range(_TRIES):
+        try:
+            _enter(directory)
+            return _Place.create(directory / name, _PRIVATE)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+    return None
+
+
 class GapFile:
     """The count of one recorder, living or dead. Not thread-safe: its owner's lock covers it, but for `keep`."""
 
@@ -188,9 +204,7 @@ class GapFile:
         memory = beside = None
         directory = memory_directory(layout)
         if directory is not None:
-            with contextlib.suppress(OSError):
-                _enter(directory)
-                memory = _Place.create(directory / name, _PRIVATE)
+            memory = _in_memory(directory, name)
         if beside_trail:
             with contextlib.suppress(OSError):
                 durable.make_directory(layout.gaps, access, durable=False)
@@ -228,6 +242,9 @@ class GapFile:
         for place in (self._memory, self._beside):
             if place is not None:
                 place.remove()
+        if self._memory is not None:
+            with contextlib.suppress(OSError):  # others of this trail may have files there
+                self._memory.path.parent.rmdir()
         self._unmap()
 
     def close(self) -> None:

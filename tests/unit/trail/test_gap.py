@@ -437,5 +437,27 @@ def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) ->
     assert trail.said == []  # it may still be on its way
     report_the_dead(layout, trail, holds=True)
     assert trail.said == [1]
-    assert list(memory.iterdir()) == []
-    memory.rmdir()
+    assert not memory.exists()
+
+
+def test_nothing_stays_in_shared_memory_when_nothing_is_owed(tmp_path: Path) -> None:
+    """The last one takes the directory along, whoever makes a file there just then."""
+    layout = Layout(tmp_path / "audit.jsonl")
+    layout.directory.mkdir()
+    memory = gapfile.memory_directory(layout)
+    assert memory is not None
+    kept = []
+
+    def come_and_go() -> None:
+        for _ in range(100):
+            file = GapFile.create(layout, Access(), "r", beside_trail=False)
+            kept.append(file.in_memory)
+            file.remove()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kept == [True] * 300
+    assert not memory.exists()
