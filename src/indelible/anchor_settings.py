@@ -2,18 +2,19 @@
 
 No I/O here. Each type has a table of its keys, so that an unknown key can be answered with the nearest known one, and
 so that the reference page can be checked against the tables. `indelible.config` hands over the values as they stand in
-the file, and the parser of durations, which is its own.
+the file.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
+
+from indelible.values import Parser, nearest, one_of, parse_duration, parse_text
 
 AnchorType = Literal["file", "syslog", "http"]
 FileMode = Literal["append", "replace"]
@@ -63,35 +64,16 @@ class AnchorSettings(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.path or self.address or self.url)
 
 
-Parser = Callable[[object], Any]
-Duration = Callable[[object], float]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str) and value and "\0" not in value:
-        return value
-    raise ValueError("expected a text that is not empty")
-
-
 def _name(value: object) -> str:
     if isinstance(value, str) and _NAME.fullmatch(value):
         return value
     raise ValueError("expected up to 64 letters, digits, '.', '_' and '-'")
 
 
-def _choice(*choices: str) -> Parser:
-    def parse(value: object) -> str:
-        if isinstance(value, str) and value in choices:
-            return value
-        raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
-
-    return parse
-
-
 def _url(value: object) -> str:
     from urllib.parse import urlsplit  # 3 ms, which only who has anchors pays
 
-    text = _text(value)
+    text = parse_text(value)
     wanted = "expected http://HOST[:PORT][/PATH] or https://…, without credentials or a query"
     try:
         parts = urlsplit(text)
@@ -110,7 +92,7 @@ def parse_address(value: object) -> tuple[Network, str, int]:
     """
     from urllib.parse import urlsplit
 
-    text = _text(value)
+    text = parse_text(value)
     wanted = "expected udp://HOST[:PORT], tcp://HOST[:PORT], tls://HOST[:PORT] or unix:PATH"
     if text.startswith("unix:") and len(text) > len("unix:"):
         return "unix", text.removeprefix("unix:").removeprefix("//"), 0
@@ -133,9 +115,9 @@ def _address(value: object) -> str:
 
 
 TYPE_KEYS: Final[dict[str, dict[str, Parser]]] = {
-    "file": {"path": _text, "mode": _choice("append", "replace")},
-    "syslog": {"address": _address, "facility": _choice(*FACILITIES), "ca_file": _text},
-    "http": {"url": _url, "vkey": _text, "ca_file": _text},
+    "file": {"path": parse_text, "mode": one_of("append", "replace")},
+    "syslog": {"address": _address, "facility": one_of(*FACILITIES), "ca_file": parse_text},
+    "http": {"url": _url, "vkey": parse_text, "ca_file": parse_text},
 }
 """Type → its own keys and their parsers."""
 
@@ -144,7 +126,7 @@ REQUIRED: Final = {"file": ("path",), "syslog": ("address",), "http": ("url", "v
 DEFAULTS: Final[dict[str, dict[str, str]]] = {"file": {"mode": "append"}, "syslog": {"facility": "local0"}}
 
 
-def parse_anchors(value: object, duration: Duration) -> tuple[AnchorSettings, ...]:
+def parse_anchors(value: object) -> tuple[AnchorSettings, ...]:
     """Return the settings of all anchors. Raises ValueError, naming the anchor by its place."""
     if not isinstance(value, list):
         raise ValueError("expected a list of anchors, each with a type")
@@ -153,7 +135,7 @@ def parse_anchors(value: object, duration: Duration) -> tuple[AnchorSettings, ..
     anchors: list[AnchorSettings] = []
     for number, item in enumerate(value, 1):
         try:
-            anchor = _parse_anchor(item, duration)
+            anchor = _parse_anchor(item)
         except ValueError as exc:
             raise ValueError(f"anchor {number}: {exc}") from None
         if any(anchor.name.casefold() == other.name.casefold() for other in anchors):
@@ -164,23 +146,23 @@ def parse_anchors(value: object, duration: Duration) -> tuple[AnchorSettings, ..
     return tuple(anchors)
 
 
-def _parse_anchor(item: object, duration: Duration) -> AnchorSettings:
+def _parse_anchor(item: object) -> AnchorSettings:
     if not isinstance(item, dict):
         raise ValueError("expected a mapping with 'type'")
     kind = item.get("type")
     if not isinstance(kind, str) or kind not in TYPE_KEYS:
         raise ValueError(f"type: expected {', '.join(TYPE_KEYS)}")
     parsers: dict[str, Parser] = {
-        "type": _choice(*TYPE_KEYS),
+        "type": one_of(*TYPE_KEYS),
         "name": _name,
-        "every": duration,
-        "timeout": lambda value: _timeout(value, duration),
+        "every": parse_duration,
+        "timeout": _timeout,
         **TYPE_KEYS[kind],
     }
     values: dict[str, Any] = dict(DEFAULTS.get(kind, {}))
     for key, given in item.items():
         if key not in parsers:
-            raise ValueError(f"unknown key {str(key)[:60]!r}{_nearest(str(key), parsers)}")
+            raise ValueError(f"unknown key {str(key)[:60]!r}{nearest(str(key), parsers)}")
         try:
             values[key] = parsers[key](given)
         except ValueError as exc:
@@ -192,8 +174,8 @@ def _parse_anchor(item: object, duration: Duration) -> AnchorSettings:
     return AnchorSettings(**values)
 
 
-def _timeout(value: object, duration: Duration) -> float:
-    seconds = duration(value)
+def _timeout(value: object) -> float:
+    seconds = parse_duration(value)
     if not 0 < seconds <= MAX_TIMEOUT_S:
         raise ValueError(f"expected a duration above 0 and up to {MAX_TIMEOUT_S:g} s")
     return seconds
@@ -212,11 +194,6 @@ def _default_name(kind: str, values: Mapping[str, Any]) -> str:
         words = Path(values["path"]).name
     fit = _UNFIT.sub("-", words).strip("-.")[:56]
     return fit if _NAME.fullmatch(fit) else kind
-
-
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(sorted(known))}"
 
 
 def resolved(anchors: tuple[AnchorSettings, ...], base: Path) -> tuple[AnchorSettings, ...]:

@@ -7,19 +7,35 @@ be checked against the tables.
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 
 from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
-
-MEGABYTE: Final = 1_048_576
-"""``max_size_mb`` counts these, as RotatingFileHandler's users do."""
+from indelible.values import (
+    DAY_S,
+    MEGABYTE,
+    Parser,
+    nearest,
+    one_of,
+    parse_boolean,
+    parse_count,
+    parse_duration,
+    parse_duration_or_none,
+    parse_limit,
+    parse_megabytes,
+    parse_mode,
+    parse_percentages,
+    parse_rate_mb,
+    parse_size,
+    parse_text,
+    parse_text_map,
+    parse_texts,
+    shown,
+)
 
 Durability = Literal["memory", "process", "disk"]
 DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
@@ -28,11 +44,6 @@ IntentMode = Literal["all", "writes", "none"]
 RecordMode = Literal["full", "digest", "none"]
 UnknownSchema = Literal["digest", "keep"]
 
-DAY_S: Final = 86_400.0
-DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
-SIZE_UNITS: Final = {"": 1, "kb": 1 << 10, "mb": MEGABYTE, "gb": 1 << 30, "tb": 1 << 40}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|[kKmMgGtT][bB])")
 _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -152,26 +163,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 # --- values ---------------------------------------------------------------------------------------------
 
 
-def parse_duration(value: object) -> float:
-    """Return seconds for ``10s``, ``5m``, ``2h``, ``1d``, ``1h30m`` or a bare number of seconds.
-
-    Raises ValueError for anything else.
-    """
-    if isinstance(value, bool):
-        raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
-    if isinstance(value, int | float):
-        seconds = float(value)
-    else:
-        text = str(value).strip()
-        parts = _DURATION.findall(text)
-        if not parts or _DURATION.sub("", text).strip():
-            raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
-        seconds = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
-    if not 0 <= seconds < 1e12:
-        raise ValueError("expected a duration that is not negative")
-    return seconds
-
-
 def parse_durability(value: object) -> Durability:
     """Return one of the three durabilities; raises ConfigError for anything else."""
     for known in DURABILITIES:
@@ -181,48 +172,32 @@ def parse_durability(value: object) -> Durability:
     raise ConfigError(msg)
 
 
-def _duration_or_none(value: object) -> float | None:
-    return None if value is None or value in ("none", "None") else parse_duration(value)
-
-
-def parse_size(value: object) -> int:
-    """Return bytes for ``500MB``, ``10GB`` or a bare number of bytes. Raises ValueError for anything else."""
-    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError("expected a size such as 500MB or 10GB")
-    size = int(float(match[1]) * SIZE_UNITS[match[2].lower()])
-    if size > 2**53:
-        raise ValueError("expected a size below 8 PB")
-    return size
-
-
 def _bound(value: object) -> Bound:
     if not isinstance(value, dict):
-        return Bound(age=_duration_or_none(value))
+        return Bound(age=parse_duration_or_none(value))
     for key in value:
         if key not in ("age", "size"):
-            raise ValueError(f"unknown key {shown(key)}{_nearest(str(key), ['age', 'size'])}")
+            raise ValueError(f"unknown key {shown(key)}{nearest(str(key), ['age', 'size'])}")
     age, size = value.get("age"), value.get("size")
-    return Bound(age=_duration_or_none(age), size=None if size in (None, "none") else parse_size(size))
+    return Bound(age=parse_duration_or_none(age), size=None if size in (None, "none") else parse_size(size))
 
 
 def _retention(value: object) -> Retention | float | None:
     """Return the rules of ``90d``, ``none``, ``{age: …, size: …}`` or ``{default: …, classes: {TYPE: …}}``."""
     if not isinstance(value, dict):
-        return _duration_or_none(value)
+        return parse_duration_or_none(value)
     if not {"default", "classes"} & value.keys():
         return Retention(default=_bound(value))
     for key in value:
         if key not in ("default", "classes"):
-            raise ValueError(f"unknown key {shown(key)}{_nearest(str(key), ['default', 'classes'])}")
+            raise ValueError(f"unknown key {shown(key)}{nearest(str(key), ['default', 'classes'])}")
     classes = value.get("classes")
     if not isinstance(classes, dict | None):
         raise ValueError("classes: expected a mapping of event types")
     bounds = {}
     for name, bound in (classes or {}).items():
         if name not in CLASSES:
-            raise ValueError(f"classes: {shown(name)} is no event type{_nearest(str(name), list(CLASSES))}")
+            raise ValueError(f"classes: {shown(name)} is no event type{nearest(str(name), list(CLASSES))}")
         try:
             bounds[name] = _bound(bound)
         except ValueError as exc:
@@ -231,146 +206,46 @@ def _retention(value: object) -> Retention | float | None:
     return Retention(default=default, classes=bounds)
 
 
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):  # from ${ENV}
-        return value.lower() == "true"
-    raise ValueError("expected true or false")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str) and value and "\0" not in value:
-        return value
-    raise ValueError("expected a text that is not empty")
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, list):
-        return tuple(_text(item) for item in value)
-    raise ValueError("expected a list of texts")
-
-
-def _text_map(value: object) -> dict[str, str]:
-    if isinstance(value, dict):
-        return {_text(key): _text(item) for key, item in value.items()}
-    raise ValueError("expected a mapping of names to texts")
-
-
-def _count(value: object) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
-        return value
-    raise ValueError("expected a whole number from 0 to 1000000")
-
-
-def _megabytes(value: object) -> int:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1_000_000:
-        return max(1, int(value * MEGABYTE))
-    raise ValueError("expected a number of megabytes above 0")
-
-
-def _percentages(value: object) -> tuple[float, ...]:
-    """Return rising percentages; none of them for ``none``, 0 or an empty list. A text, from ${ENV}, has commas."""
-    if value in (None, "none", "None", 0, "0"):
-        return ()
-    texts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    found = tuple(_percentage(item) for item in texts)
-    if any(later <= earlier for earlier, later in itertools.pairwise(found)):
-        raise ValueError(_PERCENTAGES)
-    return found
-
-
-def _percentage(value: object) -> float:
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().removesuffix("%"))
-        except ValueError:
-            pass
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
-        return float(value)
-    raise ValueError(_PERCENTAGES)
-
-
-_PERCENTAGES: Final = "expected percentages that rise, above 0 and up to 100, such as [75, 90, 95], or none"
-
-
-def _choice(*choices: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if isinstance(value, str) and value in choices:
-            return value
-        raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
-
-    return parse
-
-
-def _limit(value: object) -> int:
-    count = _count(value)
-    if count < 1:
-        raise ValueError("expected a whole number from 1 to 1000000")
-    return count
-
-
-def parse_mode(value: object) -> int:
-    """Return a socket's mode for ``"0660"``; raises ValueError for anything else than octal digits."""
-    text = value if isinstance(value, str) else ""
-    if not re.fullmatch(r"0?[0-7]{3}", text) or not int(text, 8) & 0o200:
-        raise ValueError('expected a mode in quotes, such as "0660", that lets at least the owner write')
-    return int(text, 8)
-
-
-def _rate_mb(value: object) -> int:
-    return 0 if value in (0, "0") and not isinstance(value, bool) else _megabytes(value)
-
-
-Parser = Callable[[object], Any]
-
 AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
-    "enabled": ("enabled", _boolean),
-    "path": ("path", _text),
-    "file": ("path", _text),
-    "durability": ("durability", _choice(*DURABILITIES)),
-    "intent": ("intent", _choice("all", "writes", "none")),
-    "trust_annotations": ("trust_annotations", _boolean),
-    "record_args": ("record_args", _choice("full", "digest", "none")),
-    "record_results": ("record_results", _choice("full", "digest", "none")),
-    "on_failure": ("on_failure", _choice("deny", "allow")),
+    "enabled": ("enabled", parse_boolean),
+    "path": ("path", parse_text),
+    "file": ("path", parse_text),
+    "durability": ("durability", one_of(*DURABILITIES)),
+    "intent": ("intent", one_of("all", "writes", "none")),
+    "trust_annotations": ("trust_annotations", parse_boolean),
+    "record_args": ("record_args", one_of("full", "digest", "none")),
+    "record_results": ("record_results", one_of("full", "digest", "none")),
+    "on_failure": ("on_failure", one_of("deny", "allow")),
     "write_timeout": ("write_timeout", parse_duration),
-    "max_size_mb": ("max_size", _megabytes),
-    "backup_count": ("backup_count", _count),
-    "compress_rotated": ("compress_rotated", _boolean),
+    "max_size_mb": ("max_size", parse_megabytes),
+    "backup_count": ("backup_count", parse_count),
+    "compress_rotated": ("compress_rotated", parse_boolean),
     "retention": ("retention", _retention),
     "heartbeat": ("heartbeat", parse_duration),
-    "disk_thresholds": ("disk_thresholds", _percentages),
-    "key_file": ("key_file", _text),
-    "key_env": ("key_env", _text),
-    "group": ("group", _text),
-    "socket": ("socket", _text),
-    "anchors": ("anchors", lambda value: parse_anchors(value, parse_duration)),
+    "disk_thresholds": ("disk_thresholds", parse_percentages),
+    "key_file": ("key_file", parse_text),
+    "key_env": ("key_env", parse_text),
+    "group": ("group", parse_text),
+    "socket": ("socket", parse_text),
+    "anchors": ("anchors", parse_anchors),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 
 REDACTION_KEYS: Final[dict[str, tuple[str, Parser]]] = {
-    "keys": ("keys", _texts),
-    "allow_keys": ("allow_keys", _texts),
-    "patterns": ("patterns", _text_map),
-    "unknown_schema": ("unknown_schema", _choice("digest", "keep")),
+    "keys": ("keys", parse_texts),
+    "allow_keys": ("allow_keys", parse_texts),
+    "patterns": ("patterns", parse_text_map),
+    "unknown_schema": ("unknown_schema", one_of("digest", "keep")),
 }
 
 RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
-    "listen": ("listen", _text),
-    "group": ("group", _text),
+    "listen": ("listen", parse_text),
+    "group": ("group", parse_text),
     "mode": ("mode", parse_mode),
-    "max_connections": ("max_connections", _limit),
-    "max_events_per_second": ("max_events_per_second", _count),
-    "max_mb_per_second": ("max_rate", _rate_mb),
-    "max_outstanding": ("max_outstanding", _limit),
+    "max_connections": ("max_connections", parse_limit),
+    "max_events_per_second": ("max_events_per_second", parse_count),
+    "max_mb_per_second": ("max_rate", parse_rate_mb),
+    "max_outstanding": ("max_outstanding", parse_limit),
 }
 
 TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpServers")
@@ -427,7 +302,7 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
     if chosen is None:
         return audit
     if profiles and chosen not in overlays:
-        raise ConfigError(f"{where}: profile {chosen!r} is not defined{_nearest(chosen, list(overlays))}")
+        raise ConfigError(f"{where}: profile {chosen!r} is not defined{nearest(chosen, list(overlays))}")
     audit.update(overlays.get(chosen, {}))
     audit.setdefault("path", f"logs-{chosen}.jsonl")
     return audit
@@ -468,21 +343,14 @@ def _refuse_unknown(body: Mapping[Any, Any], known: tuple[str, ...], where: str,
             continue
         if re.sub(r"^profiles\.[^.]+\.", "", path) in LATER_KEYS:
             raise ConfigError(f"{where}: {path}: this version of Indelible does not have it yet; remove it")
-        raise ConfigError(f"{where}: unknown key {shown(path)}{_nearest(str(key), list(known))}")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known here: {', '.join(sorted(known))}" if known else ""
+        raise ConfigError(f"{where}: unknown key {shown(path)}{nearest(str(key), list(known))}")
 
 
 def _optional_text(value: object, where: str, at: str) -> str | None:
     if value is None:
         return None
     try:
-        return _text(value)
+        return parse_text(value)
     except ValueError as exc:
         raise ConfigError(f"{where}: {at}: {exc}, found {shown(value)}") from None
 
@@ -503,12 +371,6 @@ def _expand(value: Any, env: Mapping[str, str], where: str, at: str = "") -> Any
     if isinstance(value, list):
         return [_expand(item, env, where, f"{at}[{index}]") for index, item in enumerate(value)]
     return value
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """Return a value as a message may hold it: short, on one line, control characters escaped."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _kind(value: object) -> str:

@@ -10,11 +10,12 @@ import msgspec
 
 from indelible import config
 from indelible.anchor_settings import resolved
-from indelible.config import Settings, shown
+from indelible.config import Settings
 from indelible.errors import ConfigError
+from indelible.values import MEGABYTE, shown
 
 DEFAULT_NAME = "indelible.yaml"
-MAX_CONFIG_BYTES = 4 * config.MEGABYTE
+MAX_CONFIG_BYTES = 4 * MEGABYTE
 """A larger file is not a configuration; reading it whole would only hurt."""
 
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
-from indelible.config import MEGABYTE
 from indelible.events import Effects
 from indelible.redact.marks import Marks, compile_marks
+from indelible.values import MEGABYTE
 
 log = logging.getLogger("indelible")
 

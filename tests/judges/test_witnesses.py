@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.anchor_settings import parse_anchors
-from indelible.config import AuditSettings, parse_duration
+from indelible.config import AuditSettings
 from indelible.query.state import trail_state
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Signer, open_note, parse
@@ -54,7 +54,7 @@ def test_their_witness_cosigns_a_trail_as_it_grows(
     open_writer(path, AuditSettings(), "test").writer.close()
     about = theirs(Layout(path).vkey)
     anchor = {"type": "http", "url": about["url"], "vkey": about["vkey"], "name": "theirs", "every": 0}
-    audit = AuditSettings(anchors=parse_anchors([anchor], parse_duration))
+    audit = AuditSettings(anchors=parse_anchors([anchor]))
     key = parse_witness_vkey(about["vkey"])
     verifier = None
     for count in (1, 200, 300, 5_000):

@@ -93,7 +93,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_no_value_whatever_raises_anything_else(value: object) -> None:
     try:
-        anchors = parse_anchors(value, config.parse_duration)
+        anchors = parse_anchors(value)
     except ValueError:
         return
     assert all(isinstance(anchor, AnchorSettings) for anchor in anchors)

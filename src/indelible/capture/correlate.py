@@ -27,9 +27,9 @@ from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
 from indelible.capture.outcomes import Verdict, judge, judge_reply
 from indelible.capture.outstanding import Outstanding
-from indelible.config import MEGABYTE
 from indelible.definitions import MAX_TOOLS, Tool, describe
 from indelible.events import Event, Kind, Source, Target, format_time
+from indelible.values import MEGABYTE
 
 MAX_CALLS: Final = 65_536
 """Calls outstanding at once; the outcome of the oldest is then given up as ``interrupted``."""

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from indelible.capture import methods
-from indelible.config import MEGABYTE
+from indelible.values import MEGABYTE
 
 CAREFUL_LIMIT: Final = 4 * MEGABYTE
 """A longer line that is not plain is scanned, not parsed leniently: that costs ten times its size in memory."""

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from indelible.config import shown
 from indelible.errors import ConfigError
 from indelible.query.filters import (
     CHOICES,
@@ -18,6 +17,7 @@ from indelible.query.filters import (
     parse_event_types,
     parse_time,
 )
+from indelible.values import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from indelible.cli.common import Where, find_trails, main_trail, note, print_json, settings_of, where_options
-from indelible.config import parse_duration
 from indelible.errors import ConfigError, TrailError
+from indelible.values import parse_duration
 
 EPILOG: Final = """\b
 Examples:

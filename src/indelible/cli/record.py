@@ -13,8 +13,8 @@ import click
 
 from indelible.cli.common import Where, note, where_options
 from indelible.cli.systemd import Watchdog, notify, watchdog_s
-from indelible.config import parse_mode
 from indelible.errors import ConfigError, TrailError
+from indelible.values import parse_mode
 
 if TYPE_CHECKING:
     import socket

@@ -15,10 +15,10 @@ from typing import Any, Final, get_args
 import msgspec
 import orjson
 
-from indelible.config import parse_duration, shown
 from indelible.errors import ConfigError
 from indelible.events import MAX_LINE_BYTES, CallerType, Decision, EventType, Kind, Status
 from indelible.trail.entry import SEQ_PREFIX
+from indelible.values import parse_duration, shown
 
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 CALLS: Final = frozenset({"mcp_operation"})

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from indelible.config import shown
 from indelible.errors import ConfigError, TrailError
 from indelible.query.filters import (
     CHOICES,
@@ -25,6 +24,7 @@ from indelible.query.filters import (
 )
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
 from indelible.trail.reader import is_there, reading, trails_in, with_earlier
+from indelible.values import shown
 
 Wanted = str | Iterable[str]
 """A value, or several of which any matches."""

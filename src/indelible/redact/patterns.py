@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 import re2
 
-from indelible.config import shown
 from indelible.errors import ConfigError
 from indelible.redact import cards, glued, mails, tokens, words
 from indelible.redact.keys import KeyNames
+from indelible.values import shown
 
 Match = Any
 Replace = Callable[[Match, bytes, int, int], "bytes | None"]

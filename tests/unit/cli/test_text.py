@@ -112,7 +112,7 @@ def test_other_events_say_what_they_are_about() -> None:
 
 
 def test_a_megabyte_is_what_the_configuration_counts_in() -> None:
-    from indelible.config import MEGABYTE
+    from indelible.values import MEGABYTE
 
     assert byte_count(MEGABYTE) == "1.0 MB"
     assert byte_count(MEGABYTE - 1) == "1024.0 kB"

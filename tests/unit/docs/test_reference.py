@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from indelible import cli, config, events
+from indelible import cli, events
 from indelible.anchor_settings import (
     COMMON_KEYS,
     DEFAULTS,
@@ -22,9 +22,10 @@ from indelible.anchor_settings import (
 )
 from indelible.capture import methods
 from indelible.cli.root import COMMANDS
-from indelible.config import AUDIT_KEYS, LATER_KEYS, MEGABYTE, RECORD_KEYS, REDACTION_KEYS, TOP_KEYS, Settings
+from indelible.config import AUDIT_KEYS, LATER_KEYS, RECORD_KEYS, REDACTION_KEYS, TOP_KEYS, Settings
 from indelible.trail import findings
 from indelible.trail.layout import Layout
+from indelible.values import DURATION_UNITS, MEGABYTE
 from tests.unit.docs.pages import DOCS, ROOT, blocks, codes, headings, prose, rows, section
 
 CONFIGURATION = DOCS / "reference" / "configuration.md"
@@ -121,7 +122,7 @@ def test_the_whole_example_sets_every_key() -> None:
 
 def test_durations_and_sizes() -> None:
     text = section(CONFIGURATION, "Values")
-    assert set(config.DURATION_UNITS) == {unit for cells in rows(text) for unit in codes(cells[0])}
+    assert set(DURATION_UNITS) == {unit for cells in rows(text) for unit in codes(cells[0])}
     assert f"{MEGABYTE:,} bytes" in text
 
 

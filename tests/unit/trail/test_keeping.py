@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible import config
-from indelible.config import DAY_S, KEEP_ALL, AuditSettings, Bound, Retention
+from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
 from indelible.errors import ConfigError
 from indelible.events import EventType
 from indelible.trail.upkeep.keeping import NEVER_KEEP, ClassFacts, Closed, Facts, Verdict, describe_rules, judge
+from indelible.values import DAY_S
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 KINDS = ("mcp_operation", "mcp_operation_started", "auth_rejected", "alert", "file_opened", "erased")

@@ -20,7 +20,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from indelible.config import DAY_S, Bound, Retention
+from indelible.config import Bound, Retention
+from indelible.values import DAY_S
 
 Rule = Literal["hold", "retention", "backup_count", "erasure", "unsealed", "unreadable"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from indelible.anchor_settings import AnchorSettings, parse_anchors
-from indelible.config import parse_duration
 from indelible.trail.anchors import Handing
 from tests.witnesses import History, history
 
@@ -13,7 +12,7 @@ LOG = history(700)
 
 
 def settings(**keys: Any) -> AnchorSettings:
-    [anchor] = parse_anchors([keys], parse_duration)
+    [anchor] = parse_anchors([keys])
     return anchor
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import indelible
 from indelible.anchor_settings import parse_anchors
-from indelible.config import AuditSettings, parse_duration
+from indelible.config import AuditSettings
 from indelible.errors import ConfigError
 from indelible.events import encode_body
 from indelible.query.state import trail_state
@@ -43,7 +43,7 @@ EVENT = indelible.Event(
 
 
 def audit(*anchors: dict[str, Any]) -> AuditSettings:
-    return AuditSettings(anchors=parse_anchors([{"every": 0, **anchor} for anchor in anchors], parse_duration))
+    return AuditSettings(anchors=parse_anchors([{"every": 0, **anchor} for anchor in anchors]))
 
 
 def wait_for(what: Callable[[], object]) -> None:

@@ -1,0 +1,180 @@
+"""Values as a configuration has them: durations, sizes, choices.
+
+Pure. A parser raises ValueError, whose text says what it expects; whoever has the key puts that in front of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+Parser = Callable[[object], Any]
+
+MEGABYTE: Final = 1_048_576
+"""``max_size_mb`` counts these, as RotatingFileHandler's users do."""
+DAY_S: Final = 86_400.0
+DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
+SIZE_UNITS: Final = {"": 1, "kb": 1 << 10, "mb": MEGABYTE, "gb": 1 << 30, "tb": 1 << 40}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|[kKmMgGtT][bB])")
+_PERCENTAGES: Final = "expected percentages that rise, above 0 and up to 100, such as [75, 90, 95], or none"
+
+
+def parse_duration(value: object) -> float:
+    """Return seconds for ``10s``, ``5m``, ``2h``, ``1d``, ``1h30m`` or a bare number of seconds.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(value, bool):
+        raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
+    if isinstance(value, int | float):
+        seconds = float(value)
+    else:
+        text = str(value).strip()
+        parts = _DURATION.findall(text)
+        if not parts or _DURATION.sub("", text).strip():
+            raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
+        seconds = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+    if not 0 <= seconds < 1e12:
+        raise ValueError("expected a duration that is not negative")
+    return seconds
+
+
+def parse_duration_or_none(value: object) -> float | None:
+    """The same; None for ``none``."""
+    return None if value is None or value in ("none", "None") else parse_duration(value)
+
+
+def parse_size(value: object) -> int:
+    """Return bytes for ``500MB``, ``10GB`` or a bare number of bytes. Raises ValueError for anything else."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError("expected a size such as 500MB or 10GB")
+    size = int(float(match[1]) * SIZE_UNITS[match[2].lower()])
+    if size > 2**53:
+        raise ValueError("expected a size below 8 PB")
+    return size
+
+
+def parse_boolean(value: object) -> bool:
+    """Return a truth value; as text it comes from ``${ENV}``."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):  # from ${ENV}
+        return value.lower() == "true"
+    raise ValueError("expected true or false")
+
+
+def parse_text(value: object) -> str:
+    """Return a text that is not empty."""
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError("expected a text that is not empty")
+
+
+def parse_texts(value: object) -> tuple[str, ...]:
+    """Return a list of texts."""
+    if isinstance(value, list):
+        return tuple(parse_text(item) for item in value)
+    raise ValueError("expected a list of texts")
+
+
+def parse_text_map(value: object) -> dict[str, str]:
+    """Return a mapping of names to texts."""
+    if isinstance(value, dict):
+        return {parse_text(key): parse_text(item) for key, item in value.items()}
+    raise ValueError("expected a mapping of names to texts")
+
+
+def parse_count(value: object) -> int:
+    """Return a whole number from 0 to 1,000,000."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return value
+    raise ValueError("expected a whole number from 0 to 1000000")
+
+
+def parse_megabytes(value: object) -> int:
+    """Return bytes for a number of megabytes above 0."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1_000_000:
+        return max(1, int(value * MEGABYTE))
+    raise ValueError("expected a number of megabytes above 0")
+
+
+def parse_percentages(value: object) -> tuple[float, ...]:
+    """Return rising percentages; none of them for ``none``, 0 or an empty list. A text, from ${ENV}, has commas."""
+    if value in (None, "none", "None", 0, "0"):
+        return ()
+    texts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = tuple(_percentage(item) for item in texts)
+    if any(later <= earlier for earlier, later in itertools.pairwise(found)):
+        raise ValueError(_PERCENTAGES)
+    return found
+
+
+def _percentage(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().removesuffix("%"))
+        except ValueError:
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
+        return float(value)
+    raise ValueError(_PERCENTAGES)
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """Return a parser of one of these words."""
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
+
+    return parse
+
+
+def parse_limit(value: object) -> int:
+    """Return a whole number from 1 to 1,000,000."""
+    count = parse_count(value)
+    if count < 1:
+        raise ValueError("expected a whole number from 1 to 1000000")
+    return count
+
+
+def parse_mode(value: object) -> int:
+    """Return a socket's mode for ``"0660"``; raises ValueError for anything else than octal digits."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"0?[0-7]{3}", text) or not int(text, 8) & 0o200:
+        raise ValueError('expected a mode in quotes, such as "0660", that lets at least the owner write')
+    return int(text, 8)
+
+
+def parse_rate_mb(value: object) -> int:
+    """Return bytes a second for megabytes a second; 0 for none."""
+    return 0 if value in (0, "0") and not isinstance(value, bool) else parse_megabytes(value)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return what to say after an unknown word: the nearest known one, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return a value as a message may hold it: short, on one line, control characters escaped."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
