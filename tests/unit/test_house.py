@@ -11,8 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MADE = {".git", ".venv", ".tools", "node_modules", "dist", "build", "__pycache__"}
+# Put together here, so that this file is not one of those that it looks for.
 INDEX = re.compile(
-    r'(extra-)?index-url\b|--find-links|"resolved" *:|registry *= *"?https?:|<url>https?:|GOPROXY=https?:'
+    r"(extra-)?index"
+    r"-url\b|--find"
+    r'-links|"resolved" *:|registry *= *"?https?'
+    r":|<url>https?"
+    r":|GOPROXY"
+    r"=https?:"
 )
 
 
