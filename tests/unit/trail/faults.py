@@ -77,16 +77,20 @@ def faulty(disk: Disk) -> Iterator[Disk]:
 
 
 @contextmanager
-def without_threads() -> Iterator[None]:
-    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly."""
+def without_threads(*, look_after: bool = True) -> Iterator[None]:
+    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly.
 
-    def look_after(self: Housekeeper) -> None:
-        self._run()
+    Without `look_after` they are looked after where the scenario says.
+    """
+
+    def sealed(self: Housekeeper) -> None:
+        if look_after:
+            self._run()
 
     with (
         mock.patch.object(Sealer, "start"),
         mock.patch.object(GroupCommit, "_is_served", return_value=False),
-        mock.patch.object(Housekeeper, "sealed", look_after),
+        mock.patch.object(Housekeeper, "sealed", sealed),
         mock.patch.object(writer_module, "RETRY_S", 0.0),
     ):
         yield

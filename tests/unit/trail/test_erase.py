@@ -5,29 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
 from indelible.trail import erased as erased_module
-from indelible.trail import writer as writer_module
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
-from indelible.trail.sealer import Sealer
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import login_of
-from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.manage import execute
 from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold, Retain
 from indelible.trail.upkeep.traces import Found
@@ -44,7 +40,7 @@ from tests.erasing import (
     order,
     places_with,
 )
-from tests.unit.trail.faults import Crash, Disk, Mode, faulty
+from tests.unit.trail.faults import Crash, Disk, Mode, faulty, without_threads
 from tests.unit.trail.test_faults import die
 
 CALLS = 12
@@ -406,17 +402,6 @@ def test_the_longest_record_fits_a_line(tmp_path: Path) -> None:
 # --- crashes and failures ------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def without_threads() -> Iterator[None]:
-    """Checkpoints are made where the scenario says, and closed files looked after where `opened` does."""
-    with (
-        mock.patch.object(Sealer, "start"),
-        mock.patch.object(Housekeeper, "sealed"),
-        mock.patch.object(writer_module, "RETRY_S", 0.0),
-    ):
-        yield
-
-
 def opened(path: Path) -> Writer:
     """Open a trail as the next process does, and do what its housekeeper does after the first checkpoint."""
     writer = open_writer(path, settings(compress_rotated=True), "test").writer
@@ -445,7 +430,7 @@ def run(path: Path) -> None:
 
 
 def operations(path: Path) -> int:
-    with without_threads():
+    with without_threads(look_after=False):
         scenario(path)
         with faulty(Disk("count")) as disk:
             run(path)
@@ -463,7 +448,7 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
     count = operations(tmp_path / "count" / "audit.jsonl")
     for at in range(0, count, fault_stride):
         path = tmp_path / str(at) / "audit.jsonl"
-        with without_threads():
+        with without_threads(look_after=False):
             before = scenario(path)
             with faulty(Disk(mode, at)), contextlib.suppress(Crash, TrailError, OSError):
                 run(path)

@@ -390,7 +390,7 @@ MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
     """A hold that was reported stands; one whose release was reported does not; and the trail verifies."""
-    with without_threads(), quiet(), faulty(Disk("count")) as disk:
+    with without_threads(look_after=False), faulty(Disk("count")) as disk:
         disk.armed = False
         counted = scenario(tmp_path / "count.jsonl")
         disk.armed = True
@@ -401,7 +401,7 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
         path = tmp_path / str(at) / "audit.jsonl"
         done: list[str] = []
         spoiled = Disk(mode, at)
-        with without_threads(), quiet():
+        with without_threads(look_after=False):
             writer = scenario(path)
             try:
                 with faulty(spoiled):

@@ -337,7 +337,7 @@ def test_a_damaged_file_stops_no_other(path: Path) -> None:
 
 
 def scenario(path: Path) -> Writer:
-    with without_threads(), mock.patch.object(Housekeeper, "sealed"):
+    with without_threads(look_after=False):
         writer = start(path, AUDIT, clock=Clock())
         fill(writer, 4)
     return writer
@@ -350,7 +350,7 @@ MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation_of_a_deletion_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
     """Whatever is gone is on record; whatever is on record is gone after the next start, by whichever rules."""
-    with without_threads(), mock.patch.object(Housekeeper, "sealed"), faulty(Disk("count")) as disk:
+    with without_threads(look_after=False), faulty(Disk("count")) as disk:
         disk.armed = False
         counted = scenario(tmp_path / "count.jsonl")
         disk.armed = True
@@ -363,7 +363,7 @@ def test_every_operation_of_a_deletion_goes_wrong(tmp_path: Path, mode: Mode, fa
         path = tmp_path / str(at) / "audit.jsonl"
         writer = scenario(path)
         spoiled = Disk(mode, at)
-        with without_threads(), mock.patch.object(Housekeeper, "sealed"):
+        with without_threads(look_after=False):
             try:
                 with faulty(spoiled):
                     prune(writer)
