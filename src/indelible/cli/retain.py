@@ -76,11 +76,11 @@ def _print_done(path: Path, done: dict[str, Any]) -> None:
 
 # --- dry run --------------------------------------------------------------------------------------------------------
 
-_LOOKS: Final = 20
-
 
 def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
-    plan = _plan(path, audit)
+    from indelible.trail.files import looking_again
+
+    plan = looking_again(lambda: plan_for(path, audit))
     rows = [_describe(plan, at) for at in range(len(plan.files))]
     if as_json:
         from indelible.trail.upkeep.keeping import describe_rules
@@ -104,16 +104,6 @@ def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
             f"{path}: {len(gone)} of {len(rows)} closed files would be deleted, {size}; nothing was deleted"
         )
     )
-
-
-def _plan(path: Path, audit: AuditSettings) -> Plan:
-    """Return the plan, looking again when the writer at work deleted or compressed a file meanwhile."""
-    for _ in range(_LOOKS):
-        try:
-            return plan_for(path, audit)
-        except FileNotFoundError:
-            continue
-    return plan_for(path, audit)
 
 
 def plan_for(path: Path, audit: AuditSettings) -> Plan:
