@@ -1,4 +1,4 @@
-"""Fixtures of the trail's unit tests."""
+"""Every operation on the disk goes wrong, one after the other: how many of them are tried."""
 
 from __future__ import annotations
 
