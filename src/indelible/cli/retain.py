@@ -10,7 +10,7 @@ import click
 
 from indelible.cli.common import Where, one_trail, print_json, where_options
 from indelible.cli.status import settings_for
-from indelible.cli.text import byte_count, neutralise, one_line, pad, width
+from indelible.cli.text import byte_count, counted, neutralise, one_line, pad, width
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -70,7 +70,7 @@ def _print_done(path: Path, done: dict[str, Any]) -> None:
     if done.get("cut"):
         click.echo(f"and {count - len(done['deleted'])} more files")
     kept = ", ".join(f"{number} by {rule}" for rule, number in sorted(done["kept"].items()))
-    total = f"{count} file{'s' * (count != 1)} deleted, {byte_count(done['deleted_bytes'])}"
+    total = f"{counted(count, 'file')} deleted, {byte_count(done['deleted_bytes'])}"
     click.echo(one_line(f"{path}: {total}; kept: {kept or 'none'}"))
 
 
