@@ -11,39 +11,9 @@ from indelible.errors import TrailError
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
-from indelible.trail.start.opening import open_writer
-from indelible.trail.upkeep.erase import erase
-from indelible.trail.writer import Writer
-from tests.erasing import GONE, body, leaves_of, lines_of, order
+from tests.erasing import leaves_of, lines_of
 from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
-from tests.unit.trail.test_erase import ROOT, check_gone, fill, records, settings
-
-
-def opened(path: Path) -> Writer:
-    """Open a trail as the next process does, and do what its housekeeper does after the first checkpoint."""
-    writer = open_writer(path, settings(compress_rotated=True), "test").writer
-    writer.seal()
-    writer.housekeeper._look_after()
-    return writer
-
-
-def scenario(path: Path) -> list[bytes]:
-    writer = fill(path, settings(compress_rotated=True))
-    writer.housekeeper._look_after()
-    writer.layout.quarantine.mkdir()
-    (writer.layout.quarantine / "event-1.json").write_bytes(body("killer", GONE) + b"\n")
-    before = leaves_of(path)
-    writer.close()
-    return before
-
-
-def run(path: Path) -> None:
-    """Erase as `manage` does when nobody holds the trail; what the disk does is the scenario's."""
-    writer = opened(path)
-    try:
-        erase(writer, order(), ROOT)
-    finally:
-        writer.close()
+from tests.unit.trail.test_erase import MODES, check_gone, opened, records, run, scenario
 
 
 def operations(path: Path) -> int:
@@ -53,9 +23,6 @@ def operations(path: Path) -> int:
             run(path)
     assert disk.calls.count("rename") > 5
     return len(disk.calls)
-
-
-MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after", "no-space")
 
 
 @pytest.mark.sampled

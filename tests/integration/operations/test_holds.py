@@ -7,22 +7,14 @@ from pathlib import Path
 import pytest
 
 from indelible import verify
-from indelible.config import KEEP_ALL, AuditSettings
 from indelible.errors import IndelibleError
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.writer import Writer
 from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
-from tests.unit.trail.test_holds import AUDIT, ID, OTHER_ID, add, event, prune, release
-from tests.unit.trail.test_retention import Clock, fill
+from tests.unit.trail.test_holds import AUDIT, ID, OTHER_ID, add, event, prune, release, scenario
 from tests.unit.trail.test_writer import start
-
-
-def scenario(path: Path) -> Writer:
-    writer = start(path, AuditSettings(max_size=900, retention=KEEP_ALL), clock=Clock())
-    fill(writer, 1)
-    return writer
 
 
 def act(writer: Writer, done: list[str]) -> None:

@@ -20,6 +20,7 @@ from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
+from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import login_of
 from indelible.trail.upkeep.manage import execute
@@ -38,6 +39,7 @@ from tests.erasing import (
     order,
     places_with,
 )
+from tests.unit.trail.faults import Mode
 
 CALLS = 12
 ROOT = Asker(0, 1)
@@ -395,7 +397,37 @@ def test_the_longest_record_fits_a_line(tmp_path: Path) -> None:
     writer.close()
 
 
-# --- forged plans --------------------------------------------------------------------------------------------------
+# --- crashes and failures: every one of them in tests/integration/operations --------------------------------------
+
+
+def opened(path: Path) -> Writer:
+    """Open a trail as the next process does, and do what its housekeeper does after the first checkpoint."""
+    writer = open_writer(path, settings(compress_rotated=True), "test").writer
+    writer.seal()
+    writer.housekeeper._look_after()
+    return writer
+
+
+def scenario(path: Path) -> list[bytes]:
+    writer = fill(path, settings(compress_rotated=True))
+    writer.housekeeper._look_after()
+    writer.layout.quarantine.mkdir()
+    (writer.layout.quarantine / "event-1.json").write_bytes(body("killer", GONE) + b"\n")
+    before = leaves_of(path)
+    writer.close()
+    return before
+
+
+def run(path: Path) -> None:
+    """Erase as `manage` does when nobody holds the trail; what the disk does is the scenario's."""
+    writer = opened(path)
+    try:
+        erase(writer, order(), ROOT)
+    finally:
+        writer.close()
+
+
+MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after", "no-space")
 
 
 def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:

@@ -358,3 +358,12 @@ def test_who_asked_and_why_is_on_record(path: Path) -> None:
         {"hold": {"id": ID, "user": "alice"}, "reason": "case 7", "asked": asked},
         {"hold": {"id": ID}, "reason": "over", "request": "r1", "asked": asked},
     ]
+
+
+# --- crashes: in tests/integration/operations ------------------------------------------------------------------------
+
+
+def scenario(path: Path) -> Writer:
+    writer = start(path, AuditSettings(max_size=900, retention=KEEP_ALL), clock=Clock())
+    fill(writer, 1)
+    return writer
