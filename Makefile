@@ -18,6 +18,9 @@ PYTEST ?=
 # pip and npm say nothing unless something fails; where they install from is their own configuration's business.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PIP_ROOT_USER_ACTION := ignore
+# Hundreds of interpreters are started by the tests: what they import is compiled once, also where the environment would
+# have each compile it for itself.
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 ##@ Use
@@ -45,7 +48,7 @@ test: setup lint types imports ## everything but the soaks, of which it runs a s
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
-	@$(BIN)/python -m pytest tests/unit $(PYTEST)
+	@INDELIBLE_EXAMPLES=0.3 $(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST)
 
 .PHONY: test-long
 test-long: setup ## the soaks: thousands of kills, every fault, many random examples of every property

@@ -11,10 +11,11 @@ import signal
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from indelible.trail import space
-from tests.effort import LONG, examples
+from tests.effort import FAULT_STRIDE, LONG, examples
 
 MOST_USED = 70.0
 """Percent: above this the trails of the tests come too near to the disk's thresholds."""
@@ -41,3 +42,9 @@ if space.measure(Path(tempfile.gettempdir())).percent > MOST_USED:
     roomy = str(Path(__file__).with_name("roomy"))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (roomy, os.environ.get("PYTHONPATH"))))
     from tests.roomy import sitecustomize  # noqa: F401 - in this process, too
+
+
+@pytest.fixture
+def fault_stride() -> int:
+    """Every how many-th operation is made to fail: all of them in the long run, a sample in the quick one."""
+    return FAULT_STRIDE

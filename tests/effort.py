@@ -1,7 +1,11 @@
-"""How hard the tests try: a seeded sample in `make test`, all of it in `make test-long`. One home for what says so."""
+"""How hard the tests try: all in `make test-long`, a seeded sample in `make test`, a part of that in `make check`.
+
+One home for what says so.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Sequence
@@ -19,12 +23,15 @@ FAULT_STRIDE: Final = int(os.environ.get("INDELIBLE_FAULT_STRIDE", "23"))
 T = TypeVar("T")
 
 LONG_FACTOR: Final = 20
-"""The long run of a property tries this many times what the quick one does."""
+"""The long run of a property tries this many times what `make test` does."""
+
+SHARE: Final = float(os.environ.get("INDELIBLE_EXAMPLES", "1"))
+"""What part of a property's examples is tried. They are the first ones: what fails here, fails in `make test`."""
 
 
 def examples(count: int) -> int:
-    """Return how many examples a property is shown whose quick run needs `count` of them."""
-    return count * LONG_FACTOR if LONG else count
+    """Return how many examples a property is shown whose run in `make test` needs `count` of them."""
+    return count * LONG_FACTOR if LONG else math.ceil(count * SHARE)
 
 
 def sample(cases: Sequence[T], count: int, seed: str) -> list[T]:

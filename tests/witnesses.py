@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,8 @@ from indelible.trail.proofs.prove import consistency_proof, root_at
 from indelible.trail.proofs.submission import PATH, Submission
 from indelible.trail.proofs.tiles import StoredTiles
 from indelible.trail.start.keys import generate_pem
+from indelible.witness.server import Witness, WitnessServer
+from indelible.witness.state import StateDirectory
 from tests.trails import ORIGIN, SIGNER
 
 NAME = "witness.example/w1"
@@ -64,6 +68,32 @@ def history(count: int, branch: str = "", fork_at: int | None = None) -> History
     """Return a log of `count` leaves; from `fork_at` on they are those of `branch`."""
     at = count if fork_at is None else fork_at
     return History([f"{branch if number >= at else ''} {number}".encode() for number in range(count)])
+
+
+# --- a thread -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(server: http.server.HTTPServer, host: str = "127.0.0.1") -> Iterator[str]:
+    """Let a server answer while the block lasts; its address, ``host:port``."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def witness_server(state: Path) -> Iterator[WitnessServer]:
+    """Return the server of a witness that keeps its state there, and knows the log of `tests.trails`."""
+    kept = StateDirectory(state, COSIGNER.key)
+    try:
+        yield WitnessServer(("127.0.0.1", 0), Witness({ORIGIN: [SIGNER.verifier]}, COSIGNER, kept))
+    finally:
+        kept.close()
 
 
 # --- a process ------------------------------------------------------------------------------------------

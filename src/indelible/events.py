@@ -97,9 +97,6 @@ STATUS_OF_KIND: Final[dict[Kind, Status]] = {
 }
 """Every kind of outcome, and the one status that goes with it."""
 
-CALL_EVENTS: Final[frozenset[EventType]] = frozenset({"mcp_operation", "mcp_operation_started"})
-"""The events of a call: its outcome and its intent. An intent is never counted as a call."""
-
 
 class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of an event; a field at its default is left out of the line."""

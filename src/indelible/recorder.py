@@ -74,7 +74,6 @@ class Recorder:
                 access,
                 identity.id,
                 counts=on_failure == "allow",
-                beside_trail=settings.audit.socket is None,
                 timeout=settings.audit.write_timeout,
             )
             writer.tell_late(self._gap.late)

@@ -43,7 +43,7 @@ def _guarded(command: Callable[[], int]) -> int:
         code = command()
         _flush()
     except IndelibleError as exc:
-        if _debug():
+        if debugging():
             raise
         return _fail(str(exc), exc.exit_code)
     except BrokenPipeError:
@@ -53,18 +53,19 @@ def _guarded(command: Callable[[], int]) -> int:
         _discard_output()
         return INTERRUPTED
     except OSError as exc:
-        if _debug():
+        if debugging():
             raise
         where = f"{exc.filename}: " if exc.filename is not None else ""
         return _fail(f"{where}{exc.strerror or exc}", 3)
     except Exception as exc:  # the last line of defence: a bug of ours, still not a traceback
-        if _debug():
+        if debugging():
             raise
         return _fail(f"internal error: {type(exc).__name__}: {exc}; INDELIBLE_DEBUG=1 shows more", 3)
     return code
 
 
-def _debug() -> bool:
+def debugging() -> bool:
+    """Tell whether whoever runs this wants to see tracebacks."""
     return os.environ.get("INDELIBLE_DEBUG", "") not in ("", "0")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from indelible.cli.common import Where, find_trails, note, print_json, where_options
-from indelible.cli.text import one_line
+from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _is_meant(look: list[dict[str, Any]], *, as_json: bool) -> bool:
 def _summary(look: list[dict[str, Any]]) -> str:
     count = sum(_count(one) for one in look)
     where = look[0]["trail"] if len(look) == 1 else f"{len(look)} trails"
-    return f"{count} event{'s' * (count != 1)} of {where}"
+    return f"{counted(count, 'event')} of {where}"
 
 
 # --- what is said -------------------------------------------------------------------------------------------
@@ -172,11 +172,13 @@ def _say(results: list[dict[str, Any]], *, as_json: bool) -> int:
 def _print_one(one: dict[str, Any]) -> None:
     click.echo(one_line(f"{one['trail']}: {_outcome(one)}"))
     for hold, count in one["held"].items():
-        click.echo(one_line(f"  held: {_events(count)} by hold {hold}; 'indelible hold list' says why"))
+        click.echo(
+            one_line(f"  held: {counted(count, 'event')} by hold {hold}; 'indelible hold list' says why")
+        )
     if one["lasting"]:
-        click.echo(f"  stays: {_events(one['lasting'])} that the trail needs to be read")
+        click.echo(f"  stays: {counted(one['lasting'], 'event')} that the trail needs to be read")
     if one["under_way"]:
-        calls = f"{one['under_way']} call{'s' * (one['under_way'] != 1)}"
+        calls = counted(one["under_way"], "call")
         click.echo(f"  stays: {calls} under way; erase again once there is an outcome")
 
 
@@ -195,8 +197,4 @@ def _outcome(one: dict[str, Any]) -> str:
     if one["records"]:
         extra.append(f"on record as {', '.join(one['records'][:3])}{' …' * (len(one['records']) > 3)}")
     verb = "erased" if one["records"] else "would be erased"
-    return f"{_events(count)} {verb} ({'; '.join(extra)})"
-
-
-def _events(count: int) -> str:
-    return f"{count} event{'s' * (count != 1)}"
+    return f"{counted(count, 'event')} {verb} ({'; '.join(extra)})"

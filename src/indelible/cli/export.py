@@ -9,7 +9,7 @@ import click
 
 from indelible.cli.common import Where, note, one_trail, print_json, where_options
 from indelible.cli.progress import progress_bar
-from indelible.cli.text import one_line
+from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError
 from indelible.trail.checking.check import load_vkey
 from indelible.trail.proofs.export import export_tiles
@@ -68,8 +68,7 @@ def command(
 
 def _print(target: Path, exported: Exported) -> None:
     what = ", ".join(
-        f"{count} {word}{'s' * (count != 1)}"
-        for count, word in ((exported.tiles, "tile"), (exported.bundles, "entry bundle"))
+        counted(count, word) for count, word in ((exported.tiles, "tile"), (exported.bundles, "entry bundle"))
     )
     click.echo(one_line(f"{target}: {exported.size} events of {exported.origin}: checkpoint, {what}"))
     for item in exported.left_out[:SHOWN_RANGES]:

@@ -10,7 +10,7 @@ import click
 
 from indelible.cli.common import Where, one_trail, print_json, where_options
 from indelible.cli.status import settings_for
-from indelible.cli.text import byte_count, neutralise, one_line, pad, width
+from indelible.cli.text import byte_count, counted, neutralise, one_line, pad, width
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
@@ -70,17 +70,17 @@ def _print_done(path: Path, done: dict[str, Any]) -> None:
     if done.get("cut"):
         click.echo(f"and {count - len(done['deleted'])} more files")
     kept = ", ".join(f"{number} by {rule}" for rule, number in sorted(done["kept"].items()))
-    total = f"{count} file{'s' * (count != 1)} deleted, {byte_count(done['deleted_bytes'])}"
+    total = f"{counted(count, 'file')} deleted, {byte_count(done['deleted_bytes'])}"
     click.echo(one_line(f"{path}: {total}; kept: {kept or 'none'}"))
 
 
 # --- dry run --------------------------------------------------------------------------------------------------------
 
-_LOOKS: Final = 20
-
 
 def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
-    plan = _plan(path, audit)
+    from indelible.trail.files import looking_again
+
+    plan = looking_again(lambda: plan_for(path, audit))
     rows = [_describe(plan, at) for at in range(len(plan.files))]
     if as_json:
         from indelible.trail.upkeep.keeping import describe_rules
@@ -104,16 +104,6 @@ def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
             f"{path}: {len(gone)} of {len(rows)} closed files would be deleted, {size}; nothing was deleted"
         )
     )
-
-
-def _plan(path: Path, audit: AuditSettings) -> Plan:
-    """Return the plan, looking again when the writer at work deleted or compressed a file meanwhile."""
-    for _ in range(_LOOKS):
-        try:
-            return plan_for(path, audit)
-        except FileNotFoundError:
-            continue
-    return plan_for(path, audit)
 
 
 def plan_for(path: Path, audit: AuditSettings) -> Plan:

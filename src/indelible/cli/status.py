@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible.cli.common import Trails, Where, note, print_json, where_options
-from indelible.cli.text import byte_count, compact, one_line
+from indelible.cli.text import byte_count, compact, counted, one_line
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         *_recorders(state["recorders"], state["recorders_unknown"]),
         *(("its users", _user(user)) for user in state["users"] or ()),
         ("events", f"{state['events'] or 0}{_since(state['first_seq'])}"),
-        ("size", f"{byte_count(state['bytes'])} in {state['files']} file{'s' * (state['files'] != 1)}"),
+        ("size", f"{byte_count(state['bytes'])} in {counted(state['files'], 'file')}"),
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
         ("checkpoint", _checkpoint(state)),
         *(("anchor", _anchor(anchor)) for anchor in state["anchors"]),
@@ -172,21 +172,21 @@ def _recorder(recorder: dict[str, Any]) -> str:
         full = " (no more may)" if recorder["waiting"] >= recorder["window"] else ""
         said.append(f"{recorder['waiting']} waiting{full}")
     if recorder["open_calls"]:
-        said.append(f"{recorder['open_calls']} call{'s' * (recorder['open_calls'] != 1)} open")
+        said.append(f"{counted(recorder['open_calls'], 'call')} open")
     return f"process {recorder['pid']} ({recorder['recorder']}): {', '.join(said)}"
 
 
 def _user(user: dict[str, Any]) -> str:
     """What a service's user has, and what was kept from him."""
-    said = [f"{user['connections']} connection{'s' * (user['connections'] != 1)}"]
+    said = [counted(user["connections"], "connection")]
     if user["held"]:
         said.append("held back just now")
     if user["held_back"]:
-        said.append(f"held back {user['held_back']} time{'s' * (user['held_back'] != 1)}")
+        said.append(f"held back {counted(user['held_back'], 'time')}")
     if user["turned_away"]:
-        said.append(f"{user['turned_away']} connection{'s' * (user['turned_away'] != 1)} turned away")
+        said.append(f"{counted(user['turned_away'], 'connection')} turned away")
     if user["refused"]:
-        said.append(f"{user['refused']} event{'s' * (user['refused'] != 1)} refused")
+        said.append(f"{counted(user['refused'], 'event')} refused")
     return f"user {user['uid']}: {', '.join(said)}"
 
 
@@ -208,7 +208,7 @@ def _anchor(anchor: dict[str, Any]) -> str:
     if anchor["behind"]:
         said.append(f"{anchor['behind']} behind the checkpoint")
     if anchor["failures"]:
-        attempts = f"{anchor['failures']} attempt{'s' * (anchor['failures'] != 1)}"
+        attempts = counted(anchor["failures"], "attempt")
         said.append(f"{attempts} failed, the last at {anchor['failed_at']}: {anchor['error']}")
     return ", ".join(said)
 
@@ -226,7 +226,7 @@ def _open_calls(state: dict[str, Any]) -> str:
 
 def _kept(count: int, retention: str | None) -> str:
     why = "for retention's sake" if retention else "to be deleted at the next rotation"
-    return f"{count} file{'s' * (count != 1)} beyond backup_count, {why}"
+    return f"{counted(count, 'file')} beyond backup_count, {why}"
 
 
 def _holds(holds: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -236,7 +236,7 @@ def _holds(holds: list[dict[str, Any]]) -> list[tuple[str, str]]:
     said = []
     for hold in holds[:SHOWN_HOLDS]:
         kept = hold["files"]
-        files = f"; keeps {kept} file{'s' * (kept != 1)} that would be deleted" if kept else ""
+        files = f"; keeps {counted(kept, 'file')} that would be deleted" if kept else ""
         said.append(("hold", f"{hold['id']}: {describe(hold)}{files}"))
     if len(holds) > SHOWN_HOLDS:
         said.append(("hold", f"and {len(holds) - SHOWN_HOLDS} more: indelible hold list"))

@@ -40,6 +40,11 @@ def one_line(text: str, limit: int = MAX_SCAN) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + ELLIPSIS
 
 
+def counted(count: int, noun: str) -> str:
+    """Return ``1 file``, ``2 files``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def width(text: str) -> int:
     """Return how many cells a terminal gives a neutralised text."""
     if text.isascii():

@@ -9,7 +9,7 @@ import click
 
 from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.progress import progress_bar
-from indelible.cli.text import one_line
+from indelible.cli.text import counted, one_line
 from indelible.trail.checking.check import load_vkey, verify_trail
 from indelible.trail.checking.previous import LOST_END
 
@@ -125,7 +125,7 @@ def combine(results: list[VerifyResult]) -> dict[str, Any]:
 def print_result(result: VerifyResult) -> None:
     """Print a result for people: the verdict first, then each finding, then what was not checked."""
     size = "none" if result.size is None else f"{result.size} events"
-    summary = f"{result.events} events, {result.files} file{'s' * (result.files != 1)}, checkpoint over {size}"
+    summary = f"{result.events} events, {counted(result.files, 'file')}, checkpoint over {size}"
     extras = [
         f"{count} {word}" for count, word in ((result.erased, "erased"), (result.pruned, "pruned")) if count
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from indelible.cli.common import print_json
-from indelible.cli.text import one_line
+from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, NoteError, TrailError
 
 if TYPE_CHECKING:
@@ -173,9 +173,7 @@ def _serve(
     if as_json:
         print_json({"url": url, "name": cosigner.key.name, "vkey": cosigner.key.vkey(), "logs": sorted(known)})
     else:
-        click.echo(
-            f"witness {one_line(cosigner.key.name)} at {url}, for {len(known)} log{'s' * (len(known) != 1)}"
-        )
+        click.echo(f"witness {one_line(cosigner.key.name)} at {url}, for {counted(len(known), 'log')}")
         click.echo(f"vkey: {one_line(cosigner.key.vkey())}")
     sys.stdout.flush()  # whoever starts it waits for this
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -247,7 +247,9 @@ class _Boot:
 
     def _open(self) -> None:
         from indelible.capture.wrapped import open_audit
+        from indelible.cli.logged import name_log_lines
 
+        name_log_lines()
         settings = _load(self._options)
         for warning in settings.warnings:
             _fail(warning, 0)

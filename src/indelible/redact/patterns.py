@@ -127,6 +127,7 @@ def constant(marker: str) -> Replace:
 # --- URLs -----------------------------------------------------------------------------------------------
 
 _USERINFO = r"(?i)([a-z][a-z0-9+.-]*:(?:\\*/){2})([^\s/?#\"'<>\\]*)@"
+_USERINFO_HINT = r":(?:\\*/){2}[^\s/?#\"'<>\\]*@"
 
 
 def _userinfo(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
@@ -201,66 +202,32 @@ def built_in(names: KeyNames) -> tuple[Rule, ...]:
     """Return the rules that need no configuration but the names of keys, in the order in which they run."""
     left = partial(glued.name_left, names)
     return (
-        Rule(
-            name="PEM", regex=Lazy(_PEM), hint=_PEM_HINT, replace=constant("[REDACTED]"), needles=(_PEM_HINT,)
-        ),
-        Rule(
-            name="URL",
-            regex=Lazy(_USERINFO),
-            hint=r":(?:\\*/){2}[^\s/?#\"'<>\\]*@",
-            replace=_userinfo,
-            needles=("@",),
-        ),
-        Rule(
-            name="PARAMETER",
-            regex=Lazy(_PARAMETER),
-            hint=_SIGNED,
-            replace=_parameter,
-            needles=("=",),
-            name_left=left,
-        ),
-        *(
-            Rule(
-                name=name,
-                regex=Lazy(pattern),
-                hint=hint,
-                replace=replace,
-                needles=needles,
-                trigger=None if needles else re.compile(hint),
-                name_left=left,
-            )
-            for name, pattern, hint, replace, needles in tokens.TABLE
-        ),
-        Rule(
-            name="EMAIL",
-            regex=Lazy(mails.PATTERN),
-            hint=mails.HINT,
-            replace=mails.replace,
-            needles=mails.NEEDLES,
-            quick=mails.quick,
-        ),
-        Rule(
-            name="IBAN",
-            regex=Lazy(cards.IBAN),
-            hint=cards.IBAN_HINT,
-            replace=cards.replace_iban,
-            trigger=re.compile(cards.IBAN_HINT),
-        ),
-        Rule(name="SSN", regex=Lazy(_SSN), hint=_SSN, replace=_ssn, trigger=re.compile(_SSN)),
-        Rule(
-            name="PHONE",
-            regex=Lazy(_PHONE),
-            hint=_PHONE_HINT,
-            replace=_phone,
-            trigger=re.compile(_PHONE_HINT),
-        ),
-        Rule(
-            name="CARD",
-            regex=Lazy(cards.RUN),
-            hint=cards.HINT,
-            replace=cards.replace_cards,
-            trigger=re.compile(cards.IN_TEXT),
-        ),
+        _rule("PEM", _PEM, _PEM_HINT, constant("[REDACTED]"), (_PEM_HINT,)),
+        _rule("URL", _USERINFO, _USERINFO_HINT, _userinfo, ("@",)),
+        _rule("PARAMETER", _PARAMETER, _SIGNED, _parameter, ("=",), name_left=left),
+        *(_rule(*row, name_left=left) for row in tokens.TABLE),
+        _rule("EMAIL", mails.PATTERN, mails.HINT, mails.replace, mails.NEEDLES, quick=mails.quick),
+        _rule("IBAN", cards.IBAN, cards.IBAN_HINT, cards.replace_iban),
+        _rule("SSN", _SSN, _SSN, _ssn),
+        _rule("PHONE", _PHONE, _PHONE_HINT, _phone),
+        _rule("CARD", cards.RUN, cards.HINT, cards.replace_cards, trigger=cards.IN_TEXT),
+    )
+
+
+def _rule(
+    name: str,
+    pattern: str | Callable[[], str],
+    hint: str,
+    replace: Replace,
+    needles: tuple[str, ...] = (),
+    *,
+    trigger: str = "",
+    **more: Any,
+) -> Rule:
+    """Return a rule whose pattern is compiled when first used; without needles its trigger is the hint, if no other."""
+    found = None if needles else re.compile(trigger or hint)
+    return Rule(
+        name=name, regex=Lazy(pattern), hint=hint, replace=replace, needles=needles, trigger=found, **more
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
@@ -143,17 +143,6 @@ def _quoted(value: str) -> bytes:
 
 
 # --- ranges -------------------------------------------------------------------------------------------------
-
-
-def ranges_of(seqs: Iterable[int]) -> list[Range]:
-    """Return seqs as ranges, in order."""
-    found: list[Range] = []
-    for seq in sorted(seqs):
-        if found and seq <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(seq, found[-1][1]))
-        else:
-            found.append((seq, seq))
-    return found
 
 
 class Ranges:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import layout as names
@@ -20,6 +20,24 @@ from indelible.trail.layout import Layout
 
 CHUNK_BYTES: Final = 1 << 20
 """How much is read at once."""
+
+LOOKS: Final = 20
+"""How often one looks for a closed file that is renamed or deleted just then."""
+
+T = TypeVar("T")
+
+
+def looking_again(look: Callable[[], T]) -> T:
+    """Return what `look` finds; it looks again where the writer at work renamed or deleted a file meanwhile.
+
+    Raises what `look` raises, FileNotFoundError only after so many `LOOKS`.
+    """
+    for _ in range(LOOKS - 1):
+        try:
+            return look()
+        except FileNotFoundError:
+            continue
+    return look()
 
 
 class TrailFile(NamedTuple):

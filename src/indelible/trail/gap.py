@@ -73,12 +73,11 @@ class Gap:
         recorder: str = "",
         *,
         counts: bool = True,
-        beside_trail: bool = True,
         timeout: float = WAIT_S,
     ) -> None:
         """Without a `layout` the count is in memory only: nothing is recorded. `counts` is false under ``deny``.
 
-        Who records through a service has no files `beside_trail`: the count is in shared memory only.
+        Behind a service there are no files beside the trail: the count is in shared memory only.
         """
         self.open = False
         """Whether something is owed."""
@@ -87,7 +86,6 @@ class Gap:
         self._access = access or durable.Access()
         self._recorder = recorder
         self._counts = counts
-        self._beside_trail = beside_trail
         self._timeout = timeout
         self._reset()
         self._make_file()  # now: a full disk has no room for it
@@ -96,9 +94,7 @@ class Gap:
     def _make_file(self) -> None:
         self._made = True
         if self._layout is not None:
-            self._file = GapFile.create(
-                self._layout, self._access, self._recorder, beside_trail=self._beside_trail
-            )
+            self._file = GapFile.create(self._layout, self._access, self._recorder)
             if not self._file.survives:
                 log.warning("%s: a count of lost events cannot be kept there", self._layout.gaps)
 

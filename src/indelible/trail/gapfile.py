@@ -198,14 +198,14 @@ class GapFile:
         self._map = mmap.mmap(memory.fd, FILE_BYTES) if memory else None
 
     @classmethod
-    def create(cls, layout: Layout, access: Access, recorder: str, *, beside_trail: bool = True) -> GapFile:
-        """Make the files of a living recorder, as far as they can be had."""
+    def create(cls, layout: Layout, access: Access, recorder: str) -> GapFile:
+        """Make the files of a living recorder, as far as they can be had: behind a service in shared memory only."""
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         memory = beside = None
         directory = memory_directory(layout)
         if directory is not None:
             memory = _in_memory(directory, name)
-        if beside_trail:
+        if not layout.behind_service:
             with contextlib.suppress(OSError):
                 durable.make_directory(layout.gaps, access, durable=False)
                 beside = _Place.create(layout.gaps / name, _PRIVATE)

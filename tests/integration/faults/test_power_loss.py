@@ -26,7 +26,7 @@ from tests.effort import LONG, sample
 from tests.integration.faults.fixed_run import SEAL_EVERY, Case, settings
 from tests.integration.faults.power import Disk, draw, everything
 from tests.integration.faults.tracing import Call, Recorders
-from tests.unit.trail.test_faults import read_all
+from tests.unit.trail.faults import read_all
 
 TRACED = "openat,close,write,pwrite64,ftruncate,fdatasync,fsync,rename,link,symlink,unlink,unlinkat,rmdir,mkdir,sendto"
 SHARES = (0.0, 1.1, 0.5, 0.5, 0.2, 0.8)

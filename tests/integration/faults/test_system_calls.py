@@ -25,7 +25,7 @@ from tests.copying import copy_trail
 from tests.effort import LONG, sample
 from tests.integration.faults.fixed_run import EVENTS, PADDING, Case, body, settings
 from tests.integration.faults.tracing import Call, Outcome, Recorders
-from tests.unit.trail.test_faults import assert_sealed, read_all
+from tests.unit.trail.faults import assert_sealed, read_all
 
 CHANGING: Final = (
     "openat", "write", "pwrite64", "fdatasync", "fsync", "rename", "link", "symlink", "close", "mkdir", "unlink",

@@ -21,6 +21,7 @@ from indelible.events import new_id, now
 from indelible.trail.layout import Layout
 from indelible.trail.sharing import wire
 from indelible.trail.sharing.sockets import connect
+from tests.recording import next_message
 
 AS_USER = Path(__file__).with_name("as_user.py")
 ROOT = Path(__file__).parents[3]
@@ -152,7 +153,7 @@ class Raw:
     def __init__(self, path: Path, name: str = "raw", *, hello: bool = True) -> None:
         self.sock = connect(path, LIMIT_S)
         self._messages = wire.Messages()
-        self._read: list[dict[str, Any]] = []
+        self._read: list[bytes] = []
         self.number = 0
         self.welcome: dict[str, Any] = {}
         if hello:
@@ -170,15 +171,9 @@ class Raw:
 
     def next(self) -> dict[str, Any] | None:
         """Return the next message; None at the end."""
-        while not self._read:
-            try:
-                data = self.sock.recv(65536)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self._read = [json.loads(raw) for raw in self._messages.feed(data)]
-        return self._read.pop(0)
+        raw = next_message(self.sock, self._messages, self._read)
+        message: dict[str, Any] | None = None if raw is None else json.loads(raw)
+        return message
 
     def asked(self, body: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Send an event and return the answer."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.cli.table import TablePrinter, cells_of
-from indelible.cli.text import byte_count, compact, fit, neutralise, one_line, pad, width
+from indelible.cli.text import byte_count, compact, counted, fit, neutralise, one_line, pad, width
 from indelible.query.filters import parse_row
 from indelible.query.search import Hit
 from indelible.trail.entry import stamp
@@ -34,6 +34,10 @@ def test_a_cell_keeps_its_width(text: str, cells: int) -> None:
     assert width(shown) <= cells
     assert len(shown) <= 4 * cells + 4
     assert width(pad(shown, cells)) == cells
+
+
+def test_one_is_one_and_none_are_many() -> None:
+    assert [counted(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
 
 
 def test_a_text_that_fits_is_not_changed() -> None:

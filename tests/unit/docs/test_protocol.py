@@ -71,7 +71,7 @@ def test_every_message_stands_under_who_sends_it(heading: str) -> None:
     assert under(heading) == {struct.__struct_config__.tag for struct in SENT_BY[heading]}
 
 
-@pytest.mark.parametrize("tag", MESSAGES)
+@pytest.mark.parametrize("tag", sorted(MESSAGES))
 def test_every_key_is_documented_with_type_and_default(tag: str) -> None:
     text = section(PAGE, f"`{tag}`")
     own, _, within = text.partition("A recorder in it:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,17 +18,12 @@ from indelible.query.filters import Filter
 from indelible.query.follow import Follower
 from indelible.query.search import Corrupt
 from indelible.trail import durable, switch
-from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
-from indelible.trail.sealer import Sealer
-from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.writer import Writer
-from tests.effort import FAULT_STRIDE
 from tests.trails import Maker
-from tests.unit.trail.faults import Disk, Mode, faulty
-from tests.unit.trail.test_faults import append, read_all, settings
+from tests.unit.trail.faults import read_all, without_threads
 from tests.unit.trail.test_writer import body, start
 
 ALL = Filter(events=None)
@@ -35,11 +31,10 @@ BROKEN = OSError(5, "Input/output error")
 
 
 @pytest.fixture(autouse=True)
-def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_threads() -> Iterator[None]:
     """Checkpoints are made where a test says, and a disk that failed is tried again at once."""
-    monkeypatch.setattr(Sealer, "start", lambda _: None)
-    monkeypatch.setattr(Housekeeper, "sealed", Housekeeper._run)
-    monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+    with without_threads():
+        yield
 
 
 @pytest.fixture
@@ -240,44 +235,6 @@ def test_a_commit_that_failed_for_good_and_what_came_in_its_place(path: Path) ->
     assert "lost" in shown
     assert "lost" not in kept
     assert sorted(shown) == sorted([*kept, "lost"])
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", ["error", "error-after", "no-space"])
-def test_whatever_operation_fails_each_line_is_shown_once(tmp_path: Path, mode: Mode) -> None:
-    def scenario(path: Path, acknowledged: list[str]) -> tuple[Watcher, Disk]:
-        writer = start(path, settings("process"))
-        watcher = Watcher(path)
-        disk = Disk("count" if at < 0 else mode, at)
-        with faulty(disk):
-            for number in range(24):
-                append(writer, f"e{number}", acknowledged)
-                if number % 2:
-                    watcher.look()
-                if number % 5 == 4:
-                    try:
-                        writer.seal()
-                    except (OSError, TrailUnavailable):
-                        continue
-        writer.try_again()
-        writer.close()
-        watcher.look()
-        return watcher, disk
-
-    at, count = -1, 1
-    while at < count:
-        path = tmp_path / f"at{at}" / "audit.jsonl"
-        acknowledged: list[str] = []
-        watcher, disk = scenario(path, acknowledged)
-        count = max(count, len(disk.calls)) if at < 0 else count
-        about = f"{mode} at operation {at} ({disk.calls[at] if at >= 0 else 'none'})"
-        shown, stored = names(watcher.close()), read_all(path)
-        assert [name for name, times in Counter(shown).items() if times > 1] == [], about
-        missed = [entry for entry in stored if entry["event_id"] not in shown]
-        assert missed == [], about
-        assert [name for name in shown if name in acknowledged] == acknowledged, about
-        assert watcher.corrupt.count == 0, about
-        at += max(1, FAULT_STRIDE // 4) if at >= 0 else 1
 
 
 def test_what_a_first_line_says_is_believed_only_in_a_writers_form(path: Path) -> None:

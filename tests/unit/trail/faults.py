@@ -8,14 +8,19 @@ Every call that changes the disk is counted. At the chosen one the machine dies 
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+from indelible.trail import files
 from indelible.trail import writer as writer_module
 from indelible.trail.commit import GroupCommit
+from indelible.trail.layout import Layout
+from indelible.trail.proofs import checkpoint, merkle
 from indelible.trail.sealer import Sealer
 from indelible.trail.upkeep.housekeeping import Housekeeper
 
@@ -77,16 +82,51 @@ def faulty(disk: Disk) -> Iterator[Disk]:
 
 
 @contextmanager
-def without_threads() -> Iterator[None]:
-    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly."""
+def without_threads(*, look_after: bool = True) -> Iterator[None]:
+    """Checkpoints are made where the scenario says, and closed files looked after at once: runs repeat exactly.
 
-    def look_after(self: Housekeeper) -> None:
-        self._run()
+    Without `look_after` they are looked after where the scenario says.
+    """
+
+    def sealed(self: Housekeeper) -> None:
+        if look_after:
+            self._run()
 
     with (
         mock.patch.object(Sealer, "start"),
         mock.patch.object(GroupCommit, "_is_served", return_value=False),
-        mock.patch.object(Housekeeper, "sealed", look_after),
+        mock.patch.object(Housekeeper, "sealed", sealed),
         mock.patch.object(writer_module, "RETRY_S", 0.0),
     ):
         yield
+
+
+def die(directory: Path) -> None:
+    """Do what the kernel does for a dead process: its locks and descriptors are gone."""
+    for writer in list(writer_module._writers):
+        writer.abandon()
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):
+            if entry.readlink().is_relative_to(directory):
+                os.close(int(entry.name))
+
+
+def read_all(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for file in reversed(list(files.newest_first(Layout(path)))):
+        with files.open_file(file) as stream:
+            for line in stream:
+                entry = json.loads(line)
+                assert entry["seq"] == len(found), f"{file.path.name}: seqs are not dense"
+                found.append({**entry, "leaf": merkle.leaf_hash(line[:-1])})
+    return found
+
+
+def assert_sealed(path: Path, found: list[dict[str, Any]]) -> None:
+    """The checkpoint covers every line, and its root is that of the lines (computed here, from the lines alone)."""
+    layout = Layout(path)
+    verifier = checkpoint.parse_vkey(layout.vkey.read_text())
+    signed = checkpoint.parse(checkpoint.open_note(layout.checkpoint.read_bytes(), [verifier]))
+    tree = merkle.TileTree()
+    tree.extend(entry["leaf"] for entry in found)
+    assert (signed.size, signed.root) == (len(found), tree.root())

@@ -19,7 +19,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 
-from .test_faults import assert_sealed, read_all
+from .faults import assert_sealed, read_all
 from .test_writer import AUDIT, body
 
 SECOND = 1_000_000_000

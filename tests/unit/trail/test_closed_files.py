@@ -121,13 +121,16 @@ def test_a_command_meets_a_damaged_file_with_one_line_and_exit_code_3(path: Path
 def test_a_damaged_file_is_no_traceback_of_the_housekeeper(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = closed_files(path, retention=0.001)
-    following = files.segments(Layout(path))[1].path
-    following.write_bytes(damage(following.read_bytes(), "header"))
-    with mock.patch.object(writer._housekeeper, "_audit", AuditSettings(backup_count=1, retention=0.001)):
-        for _ in range(3):
-            writer._housekeeper._run()
-    writer.close()
+    with mock.patch.object(
+        Housekeeper, "sealed"
+    ):  # its own thread would delete the same files at the same time
+        writer = closed_files(path, retention=0.001)
+        following = files.segments(Layout(path))[1].path
+        following.write_bytes(damage(following.read_bytes(), "header"))
+        with mock.patch.object(writer._housekeeper, "_audit", AuditSettings(backup_count=1, retention=0.001)):
+            for _ in range(3):
+                writer._housekeeper._run()
+        writer.close()
     [said] = [message for message in caplog.messages if "not looked after" in message]
     assert following.name in said
 

@@ -15,7 +15,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.start import recovery
 from tests.trails import Maker
 
-from .test_faults import assert_sealed, read_all
+from .faults import assert_sealed, read_all
 from .test_writer import body, crash, start
 
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
 from indelible.trail import erased as erased_module
-from indelible.trail import writer as writer_module
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
-from indelible.trail.sealer import Sealer
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import login_of
-from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.manage import execute
 from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold, Retain
 from indelible.trail.upkeep.traces import Found
@@ -44,8 +39,7 @@ from tests.erasing import (
     order,
     places_with,
 )
-from tests.unit.trail.faults import Crash, Disk, Mode, faulty
-from tests.unit.trail.test_faults import die
+from tests.unit.trail.faults import Mode
 
 CALLS = 12
 ROOT = Asker(0, 1)
@@ -403,18 +397,7 @@ def test_the_longest_record_fits_a_line(tmp_path: Path) -> None:
     writer.close()
 
 
-# --- crashes and failures ------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def without_threads() -> Iterator[None]:
-    """Checkpoints are made where the scenario says, and closed files looked after where `opened` does."""
-    with (
-        mock.patch.object(Sealer, "start"),
-        mock.patch.object(Housekeeper, "sealed"),
-        mock.patch.object(writer_module, "RETRY_S", 0.0),
-    ):
-        yield
+# --- crashes and failures: every one of them in tests/integration/operations --------------------------------------
 
 
 def opened(path: Path) -> Writer:
@@ -444,43 +427,7 @@ def run(path: Path) -> None:
         writer.close()
 
 
-def operations(path: Path) -> int:
-    with without_threads():
-        scenario(path)
-        with faulty(Disk("count")) as disk:
-            run(path)
-    assert disk.calls.count("rename") > 5
-    return len(disk.calls)
-
-
 MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after", "no-space")
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", MODES)
-def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
-    """After it the content is there with no record, or it is on record and the next start erases it."""
-    count = operations(tmp_path / "count" / "audit.jsonl")
-    for at in range(0, count, fault_stride):
-        path = tmp_path / str(at) / "audit.jsonl"
-        with without_threads():
-            before = scenario(path)
-            with faulty(Disk(mode, at)), contextlib.suppress(Crash, TrailError, OSError):
-                run(path)
-            die(tmp_path)
-            recorded = bool(records(path))
-            blanked = [line for line in lines_of(path) if erased_leaf(line)]
-            assert recorded or not blanked, f"{mode} at {at}: erased, and nobody says so"
-            erasing = (Layout(path).directory / "erasing").exists()
-            opened(path).close()
-            if recorded or erasing:
-                check_gone(path, before)
-            else:
-                assert leaves_of(path)[: len(before)] == before
-                assert verify_trail(path).ok
-                run(path)
-                check_gone(path, before)
-        assert len(records(path)) == 1
 
 
 def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:

@@ -423,7 +423,7 @@ def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) ->
     """There is no directory of the trail's; and whether a claimed `audit_gap` came, nobody there can look up."""
     layout = Layout(tmp_path / "record.sock")
     layout.socket = layout.active
-    gap, trail = Gap(layout, beside_trail=False), Trail()
+    gap, trail = Gap(layout), Trail()
     gap.lose(FULL, "t", body("e"))
     trail.error = SLOW
     gap.catch_up(trail)
@@ -442,15 +442,15 @@ def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) ->
 
 def test_nothing_stays_in_shared_memory_when_nothing_is_owed(tmp_path: Path) -> None:
     """The last one takes the directory along, whoever makes a file there just then."""
-    layout = Layout(tmp_path / "audit.jsonl")
-    layout.directory.mkdir()
+    layout = Layout(tmp_path / "record.sock")
+    layout.socket = layout.active  # behind a service: there is nothing but shared memory
     memory = gapfile.memory_directory(layout)
     assert memory is not None
     kept = []
 
     def come_and_go() -> None:
         for _ in range(100):
-            file = GapFile.create(layout, Access(), "r", beside_trail=False)
+            file = GapFile.create(layout, Access(), "r")
             kept.append(file.in_memory)
             file.remove()
 

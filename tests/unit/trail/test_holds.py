@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
-from indelible.errors import ConfigError, IndelibleError
+from indelible.errors import ConfigError
 from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import holding, holds
@@ -27,8 +27,6 @@ from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
 from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
-from .faults import Crash, Disk, Mode, faulty, without_threads
-from .test_faults import die
 from .test_retention import Clock, fill
 from .test_writer import body, start
 
@@ -362,67 +360,10 @@ def test_who_asked_and_why_is_on_record(path: Path) -> None:
     ]
 
 
-# --- crashes --------------------------------------------------------------------------------------------------------
+# --- crashes: in tests/integration/operations ------------------------------------------------------------------------
 
 
 def scenario(path: Path) -> Writer:
     writer = start(path, AuditSettings(max_size=900, retention=KEEP_ALL), clock=Clock())
     fill(writer, 1)
     return writer
-
-
-def act(writer: Writer, done: list[str]) -> None:
-    """Place two holds, release one; rotations come in between."""
-    add(writer)
-    done.append("placed")
-    writer.append(event("between-1"))
-    writer.append(event("between-2"))
-    add(writer, Hold(id=OTHER_ID, session="s1"))
-    done.append("other placed")
-    release(writer)
-    done.append("released")
-
-
-MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", MODES)
-def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
-    """A hold that was reported stands; one whose release was reported does not; and the trail verifies."""
-    with without_threads(), quiet(), faulty(Disk("count")) as disk:
-        disk.armed = False
-        counted = scenario(tmp_path / "count.jsonl")
-        disk.armed = True
-        act(counted, [])
-        disk.armed = False
-        counted.close()
-    for at in range(0, len(disk.calls), fault_stride):
-        path = tmp_path / str(at) / "audit.jsonl"
-        done: list[str] = []
-        spoiled = Disk(mode, at)
-        with without_threads(), quiet():
-            writer = scenario(path)
-            try:
-                with faulty(spoiled):
-                    act(writer, done)
-            except Crash:
-                die(path.parent)
-            except (OSError, IndelibleError):
-                writer.close()
-            else:
-                writer.close()
-            again = start(path, AUDIT)
-            standing = set(again.housekeeper.holds.standing)
-            said = {ID} if "placed" in done else set()
-            said |= {OTHER_ID} if "other placed" in done else set()
-            if "released" in done:
-                said.discard(ID)
-                assert ID not in standing
-            may_be_over = {ID} if "other placed" in done else set()  # its release was begun
-            assert said - may_be_over <= standing, (at, spoiled.calls[at : at + 1], done)
-            prune(again)
-            again.close()
-            assert set(holds.read_standing(Layout(path)).standing) == standing
-        found = verify(path)
-        assert found.ok, (at, spoiled.calls[at : at + 1], found.findings)

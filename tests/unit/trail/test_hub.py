@@ -31,6 +31,7 @@ from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.recent import recent_ids
 from indelible.trail.sharing.sockets import connect
 from indelible.trail.start.opening import OpenTrail, open_writer
+from tests.recording import next_message
 
 from .faults import Disk, faulty
 
@@ -76,15 +77,8 @@ class Raw:
 
     def next(self) -> wire.ToRecorder | None:
         """Return the next message; None at the end of the connection."""
-        while not self._read:
-            try:
-                data = self.sock.recv(65536)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self._read = self._messages.feed(data)
-        answer: wire.ToRecorder = wire.decode_to_recorder(self._read.pop(0))
+        raw = next_message(self.sock, self._messages, self._read)
+        answer: wire.ToRecorder | None = None if raw is None else wire.decode_to_recorder(raw)
         return answer
 
     def acknowledged(self, number: int) -> None:

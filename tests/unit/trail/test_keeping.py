@@ -210,6 +210,10 @@ def test_rules_are_read_and_shown(value: Any, said: str) -> None:
     assert describe_rules(parse(value)) == said
 
 
+def test_what_keeps_everything_says_so() -> None:
+    assert describe_rules(KEEP_ALL) == "for ever"
+
+
 def test_the_default_is_90_days() -> None:
     assert AuditSettings().retention_rules == parse("90d")
 

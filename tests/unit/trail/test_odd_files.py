@@ -27,7 +27,7 @@ from indelible.trail.sealer import Sealer
 from indelible.trail.sharing.sidetrails import Sweeper
 from tests.trails import ORIGIN, SIGNER, Maker
 
-from .test_faults import read_all
+from .faults import read_all
 from .test_writer import body, crash, start
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
-from indelible.errors import IndelibleError, TrailCorrupt
+from indelible.errors import TrailCorrupt
 from indelible.trail import files
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
@@ -27,8 +27,6 @@ from indelible.trail.upkeep.keeping import ClassFacts, Facts
 from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
-from .faults import Crash, Disk, Mode, faulty, without_threads
-from .test_faults import die
 from .test_writer import body, start
 
 DAY = 86_400 * 10**9
@@ -331,54 +329,3 @@ def test_a_damaged_file_stops_no_other(path: Path) -> None:
         closed[2].path.write_bytes(data)
         prune(writer)
     assert_well(path)
-
-
-# --- crashes --------------------------------------------------------------------------------------------------------
-
-
-def scenario(path: Path) -> Writer:
-    with without_threads(), mock.patch.object(Housekeeper, "sealed"):
-        writer = start(path, AUDIT, clock=Clock())
-        fill(writer, 4)
-    return writer
-
-
-MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", MODES)
-def test_every_operation_of_a_deletion_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
-    """Whatever is gone is on record; whatever is on record is gone after the next start, by whichever rules."""
-    with without_threads(), mock.patch.object(Housekeeper, "sealed"), faulty(Disk("count")) as disk:
-        disk.armed = False
-        counted = scenario(tmp_path / "count.jsonl")
-        disk.armed = True
-        prune(counted)
-        disk.armed = False
-        counted.close()
-    count = len(disk.calls)
-    assert Counter(disk.calls)["unlink"] >= 4
-    for at in range(0, count, max(1, fault_stride // 2)):
-        path = tmp_path / str(at) / "audit.jsonl"
-        writer = scenario(path)
-        spoiled = Disk(mode, at)
-        with without_threads(), mock.patch.object(Housekeeper, "sealed"):
-            try:
-                with faulty(spoiled):
-                    prune(writer)
-            except Crash:
-                die(path.parent)
-            except (OSError, IndelibleError):
-                writer.close()
-            else:
-                writer.close()
-            again = start(path, AUDIT)
-            again.seal()
-            again.housekeeper.prune()  # keeps all, and finishes what is on record
-            again.close()
-        try:
-            assert_well(path)
-        except AssertionError as exc:
-            msg = f"{mode} at operation {at} ({spoiled.calls[at : at + 1]}): {exc}"
-            raise AssertionError(msg) from exc

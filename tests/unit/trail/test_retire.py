@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.errors import TrailError
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.start import retire
 from indelible.trail.writer import Writer
 
-from .faults import Crash, Disk, Mode, faulty, without_threads
-from .test_faults import assert_sealed, die, read_all
+from .faults import Crash, assert_sealed, die, read_all, without_threads
 from .test_writer import body, crash, start
 
 AUDIT = AuditSettings(max_size=1500)
@@ -72,26 +69,3 @@ def test_a_start_that_is_killed_before_the_move_is_settled_moves_nothing_of_the_
         start(path)
     start(path).close()
     assert_set_aside(path, checkpoint)
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", ["crash", "crash-after", "error", "error-after"])
-def test_every_operation_of_setting_aside_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
-    at, count = -1, 1
-    while at < count:
-        path = tmp_path / f"at{at}" / "audit.jsonl"
-        with without_threads():
-            checkpoint = shortened(path)
-            disk = Disk("count" if at < 0 else mode, at)
-            with faulty(disk), contextlib.suppress(Crash, OSError, TrailError):
-                start(path).seal()
-            die(path.parent)
-            count = len(disk.calls) if at < 0 else count
-            try:
-                start(path).close()
-                assert_set_aside(path, checkpoint)
-            except (AssertionError, TrailError, ValueError) as exc:
-                around = disk.calls[max(0, at - 3) : at + 3]
-                msg = f"{mode} at operation {at} (around it {around}): {exc}"
-                raise AssertionError(msg) from exc
-        at += max(1, fault_stride // 4) if at >= 0 else 1

@@ -22,8 +22,7 @@ from indelible.trail.proofs.stored import prove, rotations_of
 from indelible.trail.start import keyring, keys, maintain
 from tests.trails import ORIGIN
 
-from .faults import Crash, Disk, Mode, faulty, without_threads
-from .test_faults import assert_sealed, die, read_all
+from .faults import assert_sealed, read_all, without_threads
 from .test_writer import AUDIT, body, crash, start
 
 UNTIL = "2030-01-01T00:00:00.000000Z"
@@ -258,43 +257,6 @@ def test_many_keys_and_one_twice(path: Path) -> None:
         keys.parse_source(many, ORIGIN, "k")
     with pytest.raises(ConfigError, match="not an unencrypted private key"):
         keys.parse_source(pem + pem.replace(b"MC4", b"!!!"), ORIGIN, "k")
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize("mode", ["crash", "crash-after", "error", "error-after"])
-def test_every_operation_of_a_rotation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
-    """The old key leads to the trail as it is, the rotation is on record once, and nobody's key is lost."""
-    at, count = -1, 1
-    while at < count:
-        path = tmp_path / f"at{at}" / "audit.jsonl"
-        layout = Layout(path)
-        with without_threads():
-            writer = start(path)
-            writer.append(body("a"))
-            writer.seal()
-            old = layout.vkey.read_text().strip()
-            new = put_in_front(layout)
-            disk = Disk("count" if at < 0 else mode, at)
-            with faulty(disk), contextlib.suppress(Crash, OSError, TrailError):
-                writer.append(body("b"))
-                with contextlib.suppress(OSError, TrailError):
-                    writer.seal()
-                writer.try_again()
-                writer.append(body("c"))
-                writer.seal()
-                writer.close()
-            die(path.parent)
-            count = len(disk.calls) if at < 0 else count
-            around = disk.calls[max(0, at - 3) : at + 3]
-            again = start(path)
-            again.seal()
-            again.close()
-            for pinned in (old, new):
-                result = verify_trail(path, pinned)
-                assert result.ok, (mode, at, around, [str(finding) for finding in result.findings])
-            assert [said["to"] for said in rotated(path)] == [new], (mode, at, around)
-            assert signers(layout) == {old, new}, (mode, at, around)
-        at += max(1, fault_stride // 4) if at >= 0 else 1
 
 
 def test_a_tail_that_holds_the_rotation_is_not_told_twice(path: Path) -> None:

@@ -21,7 +21,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.space import Level, Space, Usage
 from indelible.trail.start.opening import open_writer
 
-from .test_faults import assert_sealed, read_all
+from .faults import assert_sealed, read_all
 from .test_writer import body
 
 THRESHOLDS = (75.0, 90.0, 95.0)

@@ -31,7 +31,7 @@ from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold, Retain
 from indelible.trail.writer import Writer
 from tests.erasing import GONE, STAYS, body, call, leaves_of, lines_of, order, places_with
 
-from .test_faults import die
+from .faults import die
 from .test_rotation import put_in_front
 
 AUDIT = AuditSettings(max_size=2_500, backup_count=1_000, retention=None, write_timeout=0.5)

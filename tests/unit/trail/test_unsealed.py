@@ -23,7 +23,7 @@ from indelible.trail.sealer import Sealer
 from indelible.trail.unsealed import Unsealed
 from indelible.trail.writer import Writer
 
-from .test_faults import assert_sealed, read_all
+from .faults import assert_sealed, read_all
 from .test_writer import body, crash, start
 
 FULL = OSError(28, "No space left on device")

@@ -26,7 +26,7 @@ from indelible.trail.sealer import Sealer
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 
-from .test_faults import assert_sealed, die, read_all
+from .faults import assert_sealed, die, read_all
 
 AUDIT = AuditSettings()
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES, SIZE_TYPE
-from indelible.witness import server as serving
-from indelible.witness.server import Witness, WitnessServer
-from indelible.witness.state import StateDirectory, origin_hash
-from tests.trails import ORIGIN, SIGNER
-from tests.witnesses import COSIGNER, get, history, post
+from indelible.witness import server as server_module
+from indelible.witness.state import origin_hash
+from tests.trails import ORIGIN
+from tests.witnesses import get, history, post, serving, witness_server
 
 LOG = history(10)
 WAIT_S = 30.0
@@ -23,15 +21,8 @@ WAIT_S = 30.0
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    state = StateDirectory(tmp_path / "state", COSIGNER.key)
-    server = WitnessServer(("127.0.0.1", 0), Witness({ORIGIN: [SIGNER.verifier]}, COSIGNER, state))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    state.close()
+    with witness_server(tmp_path / "state") as server, serving(server) as listening:
+        yield listening
 
 
 def connect(address: str) -> socket.socket:
@@ -127,14 +118,14 @@ def test_a_body_may_be_so_large_and_no_larger(address: str) -> None:
 
 def test_a_client_that_drips_is_cut_off(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However it keeps each single wait short."""
-    monkeypatch.setattr(serving, "CONNECTION_S", 0.3)
+    monkeypatch.setattr(server_module, "CONNECTION_S", 0.3)
     with connect(address) as sock:
         sock.sendall(b"POST /add-checkpoint HTTP/1.1\r\n")
         assert sock.recv(1) == b"", "it closes, though the request never ends"
 
 
 def test_more_connections_than_may_be_are_closed_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 2)
     held = [connect(address) for _ in range(2)]
     try:
         for sock in held:  # served: an answer came

@@ -23,10 +23,15 @@ from indelible.errors import NoteError
 from indelible.trail.proofs.merkle import HASH_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ALGORITHM_ED25519: Final = b"\x01"
 """Signature type identifier (C2SP signed-note, "Signature types")."""
+
+ED25519_VKEY_BYTES: Final = 1 + 32
+"""In a vkey: the type's byte, the public key."""
 
 MAX_NOTE_BYTES: Final = 1_000_000
 """golang.org/x/mod/sumdb/note refuses larger ones."""
@@ -66,12 +71,11 @@ class Verifier(NamedTuple):
     @property
     def key_id(self) -> bytes:
         """The first 4 bytes of SHA-256(name ‖ 0x0A ‖ algorithm ‖ public key)."""
-        return sha256(self.name.encode() + b"\n" + ALGORITHM_ED25519 + self.public).digest()[:4]
+        return key_id(self.name, ALGORITHM_ED25519 + self.public)
 
     def vkey(self) -> str:
         """Return the vkey: ``name+hex key id+base64(algorithm ‖ public key)``."""
-        key = base64.b64encode(ALGORITHM_ED25519 + self.public).decode()
-        return f"{self.name}+{self.key_id.hex()}+{key}"
+        return spell_vkey(self.name, ALGORITHM_ED25519 + self.public)
 
     def verify(self, text: str, signature: bytes) -> bool:
         """Tell whether `signature` over `text` is by this key."""
@@ -122,28 +126,48 @@ def check_name(name: str) -> None:
         raise NoteError(msg)
 
 
-def vkey_parts(vkey: str) -> tuple[str, str, bytes]:
-    """Return a vkey's name, key id (hex digits, lower case) and key with its type byte in front. Raises NoteError."""
+# --- vkeys: a public key with its signature type's byte in front, under a name ---------------------------
+
+
+def key_id(name: str, key: bytes) -> bytes:
+    """Return the first 4 bytes of SHA-256(name ‖ 0x0A ‖ key) (C2SP signed-note, "Signatures")."""
+    return sha256(name.encode() + b"\n" + key).digest()[:4]
+
+
+def spell_vkey(name: str, key: bytes) -> str:
+    """Return ``name+hex key id+base64(key)`` (C2SP signed-note, "Verifier keys")."""
+    return f"{name}+{key_id(name, key).hex()}+{base64.b64encode(key).decode()}"
+
+
+def read_vkey(vkey: str, wanted: bytes, refusals: Mapping[bytes, str], otherwise: str) -> tuple[str, bytes]:
+    """Return a vkey's name and its Ed25519 public key, when its signature type is the `wanted` one.
+
+    Raises NoteError: `refusals` has what is said of keys of some other types, `otherwise` of all the rest.
+    """
     name, _, rest = vkey.strip().partition("+")
     digits, _, encoded = rest.partition("+")
     check_name(name)
-    return name, digits.lower(), canonical_base64(encoded, "vkey")
+    key = canonical_base64(encoded, "vkey")
+    if key[:1] != wanted or len(key) != ED25519_VKEY_BYTES:
+        known = len(key) == ED25519_VKEY_BYTES
+        msg = f"vkey: {refusals.get(key[:1], otherwise) if known else otherwise}"
+        raise NoteError(msg)
+    expected = key_id(name, key).hex()
+    if expected != digits.lower():
+        msg = f"vkey: the key id should be {expected}, found {digits.lower()[:16]!r}"
+        raise NoteError(msg)
+    return name, key[1:]
+
+
+_WITNESS: Final = {b"\x04": "this is a witness's key (type 0x04), not the one that a log signs with"}
 
 
 def parse_vkey(vkey: str) -> Verifier:
     """Parse a vkey; raises NoteError when it is none, or its key id is not its key's."""
-    name, digits, key = vkey_parts(vkey)
-    if key[:1] == b"\x04" and len(key) == 33:
-        msg = "vkey: this is a witness's key (type 0x04), not the one that a log signs with"
-        raise NoteError(msg)
-    if key[:1] != ALGORITHM_ED25519 or len(key) != 33:
-        msg = "vkey: not an Ed25519 key"
-        raise NoteError(msg)
-    verifier = Verifier(name, key[1:])
-    if verifier.key_id.hex() != digits:
-        msg = f"vkey: the key id should be {verifier.key_id.hex()}, found {digits[:16]!r}"
-        raise NoteError(msg)
-    return verifier
+    return Verifier(*read_vkey(vkey, ALGORITHM_ED25519, _WITNESS, "not an Ed25519 key"))
+
+
+# --- signed notes -----------------------------------------------------------------------------------------
 
 
 def split_note(note: bytes) -> tuple[str, list[Signature]]:

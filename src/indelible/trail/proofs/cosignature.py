@@ -12,11 +12,18 @@ name has another key id, and is passed over as an unknown key's.
 from __future__ import annotations
 
 import base64
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indelible.errors import NoteError
-from indelible.trail.proofs.checkpoint import check_name, split_note, verify_ed25519, vkey_parts
+from indelible.trail.proofs.checkpoint import (
+    ALGORITHM_ED25519,
+    check_name,
+    key_id,
+    read_vkey,
+    spell_vkey,
+    split_note,
+    verify_ed25519,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,12 +47,11 @@ class WitnessKey(NamedTuple):
     @property
     def key_id(self) -> bytes:
         """The first 4 bytes of SHA-256(name ‖ 0x0A ‖ 0x04 ‖ public key)."""
-        return sha256(self.name.encode() + b"\n" + ALGORITHM_COSIGNATURE + self.public).digest()[:4]
+        return key_id(self.name, ALGORITHM_COSIGNATURE + self.public)
 
     def vkey(self) -> str:
         """Return the vkey: ``name+hex key id+base64(0x04 ‖ public key)``."""
-        key = base64.b64encode(ALGORITHM_COSIGNATURE + self.public).decode()
-        return f"{self.name}+{self.key_id.hex()}+{key}"
+        return spell_vkey(self.name, ALGORITHM_COSIGNATURE + self.public)
 
     def verified(self, text: str, value: bytes) -> int | None:
         """Return the time of a cosignature over a checkpoint's `text`, or None when it is not by this key."""
@@ -74,20 +80,12 @@ def message(text: str, time: int) -> bytes:
     return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 
+_LOG: Final = {ALGORITHM_ED25519: "this is a log's key; a witness's cosignatures have one of type 0x04"}
+
+
 def parse_witness_vkey(vkey: str) -> WitnessKey:
     """Parse a witness's vkey, of signature type 0x04; raises NoteError when it is none."""
-    name, digits, key = vkey_parts(vkey)
-    if key[:1] == b"\x01" and len(key) == 33:
-        msg = "vkey: this is a log's key; a witness's cosignatures have one of type 0x04"
-        raise NoteError(msg)
-    if key[:1] != ALGORITHM_COSIGNATURE or len(key) != 33:
-        msg = "vkey: not a witness's Ed25519 key (type 0x04)"
-        raise NoteError(msg)
-    witness = WitnessKey(name, key[1:])
-    if witness.key_id.hex() != digits:
-        msg = f"vkey: the key id should be {witness.key_id.hex()}, found {digits[:16]!r}"
-        raise NoteError(msg)
-    return witness
+    return WitnessKey(*read_vkey(vkey, ALGORITHM_COSIGNATURE, _LOG, "not a witness's Ed25519 key (type 0x04)"))
 
 
 def cosignatures(note: bytes, keys: Iterable[WitnessKey]) -> dict[WitnessKey, int]:

@@ -16,8 +16,6 @@ from typing import Final, NamedTuple
 
 HASH_SIZE: Final = 32
 TILE_WIDTH: Final = 256
-MAX_LEVEL: Final = 7
-"""256**8 leaves are more than a 63-bit sequence number can count."""
 
 EMPTY_ROOT: Final = sha256(b"").digest()
 """The root of a tree without leaves (RFC 6962, section 2.1)."""

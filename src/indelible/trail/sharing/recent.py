@@ -23,10 +23,6 @@ _HEAD: Final = HEAD_BYTES + ENVELOPE_BYTES
 _EVENT_ID: Final = re.compile(rb'"event_id":"([^"\\]+)"')
 
 
-_LOOKS: Final = 20
-"""A closed file may be compressed, and so renamed, while it is looked for."""
-
-
 class _Recorder(msgspec.Struct):
     uid: int
 
@@ -64,12 +60,8 @@ def recent_ids(layout: Layout, size: int, count: int, *, by_user: bool = False) 
     With `by_user`, each is ``UID ID``: the user who recorded it stands before it.
     Raises OSError or TrailCorrupt where a file cannot be read.
     """
-    for _ in range(_LOOKS - 1):
-        try:
-            return _read(layout, size, max(0, size - count), _id_of_user if by_user else _id_of)
-        except FileNotFoundError:
-            continue
-    return _read(layout, size, max(0, size - count), _id_of_user if by_user else _id_of)
+    mark = _id_of_user if by_user else _id_of
+    return files.looking_again(lambda: _read(layout, size, max(0, size - count), mark))
 
 
 def _read(layout: Layout, size: int, wanted: int, mark: Callable[[bytes], str | None]) -> list[str]:

@@ -14,6 +14,7 @@ first does, and erased lines hold nothing any more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -214,7 +215,9 @@ def describe_rules(rules: Retention) -> str:
 
 
 def age_text(seconds: float) -> str:
-    """Return a duration as the configuration has it: ``90d``, ``36h``, ``90s``."""
+    """Return a duration as the configuration has it: ``90d``, ``36h``, ``90s``; one without end is ``for ever``."""
+    if math.isinf(seconds):
+        return "for ever"
     for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"

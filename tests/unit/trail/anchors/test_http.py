@@ -17,12 +17,10 @@ from indelible.trail.anchors import make_anchor
 from indelible.trail.durable import Access
 from indelible.trail.proofs.cosignature import Cosigner, cosignatures
 from indelible.trail.proofs.submission import SIZE_TYPE, parse_submission
-from indelible.witness.server import Witness, WitnessServer
-from indelible.witness.state import StateDirectory
-from tests.trails import ORIGIN, SIGNER
+from tests.trails import SIGNER
 from tests.unit.trail.anchors.handing import LOG, handing, settings
 from tests.unit.trail.anchors.test_syslog import certificate  # noqa: F401 - a fixture
-from tests.witnesses import COSIGNER, NAME, history
+from tests.witnesses import COSIGNER, NAME, history, serving, witness_server
 
 FORK = history(700, "evil", 300)
 TEXT = LOG.checkpoint(9).text()
@@ -34,19 +32,8 @@ def anchor(url: str, **keys: Any) -> Any:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    state = StateDirectory(tmp_path / "state", COSIGNER.key)
-    server = WitnessServer(("127.0.0.1", 0), Witness({ORIGIN: [SIGNER.verifier]}, COSIGNER, state))
-    yield from serving(server)
-    state.close()
-
-
-def serving(server: http.server.HTTPServer, scheme: str = "http", host: str = "127.0.0.1") -> Iterator[str]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"{scheme}://{host}:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with witness_server(tmp_path / "state") as server, serving(server) as address:
+        yield f"http://{address}"
 
 
 def test_a_checkpoint_comes_back_cosigned(url: str) -> None:
@@ -145,10 +132,8 @@ REPLIES: dict[str, tuple[Callable[[], Reply], str]] = {
 def test_what_is_no_cosignature_is_an_error(how: str) -> None:
     make, why = REPLIES[how]
     reply = make()
-    running = serving(made_up(reply))
-    with pytest.raises(AnchorError, match=why) as raised:
-        anchor(f"{next(running)}/prefix/").hand(handing(9))
-    next(running, None)
+    with serving(made_up(reply)) as address, pytest.raises(AnchorError, match=why) as raised:
+        anchor(f"http://{address}/prefix/").hand(handing(9))
     assert set(reply.paths) == {"/prefix/add-checkpoint"}
     assert len(reply.got) <= 2, "it is asked once more at the most"
     said = parse_submission(reply.got[0])
@@ -208,12 +193,11 @@ def test_https(certificate: tuple[Path, Path]) -> None:  # noqa: F811
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     reply = Reply(200, COSIGNER.line(TEXT, 5).encode())
-    running = serving(made_up(reply, context), "https", "localhost")
-    place = next(running)
-    assert anchor(place, ca_file=str(cert)).hand(handing(9)).startswith(LOG.note(9))
-    with pytest.raises(ssl.SSLError):
-        anchor(place).hand(handing(9))
-    with pytest.raises(ssl.SSLError):
-        anchor(place.replace("localhost", "127.0.0.1"), ca_file=str(cert)).hand(handing(9))
-    next(running, None)
+    with serving(made_up(reply, context), "localhost") as address:
+        place = f"https://{address}"
+        assert anchor(place, ca_file=str(cert)).hand(handing(9)).startswith(LOG.note(9))
+        with pytest.raises(ssl.SSLError):
+            anchor(place).hand(handing(9))
+        with pytest.raises(ssl.SSLError):
+            anchor(place.replace("localhost", "127.0.0.1"), ca_file=str(cert)).hand(handing(9))
     assert len(reply.got) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from indelible.trail import findings as words
 from indelible.trail.checking.check import verify_trail
-from indelible.trail.erased import Ranges, erased_line, parse_erased, plan_text, ranges_of, record_in
+from indelible.trail.erased import Ranges, erased_line, parse_erased, plan_text, record_in
 from indelible.trail.proofs.merkle import leaf_hash
 from tests.trails import ERASURE, ORIGIN, SIGNER, VKEY, Maker, erased, erasure, operation
 from tests.unit.trail.verify.sealed import edit_lines, only
@@ -200,6 +200,16 @@ def test_what_no_writer_says_is_no_record(pairs: object) -> None:
 
 
 SETS = st.sets(st.integers(0, 60))
+
+
+def ranges_of(seqs: Iterable[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for seq in sorted(seqs):
+        if found and seq <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(seq, found[-1][1]))
+        else:
+            found.append((seq, seq))
+    return found
 
 
 @given(SETS, SETS, st.randoms())

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailError, TrailUnavailable
-from indelible.trail import files
-from indelible.trail import writer as writer_module
-from indelible.trail.layout import Layout
-from indelible.trail.proofs import checkpoint, merkle
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
-from tests.unit.trail.faults import Crash, Disk, Mode, faulty, without_threads
+from tests.unit.trail.faults import Crash, Disk, Mode, assert_sealed, die, faulty, read_all, without_threads
 
 EVENTS = 24
 SEAL_EVERY = 5
@@ -55,37 +47,6 @@ def scenario(path: Path, durability: Durability, acknowledged: list[str]) -> Non
             except (OSError, TrailUnavailable):
                 continue
     writer.close()
-
-
-def die(directory: Path) -> None:
-    """Do what the kernel does for a dead process: its locks and descriptors are gone."""
-    for writer in list(writer_module._writers):
-        writer.abandon()
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(OSError):
-            if entry.readlink().is_relative_to(directory):
-                os.close(int(entry.name))
-
-
-def read_all(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for file in reversed(list(files.newest_first(Layout(path)))):
-        with files.open_file(file) as stream:
-            for line in stream:
-                entry = json.loads(line)
-                assert entry["seq"] == len(found), f"{file.path.name}: seqs are not dense"
-                found.append({**entry, "leaf": merkle.leaf_hash(line[:-1])})
-    return found
-
-
-def assert_sealed(path: Path, found: list[dict[str, Any]]) -> None:
-    """The checkpoint covers every line, and its root is that of the lines (computed here, from the lines alone)."""
-    layout = Layout(path)
-    verifier = checkpoint.parse_vkey(layout.vkey.read_text())
-    signed = checkpoint.parse(checkpoint.open_note(layout.checkpoint.read_bytes(), [verifier]))
-    tree = merkle.TileTree()
-    tree.extend(entry["leaf"] for entry in found)
-    assert (signed.size, signed.root) == (len(found), tree.root())
 
 
 def check(path: Path, durability: Durability, acknowledged: list[str]) -> None:
