@@ -281,7 +281,7 @@ class Writer(Watched):
             "first_seq": first_seq,
             "schema": events.SCHEMA,
             "pruned": self._housekeeper.pruned,
-            **({"holds": list(holds)} if (holds := self._housekeeper.holds.standing) else {}),
+            **({"holds": holds} if (holds := self._housekeeper.holds.name()) else {}),
             **extra,
         }
         body = self.service_event("file_opened", metadata).body

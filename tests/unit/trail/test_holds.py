@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
-from indelible.errors import ConfigError, IndelibleError
+from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import holding, holds
@@ -287,15 +288,16 @@ def test_a_trail_in_the_place_of_one_that_lost_its_end_goes_on_with_its_holds(
         add(writer)
         add(writer, Hold(id=OTHER_ID, session="s1"))
         size = path.stat().st_size
-        for number in range(3):
-            writer.append(event(f"lost-{number}"))
+        writer.append(event("lost"))
         writer.close()
+        before = writer.origin
         with path.open("r+b") as file:
             file.truncate(size)
         if not cache:
             Layout(path).holds.unlink()
         writer = start(path, AUDIT)
         origin = writer.origin
+        assert origin != before
         assert set(writer.housekeeper.holds.standing) == {ID, OTHER_ID}
         writer.append(event("held", user_id="alice"))
         fill(writer, rotations)
@@ -426,3 +428,109 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
             assert set(holds.read_standing(Layout(path)).standing) == standing
         found = verify(path)
         assert found.ok, (at, spoiled.calls[at : at + 1], found.findings)
+
+
+def answered(do: Any, *args: Any) -> bool:
+    """Tell whether an order was carried out, by what its answer says."""
+    try:
+        do(*args)
+    except OSError:
+        pytest.fail("an error that nobody has put into words")
+    except IndelibleError as exc:
+        return re.search(r"hold \w+ (is placed|is released|stands), but (is )?not", str(exc)) is not None
+    return True
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("mode", ["error", "error-after", "no-space"])
+@pytest.mark.parametrize("what", ["add", "release"])
+def test_the_answer_is_what_the_trail_says(tmp_path: Path, mode: Mode, what: str, fault_stride: int) -> None:
+    """Whatever fails, in whatever order: who is told that a hold stands, or not, finds it so after a restart."""
+    at, count, said = -1, 1, set()
+    while at < count:
+        path = tmp_path / str(at) / "audit.jsonl"
+        with without_threads(), quiet():
+            writer = scenario(path)
+            if what == "release":
+                add(writer)
+            writer.append(event("before"))  # what comes next closes the file
+            disk = Disk("count" if at < 0 else mode, at, run=4)
+            with faulty(disk):
+                done = answered(add if what == "add" else release, writer)
+            count = len(disk.calls) if at < 0 else count
+            said.add(done)
+            stands = done is (what == "add")
+            assert (ID in writer.housekeeper.holds.standing) is stands, (at, disk.calls[at : at + 1])
+            writer.try_again()
+            if at % 2:
+                writer.close()
+            else:
+                die(path.parent)
+            again = start(path, AUDIT)
+            standing = again.housekeeper.holds.standing
+            assert (ID in standing) is stands, (at, disk.calls[at : at + 1])
+            again.close()
+        assert verify(path).ok
+        at += max(1, fault_stride // 4) if at >= 0 else 1
+    assert said == {True, False}
+
+
+def test_a_hold_that_a_file_names_stands_though_its_event_was_not_written(path: Path) -> None:
+    with quiet():
+        writer = start(path, AUDIT)
+        writer.append(event("some"))
+        real = writer._stamp_some
+
+        def full(items: Any, at: int) -> Any:
+            if any(b'"hold_placed"' in item.body for item in items):
+                if writer._active.first_seq == 0:
+                    return [], 0  # rotate first
+                raise OSError(28, "No space left on device")
+            return real(items, at)
+
+        with (
+            mock.patch.object(writer, "_stamp_some", full),
+            pytest.raises(TrailError, match="stands, but is not"),
+        ):
+            add(writer)
+        assert writer.housekeeper.holds.standing[ID].user == "alice"
+        writer.try_again()
+        prune(writer)
+        assert writer.housekeeper.holds.standing[ID].user == "alice"
+        writer.close()
+    assert holds.read_standing(Layout(path)).standing[ID].user == "alice"
+
+
+def test_a_hold_of_an_earlier_trail_that_was_released_is_not_placed_again(path: Path) -> None:
+    with quiet():
+        writer = start(path, AUDIT)
+        add(writer)
+        add(writer, Hold(id=OTHER_ID, session="s1"))
+        size = path.stat().st_size
+        writer.append(event("lost"))
+        writer.close()
+        with path.open("r+b") as file:
+            file.truncate(size)
+        writer = start(path, AUDIT)
+        assert set(writer.housekeeper.holds.standing) == {ID, OTHER_ID}
+        release(writer)
+        prune(writer)
+        assert set(writer.housekeeper.holds.standing) == {OTHER_ID}
+        writer.close()
+    assert set(holds.read_standing(Layout(path)).standing) == {OTHER_ID}
+
+
+def test_what_was_searched_for_a_hold_is_forgotten_with_it(path: Path) -> None:
+    """An id that is used again is about somebody else."""
+    with quiet():
+        writer = start(path, AUDIT)
+        writer.append(event("bobs", user_id="bob"))
+        fill(writer, 1)
+        add(writer)
+        for file in files.segments(writer.layout):
+            writer.housekeeper.holds.holds_file(file, T, "")
+        release(writer)
+        add(writer, Hold(id=ID, user="bob"))
+        prune(writer)
+        writer.close()
+    assert "bobs" in names(path)
