@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailError
+from indelible.trail import durable
 from indelible.trail import erased as erased_module
 from indelible.trail import writer as writer_module
 from indelible.trail.checking.check import verify_trail
@@ -21,6 +25,7 @@ from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.sealer import Sealer
+from indelible.trail.start import keys, maintain, restore
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
@@ -515,3 +520,208 @@ def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:
     again.close()
     assert not (writer.layout.directory / "erasing").exists()
     assert len(records(path)) == 1
+
+
+# --- in a trail that is set aside meanwhile --------------------------------------------------------------------------
+
+
+def planned(path: Path, at: int = 0, mode: Mode = "crash") -> bool:
+    """Make a trail whose erasure was cut off at one of the operations that follow its plan; False: it was finished."""
+    scenario(path)
+    real = erase_module._carry_out
+
+    def dead(*args: Any) -> Any:
+        with faulty(Disk(mode, at)):
+            return real(*args)
+
+    with mock.patch.object(erase_module, "_carry_out", dead), contextlib.suppress(Crash, TrailError):
+        run(path)
+    die(path.parent)
+    return (Layout(path).directory / "erasing").exists()
+
+
+def lose_end(path: Path) -> Path:
+    """The last line is gone, which a checkpoint covers."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    return path
+
+
+def lose_active(path: Path) -> Path:
+    """All of the active file is gone, and with it the records."""
+    path.unlink()
+    return path
+
+
+def copy_back(path: Path) -> Path:
+    """What stands there is a copy."""
+    target = path.parent.with_name(path.parent.name + "-copy")
+    shutil.copytree(path.parent, target, symlinks=True)
+    shutil.rmtree(path.parent)
+    return target / path.name
+
+
+def restore_backup(path: Path) -> Path:
+    """A backup that was made in the midst of it is restored elsewhere, to a place with another key."""
+    target = path.parent.with_name(path.parent.name + "-restored") / path.name
+    open_writer(target, settings(), "test").writer.close()
+    with contextlib.suppress(FileNotFoundError):
+        (Layout(path).directory / "lock").unlink()
+    planned_ = restore.plan(path, target, replace=True)
+    restore.restore(planned_, settings())
+    shutil.rmtree(path.parent)
+    return target
+
+
+def lose_key(path: Path) -> Path:
+    Layout(path).key.unlink()
+    maintain.give_up_key(path, settings())
+    return path
+
+
+HOW: list[Callable[[Path], Path]] = [lose_end, lose_active, copy_back, restore_backup, lose_key]
+
+
+def check_gone_everywhere(path: Path) -> None:
+    assert places_with(path.parent) == []
+    assert not list(path.parent.rglob("erasing"))
+    result = verify_trail(path)
+    assert result.ok, [str(finding) for finding in result.findings]
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("mode", ["crash", "crash-after"])
+def test_a_trail_is_set_aside_in_the_midst_of_an_erasure(
+    tmp_path: Path, how: Callable[[Path], Path], mode: Mode, fault_stride: int
+) -> None:
+    """Its successor finishes what was promised, wherever it was cut off."""
+    with without_threads():
+        for at in itertools.count(0, max(1, fault_stride // 2)):
+            path = tmp_path / str(at) / "audit.jsonl"
+            if not planned(path, at, mode):
+                assert at > 20
+                break
+            path = how(path)
+            opened(path).close()
+            check_gone_everywhere(path)
+            assert {entry["metadata"]["reason"] for entry in records(path)} == {"ticket 4711"}
+            opened(path).close()
+            assert len(records(path)) == 1
+            shutil.rmtree(path.parent)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("mode", MODES)
+def test_every_operation_of_a_successors_start_goes_wrong(
+    tmp_path: Path, mode: Mode, fault_stride: int
+) -> None:
+    at, count = -1, 1
+    while at < count:
+        path = tmp_path / str(at) / "audit.jsonl"
+        with without_threads():
+            planned(path, 20)
+            lose_end(path)
+            disk = Disk("count" if at < 0 else mode, at)
+            with faulty(disk), contextlib.suppress(Crash, TrailError, OSError):
+                opened(path).close()
+            die(tmp_path)
+            count = len(disk.calls) if at < 0 else count
+            opened(path).close()
+            check_gone_everywhere(path)
+        at += fault_stride if at >= 0 else 1
+
+
+def test_a_plan_that_nobody_signed_is_not_carried_out_in_an_earlier_trail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    with without_threads():
+        planned(path)
+        plan = Layout(path).directory / "erasing"
+        note, text = plan.read_bytes().split(b"\n{", 1)
+        lose_end(path)
+        opened_ = open_writer(path, settings(), "test").writer
+        opened_.close = lambda *_, **__: None  # type: ignore[method-assign]
+        die(tmp_path)
+        [home] = [Layout(place / path.name) for place in Layout(path).retired.iterdir()]
+        forged = note + b"\n{" + text.replace(GONE.encode(), STAYS.encode())
+        (home.directory / "erasing").write_bytes(forged)
+        lines = list(lines_of(home.active))
+        writer = opened(path)
+        assert "no key at hand has signed its plan" in caplog.text
+        assert list(lines_of(home.active)) == lines
+        erase(writer, order(values=["somebody"]), ROOT)
+        assert (home.directory / "erasing").read_bytes() == forged
+        erase(writer, order(values=[STAYS]), ROOT)
+        assert not (home.directory / "erasing").exists()  # it names who was erased
+        erase(writer, order(), ROOT)
+        writer.close()
+        check_gone_everywhere(path)
+
+
+def test_an_erasure_reaches_a_trail_that_has_a_plan_of_its_own(tmp_path: Path) -> None:
+    """Somebody else's erasure does not take the plan away."""
+    path = tmp_path / "audit.jsonl"
+    with without_threads():
+        planned(path)
+        lose_end(path)
+        writer = open_writer(path, settings(), "test").writer
+        erase(writer, order(values=["somebody"]), ROOT)
+        writer.close()
+        check_gone_everywhere(path)
+
+
+def test_the_record_is_kept_as_long_as_the_earlier_trail_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    fill(path, settings()).close()
+    path.unlink()
+    writer = fill(path, settings(retention=None), first=CALLS)
+    execute(writer, order())
+    for number in range(2 * CALLS, 4 * CALLS):
+        call(writer, f"call{number}", STAYS)
+    done = execute(writer, Retain(backup_count=0))
+    assert done["kept"]["erasure"] == 1
+    assert verify_trail(path).ok
+    shutil.rmtree(writer.layout.retired)
+    assert "erasure" not in execute(writer, Retain(backup_count=0))["kept"]
+    assert not any(record["metadata"].get("origin") for record in records(path))
+    writer.close()
+
+
+def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_path: Path) -> None:
+    """The plan is written while the new key waits: it is signed by whoever signs then, or passed on."""
+    path = tmp_path / "audit.jsonl"
+    with without_threads():
+        scenario(path)
+        writer = opened(path)
+        layout = writer.layout
+        real = durable.replace_file
+        handed = threading.Event()
+
+        def slow(target: Path, *args: Any, **kwargs: Any) -> None:
+            if target.name == "erasing" and not handed.is_set():
+                handed.set()
+                held = keys.parse_source(keys.generate_pem(), writer.origin, "")
+                old = keys.read_source(layout, settings(), writer.origin)
+                both = keys.format_source([*held, old[0]._replace(until="2026-01-01T00:00:00.000000Z")])
+                real(layout.key, both, durable.Access())
+                thread = threading.Thread(target=writer.seal)
+                thread.start()
+                thread.join(0.5)  # it waits, or has handed over
+            real(target, *args, **kwargs)
+
+        with (
+            mock.patch.object(durable, "replace_file", slow),
+            mock.patch.object(erase_module, "_carry_out", side_effect=Crash),
+            pytest.raises(Crash),
+        ):
+            erase(writer, order(), ROOT)
+        writer.seal()
+        writer.seal()
+        with mock.patch.object(erase_module, "resume"):
+            writer.close()
+        die(tmp_path)
+        pem = layout.key.read_bytes()
+        layout.key.write_bytes(pem[: pem.index(b"-----END PRIVATE KEY-----") + 26])  # the old one is gone
+        opened(path).close()
+        check_gone_everywhere(path)
