@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail import durable
 from indelible.trail import erased as erased_module
 from indelible.trail import writer as writer_module
@@ -29,6 +29,7 @@ from indelible.trail.start import keys, maintain, restore
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
+from indelible.trail.upkeep.again import erase_again
 from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import login_of
@@ -497,12 +498,12 @@ def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:
         plans.append((writer.layout.directory / "erasing").read_bytes())
         return original(*args)
 
-    real = erase_module._carry_out
-    erase_module._carry_out = lambda *args: note(real, *args)
+    real = erase_module.carry_out
+    erase_module.carry_out = lambda *args: note(real, *args)
     try:
         execute(writer, order())
     finally:
-        erase_module._carry_out = real
+        erase_module.carry_out = real
     writer.close()
     lines = list(lines_of(path))
     for forged in (b"", b"{}", plans[0].replace(b'"size":', b'"size": '), plans[0].partition(b"\n")[0] + b"\n"):
@@ -528,13 +529,13 @@ def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:
 def planned(path: Path, at: int = 0, mode: Mode = "crash") -> bool:
     """Make a trail whose erasure was cut off at one of the operations that follow its plan; False: it was finished."""
     scenario(path)
-    real = erase_module._carry_out
+    real = erase_module.carry_out
 
     def dead(*args: Any) -> Any:
         with faulty(Disk(mode, at)):
             return real(*args)
 
-    with mock.patch.object(erase_module, "_carry_out", dead), contextlib.suppress(Crash, TrailError):
+    with mock.patch.object(erase_module, "carry_out", dead), contextlib.suppress(Crash, TrailError):
         run(path)
     die(path.parent)
     return (Layout(path).directory / "erasing").exists()
@@ -712,7 +713,7 @@ def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_
 
         with (
             mock.patch.object(durable, "replace_file", slow),
-            mock.patch.object(erase_module, "_carry_out", side_effect=Crash),
+            mock.patch.object(erase_module, "carry_out", side_effect=Crash),
             pytest.raises(Crash),
         ):
             erase(writer, order(), ROOT)
@@ -725,3 +726,78 @@ def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_
         layout.key.write_bytes(pem[: pem.index(b"-----END PRIVATE KEY-----") + 26])  # the old one is gone
         opened(path).close()
         check_gone_everywhere(path)
+
+
+# --- brought back by a backup ----------------------------------------------------------------------------------------
+
+
+def backed_up(path: Path) -> Path:
+    """Make a trail, a backup of it, and then an erasure in the trail; return the backup's path."""
+    fill(path, settings()).close()
+    backup = path.parent.with_name("backup") / path.name
+    shutil.copytree(path.parent, backup.parent, symlinks=True)
+    writer = open_writer(path, settings(), "test").writer
+    assert execute(writer, order())["lines"] == 2 * CALLS // 3
+    writer.close()
+    return backup
+
+
+def test_a_backup_that_replaces_a_trail_brings_nothing_back_that_was_erased_since(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    leaves = leaves_of(backup)
+    restore.restore(restore.plan(backup, path, replace=True), settings())
+    check_gone_everywhere(path)
+    result = verify_trail(path)
+    assert [previous.why for previous in result.previous] == ["restored", "replaced"]
+    assert leaves_of(Path(str(result.previous[0].trail))) == leaves
+    [record] = records(path)
+    assert record["metadata"]["origin"] == result.previous[0].origin
+    assert verify_trail(backup).erased == 0  # which stays as it is
+
+
+def test_a_backup_from_the_midst_of_it_whose_plan_was_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    with without_threads():
+        while not planned(path, 20):
+            pytest.fail("it was finished")
+    (Layout(path).directory / "erasing").unlink()
+    target = tmp_path / "new" / path.name
+    with pytest.raises(NotProven, match="erased line is back"):
+        restore.plan(path, target)
+    restore.restore(restore.plan(path, target, damaged=True), settings())
+    # what stood in quarantine is no line, and no record says whose it was
+    assert places_with(target.parent) in (
+        [],
+        [name for name in places_with(target.parent) if "quarantine" in name],
+    )
+    assert verify_trail(target).ok
+
+
+def test_what_a_copy_brought_back_is_found(tmp_path: Path) -> None:
+    """A record in one trail of an origin is about every other one of it."""
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "erase_again"):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    result = verify_trail(path)
+    assert {finding.problem for finding in result.findings} == {"erased line is back"}
+    assert [previous.ok for previous in result.previous] == [False, True]
+    writer = open_writer(path, settings(), "test").writer
+    assert erase_again(writer) == 1
+    assert erase_again(writer) == 0
+    writer.close()
+    check_gone_everywhere(path)
+
+
+def test_a_record_that_nobody_sealed_erases_nothing_again(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "erase_again"):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    replaced = Path(str(verify_trail(path).previous[1].trail))
+    for file in (replaced, *Layout(replaced).segments.iterdir()):
+        file.write_bytes(file.read_bytes().replace(b"ticket 4711", b"ticket 4712"))
+    writer = open_writer(path, settings(), "test").writer
+    assert erase_again(writer) == 0
+    writer.close()

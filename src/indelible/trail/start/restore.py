@@ -37,6 +37,7 @@ from indelible.trail.start.holder import current_holder
 from indelible.trail.start.lock import TrailLock
 from indelible.trail.start.maintain import maintenance_settings, open_for_maintenance
 from indelible.trail.start.opening import EMPTY_ROOT, prepare
+from indelible.trail.upkeep.again import erase_again
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -177,6 +178,14 @@ def restore(planned: Plan, audit: AuditSettings, progress: Progress | None = Non
         raise TrailError(msg) from exc
     with open_for_maintenance(layout.active, audit) as opened:
         opened.writer.seal()
+        try:
+            erase_again(opened.writer)
+        except OSError as exc:
+            msg = (
+                f"{exc.filename or layout.active}: {exc.strerror or exc}; the backup is restored, and what was erased"
+                " since it was made is not erased in it again: 'indelible verify' says where"
+            )
+            raise TrailError(msg) from exc
         return opened.writer.origin
 
 

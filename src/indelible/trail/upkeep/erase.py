@@ -85,7 +85,7 @@ def erase(writer: Writer, order: Erase, asker: Asker, held: Held = nobody_holds)
         writer.seal()
     plan = _plan(writer, order, asker, founds, loose)
     plans.write(writer, plan)
-    return {**result, "records": _carry_out(writer, plan)}
+    return {**result, "records": carry_out(writer, plan)}
 
 
 def resume(writer: Writer) -> bool:
@@ -95,10 +95,10 @@ def resume(writer: Writer) -> bool:
     """
     plan = plans.read(writer.layout, writer.origin, writer.signer.verifiers)
     if plan is not None:
-        _carry_out(writer, plan)
+        carry_out(writer, plan)
     left, unknown = plans.unfinished(writer)
     for one in left:
-        _carry_out(writer, _taken_over(writer, one), one.home)
+        carry_out(writer, _taken_over(writer, one), one.home)
     for path in unknown:
         log.warning(
             "%s: an erasure was not finished when this trail was set aside, and no key at hand has signed its plan:"
@@ -300,7 +300,7 @@ def _record_of(
 # --- what is done, as often as it takes ---------------------------------------------------------------------------
 
 
-def _carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[str]:
+def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[str]:
     """Do all that a plan says and return the ids of its records; what fails leaves the plan for the next attempt.
 
     `home` is where the plan stands, when a trail that was set aside has it.
