@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from indelible.cli.text import byte_count
+from indelible.trail.files import segments
+from indelible.trail.layout import Layout
+from indelible.trail.packed import content_size
+from indelible.trail.reader import names_in
 
 SHOW_PROGRESS_AFTER_S: Final = 1.0
 
@@ -18,25 +22,42 @@ Progress = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def progress_bar(paths: list[Path], doing: str) -> Iterator[Progress | None]:
-    """Show on a terminal how far the reading of these trails is, once it has taken a second."""
+def progress_bar(paths: list[Path], doing: str, *, earlier: bool = False) -> Iterator[Progress | None]:
+    """Show on a terminal how far the reading of these trails is, once it has taken a second.
+
+    With `earlier`, those that were set aside below them are read, too.
+    """
     if not sys.stderr.isatty():
         yield None
         return
-    bar = _Bar(sum(_size(path) for path in paths), doing)
+    with byte_bar(sum(size_of(path, earlier=earlier) for path in paths), doing) as progress:
+        yield progress
+
+
+@contextlib.contextmanager
+def byte_bar(total: int, doing: str) -> Iterator[Progress | None]:
+    """Show on a terminal how far something of so many bytes is, once it has taken a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bar = _Bar(total, doing)
     try:
         yield bar.add
     finally:
         bar.close()
 
 
-def _size(path: Path) -> int:
-    """Return the bytes of a trail's files; compressed ones count as ten times their size, as a guess."""
-    total = 0
-    folder = path.with_name(path.name + ".d") / "segments"
-    for file in [path, *(folder.iterdir() if folder.is_dir() else [])]:
+def size_of(path: Path, *, earlier: bool = False) -> int:
+    """Return the bytes of lines in a trail's files, compressed or not; with `earlier`, also of those below it."""
+    total, layout = 0, Layout(path)
+    with contextlib.suppress(OSError):
+        total += path.stat().st_size
+    for segment in segments(layout):
         with contextlib.suppress(OSError):
-            total += file.stat().st_size * (10 if file.suffix == ".zst" else 1)
+            said = content_size(segment.path) if segment.compressed else None
+            total += segment.path.stat().st_size if said is None else said
+    for name in names_in(layout.retired) if earlier else ():
+        total += size_of(layout.retired / name / path.name)
     return total
 
 

@@ -24,7 +24,8 @@ Examples:
   indelible prove 7 -o mail.tlog-proof
   indelible prove 5f0c36a1-7f7e-4f34-8a0e-0d0f0f6b0c11 -o mail.tlog-proof
 
-The proof is a C2SP tlog-proof: hashes and the signed checkpoint, no content. Hand it out
+The proof is a C2SP tlog-proof: hashes and the signed checkpoint, no content; with the lines
+of the witnesses that have cosigned it, and the notes by which keys were changed. Hand it out
 with the line itself and, once, the key ('indelible keygen --show'); who has the three needs
 nothing else: indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
 
@@ -57,7 +58,9 @@ def command(where: Where, event: str, output: str | None, vkey: str | None) -> i
     proof = prove(path, seq, verifier, leaf)
     _write(proof.data(), output)
     if output is not None:
-        note(f"seq {seq} of {path}: {output}, {len(proof.data())} bytes")
+        by = proof.cosigners()
+        cosigned = f", cosigned by {', '.join(by)}" if by else ""
+        note(f"seq {seq} of {path}: {output}, {len(proof.data())} bytes{cosigned}")
     return 0
 
 

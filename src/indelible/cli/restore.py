@@ -56,7 +56,7 @@ def command(
         raise ConfigError(msg)
     target = main_trail(where)
     source = restore.locate(Path(backup)).active
-    with progress_bar([source], "verifying") as progress:
+    with progress_bar([source], "verifying", earlier=True) as progress:
         planned = restore.plan(
             Path(backup), target, vkey=vkey, replace=replace, damaged=damaged, progress=progress
         )

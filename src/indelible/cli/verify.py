@@ -30,7 +30,7 @@ Examples:
                                          was the trail cosigned by at least one of these witnesses?
   indelible verify --line found.jsonl    are these lines in the trail?
   indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
-                                         with nothing else at hand
+                                         with nothing else at hand; with --witness, too
   indelible verify --json | jq .findings
 
 Exit code 0: nothing is wrong with what could be checked (--line: every line is in the
@@ -53,7 +53,7 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
     "witnesses",
     metavar="VKEY|FILE",
     multiple=True,
-    help="A witness that must have cosigned those, or else the ones that are kept beside the trail.",
+    help="A witness that must have cosigned those, the proof, or else the ones that are kept beside the trail.",
 )
 @click.option("--witnesses", "needed", metavar="N", type=click.IntRange(1), help="So many of them are enough.")
 @click.option("--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input.")
@@ -76,17 +76,16 @@ def command(
     from indelible.cli import verify_found, verify_kept
 
     kept = verify_kept.asked(checkpoints, witnesses, needed)
-    if kept is not None and (line is not None or proof is not None):
-        option = "--checkpoint" if checkpoints else "--witness"
-        msg = f"{option} checks a whole trail: not together with --line or --proof"
-        raise click.UsageError(msg)
+    alone = "--checkpoint" if checkpoints else "--witness" if proof is None else None
+    if kept is not None and alone is not None and (line is not None or proof is not None):
+        raise click.UsageError(f"{alone} checks a whole trail: not together with --line or --proof")
     verifier = None if vkey is None else load_vkey(vkey)  # before anything is read
     if proof is not None:
         if verifier is None:
             raise click.UsageError("--proof needs --vkey: nothing else says whose checkpoint it may be")
         if where != Where():
             raise click.UsageError("--proof reads no trail and no configuration")
-        return verify_found.check_proof(proof, line, verifier, as_json=as_json)
+        return verify_found.check_proof(proof, line, verifier, kept.quorum if kept else None, as_json=as_json)
     if line is not None:
         return verify_found.check_lines(find_trails(where), line, verifier, as_json=as_json)
     results = _verify(find_trails(where), vkey)
@@ -101,7 +100,7 @@ def command(
 
 
 def _verify(paths: list[Path], vkey: str | None) -> list[VerifyResult]:
-    with progress_bar(paths, "verifying") as progress:
+    with progress_bar(paths, "verifying", earlier=True) as progress:
         return [verify_trail(path, vkey, progress) for path in paths]
 
 
@@ -135,6 +134,15 @@ def print_result(result: VerifyResult) -> None:
             several = f"{kept.count} checkpoints, the newest over " if kept.count > 1 else ""
             said = f"{kept.file}, {several}{kept.size} events of {kept.origin}: all still there"
             click.echo(f"  kept checkpoint{'s' * (kept.count > 1)}: {one_line(said)}")
+    print_keys(result)
+    print_findings(result)
+    for earlier in result.previous:
+        click.echo(f"  previous trail: {one_line(_describe(earlier))}")
+    print_not_checked(result)
+
+
+def print_keys(result: VerifyResult) -> None:
+    """Print who vouches for a checkpoint: witnesses, and keys after the pinned one."""
     for one in result.witnesses or ():
         click.echo(f"  witnessed: {one_line(f'{one.size} events at {one.time} by {one.witness}')}")
     for key in result.keys[1:]:
@@ -142,10 +150,6 @@ def print_result(result: VerifyResult) -> None:
         click.echo(
             f"  accepted key: {one_line(key.vkey)}: from {key.size} events on, named by a rotation; {signed}"
         )
-    print_findings(result)
-    for earlier in result.previous:
-        click.echo(f"  previous trail: {one_line(_describe(earlier))}")
-    print_not_checked(result)
 
 
 def verdict(*, ok: bool) -> str:

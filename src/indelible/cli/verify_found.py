@@ -9,20 +9,22 @@ import click
 
 from indelible.cli.common import open_input, print_json, read_input
 from indelible.cli.text import one_line
-from indelible.cli.verify import print_findings, print_not_checked, verdict
+from indelible.cli.verify import print_findings, print_keys, print_not_checked, verdict
 from indelible.errors import ConfigError, NoteError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import findings as words
 from indelible.trail.checking.verify import KEY_NOT_PINNED
-from indelible.trail.findings import Finding, VerifyResult
+from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
 from indelible.trail.proofs.checkpoint import MAX_NOTE_BYTES
 from indelible.trail.proofs.elsewhere import LineCheck, forms, leaf_of
+from indelible.trail.proofs.kept import count_cosignatures
 from indelible.trail.proofs.proof import OpenedProof, open_proof
 from indelible.trail.reader import Lines
 
 if TYPE_CHECKING:
     from indelible.trail.proofs.checkpoint import Verifier
     from indelible.trail.proofs.elsewhere import Verdict
+    from indelible.trail.proofs.kept import Quorum
 
 SHAPE_ONLY: Final = (
     "any content: without --line only the shape of the proof and the checkpoint's signature were judged"
@@ -36,8 +38,10 @@ SHOWN_LINES: Final = 20
 # --- a proof --------------------------------------------------------------------------------------------
 
 
-def check_proof(proof: str, line: str | None, vkey: Verifier, *, as_json: bool) -> int:
-    """Check a proof's file, with or without the line that it is about."""
+def check_proof(
+    proof: str, line: str | None, vkey: Verifier, quorum: Quorum | None = None, *, as_json: bool
+) -> int:
+    """Check a proof's file, with or without the line that it is about, and who has cosigned its checkpoint."""
     data = read_input("--proof", proof, MAX_NOTE_BYTES + 1)
     content = None if line is None else _the_line(line)
     result = VerifyResult(proof)
@@ -51,12 +55,19 @@ def check_proof(proof: str, line: str | None, vkey: Verifier, *, as_json: bool) 
         checkpoint = opened.checkpoint
         result.origin, result.size, result.root = checkpoint.origin, checkpoint.size, checkpoint.root
         about["index"] = opened.proof.index
+        signed = set(opened.signed_by)
+        if len(opened.keys) > 1:
+            result.keys = [
+                AcceptedKey(one.verifier.vkey(), one.size, one.verifier in signed) for one in opened.keys
+            ]
+        if quorum is not None:
+            count_cosignatures(opened.proof.note, opened.checkpoint.size, quorum, result)
         if content is None:
-            said = "the shape is right, the checkpoint signed"
+            said = "the shape is right, the checkpoint signed" if result.ok else ""
             result.not_checked.append(SHAPE_ONLY)
         else:
             said = _judge_line(opened, content, line or "", result)
-            about["line"] = result.ok
+            about["line"] = bool(said)
     result.not_checked.append(HISTORY)
     if as_json:
         print_json({**result.as_dict(), "proof": about})
@@ -104,6 +115,7 @@ def _print_proof(result: VerifyResult, index: object, said: str, *, shape_only: 
         click.style("shape only", fg="yellow", bold=True) if shape_only and result.ok else verdict(ok=result.ok)
     )
     click.echo(f"{one_line(result.trail)}: {word}: {one_line(summary)}")
+    print_keys(result)
     print_findings(result)
     print_not_checked(result)
 

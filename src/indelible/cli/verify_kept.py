@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from indelible.cli.common import read_input
+from indelible.cli.progress import byte_bar
 from indelible.errors import ConfigError, NoteError
 
 if TYPE_CHECKING:
@@ -70,14 +71,15 @@ def load_witness(text: str) -> WitnessKey:
 def compare(results: list[VerifyResult], what: Asked, vkey: Verifier | None) -> None:
     """Compare, and add to the results what there is to say."""
     from indelible.trail import findings as words
-    from indelible.trail.anchors.state import witnessed_notes
     from indelible.trail.findings import Finding
     from indelible.trail.layout import Layout
     from indelible.trail.proofs.kept import Comparison
+    from indelible.trail.proofs.stored import witnessed_notes
 
     comparison = Comparison(results, vkey, what.quorum)
-    for name, data in what.files:
-        comparison.add("standard input" if name == "-" else name, data)
+    with byte_bar(sum(len(data) for _, data in what.files), "comparing") as progress:
+        for name, data in what.files:
+            comparison.add("standard input" if name == "-" else name, data, progress)
     if not what.files:
         for result in results:
             layout = Layout(Path(result.trail))

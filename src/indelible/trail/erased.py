@@ -227,6 +227,8 @@ class Erasures:
         """`known` is what a later trail says of this one, by the `event_id` of its records."""
         self.elsewhere: dict[str, dict[str, Ranges]] = {}
         """What is said here of earlier trails: by origin, then by the record's `event_id`."""
+        self.own: dict[str, Ranges] = {}
+        """What is said here of this very trail."""
         self._said: dict[str, Ranges] = dict(known or {})
         self._lines: dict[tuple[str, str], tuple[Ranges, int]] = {}
         self._absent = Ranges()
@@ -249,6 +251,8 @@ class Erasures:
             return
         said = self._said if found.origin is None else self.elsewhere.setdefault(found.origin, {})
         ranges = said.setdefault(found.event_id, Ranges())
+        if found.origin is None:
+            self.own[found.event_id] = ranges
         for first, last in found.ranges:
             ranges.add(first, last)
 

@@ -176,6 +176,8 @@ class VerifyResult:
     """Which witnesses cosigned it; None when nobody asked."""
     erasures: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What sealed events say was erased of earlier trails: by origin, then by the event, `erased.Ranges`."""
+    own_erasures: dict[str, Any] = field(default_factory=dict)
+    """What its own sealed events say was erased of it: by the event."""
 
     @property
     def ok(self) -> bool:

@@ -17,6 +17,18 @@ HEADER_BYTES: Final = 18
 """A frame header's greatest length (RFC 8878, section 3.1.1.1)."""
 
 
+def content_size(path: Path) -> int | None:
+    """Return how long a .zst file's content is, as its header says; None when it does not. Raises OSError."""
+    import zstandard
+
+    with path.open("rb") as file:
+        try:
+            size: int = zstandard.get_frame_parameters(file.read(HEADER_BYTES)).content_size
+        except zstandard.ZstdError:
+            return None
+    return size if size < zstandard.CONTENTSIZE_ERROR else None
+
+
 def unpack(raw: BinaryIO, path: Path | None = None) -> io.RawIOBase:
     """Return the content of an open .zst file, and own that file; reading raises TrailCorrupt where it is damaged.
 

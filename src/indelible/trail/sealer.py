@@ -134,6 +134,10 @@ class Sealer:
             self._wake.set()
             self._hurry.wait(RETRY_S)
 
+    def pause(self) -> threading.Lock:
+        """Return the lock under which checkpoints are made, and keys hand over."""
+        return self._sealing
+
     def seal(self) -> None:
         """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
         with self._sealing:

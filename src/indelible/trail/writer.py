@@ -20,6 +20,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
@@ -281,7 +282,7 @@ class Writer(Watched):
             "first_seq": first_seq,
             "schema": events.SCHEMA,
             "pruned": self._housekeeper.pruned,
-            **({"holds": list(holds)} if (holds := self._housekeeper.holds.standing) else {}),
+            **({"holds": holds} if (holds := self._housekeeper.holds.name()) else {}),
             **extra,
         }
         body = self.service_event("file_opened", metadata).body
@@ -353,6 +354,10 @@ class Writer(Watched):
                 self.lose(exc)
         if self.lost:
             raise self._unavailable()
+
+    def keys_stay(self) -> AbstractContextManager[object]:
+        """Keep one key from handing over to the next, and checkpoints from being made, as long as it is entered."""
+        return self._sealer.pause()
 
     @property
     def signer(self) -> Signer:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,18 @@ from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from tests.erasing import leaves_of, lines_of
 from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
-from tests.unit.trail.test_erase import MODES, check_gone, opened, records, run, scenario
+from tests.unit.trail.test_erase import (
+    HOW,
+    MODES,
+    check_gone,
+    check_gone_everywhere,
+    lose_end,
+    opened,
+    planned,
+    records,
+    run,
+    scenario,
+)
 
 
 def operations(path: Path) -> int:
@@ -50,3 +64,46 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
                 run(path)
                 check_gone(path, before)
         assert len(records(path)) == 1
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("mode", ["crash", "crash-after"])
+def test_a_trail_is_set_aside_in_the_midst_of_an_erasure(
+    tmp_path: Path, how: Callable[[Path], Path], mode: Mode, fault_stride: int
+) -> None:
+    """Its successor finishes what was promised, wherever it was cut off."""
+    with without_threads(look_after=False):
+        for at in itertools.count(0, max(1, fault_stride // 2)):
+            path = tmp_path / str(at) / "audit.jsonl"
+            if not planned(path, at, mode):
+                assert at > 20
+                break
+            path = how(path)
+            opened(path).close()
+            check_gone_everywhere(path)
+            assert {entry["metadata"]["reason"] for entry in records(path)} == {"ticket 4711"}
+            opened(path).close()
+            assert len(records(path)) == 1
+            shutil.rmtree(path.parent)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("mode", MODES)
+def test_every_operation_of_a_successors_start_goes_wrong(
+    tmp_path: Path, mode: Mode, fault_stride: int
+) -> None:
+    at, count = -1, 1
+    while at < count:
+        path = tmp_path / str(at) / "audit.jsonl"
+        with without_threads(look_after=False):
+            planned(path, 20)
+            lose_end(path)
+            disk = Disk("count" if at < 0 else mode, at)
+            with faulty(disk), contextlib.suppress(Crash, TrailError, OSError):
+                opened(path).close()
+            die(tmp_path)
+            count = len(disk.calls) if at < 0 else count
+            opened(path).close()
+            check_gone_everywhere(path)
+        at += fault_stride if at >= 0 else 1

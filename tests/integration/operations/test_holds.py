@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +74,48 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
             assert set(holds.read_standing(Layout(path)).standing) == standing
         found = verify(path)
         assert found.ok, (at, spoiled.calls[at : at + 1], found.findings)
+
+
+def answered(do: Any, *args: Any) -> bool:
+    """Tell whether an order was carried out, by what its answer says."""
+    try:
+        do(*args)
+    except OSError:
+        pytest.fail("an error that nobody has put into words")
+    except IndelibleError as exc:
+        return re.search(r"hold \w+ (is placed|is released|stands), but (is )?not", str(exc)) is not None
+    return True
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("mode", ["error", "error-after", "no-space"])
+@pytest.mark.parametrize("what", ["add", "release"])
+def test_the_answer_is_what_the_trail_says(tmp_path: Path, mode: Mode, what: str, fault_stride: int) -> None:
+    """Whatever fails, in whatever order: who is told that a hold stands, or not, finds it so after a restart."""
+    at, count, said = -1, 1, set()
+    while at < count:
+        path = tmp_path / str(at) / "audit.jsonl"
+        with without_threads(look_after=False):
+            writer = scenario(path)
+            if what == "release":
+                add(writer)
+            writer.append(event("before"))  # what comes next closes the file
+            disk = Disk("count" if at < 0 else mode, at, run=4)
+            with faulty(disk):
+                done = answered(add if what == "add" else release, writer)
+            count = len(disk.calls) if at < 0 else count
+            said.add(done)
+            stands = done is (what == "add")
+            assert (ID in writer.housekeeper.holds.standing) is stands, (at, disk.calls[at : at + 1])
+            writer.try_again()
+            if at % 2:
+                writer.close()
+            else:
+                die(path.parent)
+            again = start(path, AUDIT)
+            standing = again.housekeeper.holds.standing
+            assert (ID in standing) is stands, (at, disk.calls[at : at + 1])
+            again.close()
+        assert verify(path).ok
+        at += max(1, fault_stride // 4) if at >= 0 else 1
+    assert said == {True, False}

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from indelible.config import AuditSettings
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import ConfigError, NotProven, TrailError
+from indelible.trail import durable
 from indelible.trail import erased as erased_module
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.start import keys, maintain, restore
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import erase as erase_module
 from indelible.trail.upkeep import holds
+from indelible.trail.upkeep.again import erase_again
 from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import login_of
@@ -39,7 +46,7 @@ from tests.erasing import (
     order,
     places_with,
 )
-from tests.unit.trail.faults import Mode
+from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
 
 CALLS = 12
 ROOT = Asker(0, 1)
@@ -439,12 +446,12 @@ def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:
         plans.append((writer.layout.directory / "erasing").read_bytes())
         return original(*args)
 
-    real = erase_module._carry_out
-    erase_module._carry_out = lambda *args: note(real, *args)
+    real = erase_module.carry_out
+    erase_module.carry_out = lambda *args: note(real, *args)
     try:
         execute(writer, order())
     finally:
-        erase_module._carry_out = real
+        erase_module.carry_out = real
     writer.close()
     lines = list(lines_of(path))
     for forged in (b"", b"{}", plans[0].replace(b'"size":', b'"size": '), plans[0].partition(b"\n")[0] + b"\n"):
@@ -462,3 +469,240 @@ def test_a_plan_that_nobody_signed_is_not_carried_out(tmp_path: Path) -> None:
     again.close()
     assert not (writer.layout.directory / "erasing").exists()
     assert len(records(path)) == 1
+
+
+# --- in a trail that is set aside meanwhile --------------------------------------------------------------------------
+
+
+def planned(path: Path, at: int = 0, mode: Mode = "crash") -> bool:
+    """Make a trail whose erasure was cut off at one of the operations that follow its plan; False: it was finished."""
+    scenario(path)
+    real = erase_module.carry_out
+
+    def dead(*args: Any) -> Any:
+        with faulty(Disk(mode, at)):
+            return real(*args)
+
+    with mock.patch.object(erase_module, "carry_out", dead), contextlib.suppress(Crash, TrailError):
+        run(path)
+    die(path.parent)
+    return (Layout(path).directory / "erasing").exists()
+
+
+def lose_end(path: Path) -> Path:
+    """The last line is gone, which a checkpoint covers."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    return path
+
+
+def lose_active(path: Path) -> Path:
+    """All of the active file is gone, and with it the records."""
+    path.unlink()
+    return path
+
+
+def copy_back(path: Path) -> Path:
+    """What stands there is a copy."""
+    target = path.parent.with_name(path.parent.name + "-copy")
+    shutil.copytree(path.parent, target, symlinks=True)
+    shutil.rmtree(path.parent)
+    return target / path.name
+
+
+def restore_backup(path: Path) -> Path:
+    """A backup that was made in the midst of it is restored elsewhere, to a place with another key."""
+    target = path.parent.with_name(path.parent.name + "-restored") / path.name
+    open_writer(target, settings(), "test").writer.close()
+    with contextlib.suppress(FileNotFoundError):
+        (Layout(path).directory / "lock").unlink()
+    planned_ = restore.plan(path, target, replace=True)
+    restore.restore(planned_, settings())
+    shutil.rmtree(path.parent)
+    return target
+
+
+def lose_key(path: Path) -> Path:
+    Layout(path).key.unlink()
+    maintain.give_up_key(path, settings())
+    return path
+
+
+HOW: list[Callable[[Path], Path]] = [lose_end, lose_active, copy_back, restore_backup, lose_key]
+
+
+def check_gone_everywhere(path: Path) -> None:
+    assert places_with(path.parent) == []
+    assert not list(path.parent.rglob("erasing"))
+    result = verify_trail(path)
+    assert result.ok, [str(finding) for finding in result.findings]
+
+
+def test_a_plan_that_nobody_signed_is_not_carried_out_in_an_earlier_trail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    with without_threads(look_after=False):
+        planned(path)
+        plan = Layout(path).directory / "erasing"
+        note, text = plan.read_bytes().split(b"\n{", 1)
+        lose_end(path)
+        opened_ = open_writer(path, settings(), "test").writer
+        opened_.close = lambda *_, **__: None  # type: ignore[method-assign]
+        die(tmp_path)
+        [home] = [Layout(place / path.name) for place in Layout(path).retired.iterdir()]
+        forged = note + b"\n{" + text.replace(GONE.encode(), STAYS.encode())
+        (home.directory / "erasing").write_bytes(forged)
+        lines = list(lines_of(home.active))
+        writer = opened(path)
+        assert "no key at hand has signed its plan" in caplog.text
+        assert list(lines_of(home.active)) == lines
+        erase(writer, order(values=["somebody"]), ROOT)
+        assert (home.directory / "erasing").read_bytes() == forged
+        erase(writer, order(values=[STAYS]), ROOT)
+        assert not (home.directory / "erasing").exists()  # it names who was erased
+        erase(writer, order(), ROOT)
+        writer.close()
+        check_gone_everywhere(path)
+
+
+def test_an_erasure_reaches_a_trail_that_has_a_plan_of_its_own(tmp_path: Path) -> None:
+    """Somebody else's erasure does not take the plan away."""
+    path = tmp_path / "audit.jsonl"
+    with without_threads(look_after=False):
+        planned(path)
+        lose_end(path)
+        writer = open_writer(path, settings(), "test").writer
+        erase(writer, order(values=["somebody"]), ROOT)
+        writer.close()
+        check_gone_everywhere(path)
+
+
+def test_the_record_is_kept_as_long_as_the_earlier_trail_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    fill(path, settings()).close()
+    path.unlink()
+    writer = fill(path, settings(retention=None), first=CALLS)
+    execute(writer, order())
+    for number in range(2 * CALLS, 4 * CALLS):
+        call(writer, f"call{number}", STAYS)
+    done = execute(writer, Retain(backup_count=0))
+    assert done["kept"]["erasure"] == 1
+    assert verify_trail(path).ok
+    shutil.rmtree(writer.layout.retired)
+    assert "erasure" not in execute(writer, Retain(backup_count=0))["kept"]
+    assert not any(record["metadata"].get("origin") for record in records(path))
+    writer.close()
+
+
+def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_path: Path) -> None:
+    """The plan is written while the new key waits: it is signed by whoever signs then, or passed on."""
+    path = tmp_path / "audit.jsonl"
+    with without_threads(look_after=False):
+        scenario(path)
+        writer = opened(path)
+        layout = writer.layout
+        real = durable.replace_file
+        handed = threading.Event()
+
+        def slow(target: Path, *args: Any, **kwargs: Any) -> None:
+            if target.name == "erasing" and not handed.is_set():
+                handed.set()
+                held = keys.parse_source(keys.generate_pem(), writer.origin, "")
+                old = keys.read_source(layout, settings(), writer.origin)
+                both = keys.format_source([*held, old[0]._replace(until="2026-01-01T00:00:00.000000Z")])
+                real(layout.key, both, durable.Access())
+                thread = threading.Thread(target=writer.seal)
+                thread.start()
+                thread.join(0.5)  # it waits, or has handed over
+            real(target, *args, **kwargs)
+
+        with (
+            mock.patch.object(durable, "replace_file", slow),
+            mock.patch.object(erase_module, "carry_out", side_effect=Crash),
+            pytest.raises(Crash),
+        ):
+            erase(writer, order(), ROOT)
+        writer.seal()
+        writer.seal()
+        with mock.patch.object(erase_module, "resume"):
+            writer.close()
+        die(tmp_path)
+        pem = layout.key.read_bytes()
+        layout.key.write_bytes(pem[: pem.index(b"-----END PRIVATE KEY-----") + 26])  # the old one is gone
+        opened(path).close()
+        check_gone_everywhere(path)
+
+
+# --- brought back by a backup ----------------------------------------------------------------------------------------
+
+
+def backed_up(path: Path) -> Path:
+    """Make a trail, a backup of it, and then an erasure in the trail; return the backup's path."""
+    fill(path, settings()).close()
+    backup = path.parent.with_name("backup") / path.name
+    shutil.copytree(path.parent, backup.parent, symlinks=True)
+    writer = open_writer(path, settings(), "test").writer
+    assert execute(writer, order())["lines"] == 2 * CALLS // 3
+    writer.close()
+    return backup
+
+
+def test_a_backup_that_replaces_a_trail_brings_nothing_back_that_was_erased_since(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    leaves = leaves_of(backup)
+    restore.restore(restore.plan(backup, path, replace=True), settings())
+    check_gone_everywhere(path)
+    result = verify_trail(path)
+    assert [previous.why for previous in result.previous] == ["restored", "replaced"]
+    assert leaves_of(Path(str(result.previous[0].trail))) == leaves
+    [record] = records(path)
+    assert record["metadata"]["origin"] == result.previous[0].origin
+    assert verify_trail(backup).erased == 0  # which stays as it is
+
+
+def test_a_backup_from_the_midst_of_it_whose_plan_was_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    with without_threads(look_after=False):
+        while not planned(path, 20):
+            pytest.fail("it was finished")
+    (Layout(path).directory / "erasing").unlink()
+    target = tmp_path / "new" / path.name
+    with pytest.raises(NotProven, match="erased line is back"):
+        restore.plan(path, target)
+    restore.restore(restore.plan(path, target, damaged=True), settings())
+    # what stood in quarantine is no line, and no record says whose it was
+    assert places_with(target.parent) in (
+        [],
+        [name for name in places_with(target.parent) if "quarantine" in name],
+    )
+    assert verify_trail(target).ok
+
+
+def test_what_a_copy_brought_back_is_found(tmp_path: Path) -> None:
+    """A record in one trail of an origin is about every other one of it."""
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "erase_again"):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    result = verify_trail(path)
+    assert {finding.problem for finding in result.findings} == {"erased line is back"}
+    assert [previous.ok for previous in result.previous] == [False, True]
+    writer = open_writer(path, settings(), "test").writer
+    assert erase_again(writer) == 1
+    assert erase_again(writer) == 0
+    writer.close()
+    check_gone_everywhere(path)
+
+
+def test_a_record_that_nobody_sealed_erases_nothing_again(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "erase_again"):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    replaced = Path(str(verify_trail(path).previous[1].trail))
+    for file in (replaced, *Layout(replaced).segments.iterdir()):
+        file.write_bytes(file.read_bytes().replace(b"ticket 4711", b"ticket 4712"))
+    writer = open_writer(path, settings(), "test").writer
+    assert erase_again(writer) == 0
+    writer.close()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from indelible import verify
 from indelible.config import KEEP_ALL, AuditSettings, Bound, Retention
-from indelible.errors import ConfigError
+from indelible.errors import ConfigError, TrailError
 from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import holding, holds
@@ -285,15 +285,16 @@ def test_a_trail_in_the_place_of_one_that_lost_its_end_goes_on_with_its_holds(
         add(writer)
         add(writer, Hold(id=OTHER_ID, session="s1"))
         size = path.stat().st_size
-        for number in range(3):
-            writer.append(event(f"lost-{number}"))
+        writer.append(event("lost"))
         writer.close()
+        before = writer.origin
         with path.open("r+b") as file:
             file.truncate(size)
         if not cache:
             Layout(path).holds.unlink()
         writer = start(path, AUDIT)
         origin = writer.origin
+        assert origin != before
         assert set(writer.housekeeper.holds.standing) == {ID, OTHER_ID}
         writer.append(event("held", user_id="alice"))
         fill(writer, rotations)
@@ -367,3 +368,64 @@ def scenario(path: Path) -> Writer:
     writer = start(path, AuditSettings(max_size=900, retention=KEEP_ALL), clock=Clock())
     fill(writer, 1)
     return writer
+
+
+def test_a_hold_that_a_file_names_stands_though_its_event_was_not_written(path: Path) -> None:
+    with quiet():
+        writer = start(path, AUDIT)
+        writer.append(event("some"))
+        real = writer._stamp_some
+
+        def full(items: Any, at: int) -> Any:
+            if any(b'"hold_placed"' in item.body for item in items):
+                if writer._active.first_seq == 0:
+                    return [], 0  # rotate first
+                raise OSError(28, "No space left on device")
+            return real(items, at)
+
+        with (
+            mock.patch.object(writer, "_stamp_some", full),
+            pytest.raises(TrailError, match="stands, but is not"),
+        ):
+            add(writer)
+        assert writer.housekeeper.holds.standing[ID].user == "alice"
+        writer.try_again()
+        prune(writer)
+        assert writer.housekeeper.holds.standing[ID].user == "alice"
+        writer.close()
+    assert holds.read_standing(Layout(path)).standing[ID].user == "alice"
+
+
+def test_a_hold_of_an_earlier_trail_that_was_released_is_not_placed_again(path: Path) -> None:
+    with quiet():
+        writer = start(path, AUDIT)
+        add(writer)
+        add(writer, Hold(id=OTHER_ID, session="s1"))
+        size = path.stat().st_size
+        writer.append(event("lost"))
+        writer.close()
+        with path.open("r+b") as file:
+            file.truncate(size)
+        writer = start(path, AUDIT)
+        assert set(writer.housekeeper.holds.standing) == {ID, OTHER_ID}
+        release(writer)
+        prune(writer)
+        assert set(writer.housekeeper.holds.standing) == {OTHER_ID}
+        writer.close()
+    assert set(holds.read_standing(Layout(path)).standing) == {OTHER_ID}
+
+
+def test_what_was_searched_for_a_hold_is_forgotten_with_it(path: Path) -> None:
+    """An id that is used again is about somebody else."""
+    with quiet():
+        writer = start(path, AUDIT)
+        writer.append(event("bobs", user_id="bob"))
+        fill(writer, 1)
+        add(writer)
+        for file in files.segments(writer.layout):
+            writer.housekeeper.holds.holds_file(file, T, "")
+        release(writer)
+        add(writer, Hold(id=ID, user="bob"))
+        prune(writer)
+        writer.close()
+    assert "bobs" in names(path)

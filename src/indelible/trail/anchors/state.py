@@ -120,17 +120,3 @@ def anchor_states(layout: Layout, checkpoint: int | None) -> list[dict[str, Any]
             behind = None if checkpoint is None else max(0, checkpoint - state.size)
             found.append({**msgspec.to_builtins(state), "behind": behind})
     return found
-
-
-def witnessed_notes(layout: Layout) -> list[tuple[str, bytes]]:
-    """Return (path, note) of the cosigned checkpoints that are kept beside a trail. Raises OSError, NoteError."""
-    notes = []
-    for name in sorted(names_in(layout.witnessed)):
-        if name[0] == ".":
-            continue
-        data = read_small(layout.witnessed / name)
-        if data is None:
-            msg = f"{layout.witnessed / name}: no plain file"
-            raise NoteError(msg)
-        notes.append((str(layout.witnessed / name), data))
-    return notes

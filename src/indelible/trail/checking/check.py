@@ -133,11 +133,12 @@ class DiskLines:
         """See `indelible.trail.checking.verify.LineFile`."""
         with self._file.open() as stream:
             self.name = str(self._file.path)
-            lines = Lines(stream)
+            lines, told = Lines(stream), 0
             for some, raw in lines:
                 yield Block(some, raw)
                 if self._progress is not None:
-                    self._progress(len(raw))
+                    self._progress(len(raw) - told)
+                    told = len(lines.rest)  # which the next block begins with
             self._rest = lines.rest
 
     def rest(self) -> bytes:

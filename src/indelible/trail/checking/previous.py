@@ -55,6 +55,7 @@ Look = Callable[[Layout, Said], VerifyResult]
 def follow(layout: Layout, result: VerifyResult, look: Look) -> None:
     """Check the trails that this one succeeds, and add to `result` what there is to say of them."""
     said: list[str] = []
+    checked: list[tuple[Previous, VerifyResult]] = []
     waiting, seen = [result.predecessor], set[tuple[str, int]]()
     while waiting:
         named = waiting.pop(0)
@@ -78,10 +79,33 @@ def follow(layout: Layout, result: VerifyResult, look: Look) -> None:
                 f"the earlier trail {about.origin}, {about.size} events: it is not where it was set aside"
             )
             continue
+        checked.append((about, earlier))
         said += _left_out(about, earlier)
         waiting.append(earlier.predecessor)
+    for about, earlier in checked:
+        twins = [other for other in checked if other[0].origin == about.origin and other[1] is not earlier]
+        _compare_erasures(about, earlier, twins, result, look)
     said += _others(layout, result)
     result.not_checked[-1:-1] = said  # what can never be known stands last
+
+
+def _compare_erasures(
+    about: Previous,
+    earlier: VerifyResult,
+    twins: list[tuple[Previous, VerifyResult]],
+    result: VerifyResult,
+    look: Look,
+) -> None:
+    """What one trail of an origin has on record as erased must be gone in every other, such as a backup of it."""
+    known = {**result.erasures.get(about.origin, {}), **earlier.own_erasures}
+    more = {key: ranges for other, twin in twins if other.ok for key, ranges in twin.own_erasures.items()}
+    if about.trail is None or not more.keys() - known.keys():
+        return
+    again = look(Layout(Path(about.trail)), {about.origin: {**more, **known}})
+    for finding in again.findings:
+        if finding.problem == words.ERASED_BACK and finding not in earlier.findings:
+            result.add(finding)
+            about.ok = False
 
 
 def _never_sealed(layout: Layout, about: Previous) -> str:

@@ -251,7 +251,7 @@ def _erased(erasures: Erasures, result: VerifyResult, *, erasing: bool) -> None:
     A record is sealed before the first line goes, and the file that says so is there from before the record until after
     the last line: a look that began without that file finds either no record or no content.
     """
-    result.erasures = dict(erasures.elsewhere)
+    result.erasures, result.own_erasures = dict(erasures.elsewhere), erasures.own
     # A record may be about another trail of this origin, of which this one is a shorter copy.
     if result.size is not None:
         erasures.absent(result.size + result.unsealed, 2**53)

@@ -8,7 +8,7 @@ for a trail when it cosigned a checkpoint that the trail extends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -54,8 +54,8 @@ class Comparison:
         self._witnessed: dict[tuple[str, WitnessKey], tuple[int, int, str]] = {}
         """(origin, witness) → size, time and file of the newest that it cosigned."""
 
-    def add(self, name: str, data: bytes) -> None:
-        """Compare with what a file holds; `name` is what people call it."""
+    def add(self, name: str, data: bytes, progress: Callable[[int], None] | None = None) -> None:
+        """Compare with what a file holds; `name` is what people call it. `progress` is told how many bytes are done."""
         notes, others = notes_in(data)
         if others:
             self._results[0].not_checked.append(f"{name}: {others} lines that hold no checkpoint")
@@ -64,6 +64,8 @@ class Comparison:
         unlike = dict.fromkeys(notes)
         for number, note in enumerate(unlike, 1):
             self._compare(name, name if len(unlike) == 1 else f"{name}, checkpoint {number}", note)
+            if progress is not None:
+                progress(len(data) * number // len(unlike) - len(data) * (number - 1) // len(unlike))
 
     def finish(self) -> None:
         """Say what is left of the caveat about rollbacks, and which witnesses there are."""
@@ -120,6 +122,25 @@ class Comparison:
             result.add(Finding(words.NOT_WITNESSED, where, None, None, expected, counted, detail))
         else:
             result.not_checked += [f"witness {name}: no cosignature by it was at hand" for name in missing]
+
+
+def count_cosignatures(note: bytes, size: int, quorum: Quorum, result: VerifyResult) -> None:
+    """Compare how many witnesses cosigned the checkpoint of a proof with how many are asked for."""
+    try:
+        seen = cosignatures(note, quorum.keys)
+    except NoteError as exc:
+        result.add(Finding(words.PROOF_INVALID, result.trail, detail=str(exc)))
+        seen = {}
+    result.witnesses = [
+        Witnessed(key.vkey(), size, _utc(seen[key]), result.trail) for key in quorum.keys if key in seen
+    ]
+    missing = [f"{key.name}+{key.key_id.hex()}" for key in quorum.keys if key not in seen]
+    if len(seen) < quorum.needed:
+        detail = f"the proof's checkpoint was not cosigned by {', '.join(missing)}"
+        expected, found = f"{quorum.needed} witnesses", f"{len(seen)} of {len(quorum.keys)}"
+        result.add(Finding(words.NOT_WITNESSED, result.trail, None, None, expected, found, detail))
+    else:
+        result.not_checked += [f"witness {name}: no cosignature by it is in the proof" for name in missing]
 
 
 def _utc(time: int) -> str:

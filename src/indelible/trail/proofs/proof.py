@@ -26,10 +26,18 @@ from indelible.trail.proofs.checkpoint import (
     Checkpoint,
     Verifier,
     canonical_base64,
-    open_note,
     parse,
+    split_note,
 )
+from indelible.trail.proofs.keptfiles import notes_in
 from indelible.trail.proofs.merkle import HASH_SIZE, inclusion_length, verify_inclusion
+from indelible.trail.proofs.rotation import (
+    MAX_ROTATIONS,
+    Accepted,
+    open_checkpoint,
+    parse_rotations,
+    successors,
+)
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 
@@ -52,6 +60,11 @@ class Proof:
     """The signed checkpoint, byte for byte."""
     extra: bytes | None = None
     """Opaque, and vouched for by nobody."""
+
+    def cosigners(self) -> list[str]:
+        """Return the names on the note beside the trail's own, unchecked. Raises NoteError."""
+        text, signatures = split_note(self.note)
+        return list(dict.fromkeys(one.name for one in signatures if one.name != parse(text).origin))
 
     def data(self) -> bytes:
         """Return the proof's file (C2SP tlog-proof, "Format")."""
@@ -113,6 +126,14 @@ class OpenedProof(NamedTuple):
 
     proof: Proof
     checkpoint: Checkpoint
+    keys: list[Accepted]
+    """The pinned key, and those after it that the proof's own hand-overs lead to."""
+
+    @property
+    def signed_by(self) -> list[Verifier]:
+        """The keys of these whose signature the checkpoint bears."""
+        signatures = {(one.name, one.key_id) for one in split_note(self.proof.note)[1]}
+        return [one.verifier for one in self.keys if (one.verifier.name, one.verifier.key_id) in signatures]
 
     def shows(self, leaf: bytes) -> bool:
         """Tell whether the entry with this leaf hash stands at the proof's index (RFC 9162, section 2.1.3.2)."""
@@ -123,11 +144,20 @@ class OpenedProof(NamedTuple):
 def open_proof(data: bytes, verifier: Verifier) -> OpenedProof:
     """Parse a proof's file and judge all of it that can be judged without its entry.
 
+    `extra` may hold the notes by which the trail's keys handed over, one after the other: a later key counts when the
+    chain begins with `verifier`, and for checkpoints from the size on that the note says. Of keys before `verifier`
+    none counts: it was replaced for a reason.
+
     Raises NoteError: the form, the signature of the checkpoint, its origin, an index beyond the tree, hashes too many
     or too few.
     """
     proof = parse_proof(data)
-    checkpoint = parse(open_note(proof.note, [verifier]))
+    rotations = parse_rotations(notes_in(proof.extra or b"").notes[:MAX_ROTATIONS])
+    accepted = successors(verifier, rotations)
+    try:
+        checkpoint = open_checkpoint(proof.note, accepted)
+    except NoteError as exc:
+        raise NoteError(f"{exc}{_other_key(proof.note, verifier, accepted)}") from exc
     if checkpoint.origin != verifier.name:
         msg = f"the checkpoint is of {checkpoint.origin[:80]!r}, the key of {verifier.name[:80]!r}"
         raise NoteError(msg)
@@ -139,4 +169,21 @@ def open_proof(data: bytes, verifier: Verifier) -> OpenedProof:
         where = f"index {proof.index} in a tree of {checkpoint.size}"
         msg = f"{where} takes {wanted} hashes, the proof has {len(proof.hashes)}"
         raise NoteError(msg)
-    return OpenedProof(proof, checkpoint)
+    return OpenedProof(proof, checkpoint, accepted)
+
+
+def _other_key(note: bytes, pinned: Verifier, accepted: list[Accepted]) -> str:
+    """Return what else there is to say of a checkpoint that no accepted key has signed."""
+    try:
+        signatures = split_note(note)[1]
+    except NoteError:
+        return ""
+    known = {one.verifier.key_id for one in accepted}
+    ours = [one for one in signatures if one.name == pinned.name]
+    if not ours or any(one.key_id in known for one in ours):
+        return ""
+    return (
+        "; it is another key under the same name: that of a trail whose key was changed, before or after, which the"
+        " key at hand says nothing of, or anybody's. Ask for a new proof, which names the keys in between, or take the"
+        " trail's key of that time from a place that you trust"
+    )

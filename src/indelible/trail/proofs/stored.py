@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from indelible.errors import NoteError, NotProven, TrailError
 from indelible.trail.layout import Layout
-from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, parse_vkey
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
 from indelible.trail.proofs.merkle import HASH_SIZE, TILE_WIDTH, tile_path
 from indelible.trail.proofs.proof import Proof
 from indelible.trail.proofs.prove import blame, proven
@@ -31,6 +31,9 @@ from indelible.trail.reader import names_in, read_small, reading
 
 MAX_TILE_BYTES: Final = 2 * TILE_WIDTH * HASH_SIZE
 """A tile that is larger than it may be is read as far as shows that."""
+
+MAX_CHAIN: Final = 8
+"""Hand-overs from key to key that a proof takes along: some 600 bytes each."""
 
 MAX_LOOKS: Final = 5
 """A trail whose checkpoint moves on while its tiles are read is looked at so often."""
@@ -188,11 +191,18 @@ def _opened(layout: Layout, note: bytes, key: Verifier, accepted: list[Accepted]
     return checkpoint
 
 
+# --- a proof ------------------------------------------------------------------------------------------------------
+
+
 def prove(path: Path, seq: int, vkey: Verifier | None = None, leaf: bytes | None = None) -> Proof:
     """Return the proof that the event with `seq` is in the trail; `leaf` is the hash that it should have, if known.
 
-    From the tiles alone: the event's file may be gone. Raises NotProven when the checkpoint does not cover the event,
-    or the tiles do not lead to the signed root; TrailError as `open_sealed`.
+    From the tiles alone: the event's file may be gone. Its checkpoint is the one over the event that most witnesses
+    cosigned, the newest of these, with all their lines; without any, the trail's own. `extra` are the notes by which
+    the trail's keys have handed over, the last `MAX_CHAIN` of them: for who pinned an earlier one.
+
+    Raises NotProven when the checkpoint does not cover the event, or the tiles do not lead to the signed root;
+    TrailError as `open_sealed`.
     """
     looks = 0
     while True:
@@ -212,7 +222,79 @@ def prove(path: Path, seq: int, vkey: Verifier | None = None, leaf: bytes | None
     if leaf is not None and leaf != found[0]:
         msg = f"{path}: the line with seq {seq} is not the one that was sealed; 'indelible verify' says more"
         raise NotProven(msg)
-    return Proof(seq, tuple(found[1]), sealed.note)
+    signer = _signer_of(sealed, vkey)
+    extra = _chain(sealed.layout, signer) or None
+    for note, checkpoint in _witnessed(sealed, signer):
+        files = StoredFiles(sealed.layout, None)
+        tiles = StoredTiles(files.tile, files.partial_widths, checkpoint.size, checkpoint.root)
+        earlier = proven(tiles, seq) if seq < checkpoint.size else None
+        if earlier is not None and earlier[0] == found[0]:
+            return Proof(seq, tuple(earlier[1]), note, extra)
+    return Proof(seq, tuple(found[1]), sealed.note, extra)
+
+
+def _signer_of(sealed: Sealed, vkey: Verifier | None) -> Verifier:
+    """Return the newest key that has signed the checkpoint: of those that the pinned one has named."""
+    pinned = vkey or own_key(sealed.layout)
+    text, signatures = split_note(sealed.note)
+    signed = {(one.name, one.key_id): one.value for one in signatures}
+    for one in reversed(successors(pinned, rotations_of(sealed.layout))):
+        value = signed.get((one.verifier.name, one.verifier.key_id))
+        if value is not None and one.size <= sealed.checkpoint.size and one.verifier.verify(text, value):
+            return one.verifier
+    return pinned
+
+
+def _chain(layout: Layout, key: Verifier) -> bytes:
+    """Return the notes by which keys before `key` have handed over, up to it, oldest first, one after the other."""
+    by_new: dict[Verifier, tuple[Rotation, bytes]] = {}
+    for note in rotation_notes(layout.rotations):
+        for rotation in parse_rotations([note]):
+            by_new.setdefault(rotation.new, (rotation, note))
+    found: list[bytes] = []
+    while key in by_new and len(found) < MAX_CHAIN:
+        rotation, note = by_new.pop(key)
+        found.insert(0, note)
+        key = rotation.old
+    return b"".join(found)
+
+
+def _witnessed(sealed: Sealed, signer: Verifier) -> list[tuple[bytes, Checkpoint]]:
+    """Return the checkpoints of the trail that witnesses cosigned, each once with the lines of all: best first.
+
+    Only those that the `signer` has signed: what an earlier key signed alone, nobody who pins this one believes.
+    """
+    lines: dict[bytes, dict[bytes, None]] = {}
+    try:
+        kept = witnessed_notes(sealed.layout)
+    except (OSError, NoteError):
+        return []
+    for _, data in kept:
+        try:
+            checkpoint = parse(open_note(data, [signer]))
+        except NoteError:
+            continue
+        if checkpoint.origin == sealed.checkpoint.origin and checkpoint.size <= sealed.checkpoint.size:
+            text, _, block = data.rpartition(b"\n\n")
+            lines.setdefault(text, {}).update(dict.fromkeys(block.splitlines(keepends=True)))
+    notes = [text + b"\n\n" + b"".join(block) for text, block in lines.items()]
+    found = [(len(split_note(note)[1]), parse(split_note(note)[0]), note) for note in notes]
+    found.sort(key=lambda one: (one[0], one[1].size), reverse=True)
+    return [(note, checkpoint) for _, checkpoint, note in found]
+
+
+def witnessed_notes(layout: Layout) -> list[tuple[str, bytes]]:
+    """Return (path, note) of the cosigned checkpoints that are kept beside a trail. Raises OSError, NoteError."""
+    notes = []
+    for name in sorted(names_in(layout.witnessed)):
+        if name[0] == ".":
+            continue
+        data = read_small(layout.witnessed / name)
+        if data is None:
+            msg = f"{layout.witnessed / name}: no plain file"
+            raise NoteError(msg)
+        notes.append((str(layout.witnessed / name), data))
+    return notes
 
 
 def not_covered(sealed: Sealed, seq: int) -> str:

@@ -177,7 +177,8 @@ def give_up_key(path: Path, audit: AuditSettings) -> dict[str, Any]:
     lock = TrailLock(layout.lock, access)
     try:
         _refuse_key_at_hand(layout, audit, origin)
-        about = retire.describe(layout, origin, _signed_by_vkey(layout), retire.KEY_LOST)
+        signed, accepted = _signed_by_vkey(layout)
+        about = retire.describe(layout, origin, signed, retire.KEY_LOST, accepted)
         if layout.key.exists() and audit.key_file is None and audit.key_env is None:
             layout.key.rename(
                 layout.key.with_name("key.unused")
@@ -201,10 +202,11 @@ def _refuse_key_at_hand(layout: Layout, audit: AuditSettings, origin: str) -> No
         raise ConfigError(msg)
 
 
-def _signed_by_vkey(layout: Layout) -> Checkpoint:
+def _signed_by_vkey(layout: Layout) -> tuple[Checkpoint, list[Verifier]]:
+    """Return the checkpoint, and the key that has signed it. Raises TrailError."""
     try:
         key = parse_vkey((read_small(layout.vkey) or b"").decode(errors="replace"))
-        return open_checkpoint(read_small(layout.checkpoint) or b"", successors(key, []))
+        return open_checkpoint(read_small(layout.checkpoint) or b"", successors(key, [])), [key]
     except NoteError as exc:
         msg = f"{layout.checkpoint}: {exc}; 'indelible verify' says more"
         raise TrailError(msg) from exc

@@ -22,19 +22,22 @@ from typing import Any, Final, NamedTuple
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail import durable
-from indelible.trail.checking.check import Progress, verify_trail
+from indelible.trail.checking.check import Progress, load_vkey, verify_trail
 from indelible.trail.checking.previous import says
 from indelible.trail.durable import Access
 from indelible.trail.files import trails_in
 from indelible.trail.findings import VerifyResult
 from indelible.trail.layout import DIRECTORY_SUFFIX, STAGED, Layout
-from indelible.trail.proofs.checkpoint import Checkpoint
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier
+from indelible.trail.proofs.rotation import relatives
+from indelible.trail.proofs.stored import own_key, rotations_of
 from indelible.trail.reader import is_there, names_in, open_plain, reading
 from indelible.trail.start import keys, retire
 from indelible.trail.start.holder import current_holder
 from indelible.trail.start.lock import TrailLock
 from indelible.trail.start.maintain import maintenance_settings, open_for_maintenance
 from indelible.trail.start.opening import EMPTY_ROOT, prepare
+from indelible.trail.upkeep.again import erase_again
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -116,7 +119,14 @@ def plan(
             f"{f', and {more} more findings' if more else ''}; --damaged restores it all the same"
         )
         raise NotProven(msg)
-    return Plan(source, place, _describe(source, found), replaced, found, in_place)
+    return Plan(
+        source,
+        place,
+        _describe(source, found, None if vkey is None else load_vkey(vkey)),
+        replaced,
+        found,
+        in_place,
+    )
 
 
 def _refuse_held(layout: Layout) -> None:
@@ -126,13 +136,16 @@ def _refuse_held(layout: Layout) -> None:
         raise TrailError(msg)
 
 
-def _describe(source: Layout, found: VerifyResult) -> dict[str, Any]:
+def _describe(source: Layout, found: VerifyResult, pinned: Verifier | None) -> dict[str, Any]:
     origin = keys.read_origin(source)
     if origin is None:
         msg = f"{source.origin}: there is no origin in this backup, so nothing can name it"
         raise ConfigError(msg)
     checkpoint = Checkpoint(origin, found.size or 0, found.root if found.size and found.root else EMPTY_ROOT)
-    return retire.describe(source, origin, checkpoint, retire.RESTORED)
+    accepted: list[Verifier] = []
+    with contextlib.suppress(NotProven):
+        accepted = relatives(pinned or own_key(source), rotations_of(source))
+    return retire.describe(source, origin, checkpoint, retire.RESTORED, accepted)
 
 
 def _describe_standing(layout: Layout) -> dict[str, Any] | None:
@@ -165,6 +178,14 @@ def restore(planned: Plan, audit: AuditSettings, progress: Progress | None = Non
         raise TrailError(msg) from exc
     with open_for_maintenance(layout.active, audit) as opened:
         opened.writer.seal()
+        try:
+            erase_again(opened.writer)
+        except OSError as exc:
+            msg = (
+                f"{exc.filename or layout.active}: {exc.strerror or exc}; the backup is restored, and what was erased"
+                " since it was made is not erased in it again: 'indelible verify' says where"
+            )
+            raise TrailError(msg) from exc
         return opened.writer.origin
 
 

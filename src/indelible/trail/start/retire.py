@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from indelible.errors import TrailCorrupt
 from indelible.trail import durable, files
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
-from indelible.trail.proofs.checkpoint import Checkpoint
+from indelible.trail.proofs.checkpoint import Checkpoint, Verifier
 from indelible.trail.start import recovery
+from indelible.trail.upkeep import plans
 
 MARKER: Final = "retiring"
 """Stands in the trail's directory while the move is under way."""
@@ -36,11 +38,22 @@ _MOVE: Final = "move"
 """In the marker: what is to be moved, and where; the rest of it is for the new trail's first line."""
 
 
-def describe(layout: Layout, origin: str, checkpoint: Checkpoint, why: str | None) -> dict[str, Any]:
-    """Return what a successor's first line says of a trail: origin, size and root of its checkpoint, where it ends."""
+def describe(
+    layout: Layout, origin: str, checkpoint: Checkpoint, why: str | None, keys: Iterable[Verifier] = ()
+) -> dict[str, Any]:
+    """Return what a successor's first line says of a trail: origin, size and root of its checkpoint, where it ends.
+
+    Also the digest of an unfinished erasure's plan that one of `keys` has signed, for a successor without that key.
+    """
     end = recovery.end_of(layout, checkpoint.size)
     about = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
-    return {**about, "end": min(end, checkpoint.size), **({} if why is None else {"why": why})}
+    plan = plans.digest_of(layout, origin, keys)
+    return {
+        **about,
+        "end": min(end, checkpoint.size),
+        **({} if why is None else {"why": why}),
+        **({} if plan is None else {plans.DIGEST: plan}),
+    }
 
 
 def retire(layout: Layout, about: dict[str, Any], access: Access) -> None:

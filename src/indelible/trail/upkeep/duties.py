@@ -8,11 +8,13 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from indelible.errors import TrailError
 from indelible.trail.upkeep import keeping, orders
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
@@ -32,8 +34,13 @@ def _retain(writer: Writer, order: Retain, asker: Asker) -> dict[str, Any]:
         audit.backup_count if order.backup_count is None else order.backup_count,
     )
     writer.seal()
-    done = keeper.pruner.prune(rules, lambda: False, describe_asker(asker))
-    keeper.link()
+    try:
+        done = keeper.pruner.prune(rules, lambda: False, describe_asker(asker))
+    except OSError as exc:
+        msg = f"{exc.filename or writer.layout.active}: {exc.strerror or exc}; what is on record as deleted goes later"
+        raise TrailError(msg) from exc
+    with contextlib.suppress(OSError):  # the next look sets them right
+        keeper.link()
     return {**done, "retention": keeping.describe_rules(rules.retention), "backup_count": rules.backup_count}
 
 

@@ -4,21 +4,22 @@ What may not move:
 
 1. Everything is sealed, and the active file closed when it holds a line that is meant: only sealed lines of closed
    files are ever changed, and of those only the bytes, never the leaf.
-2. The file `erasing` says what is to go, signed by the trail's key, and is on the disk.
+2. The file `erasing` says what is to go, signed by the trail's key, and is on the disk (see `plans`).
 3. `entry_erased` events say which lines go, who asked and why; a checkpoint covers them.
 4. The lines go, file by file (see `rewrite`), then what lies elsewhere (see `traces.places`).
 5. `erasing` goes.
 
 A crash before 2 leaves everything as it was. After it the next start does 3 to 5 again, each of which may be done
 twice: events that are in the trail already are not written again, lines that are erased already stay as they are. So
-between 2 and 5 the content may still be there, and never is it gone without a record. Whoever could write `erasing`
-could have the writer sign a record and erase lines, hence the signature.
+between 2 and 5 the content may still be there, and never is it gone without a record. When the trail was set aside
+meanwhile, its successor does that: it records what goes as of an earlier trail, in its own lines.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -26,19 +27,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
-from indelible.errors import ConfigError, NoteError, TrailCorrupt, TrailError, TrailUnavailable
+from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
 from indelible.events import MAX_BODY_BYTES
 from indelible.trail import durable, files
-from indelible.trail.checking.verify import ERASING
 from indelible.trail.commit import Item
 from indelible.trail.entry import parse_line
-from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector, plan_text, split_plan
+from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
-from indelible.trail.proofs.checkpoint import open_note
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
-from indelible.trail.upkeep import holds
+from indelible.trail.upkeep import holds, plans
 from indelible.trail.upkeep.holds import describe_asker
+from indelible.trail.upkeep.plans import Part, Plan, Unfinished
 from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
 from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
 
@@ -50,35 +50,14 @@ if TYPE_CHECKING:
     from indelible.trail.upkeep.orders import Asker, Erase
     from indelible.trail.writer import Writer
 
+log = logging.getLogger("indelible")
+
 _RECORD: Final = RECORD.encode()
 
 MAX_REASON_CHARS: Final = 500
 
 MAX_VALUES: Final = 200
 """Events that are named one by one: with their digests, the most ranges and the longest reason a record fits a line."""
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """The lines of one trail that go: ranges of seqs, each with the `event_id` of the record that names it."""
-
-    place: str | None
-    """The name below `retired/`; None for the trail itself."""
-    marks: list[tuple[int, int, str]]
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    """What `erasing` says."""
-
-    id: str
-    selector: Selector
-    """What is meant in places that are no trail's."""
-    ids: list[str]
-    """The `event_id` of events that are meant, as far as they may stand in such places."""
-    size: int
-    """The records are at this seq or later."""
-    parts: list[_Part]
-    records: list[str]
-    """The events that say so, as JSON, in order."""
 
 
 # --- an order ---------------------------------------------------------------------------------------------------
@@ -105,16 +84,48 @@ def erase(writer: Writer, order: Erase, asker: Asker, held: Held = nobody_holds)
         writer.rotate()
         writer.seal()
     plan = _plan(writer, order, asker, founds, loose)
-    _write_plan(writer, plan)
-    return {**result, "records": _carry_out(writer, plan)}
+    plans.write(writer, plan)
+    return {**result, "records": carry_out(writer, plan)}
 
 
 def resume(writer: Writer) -> bool:
-    """Finish an erasure that was cut off; tell whether there was one. Raises TrailError."""
-    plan = _read_plan(writer)
+    """Finish what was cut off, here or in a trail that was set aside meanwhile; tell whether there was anything.
+
+    Raises TrailError.
+    """
+    plan = plans.read(writer.layout, writer.origin, writer.signer.verifiers)
     if plan is not None:
-        _carry_out(writer, plan)
-    return plan is not None
+        carry_out(writer, plan)
+    left, unknown = plans.unfinished(writer)
+    for one in left:
+        carry_out(writer, _taken_over(writer, one), one.home)
+    for path in unknown:
+        log.warning(
+            "%s: an erasure was not finished when this trail was set aside, and no key at hand has signed its plan:"
+            " give the order again, or take the file away", path,
+        )  # fmt: skip
+    return plan is not None or bool(left)
+
+
+def _taken_over(writer: Writer, left: Unfinished) -> Plan:
+    """Return the plan of a trail that was set aside, as its successor carries it out.
+
+    The records are the same, by `event_id`, wherever the earlier trail got: here they say in whose lines. All that lies
+    there under the same origin is the same trail, such as a backup of it.
+    """
+    told = [orjson.loads(body) for body in left.plan.records]
+    for record in told:
+        record["metadata"].setdefault("origin", left.origin)
+    origins = {str(record["event_id"]): str(record["metadata"]["origin"]) for record in told}
+    parts = []
+    for place in places(writer.layout).trails[1:]:
+        name = place.active.parent.name
+        origin = keys.read_origin(place) or name
+        marks = [mark for part in left.plan.parts for mark in part.marks if origins.get(mark[2]) == origin]
+        if marks:
+            parts.append(Part(name, sorted(set(marks))))
+    bodies = [orjson.dumps(record).decode() for record in told]
+    return msgspec.structs.replace(left.plan, size=0, parts=parts, records=bodies)
 
 
 def _check(order: Erase) -> None:
@@ -229,9 +240,9 @@ def _count_loose(writer: Writer, meant: Callable[[bytes], bool], held: Held) -> 
 # --- the plan -----------------------------------------------------------------------------------------------------
 
 
-def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose: int) -> _Plan:
+def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose: int) -> Plan:
     about = _about(writer, order, asker)
-    parts: list[_Part] = []
+    parts: list[Part] = []
     records: list[str] = []
     for found in founds:
         place = None if found is founds[0] else found.layout.active.parent.name
@@ -243,11 +254,11 @@ def _plan(writer: Writer, order: Erase, asker: Asker, founds: list[Found], loose
             event_id, body = _record_of(writer, about, some, origin, 0 if records else loose)
             records.append(body)
             marks += [(first, last, event_id) for first, last in some]
-        parts.append(_Part(place, marks))
+        parts.append(Part(place, marks))
     if not records:
         records.append(_record_of(writer, about, [], None, loose)[1])
     ids = sorted({event_id for found in founds for event_id in found.ids})
-    return _Plan(order.id, _elsewhere(order), ids, writer.size, parts, records)
+    return Plan(order.id, _elsewhere(order), ids, writer.size, parts, records)
 
 
 def _about(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
@@ -286,52 +297,19 @@ def _record_of(
     return str(orjson.loads(body)["event_id"]), body.decode()
 
 
-def _path(layout: Layout) -> Path:
-    return layout.directory / ERASING
-
-
-def _write_plan(writer: Writer, plan: _Plan) -> None:
-    path = _path(writer.layout)
-    text = msgspec.json.encode(plan)
-    note = writer.signer.sign(plan_text(writer.origin, text))
-    try:
-        durable.replace_file(path, note.encode() + text, durable.Access())
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            path.unlink()
-            durable.sync_directory(path.parent)
-        msg = f"{exc.filename or path}: {exc.strerror or exc}; nothing was erased"
-        raise TrailError(msg) from exc
-
-
-def _read_plan(writer: Writer) -> _Plan | None:
-    """Return the plan of an erasure that was cut off, or None. Raises TrailCorrupt for one that we have not signed."""
-    path = _path(writer.layout)
-    try:
-        note, text = split_plan(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        msg = f"{path}: {exc.strerror}"
-        raise TrailError(msg) from exc
-    try:
-        if open_note(note, writer.signer.verifiers) != plan_text(writer.origin, text):
-            raise ValueError
-        return msgspec.json.decode(text, type=_Plan)
-    except (NoteError, ValueError) as exc:
-        msg = f"{path}: is no plan of an erasure that this trail has signed; nothing is erased until it is taken away"
-        raise TrailCorrupt(msg) from exc
-
-
 # --- what is done, as often as it takes ---------------------------------------------------------------------------
 
 
-def _carry_out(writer: Writer, plan: _Plan) -> list[str]:
-    """Do all that a plan says and return the ids of its records; what fails leaves the plan for the next attempt."""
+def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[str]:
+    """Do all that a plan says and return the ids of its records; what fails leaves the plan for the next attempt.
+
+    `home` is where the plan stands, when a trail that was set aside has it.
+    """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
         _record(writer, plan, records)
         _go(writer, plan, records[0])
+        _done(writer.layout if home is None else home)
     except (OSError, TrailUnavailable) as exc:
         where = (isinstance(exc, OSError) and exc.filename) or writer.layout.active
         why = (isinstance(exc, OSError) and exc.strerror) or exc
@@ -343,7 +321,7 @@ def _carry_out(writer: Writer, plan: _Plan) -> list[str]:
     return records
 
 
-def _record(writer: Writer, plan: _Plan, records: list[str]) -> None:
+def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     """Have the records in the trail, and sealed."""
     there = _records_from(writer.layout, plan.size)
     items = [
@@ -376,8 +354,9 @@ def _records_in(lines: list[bytes], seq: int) -> Iterator[str]:
             yield str(entry.get("event_id"))
 
 
-def _go(writer: Writer, plan: _Plan, record: str) -> None:
+def _go(writer: Writer, plan: Plan, record: str) -> None:
     """Have the content gone everywhere, then the plan."""
+    writer.ensure_hold()
     layout, access = writer.layout, writer.access
     all_places = places(layout)
     earlier = {place.active.parent.name: place for place in all_places.trails[1:]}
@@ -396,14 +375,26 @@ def _go(writer: Writer, plan: _Plan, record: str) -> None:
     for path in all_places.ids:
         if _noted(path) in plan.ids:
             durable.replace_file(path, b"", access)
-    twins = [path for path in leftovers(layout) if path.exists()]
+    twins = [path for path in (*leftovers(layout), *_outdated(writer, plan)) if path.exists()]
     for path in twins:
         path.unlink()
     writer.forget_twin()
     durable.sync_directories([layout.directory, *(path.parent for path in twins)])
+
+
+def _done(home: Layout) -> None:
+    """Nothing of the plan is left to do."""
     with contextlib.suppress(FileNotFoundError):
-        _path(layout).unlink()
-        durable.sync_directory(layout.directory)
+        plans.path_of(home).unlink()
+        durable.sync_directory(home.directory)
+
+
+def _outdated(writer: Writer, plan: Plan) -> Iterator[Path]:
+    """Yield plans of earlier trails that nobody believes and that name who is meant here: what they name is gone."""
+    needles = plan.selector.needles() if plan.selector.values else []
+    for path in plans.unfinished(writer)[1]:
+        if any(needle in piece for piece in pieces(path) for needle in needles):
+            yield path
 
 
 def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:

@@ -11,13 +11,15 @@ on, and are placed in it anew at the first look.
 What may not move, whatever happens in between:
 
 - A hold stands before its event is written, and until after its release is: a file that is begun meanwhile names it.
-  A crash leaves a hold too many, never one too few.
-- The file `holds` is written last. A crash before leaves an older one: the next start looks into the trail, and settles
-  it.
+  A crash leaves a hold too many, never one too few. So does an event that could not be written after such a file was
+  begun: the hold stands on, as that file says, and its event is written with the next look.
+- What the trail says is the answer. The file `holds` is written last, and is no part of it: a crash before leaves an
+  older one, and so does a disk that does not take it; the next look, and the next start, settle that from the trail.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import threading
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from indelible.errors import ConfigError, TrailCorrupt, TrailError
+from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.entry import parse_line
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from indelible.trail.files import TrailFile
     from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
     from indelible.trail.writer import Writer
+
+log = logging.getLogger("indelible")
 
 _KINDS: Final = (b'"hold_placed"', b'"hold_released"')
 
@@ -71,6 +75,8 @@ class HoldBook:
         self.released: dict[str, str] = {}
         """Holds that were released in the newest file: the request that did it, by id."""
         self._carried: list[Hold] = []
+        self._named: frozenset[str] = frozenset()
+        """Those that the newest file's first line names, if this process has begun it."""
         self.kept: dict[str, int] = {}
         """How many closed files each hold kept from deletion at the last look."""
         self._searched: dict[tuple[int, str], bool] = {}
@@ -84,8 +90,17 @@ class HoldBook:
             with self._loading:
                 found = self._standing
                 if found is None:
-                    found = self._standing = self._load()
+                    found = self._load()
+                    if next(files.newest_first(self._layout), None) is not None:
+                        self._standing = (
+                            found  # before its first line a trail says nothing yet of those it goes on with
+                        )
         return found
+
+    def name(self) -> list[str]:
+        """Return the ids of the holds that stand, for a file's first line. Raises OSError."""
+        self._named = frozenset(self.standing)
+        return list(self.standing)
 
     def _load(self) -> dict[str, Hold]:
         try:
@@ -96,15 +111,18 @@ class HoldBook:
         return found.standing
 
     def carry_over(self, writer: Writer) -> None:
-        """Place what an earlier trail has placed, and this one has not. Raises OSError, TrailError."""
+        """Place what stands and has no event yet: an earlier trail has placed it, or a disk did not take the event.
+
+        Raises OSError, TrailError.
+        """
         if self.standing and self._carried:
-            try:
-                for hold in self._carried:
-                    metadata = {**_about(hold), "asked": {"login": hold.placed_by}, "placed_at": hold.placed_at}
-                    writer.write_service_events([writer.service_event("hold_placed", metadata)])
-                writer.seal()
-            finally:
-                self._standing = None  # as the trail has them now
+            while self._carried:
+                hold = self._carried[0]
+                metadata = {**_about(hold), "asked": {"login": hold.placed_by}, "placed_at": hold.placed_at}
+                writer.write_service_events([writer.service_event("hold_placed", metadata)])
+                del self._carried[0]
+            writer.seal()
+            self._standing = None  # as the trail has them now
 
     def save(self) -> None:
         """Write the file `holds`, when it does not say what is so. Raises OSError."""
@@ -140,23 +158,33 @@ class HoldBook:
         holding.check(hold)
         before = self.standing
         if hold.id in before:
-            return before[hold.id]
+            self.carry_over(writer)
+            return self.standing[hold.id]
         if len(before) >= holding.MAX_HOLDS:
             msg = f"{holding.MAX_HOLDS} holds stand already; release one first"
             raise ConfigError(msg)
         metadata = {**_about(hold), "asked": describe_asker(asker)}
-        self._standing = {**before, hold.id: hold}
         item = writer.service_event("hold_placed", metadata)
-        try:
-            writer.write_service_events([item])
-        except BaseException:
-            self._standing = before
-            raise
-        self._seal(writer, f"hold {hold.id} is placed")
         placed = msgspec.structs.replace(hold, placed_at=_timestamp(item.body), placed_by=login_of(asker.uid))
         self._standing = {**before, hold.id: placed}
-        self.save()
+        try:
+            writer.write_service_events([item])
+        except BaseException as exc:
+            self._not_placed(placed, before, exc)
+            raise
+        self._seal(writer, f"hold {hold.id} is placed")
+        self._remember()
         return placed
+
+    def _not_placed(self, hold: Hold, before: dict[str, Hold], exc: BaseException) -> None:
+        """Take a hold back whose event could not be written, unless a file names it already: then it stands."""
+        if hold.id not in self._named:
+            self._standing = before
+            return
+        self._carried = [*self._carried, hold]
+        if isinstance(exc, TrailUnavailable):
+            msg = f"{self._layout.active}: hold {hold.id} stands, but is not on record yet: {exc}"
+            raise TrailError(msg) from exc
 
     def release(self, writer: Writer, order: ReleaseHold, asker: Asker) -> Hold | None:
         """Release a hold; None: this very order has done so before. Raises ConfigError, TrailError."""
@@ -175,17 +203,30 @@ class HoldBook:
         }
         writer.write_service_events([writer.service_event("hold_released", metadata)])
         self._standing = {one: other for one, other in self.standing.items() if one != hold.id}
+        self._carried = [one for one in self._carried if one.id != hold.id]
+        self._searched = {key: found for key, found in self._searched.items() if key[1] != hold.id}
         self.released[hold.id] = order.request
         self._seal(writer, f"hold {hold.id} is released")
-        self.save()
+        self._remember()
         return hold
 
     def _seal(self, writer: Writer, what: str) -> None:
         try:
             writer.seal()
-        except OSError as exc:
-            msg = f"{self._layout.active}: {what}, but not sealed yet: {exc.strerror or exc}"
+        except (OSError, TrailUnavailable) as exc:
+            why = (isinstance(exc, OSError) and exc.strerror) or exc
+            msg = f"{self._layout.active}: {what}, but not sealed yet: {why}"
             raise TrailError(msg) from exc
+
+    def _remember(self) -> None:
+        """Write the file `holds`, if that can be: it is on record already what stands."""
+        try:
+            self.save()
+        except OSError as exc:
+            log.warning(
+                "%s: cannot be written: %s; the trail itself says which holds stand",
+                exc.filename or self._layout.holds, exc.strerror or exc,
+            )  # fmt: skip
 
 
 def _about(hold: Hold) -> dict[str, Any]:

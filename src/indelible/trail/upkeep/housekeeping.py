@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Final
 from indelible.config import KEEP_ALL
 from indelible.errors import IndelibleError, TrailCorrupt, TrailError
 from indelible.trail import durable, files
-from indelible.trail.checking.verify import ERASING
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.upkeep.orders import Ending, NotTaken
@@ -205,11 +204,14 @@ class Housekeeper:
 
     def _finish_erasure(self) -> None:
         """Go on with an erasure that an earlier writer, or an earlier attempt, could not finish."""
-        if time.monotonic() < self._erase_at or not (self._layout.directory / ERASING).exists():
+        if time.monotonic() < self._erase_at:
             return
+        from indelible.trail.upkeep import plans
         from indelible.trail.upkeep.erase import resume
 
         try:
+            if not plans.path_of(self._layout).exists() and not plans.left_by_earlier(self._layout):
+                return
             resume(self._writer)
         except (OSError, IndelibleError) as exc:
             self._erase_at = time.monotonic() + ERASE_AGAIN_S

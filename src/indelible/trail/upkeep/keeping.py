@@ -184,10 +184,13 @@ def describe(bound: Bound) -> str:
     return " or ".join(parts) or "none"
 
 
-def keep_records(verdicts: Sequence[Verdict], look_up: LookUp) -> list[Verdict]:
+def keep_records(
+    verdicts: Sequence[Verdict], look_up: LookUp, of_earlier: Callable[[Closed], bool]
+) -> list[Verdict]:
     """Keep the records of erasures as long as an older file is kept in which lines were erased.
 
-    Without them nobody could tell who had that done, and `verify` would take it for an attack.
+    `of_earlier` tells whether records in a file are about an earlier trail that is still there: its lines say so as
+    well. Without them nobody could tell who had that done, and `verify` would take it for an attack.
     """
 
     def has(verdict: Verdict, kind: str) -> bool:
@@ -197,14 +200,15 @@ def keep_records(verdicts: Sequence[Verdict], look_up: LookUp) -> list[Verdict]:
     found: list[Verdict] = []
     older: list[Verdict] = []
     for verdict in verdicts:
-        kept = not verdict.goes
-        if not kept and older and has(verdict, "entry_erased") and any(has(one, "erased") for one in older):
-            kept, why = True, "says who erased lines of an older file"
-            found.append(verdict._replace(goes=False, rule="erasure", why=why))
-        else:
-            found.append(verdict)
-        if kept:
-            older.append(verdict)
+        why = ""
+        if verdict.goes and has(verdict, "entry_erased"):
+            if any(has(one, "erased") for one in older):
+                why = "says who erased lines of an older file"
+            elif of_earlier(verdict.file):
+                why = "says who erased lines of an earlier trail"
+        found.append(verdict._replace(goes=False, rule="erasure", why=why) if why else verdict)
+        if not found[-1].goes:
+            older.append(found[-1])
     return found
 
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from indelible.config import Retention
 from indelible.errors import NoteError, TrailCorrupt
 from indelible.trail import durable, files
-from indelible.trail.entry import line_recorded_at
+from indelible.trail.entry import line_recorded_at, parse_line
+from indelible.trail.erased import RECORD, record_in
 from indelible.trail.files import TrailFile
 from indelible.trail.proofs import checkpoint
-from indelible.trail.start import intents
-from indelible.trail.upkeep import keeping
-from indelible.trail.upkeep.facts import FactsStore, read
+from indelible.trail.start import intents, keys
+from indelible.trail.upkeep import keeping, traces
+from indelible.trail.upkeep.facts import FactsStore, read, whole_lines
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import HoldBook, has_held
 from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
@@ -119,7 +120,31 @@ def make_plan(
             ended = ""
         states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
     verdicts = keeping.judge(states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held)
-    return Plan(closed, keeping.keep_records(verdicts, look_up), wrong[0] if wrong else None)
+    earlier = _origins_set_aside(layout)
+
+    def of_earlier(about: Closed) -> bool:
+        return bool(earlier) and _has_record_of(by_first[about.first], earlier)
+
+    return Plan(closed, keeping.keep_records(verdicts, look_up, of_earlier), wrong[0] if wrong else None)
+
+
+def _origins_set_aside(layout: Layout) -> frozenset[str]:
+    """Return the origins of the earlier trails that are there; of one without its name, that of its place."""
+    places = traces.places(layout).trails[1:]
+    return frozenset(keys.read_origin(place) or place.active.parent.name for place in places)
+
+
+def _has_record_of(file: TrailFile, origins: frozenset[str]) -> bool:
+    """Tell whether a file says, or may say, that lines of a trail of one of these origins were erased."""
+    try:
+        for block in whole_lines(file):
+            for line in block.splitlines() if RECORD.encode() in block else ():
+                found = record_in(parse_line(line) or {}) if RECORD.encode() in line else None
+                if found is not None and found.origin in origins:
+                    return True
+    except (OSError, TrailCorrupt):
+        return True
+    return False
 
 
 def _ended(layout: Layout, file: TrailFile, following: TrailFile | None, end: int, store: FactsStore) -> str:

@@ -43,6 +43,11 @@ class _Content(NamedTuple):
     """How many lines are to be erased and are not yet."""
 
 
+def standing(file: TrailFile, marks: Sequence[Mark]) -> int:
+    """Return how many of the marked lines of a file are not erased. Raises OSError, TrailCorrupt."""
+    return _survey(file, marks).changed
+
+
 def rewrite(file: TrailFile, marks: Sequence[Mark], access: Access) -> int:
     """Erase the marked lines of a file, and return how many were not erased before.
 

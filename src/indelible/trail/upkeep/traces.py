@@ -12,7 +12,6 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from indelible.trail.checking.verify import ERASING
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import LASTING, RECORD, Ranges, Selector
 from indelible.trail.layout import STAGED, Layout
@@ -68,7 +67,6 @@ def leftovers(layout: Layout) -> Iterator[Path]:
                 if name.startswith(".") and name.endswith(".tmp"):
                     yield directory / name
         if place.directory != layout.directory:
-            yield place.directory / ERASING  # a plan that was set aside with its trail
             yield place.directory / ".active.tmp"
 
 
