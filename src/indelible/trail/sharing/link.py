@@ -252,11 +252,14 @@ class Outbox:
 
     def give_up(self, error: TrailUnavailable) -> list[Callable[[], None]]:
         """Nothing will be sent any more."""
-        jobs = {id(letter.job): letter.job for letter in self.letters}
+        under_way: dict[Job, int] = {}
+        for at, letter in enumerate(self.letters):  # what was sent may be written yet
+            sent = letter.again or at < self.sent
+            under_way[letter.job] = under_way.get(letter.job, 0) + sent
         self.letters.clear()
         self.changed.notify_all()
         self.due_changed.notify_all()
-        return [call for job in jobs.values() if (call := job.give_up(error)) is not None]
+        return [call for job, sent in under_way.items() if (call := job.give_up(error, sent)) is not None]
 
     def _settle(self, letter: Letter, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """It is known what became of an event; return what to call."""
