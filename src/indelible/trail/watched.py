@@ -11,6 +11,7 @@ The rules that live here:
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import TrailUnavailable
-from indelible.trail import space
+from indelible.trail import gapfile, space
 from indelible.trail.commit import Item
+from indelible.trail.gapfile import Count
 from indelible.trail.queued import Queue
 from indelible.trail.service import service_event
 from indelible.trail.space import Space
@@ -206,17 +208,18 @@ class Watched(Unsealed):
                 if self._failure is not None:
                     break
 
-    def _lost_in_queue(self) -> list[Item]:
-        """Let go of what is queued and finds no room at the end; return the gap that says so."""
+    def _give_queue_up(self) -> None:
+        """Let go of what is queued and finds no room at the end; a gap says so, or the next recorder does."""
         self._let_go()
         lost = len(self._queue.items)
         if not lost:
-            return []
+            return
         reason = str(self._unavailable())
         log.error("%d queued events are lost: %s", lost, reason)
         first, last = self._queue.items[0].body, self._queue.items[-1].body
         self._queue = Queue()
         since, until = (body[_TIMESTAMP].decode("ascii", "replace") for body in (first, last))
-        return [
-            self.service_event("audit_gap", {"lost": lost, "reason": reason, "since": since, "until": until})
-        ]
+        about = {"lost": lost, "reason": reason, "since": since, "until": until}
+        if not self._write_own((self.service_event("audit_gap", about),)):
+            count = Count(self.recorder.id, os.getpid(), lost, reason=reason, since=since, until=until)
+            gapfile.leave(self.layout, self.access, count)

@@ -451,7 +451,7 @@ class Writer(Watched):
                 self._is_last = True
                 self._drain_all()
                 self._usable()
-                self._write_own(self._lost_in_queue())
+                self._give_queue_up()
                 if good_bye:
                     self._intents = {key: seq for key, seq in self._intents.items() if key in still_open}
                     self._write_own((self.service_event("audit_stopped", metadata or {}),))

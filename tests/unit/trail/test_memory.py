@@ -66,23 +66,22 @@ def test_nothing_is_accepted_once_the_queue_was_emptied_for_the_last_time(
 ) -> None:
     """The end may wait for a checkpoint then, and lets go of the lock meanwhile."""
     accepted: list[str] = []
-    gap_of = writer._lost_in_queue
+    give_up = writer._give_queue_up
 
     def append() -> None:
         with contextlib.suppress(TrailUnavailable):
             writer._enqueue(Item(body("late")))  # it had looked before whether this is being closed
             accepted.append("late")
 
-    def waits() -> list[Item]:
-        gap = gap_of()
+    def waits() -> None:
+        give_up()
         writer._lock.release()
         try:
             elsewhere(append)
         finally:
             writer._lock.acquire()
-        return gap
 
-    monkeypatch.setattr(writer, "_lost_in_queue", waits)
+    monkeypatch.setattr(writer, "_give_queue_up", waits)
     writer.append(body("a"))
     writer.close()
     assert names(path) == ["a", *accepted]
