@@ -62,7 +62,8 @@ class Recorder:
         """One line for the operator when something is not as they asked, such as the trail's path."""
         self._writer = writer
         self._sweeper: Sweeper | None = None
-        self._closed = False
+        self._records = writer is not None
+        """Whether there is a trail at all, open or closed."""
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
         if writer is None:
             self._gap = Gap()
@@ -112,7 +113,7 @@ class Recorder:
         """Record one event; see the module for what happens when that cannot be done."""
         writer = self._writer
         if writer is None:
-            return self._unrecorded()
+            return self._unrecorded(event)
         body = self._redactor.redact(event)
         try:
             if self._gap.open:
@@ -152,7 +153,7 @@ class Recorder:
 
         `event` is its outcome: kind ``denied``, `error_type` ``audit_unavailable``.
         """
-        if self._writer is None:
+        if not self._records:
             return
         self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
 
@@ -193,14 +194,15 @@ class Recorder:
         if self._writer is not None:
             report_the_dead(self._writer.layout, self._writer, holds=self._writer.holder is not None)
 
-    def _unrecorded(self) -> None:
+    def _unrecorded(self, event: Event) -> None:
         """There is no trail: it is switched off, which is no error, or closed, which is."""
-        if not self._closed:
+        if not self._records:
             return
+        closed = TrailUnavailable("the trail is closed")
         if self.on_failure == "deny":
-            msg = "the trail is closed"
-            raise TrailUnavailable(msg)
+            raise closed
         log.error("an event was not recorded: the trail is closed")
+        self._gap.lose(closed, event.timestamp, b"")  # the next recorder says so
 
     def close(self) -> None:
         """Record what is owed, write and seal everything, then `audit_stopped`. May be called twice.
@@ -215,7 +217,6 @@ class Recorder:
     def _close(self) -> None:
         self.report_the_dead()
         writer, self._writer = self._writer, None
-        self._closed = self._closed or writer is not None
         atexit.unregister(self.close)
         if self._sweeper is not None:
             self._sweeper.stop()

@@ -24,6 +24,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from indelible.errors import NotInTime, TrailUnavailable
+from indelible.trail.condition import Condition
 
 MAX_QUEUED: Final = 8192
 """How many events may wait to be written; the next caller waits for room."""
@@ -171,8 +172,8 @@ class GroupCommit:
         self._why = why
         self._timeout = timeout
         self._lock = threading.Lock()  # taken itself: a signal's handler may raise in a Condition's `__exit__`
-        self._changed = threading.Condition(self._lock)
-        self._work = threading.Condition(self._lock)
+        self._changed = Condition(self._lock)
+        self._work = Condition(self._lock)
         """What the committer waits for."""
         self.on_late: Late | None = None
         self._hung = False

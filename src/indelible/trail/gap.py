@@ -25,7 +25,7 @@ from indelible.trail.commit import id_of
 from indelible.trail.entry import line_seq
 from indelible.trail.gapfile import Claim, Count, GapFile
 from indelible.trail.notice import Notice
-from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.sharing.recent import find_ids
 from indelible.trail.turn import Turn
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ JOIN_S: Final = 0.2
 
 WAIT_S: Final = 5.0
 """How long one caller waits for another that records what is owed, and may be stuck in the write, unless told so."""
-
-_END: Final = 1 << 53
-"""Beyond every seq."""
 
 _gaps: weakref.WeakSet[Gap] = weakref.WeakSet()
 
@@ -87,6 +84,9 @@ class Gap:
         self._recorder = recorder
         self._counts = counts
         self._timeout = timeout
+        self._closed = False
+        self._size = _size(layout) if layout is not None else 0
+        """How many lines the trail has had at least: what is on its way now comes after them."""
         self._reset()
         self._make_file()  # now: a full disk has no room for it
         _gaps.add(self)
@@ -110,6 +110,8 @@ class Gap:
         """What became of events that are about to be counted as such: the answer was faster than who waited for it."""
         self._keeper: _Keeper | None = None
         self._made = False
+        self._left = ""
+        """The name of what was counted after the end."""
 
     @property
     def lost(self) -> int:
@@ -119,8 +121,10 @@ class Gap:
     # --- what happens ------------------------------------------------------------------------------------------
 
     def lose(self, error: TrailUnavailable, timestamp: str, body: bytes) -> None:
-        """Count one event as lost."""
+        """Count one event as lost, also after the end."""
         with self._lock:
+            if self._closed:
+                self._come_back()
             if isinstance(error, NotInTime):
                 self._lose_for_now(id_of(body), str(error), timestamp)
             else:
@@ -131,6 +135,7 @@ class Gap:
         came = self._early.pop(event_id, None)
         if came is None:
             self._unsure.add(event_id)
+            self._file.count.doubt(event_id, self._size)
         if not came:
             self._count(reason, timestamp)
 
@@ -138,20 +143,25 @@ class Gap:
         """It turned out what became of an event that was not recorded in time."""
         with self._lock:
             count = self._file.count
+            if self._closed:
+                return  # whoever finds the count looks for it
             if count.claim is not None and count.claim.event_id == event_id:
                 self._settle(came)
             elif event_id in self._unsure:
                 self._unsure.discard(event_id)
-                if came:
-                    count.lost -= 1
-                    self._store()
+                count.know(event_id)
+                count.lost -= came
+                self._store()
             elif self._counts or (self.refused and id_of(self.refused[0].body) == event_id):
                 self._early[event_id] = came
 
     def refuse(self, item: Item, timestamp: str) -> None:
         """Keep a refusal, or count it as lost when too many are kept."""
         with self._lock:
-            if len(self.refused) < MAX_REFUSED:
+            if self._closed:
+                self._come_back()
+                self._count("the trail is closed", timestamp)
+            elif len(self.refused) < MAX_REFUSED:
                 self.refused.append(item)
                 self.open = True
                 count = self._file.count
@@ -179,7 +189,9 @@ class Gap:
         self._file.store()
         if self._layout is None:
             return
-        if self._file.in_memory:
+        if self._closed:
+            self._leave()
+        elif self._file.in_memory:
             try:
                 self._keeper = self._keeper or _Keeper(self._file)
             except RuntimeError:  # no more threads here, or the interpreter ends: shared memory has it
@@ -187,6 +199,25 @@ class Gap:
             self._keeper.keep(self._file.snapshot())
         else:
             _try_to_keep(self._file)
+
+    def _leave(self) -> None:
+        """What is lost after the end is the next recorder's to say at once: this one may live for long."""
+        _try_to_keep(self._file)
+        self._left = self._file.name
+        self._file.close()
+        self._forget()
+
+    def _come_back(self) -> None:
+        """Go on with the count that was left, unless somebody has it."""
+        left = gapfile.take(self._layout, self._left) if self._layout is not None and self._left else None
+        if left is not None and left.survives:
+            self._file, self._made = left, True
+
+    def _forget(self) -> None:
+        self._file = GapFile(Count(self._recorder, os.getpid()), None, None)
+        self._made = False
+        self._unsure = set()
+        self.refused = []
 
     # --- recording it ------------------------------------------------------------------------------------------
 
@@ -216,12 +247,43 @@ class Gap:
 
     def _record_refused(self, writer: Writes) -> None:
         while self.refused:
-            try:
-                writer.append(*self.refused[0])
-            except NotInTime as exc:
-                self._take_refused(exc)
-                raise
+            item = self.refused[0]
+            if not self._came_before(item):
+                try:
+                    writer.append(*item)
+                except NotInTime as exc:
+                    self._take_refused(exc)
+                    raise
+                except TrailUnavailable:
+                    with self._lock:
+                        self._file.count.know(id_of(item.body))
+                        self._store()
+                    raise
             self._take_refused()
+
+    def _came_before(self, item: Item) -> bool:
+        """Note that a refusal is on its way now; tell whether it came, when an attempt before was interrupted."""
+        event_id = id_of(item.body)
+        with self._lock:
+            count = self._file.count
+            if event_id not in count.doubts:
+                count.doubt(event_id, self._look())
+                self._store()
+                return False
+            since = count.doubt_size
+        if self._layout is None or self._layout.behind_service:
+            return False
+        try:
+            return event_id in find_ids(self._layout, {event_id}, since)
+        except (OSError, IndelibleError) as exc:
+            msg = f"it cannot be known whether a refusal is recorded: {exc}"
+            raise TrailUnavailable(msg) from exc
+
+    def _look(self) -> int:
+        """See how many lines the trail has, at least."""
+        if self._layout is not None:
+            self._size = max(self._size, _size(self._layout))
+        return self._size
 
     def _count_refused(self, reason: str) -> None:
         with self._lock:
@@ -235,6 +297,7 @@ class Gap:
         with self._lock:
             item, count = self.refused.pop(0), self._file.count
             count.waiting = len(self.refused)
+            count.know(id_of(item.body))
             if late is not None:
                 self._lose_for_now(id_of(item.body), str(late), count.until)
             self._store()
@@ -245,7 +308,7 @@ class Gap:
             if not count.lost or count.claim is not None or self._unsure:
                 return
             item = writer.service_event("audit_gap", _metadata(count, count.lost))
-            count.claim = _claim(item, count.lost, self._layout)
+            count.claim = _claim(item, count.lost, self._look())
             self._store()
         try:
             writer.append(*item)
@@ -280,6 +343,8 @@ class Gap:
                 self._file.close()
             else:
                 self._file.remove()
+            self._closed = True
+            self._forget()
 
     def abandon(self) -> None:
         """In a forked child: what was lost before the fork is the parent's to say."""
@@ -354,8 +419,8 @@ def _size(layout: Layout) -> int:
     return 0 if seq is None else seq + 1
 
 
-def _claim(item: Item, lost: int, layout: Layout | None) -> Claim:
-    return Claim(id_of(item.body), lost, _size(layout) if layout is not None else 0, time.time())
+def _claim(item: Item, lost: int, size: int) -> Claim:
+    return Claim(id_of(item.body), lost, size, time.time())
 
 
 # --- what dead recorders left -------------------------------------------------------------------------------------
@@ -374,22 +439,17 @@ def report_the_dead(layout: Layout, writer: Writes, *, holds: bool) -> None:
 def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> bool:
     """Record one dead recorder's count, once; tell whether to go on with the next."""
     count = found.count
-    lost = count.owed
-    count.reason = count.reason or "the process ended before it could record what it had refused"
-    if count.claim is not None:
-        # behind a service nobody can look: said twice is better than not at all
-        if not layout.behind_service and count.claim.event_id in recent_ids(
-            layout, _END, _END - count.claim.size
-        ):
-            lost -= count.claim.lost
-        elif not holds and abs(time.time() - count.claim.at) < SETTLES_S:
-            found.close()  # it may be on its way to whoever holds the trail
-            return True
+    lost = _still_owed(count, layout, holds=holds)
+    if lost is None:
+        found.close()
+        return True
     if lost <= 0:
         found.remove()
         return True
+    count.reason = count.reason or "the process ended before it could record what it had refused"
     item = writer.service_event("audit_gap", {**_metadata(count, lost), "of": _of(count)})
-    count.lost, count.waiting, count.claim = lost, 0, _claim(item, lost, layout)
+    count.lost, count.waiting, count.doubts = lost, 0, []
+    count.claim = _claim(item, lost, 0 if layout.behind_service else _size(layout))
     found.store()
     _try_to_keep(found)
     try:
@@ -399,6 +459,21 @@ def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> b
         return False
     found.remove()
     return True
+
+
+def _still_owed(count: Count, layout: Layout, *, holds: bool) -> int | None:
+    """Return how many events a dead recorder owes; None when it is not known yet: some may be on their way."""
+    claim = count.claim
+    sizes = {**dict.fromkeys(count.doubts, count.doubt_size), **({claim.event_id: claim.size} if claim else {})}
+    if not sizes:
+        return count.owed
+    # behind a service nobody can look: said twice is better than not at all
+    came = set() if layout.behind_service else find_ids(layout, set(sizes), min(sizes.values()))
+    newest = max(count.doubt_at if count.doubts else 0.0, claim.at if claim else 0.0)
+    if len(came) < len(sizes) and not holds and abs(time.time() - newest) < SETTLES_S:
+        return None
+    owed = count.owed - len(came.intersection(count.doubts))
+    return owed - (claim.lost if claim is not None and claim.event_id in came else 0)
 
 
 def _abandon_all() -> None:

@@ -10,9 +10,10 @@ What may not move:
 - A file is two slots, written in turn, each with its generation and a checksum: a process that dies within a store
   leaves the count from before. Whoever reads takes the newest whole slot of both places.
 - Its owner holds a lock on it (flock) for as long as it lives. One that is not locked is a dead recorder's.
-- Before an `audit_gap` is appended its id, its count and the trail's size are stored (`Claim`), and it is taken off the
-  count when that was acknowledged. After a death in between, whoever finds the claim looks whether the event is in the
-  trail: reported once, whatever dies when.
+- What may be in the trail though it is counted stands there by its id, with the trail's size before: an `audit_gap`
+  (`Claim`) and a refusal before they are appended, an event that was not recorded in time. It is taken off the count
+  when it is known what became of it. After a death in between, whoever finds the file looks for those events in the
+  trail: each is in the trail or counted, whatever dies when.
 - What a file holds is believed only when it is this user's own, a plain file, and nobody else may write it.
 """
 
@@ -26,6 +27,7 @@ import os
 import secrets
 import stat
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +41,13 @@ if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
 
-SLOT_BYTES: Final = 2048
+SLOT_BYTES: Final = 8192
 FILE_BYTES: Final = 2 * SLOT_BYTES
 MAX_REASON_CHARS: Final = 200
 """Of the reason; in JSON a character takes six bytes at the most."""
+
+MAX_DOUBTS: Final = 128
+"""So many events that are counted and may have come are known by their ids; what fits a slot."""
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - in it a directory that only this user can enter
 
@@ -75,12 +80,30 @@ class Count(msgspec.Struct):
     since: str = ""
     until: str = ""
     claim: Claim | None = None
+    doubts: list[str] = []
+    """The ids of events among `lost` and `waiting` that may be in the trail."""
+    doubt_size: int = 0
+    """The trail had so many lines at least before the first of them was on its way."""
+    doubt_at: float = 0.0
+    """When the newest of them was (seconds since the epoch)."""
     generation: int = 0
 
     @property
     def owed(self) -> int:
         """How many events are lost when the recorder is dead."""
         return self.lost + self.waiting
+
+    def doubt(self, event_id: str, size: int) -> None:
+        """An event that is counted may be in the trail, after its first `size` lines."""
+        if len(self.doubts) < MAX_DOUBTS and event_id not in self.doubts:
+            self.doubt_size = min(size, self.doubt_size) if self.doubts else size
+            self.doubts.append(event_id)
+            self.doubt_at = time.time()
+
+    def know(self, event_id: str) -> None:
+        """It is known what became of it."""
+        if event_id in self.doubts:
+            self.doubts.remove(event_id)
 
 
 _decode = msgspec.json.Decoder(Count).decode
@@ -212,6 +235,12 @@ class GapFile:
         return cls(Count(recorder, os.getpid()), memory, beside)
 
     @property
+    def name(self) -> str:
+        """The name of its files; empty without any."""
+        place = self._memory or self._beside
+        return place.path.name if place is not None else ""
+
+    @property
     def survives(self) -> bool:
         """Whether the count outlives this process at all."""
         return self._memory is not None or self._beside is not None
@@ -260,28 +289,45 @@ class GapFile:
             self._map = None
 
 
+def leave(layout: Layout, access: Access, count: Count) -> None:
+    """Leave a count to whoever comes next."""
+    file = GapFile.create(layout, access, count.recorder)
+    file.count = count
+    file.store()
+    with contextlib.suppress(OSError):
+        file.keep(file.snapshot())
+    file.close()
+
+
 # --- what dead recorders left -------------------------------------------------------------------------------------
 
 
 def left_behind(layout: Layout) -> Iterator[GapFile]:
     """Yield the counts of dead recorders, each locked for as long as it is open. Those who owe nothing are removed."""
-    directories = [layout.gaps, *filter(None, [memory_directory(layout)])]
-    names = sorted({name for directory in directories for name in _names(directory)})
-    for name in names:
-        places = [_take(directory / name) for directory in directories]
-        if "living" in places:
-            for place in places:
-                if isinstance(place, _Place):
-                    place.close()
-            continue
-        beside, memory = [place if isinstance(place, _Place) else None for place in (*places, None)][:2]
-        counts = [count for place in (beside, memory) if place and (count := place.read())]
-        count = max(counts, key=lambda count: count.generation, default=Count("", 0))
-        found = GapFile(count, memory, beside)
-        if count.owed:
+    for name in sorted({name for directory in _directories(layout) for name in _names(directory)}):
+        found = take(layout, name)
+        if found is not None and found.count.owed:
             yield found
-        else:
+        elif found is not None:
             found.remove()
+
+
+def take(layout: Layout, name: str) -> GapFile | None:
+    """Open and lock a count that nobody has; None when somebody has it."""
+    places = [_take(directory / name) for directory in _directories(layout)]
+    if "living" in places:
+        for place in places:
+            if isinstance(place, _Place):
+                place.close()
+        return None
+    beside, memory = [place if isinstance(place, _Place) else None for place in (*places, None)][:2]
+    counts = [count for place in (beside, memory) if place and (count := place.read())]
+    count = max(counts, key=lambda count: count.generation, default=Count("", 0))
+    return GapFile(count, memory, beside)
+
+
+def _directories(layout: Layout) -> list[Path]:
+    return [layout.gaps, *filter(None, [memory_directory(layout)])]
 
 
 def _names(directory: Path) -> list[str]:

@@ -13,7 +13,8 @@ _TRAIL: Final = __name__.rpartition(".")[0]
 _LOCKING: Final = frozenset(
     f"{_TRAIL}.{name}"
     for name in (
-        "active", "batching", "commit", "gap", "gapfile", "sealer", "turn", "unsealed", "watched", "writer",
+        "active", "batching", "commit", "condition", "gap", "gapfile", "queued", "sealer", "turn", "unsealed",
+        "watched", "writer",
         "sharing.answers", "sharing.hub", "sharing.link", "sharing.shared", "sharing.through",
     )
 )  # fmt: skip

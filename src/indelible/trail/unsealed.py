@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import TrailUnavailable
 from indelible.trail import switch
+from indelible.trail.condition import Condition
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
 from indelible.trail.space import NO_SPACE
@@ -78,7 +79,7 @@ class Unsealed(ABC):
         self.audit = audit
         self.access = access
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
+        self._room = Condition(self._lock)
         self._turn = Turn(self._lock, audit.write_timeout, str(layout.active))
         self._seq = state.size
         self._pending: list[bytes] = []

@@ -11,6 +11,7 @@ The rules that live here:
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indelible import events
 from indelible.errors import TrailUnavailable
-from indelible.trail import space
-from indelible.trail.commit import Backlog, Item
+from indelible.trail import gapfile, space
+from indelible.trail.commit import Item
+from indelible.trail.gapfile import Count
+from indelible.trail.queued import Queue
 from indelible.trail.service import service_event
 from indelible.trail.space import Space
 from indelible.trail.unsealed import MAX_PENDING_EVENTS, Unsealed
@@ -62,7 +65,10 @@ class Watched(Unsealed):
         self._tick = clock.tick
         self._steps = clock.steps
         self._space = Space(layout, audit.disk_thresholds, access)
-        self._queue: Backlog[Item] = Backlog()
+        self._queue = Queue()
+        """What waits at `memory` durability."""
+        self._is_last = False
+        """The queue is emptied for the last time: nothing more is accepted that nobody would write."""
         self._unsaid: list[Item] = []
         """What the trail has to say of itself before the next event."""
         self._inline = audit.durability == "process"
@@ -183,9 +189,18 @@ class Watched(Unsealed):
             if not self._write_own((item,), reserve=_GAP in item.body[:GAP_WITHIN]):
                 raise self._unavailable()
 
+    def _let_go(self) -> None:
+        """Take off the queue what is written."""
+        if self._queue.seqs:
+            self._queue = self._queue.rest()
+
+    def _drop(self, seq: int, count: int) -> None:
+        super()._drop(seq, count)
+        self._queue.take_back(seq)
+
     def _drain_all(self) -> None:
         """Write what is queued, at the end: it was accepted, and is not withheld as long as the reserve is whole."""
-        while self._queue.count and self._space.whole and self._usable():
+        while self._queue.items and self._space.whole and self._usable():
             with self._own_words():
                 if self._failure is not None and not self._repair():
                     break
@@ -193,16 +208,18 @@ class Watched(Unsealed):
                 if self._failure is not None:
                     break
 
-    def _lost_in_queue(self) -> list[Item]:
-        """Let go of what is queued and finds no room at the end; return the gap that says so."""
-        lost = self._queue.count
+    def _give_queue_up(self) -> None:
+        """Let go of what is queued and finds no room at the end; a gap says so, or the next recorder does."""
+        self._let_go()
+        lost = len(self._queue.items)
         if not lost:
-            return []
+            return
         reason = str(self._unavailable())
         log.error("%d queued events are lost: %s", lost, reason)
         first, last = self._queue.items[0].body, self._queue.items[-1].body
-        self._queue.take(lost, lost, self._queue.size)
+        self._queue = Queue()
         since, until = (body[_TIMESTAMP].decode("ascii", "replace") for body in (first, last))
-        return [
-            self.service_event("audit_gap", {"lost": lost, "reason": reason, "since": since, "until": until})
-        ]
+        about = {"lost": lost, "reason": reason, "since": since, "until": until}
+        if not self._write_own((self.service_event("audit_gap", about),)):
+            count = Count(self.recorder.id, os.getpid(), lost, reason=reason, since=since, until=until)
+            gapfile.leave(self.layout, self.access, count)

@@ -111,7 +111,10 @@ class Writer(Watched):
         if not self._direct:
             for at, item in enumerate(items):
                 try:
-                    self.append(*item)
+                    if self.audit.durability == "disk" or self._speaker == threading.get_ident():
+                        self.append(*item)
+                    else:  # of other processes, too, while this one says its last words
+                        self._enqueue(item)
                 except TrailUnavailable as exc:
                     return at, exc
             return len(items), None
@@ -136,15 +139,17 @@ class Writer(Watched):
     def _enqueue(self, item: Item) -> None:
         """At `memory` durability: queue, and let the sealer's thread write."""
         with self._turn:
-            queue, size = self._queue, len(item.body)
-            if not queue.has_room(1, size) and self._usable():
-                self._drain()
+            size = len(item.body)
+            self._let_go()
             if isinstance(self._failure, InterruptedError):
                 self._repair()
-            if not queue.has_room(1, size) or self._failure or not self._open:
+            if not self._queue.has_room(size) and self._usable():
+                self._drain()
+            queue = self._queue
+            if not queue.has_room(size) or self._failure or not self._open or self._is_last:
                 raise self._unavailable()
-            queue.put(item, 1, size)
-            first = queue.count == 1
+            queue.put(item)
+            first = len(queue.items) == 1
         if first:
             self._sealer.wake()
 
@@ -154,10 +159,11 @@ class Writer(Watched):
             self._drain()
 
     def _drain(self) -> None:
+        self._let_go()  # the last one may have been interrupted
         queue = self._queue
-        if queue.count and not self._behind() and self._failure is None:
-            written = len(self._write(queue.items))
-            queue.take(written, written, sum(len(item.body) for item in queue.items[:written]))
+        if queue.items and not self._behind() and self._failure is None:
+            self._write(queue.items, queue.seqs)
+            self._let_go()
 
     # --- writing: all of it under _lock ------------------------------------------------------------------------
 
@@ -191,21 +197,26 @@ class Writer(Watched):
             self._intents.pop(closes, None)
         return True
 
-    def _write(self, items: Sequence[Item]) -> list[int]:
+    def _write(self, items: Sequence[Item], seqs: list[int] | None = None) -> list[int]:
         """Stamp and write items in order, the first at least, and as many as may be pending.
 
-        Return the seqs of those that are in the file. The rest is not. What the trail has to say stands before them.
+        Return the seqs of those that are in the file, in `seqs` if that is given. The rest is not. What the trail has
+        to say stands before them.
         """
+        seqs = [] if seqs is None else seqs
         if not self._open or (self._failure is not None and not self._repair()):
-            return []
+            return seqs
         self._tick()
         said = self._to_say()
-        seqs: list[int] = []
-        try:
-            self._put_all([*said, *items], seqs)
-        finally:
-            del self._unsaid[: min(len(said), len(seqs))]
-        return seqs[len(said) :]
+        before: list[int] = []
+        if said:
+            try:
+                self._put_all(said, before)
+            finally:
+                del self._unsaid[: len(before)]
+        if len(before) == len(said):
+            self._put_all(items, seqs)
+        return seqs
 
     def _put_all(self, items: Sequence[Item], seqs: list[int]) -> None:
         """Stamp and write items, adding their seqs to `seqs`: what `_write` does, without a look at anything else."""
@@ -340,7 +351,7 @@ class Writer(Watched):
     def sealed_now(self, pending: Pending) -> None:
         """The lines are under a checkpoint: let go of them."""
         super().sealed_now(pending)
-        if self._queue.count:
+        if self._queue.items:
             self._sealer.wake()
 
     def ensure_hold(self) -> None:
@@ -442,9 +453,10 @@ class Writer(Watched):
             self._housekeeper.close()
             self.last_words()
             with self._lock:
+                self._is_last = True
                 self._drain_all()
                 self._usable()
-                self._write_own(self._lost_in_queue())
+                self._give_queue_up()
                 if good_bye:
                     self._intents = {key: seq for key, seq in self._intents.items() if key in still_open}
                     self._write_own((self.service_event("audit_stopped", metadata or {}),))

@@ -23,7 +23,7 @@ import pytest
 
 from indelible import verify
 from indelible.config import AuditSettings, Durability
-from indelible.errors import TrailUnavailable
+from indelible.errors import NotInTime, TrailUnavailable
 from indelible.trail import durable
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
@@ -50,7 +50,7 @@ class Holder:
     def _accept(self) -> None:
         while self._stop_out not in select.select([self.listener, self._stop_out], [], [])[0]:
             sock, _ = self.listener.accept()
-            with sock, contextlib.suppress(ConnectionResetError):  # closed before all that was said was read
+            with sock, contextlib.suppress(ConnectionResetError):  # it was hung up on with something unread
                 self._read(sock)
 
     def _read(self, sock: socket.socket) -> None:
@@ -400,6 +400,18 @@ def test_who_is_interrupted_while_it_reads_sends_again_over_another_connection(
     assert [put.again for put in holder.puts if put.id == "e2"] == [False, True]
     holder.acknowledge("e2")
     assert waiting.join() is None
+
+
+def test_what_was_sent_and_is_not_answered_at_the_end_may_be_recorded_and_is_said_to_be(
+    writer: SharedWriter, holder: Holder
+) -> None:
+    waiting = Appending(writer, "e1")
+    holder.got("e1")
+    writer.audit = AuditSettings(write_timeout=0.01)
+    writer.close()
+    error = waiting.join()
+    assert isinstance(error, NotInTime)
+    assert "the trail is closed" in str(error)
 
 
 def test_a_handler_that_stays_does_not_keep_others_from_their_answers(

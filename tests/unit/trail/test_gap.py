@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -23,7 +25,9 @@ from indelible.trail.durable import Access
 from indelible.trail.gap import Gap, report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
+from indelible.trail.sealer import Sealer
 from indelible.trail.sharing.link import Job
+from indelible.trail.start.opening import open_writer
 
 if TYPE_CHECKING:
     from indelible.trail.sharing.shared import SharedWriter
@@ -304,6 +308,120 @@ def test_a_store_that_is_cut_short_leaves_the_count_from_before(cut: int, stores
 def test_whatever_lies_there_is_a_count_or_none(data: bytes) -> None:
     found = gapfile._newest(data.ljust(FILE_BYTES))
     assert found is None or isinstance(found, Count)
+
+
+class Killed(BaseException):
+    """The process is gone; nothing in the product catches it."""
+
+
+class Fatal:
+    """A real trail, and the moment at which whoever writes to it is killed, or interrupted."""
+
+    def __init__(self, layout: Layout, *, at: int = -1, appended: bool = True) -> None:
+        with mock.patch.object(Sealer, "start"):
+            self.writer = open_writer(layout.active, AuditSettings(), "test").writer
+        self._left, self._appended = at, appended
+
+    def append(self, body: bytes, opens: str, closes: str) -> None:
+        self._left -= 1
+        if self._left == -1 and not self._appended:
+            raise Killed
+        self.writer.append(body, opens, closes)
+        if self._left == -1:
+            raise Killed
+
+    def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
+        return self.writer.service_event(event_type, metadata)
+
+    def told(self) -> tuple[list[str], int]:
+        """Return the refusals in the trail, and how many events its `audit_gap`s say are lost; closes it."""
+        self.writer.close()
+        entries = [json.loads(line) for line in self.writer.layout.active.read_bytes().splitlines()]
+        refused = [entry["event_id"] for entry in entries if entry["event_type"] == "mcp_operation"]
+        return refused, sum(
+            entry["metadata"]["lost"] for entry in entries if entry["event_type"] == "audit_gap"
+        )
+
+
+REFUSED = [f"refused{number}" for number in range(3)]
+
+
+@pytest.mark.parametrize("appended", [True, False])
+@pytest.mark.parametrize("at", range(4))
+def test_killed_between_a_refusals_record_and_its_count_it_is_counted_once(
+    tmp_path: Path, place: str, at: int, appended: bool
+) -> None:
+    layout = Layout(tmp_path / "audit.jsonl")
+    trail = Fatal(layout, at=at, appended=appended)
+    gap = Gap(layout, recorder=place)
+    gap.lose(FULL, "t", body("lost"))
+    for name in REFUSED:
+        gap.refuse(Item(body(name)), "t")
+    with pytest.raises(Killed):
+        gap.catch_up(trail)
+    kill(gap)
+    for _ in range(2):
+        report_the_dead(layout, trail, holds=True)
+    found, lost = trail.told()
+    assert found == REFUSED[: at + appended]
+    assert lost == 1 + len(REFUSED) - len(found)
+
+
+@pytest.mark.parametrize("appended", [True, False])
+def test_a_refusal_whose_record_was_interrupted_stands_there_once(tmp_path: Path, appended: bool) -> None:
+    """A signal's handler raises, and the process goes on."""
+    layout = Layout(tmp_path / "audit.jsonl")
+    trail = Fatal(layout, at=1, appended=appended)
+    gap = Gap(layout)
+    for name in REFUSED:
+        gap.refuse(Item(body(name)), "t")
+    with pytest.raises(Killed):
+        gap.catch_up(trail)
+    gap.catch_up(trail)
+    assert not gap.open
+    gap.close()
+    assert trail.told() == (REFUSED, 0)
+
+
+@pytest.mark.parametrize("came", [True, False])
+@pytest.mark.parametrize("refused", [True, False])
+def test_killed_before_it_is_known_what_came_the_next_one_looks(
+    tmp_path: Path, place: str, refused: bool, came: bool
+) -> None:
+    layout = Layout(tmp_path / "audit.jsonl")
+    trail = Fatal(layout)
+    gap = Gap(layout, recorder=place)
+    if refused:
+        slow = Trail()
+        slow.error = SLOW
+        gap.refuse(Item(body("e")), "t")
+        gap.catch_up(slow)
+    else:
+        gap.lose(SLOW, "t", body("e"))
+    if came:
+        trail.append(body("e"), "", "")
+    kill(gap)
+    report_the_dead(layout, trail, holds=False)
+    assert len(list(layout.gaps.iterdir())) == (0 if came else 1)  # what did not come may come yet
+    report_the_dead(layout, trail, holds=True)
+    assert trail.told() == (["e"] if came else [], 0 if came else 1)
+
+
+def test_what_is_lost_after_the_end_is_the_next_recorders_to_say(layout: Layout, place: str) -> None:
+    gap, trail = Gap(layout, recorder=place), Trail()
+    gap.lose(FULL, "t", body("before"))
+    gap.catch_up(trail)
+    gap.close()
+    for number in range(2):  # those were under way as it was closed
+        gap.lose(FULL, "t", body(f"after{number}"))
+        gap.refuse(Item(body(f"refused{number}")), "t")
+    assert len(list(layout.gaps.iterdir())) == 1
+    report_the_dead(layout, trail, holds=True)
+    assert trail.said == [1, 4]
+    gap.lose(FULL, "t", body("later"))
+    report_the_dead(layout, trail, holds=True)
+    assert trail.said == [1, 4, 1]
+    assert list(layout.gaps.iterdir()) == []
 
 
 # --- nobody else's -----------------------------------------------------------------------------------------------

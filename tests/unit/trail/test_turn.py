@@ -14,6 +14,7 @@ from indelible.errors import TrailUnavailable
 from indelible.trail.commit import GroupCommit, Item
 from indelible.trail.start.opening import open_writer
 from indelible.trail.turn import Turn
+from tests.recording import LIMIT_S, wait_for
 
 BODY = b'{"timestamp":"2026-01-01T00:00:00.000000Z","event_type":"mcp_operation","event_id":"e"}'
 
@@ -36,12 +37,37 @@ def test_after_one_has_waited_in_vain_nobody_waits_until_it_is_free_again() -> N
     assert not turn.hung
 
 
+def test_after_a_hang_an_ordinary_holder_is_waited_for_as_soon_as_the_lock_was_free() -> None:
+    """The sealer, say, which has the lock for a moment, and does not come by a turn."""
+    lock = threading.Lock()
+    turn = Turn(lock, 0.01, "trail")
+    with lock, pytest.raises(TrailUnavailable, match="not recorded in time"), turn:
+        pass
+    wait_for(lambda: not turn.hung)
+    turn._timeout = 60.0
+    lock.acquire()
+    waiting = threading.Event()
+
+    def come() -> None:
+        waiting.set()
+        with turn:
+            got.append(True)
+
+    got: list[bool] = []
+    caller = threading.Thread(target=come)
+    caller.start()
+    assert waiting.wait(LIMIT_S)
+    lock.release()
+    caller.join(LIMIT_S)
+    assert got == [True]
+
+
 def test_a_disk_that_answers_again_is_waited_for_again(tmp_path: Path) -> None:
     """Though whoever appends first finds the lock free, and need not wait for a turn."""
     writer = open_writer(tmp_path / "audit.jsonl", AuditSettings(write_timeout=0.05), "test").writer
     with writer._lock, pytest.raises(TrailUnavailable, match="does not answer"):
         writer.append(BODY)
-    writer._sealer.stop()  # it may have the lock for a moment
+    wait_for(lambda: not writer._turn.hung)
     writer.append(BODY)
     writer._turn._timeout = 60.0
     writer._lock.acquire()

@@ -18,6 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from indelible.trail.condition import Condition
 from indelible.trail.sharing import wire
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Answers:
         """`connection` is set by whoever makes one, and taken away by whoever ends it."""
         self.connection: Connection | None = None
         self._outbox = outbox
-        self._quiet = threading.Condition(outbox.lock)
-        self._followers: dict[Job, threading.Condition] = {}
+        self._quiet = Condition(outbox.lock)
+        self._followers: dict[Job, Condition] = {}
         """Callers that wait while another reads."""
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
         """What is owed to those who did not wait themselves, to be called without the lock."""
@@ -62,7 +63,7 @@ class Answers:
             self.pass_on()
 
     def _follow(self, job: Job, left: float) -> None:
-        job.turn = turn = threading.Condition(self._outbox.lock)
+        job.turn = turn = Condition(self._outbox.lock)
         self._followers[job] = turn
         try:
             turn.wait(left)

@@ -26,6 +26,7 @@ import msgspec
 
 from indelible.errors import NotInTime, TrailLocked, TrailUnavailable, WireError
 from indelible.trail.commit import together
+from indelible.trail.condition import Condition
 from indelible.trail.sharing import processes, wire
 from indelible.trail.sharing.sockets import connect, credentials
 
@@ -70,7 +71,7 @@ class Job:
         self.finished = count == 0
         """Whether it is known what became of all, or whoever waits was told that it is not."""
         self._errors: dict[int, TrailUnavailable] = {}
-        self.turn: threading.Condition | None = None
+        self.turn: Condition | None = None
         """What whoever waits is woken by, while another thread reads for it."""
 
     @property
@@ -130,7 +131,7 @@ class Outbox:
         """Start empty; `path` is the trail's, for messages."""
         self.path = path
         self.lock = threading.Lock()
-        self.changed = threading.Condition(self.lock)
+        self.changed = Condition(self.lock)
         self.letters: collections.deque[Letter] = collections.deque()
         self.sent = 0
         """How many of them, from the first on, were sent on this connection."""
@@ -142,7 +143,7 @@ class Outbox:
         self.on_late: Late | None = None
         """Told what became of an event whose caller was told that it is not in time; called without the lock."""
         self._due: collections.deque[Job] = collections.deque()
-        self.due_changed = threading.Condition(self.lock)
+        self.due_changed = Condition(self.lock)
 
     @property
     def has_room(self) -> bool:
@@ -251,11 +252,14 @@ class Outbox:
 
     def give_up(self, error: TrailUnavailable) -> list[Callable[[], None]]:
         """Nothing will be sent any more."""
-        jobs = {id(letter.job): letter.job for letter in self.letters}
+        under_way: dict[Job, int] = {}
+        for at, letter in enumerate(self.letters):  # what was sent may be written yet
+            sent = letter.again or at < self.sent
+            under_way[letter.job] = under_way.get(letter.job, 0) + sent
         self.letters.clear()
         self.changed.notify_all()
         self.due_changed.notify_all()
-        return [call for job in jobs.values() if (call := job.give_up(error)) is not None]
+        return [call for job, sent in under_way.items() if (call := job.give_up(error, sent)) is not None]
 
     def _settle(self, letter: Letter, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """It is known what became of an event; return what to call."""

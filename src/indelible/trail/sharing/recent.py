@@ -23,6 +23,10 @@ _HEAD: Final = HEAD_BYTES + ENVELOPE_BYTES
 _EVENT_ID: Final = re.compile(rb'"event_id":"([^"\\]+)"')
 
 
+_END: Final = 1 << 53
+"""Beyond every seq."""
+
+
 class _Recorder(msgspec.Struct):
     uid: int
 
@@ -62,6 +66,19 @@ def recent_ids(layout: Layout, size: int, count: int, *, by_user: bool = False) 
     """
     mark = _id_of_user if by_user else _id_of
     return files.looking_again(lambda: _read(layout, size, max(0, size - count), mark))
+
+
+def find_ids(layout: Layout, ids: set[str], since: int) -> set[str]:
+    """Return those of `ids` that are in a trail, after its first `since` lines; across rotations.
+
+    Raises OSError or TrailCorrupt where a file cannot be read.
+    """
+    return set(files.looking_again(lambda: _read(layout, _END, since, lambda line: _one_of(ids, line))))
+
+
+def _one_of(ids: set[str], line: bytes) -> str | None:
+    found = _id_of(line)
+    return found if found in ids else None
 
 
 def _read(layout: Layout, size: int, wanted: int, mark: Callable[[bytes], str | None]) -> list[str]:
