@@ -28,6 +28,7 @@ from indelible.values import (
     parse_limit,
     parse_megabytes,
     parse_mode,
+    parse_percent,
     parse_percentages,
     parse_rate_mb,
     parse_size,
@@ -132,6 +133,8 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes a second."""
     max_outstanding: int = 2048
     """Events that came and are not acknowledged."""
+    max_overtime: int = 25
+    """Percent of the service's time; 100: no limit."""
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +249,7 @@ RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "max_events_per_second": ("max_events_per_second", parse_count),
     "max_mb_per_second": ("max_rate", parse_rate_mb),
     "max_outstanding": ("max_outstanding", parse_limit),
+    "max_overtime_percent": ("max_overtime", parse_percent),
 }
 
 TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpServers")

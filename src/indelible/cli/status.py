@@ -179,14 +179,21 @@ def _recorder(recorder: dict[str, Any]) -> str:
 def _user(user: dict[str, Any]) -> str:
     """What a service's user has, and what was kept from him."""
     said = [f"{user['connections']} connection{'s' * (user['connections'] != 1)}"]
+    if user["recorders"] != user["connections"]:
+        said.append(f"{user['recorders']} recorder{'s' * (user['recorders'] != 1)}")
     if user["held"]:
         said.append("held back just now")
     if user["held_back"]:
-        said.append(f"held back {user['held_back']} time{'s' * (user['held_back'] != 1)}")
+        overtime = f", {user['overtime']} of them for overtime" if user["overtime"] else ""
+        said.append(f"held back {user['held_back']} time{'s' * (user['held_back'] != 1)}{overtime}")
     if user["turned_away"]:
         said.append(f"{user['turned_away']} connection{'s' * (user['turned_away'] != 1)} turned away")
+    if user["open_calls"]:
+        calls = f"{user['open_calls']} call{'s' * (user['open_calls'] != 1)}"
+        said.append(f"{calls} open ({byte_count(user['open_bytes'])})")
     if user["refused"]:
         said.append(f"{user['refused']} event{'s' * (user['refused'] != 1)} refused")
+    said.append(f"took {user['busy_s']:.1f} s of CPU time")
     return f"user {user['uid']}: {', '.join(said)}"
 
 

@@ -4,8 +4,9 @@ What may not move:
 
 - Each process is who the kernel says it is (SO_PEERCRED, unix(7)); who is let in, and what of what he sends may become
   a line, is for the door to say that he came in by (see `doors`).
-- Where there are quotas, all connections of a user together are read once in a round, and not at all while he is over
-  one: nobody waits for more than one reading from everybody else.
+- Where there are quotas, all connections of a user together have one turn in a round, and none while he is over a
+  quota; a turn is over after `quotas.TURN_S`, or with the event that exceeds it: nobody waits for more than that from
+  everybody else.
 - When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
   (see `calls`).
 
@@ -33,7 +34,7 @@ from indelible.trail.sharing import wire
 from indelible.trail.sharing.doors import LIFE, Door, Family, Service
 from indelible.trail.sharing.intake import Intake
 from indelible.trail.sharing.peer import MAX_READS, Peer, Who
-from indelible.trail.sharing.quotas import Account
+from indelible.trail.sharing.quotas import TURN_S, Account
 from indelible.trail.sharing.sockets import credentials, has_ended, listen
 from indelible.trail.upkeep import duties
 from indelible.trail.upkeep.orderdesk import OrderDesk
@@ -51,6 +52,12 @@ TURNED_AWAY_S: Final = 1.0
 
 SPARE_CONNECTIONS: Final = 8
 """For those that only ask, or have not said hello yet."""
+
+ACCEPTED: Final = 64
+"""So many connections are let in at once before others are served: what the kernel queues."""
+
+CLOSING_S: Final = 1.0
+"""CPU time that a service's end spends on what one user has sent and nobody has read yet."""
 
 
 class Hub(Intake):
@@ -137,7 +144,8 @@ class Hub(Intake):
     def _run(self) -> None:
         while not self._closing or self._desk.busy:
             ready: list[tuple[Peer, int]] = []
-            for key, events in self._selector.select(self._look_in_s()):
+            behind = self._behind()
+            for key, events in self._selector.select(0 if behind else self._look_in_s()):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
                 if sock in self._doors:
@@ -147,6 +155,7 @@ class Hub(Intake):
                         self._wake_out.recv(4096)
                 elif sock in self._peers:  # what came before it in this round may have ended it
                     ready.append((self._peers[sock], events))
+            ready += ((peer, selectors.EVENT_READ) for peer in behind.difference(peer for peer, _ in ready))
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
             self._answer_committed()
@@ -180,13 +189,26 @@ class Hub(Intake):
             for peer, events in ready
         ]
 
+    def _behind(self) -> set[Peer]:
+        """Return those of whom something was read that may have its turn now."""
+        return {
+            peer
+            for peer in self._peers.values()
+            if peer.is_behind and not (peer.account is not None and peer.account.held)
+        }
+
     def _accept(self, door: Door) -> None:
-        try:
-            sock, _ = door.listener.accept()
-        except OSError as exc:
-            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                time.sleep(NO_ROOM_S)
-            return
+        """Let in those who wait: all that the kernel queues, or one user's many would keep others out of the queue."""
+        for _ in range(ACCEPTED):
+            try:
+                sock, _ = door.listener.accept()
+            except OSError as exc:
+                if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    time.sleep(NO_ROOM_S)
+                return
+            self._let_in(sock, door)
+
+    def _let_in(self, sock: socket.socket, door: Door) -> None:
         try:
             sock.settimeout(0)
             pid, uid = credentials(sock)
@@ -254,9 +276,10 @@ class Hub(Intake):
 
     def _hold_back(self, account: Account) -> None:
         """Read nothing more from a user while he is over a quota."""
-        if account.held or account.wait_s(time.monotonic()) == 0:
+        now = time.monotonic()
+        if account.held or account.wait_s(now) == 0:
             return
-        account.hold_back()
+        account.hold_back(now)
         for peer in self._peers.values():
             if peer.account is account:
                 self._watch(peer)
@@ -275,6 +298,7 @@ class Hub(Intake):
         """
         if peer.sock not in self._peers:
             return False
+        started = time.thread_time()
         try:
             if events & selectors.EVENT_READ and not (peer.account and peer.account.held and not self._closing):
                 self._read(peer)
@@ -289,22 +313,39 @@ class Hub(Intake):
         except Exception:  # a fault of ours costs one connection, not everybody's
             log.exception("%s: a recorder (process %d) was cut off", self._writer.layout.socket, peer.pid)
             self._drop(peer)
+        finally:
+            self._charge(peer, time.thread_time() - started)
         return peer.sock in self._peers
+
+    def _charge(self, peer: Peer, seconds: float) -> None:
+        """Put what a turn took on its user's account."""
+        account, accounts = peer.account, peer.door.accounts
+        if account is None or accounts is None:
+            return
+        account.work(seconds, accounts.users, time.monotonic())
+        if peer.sock in self._peers:
+            self._hold_back(account)
 
     def _read_out(self, peer: Peer) -> None:
         """Take everything that a connection holds."""
         for _ in range(MAX_READS):
             if not self._serve(peer, selectors.EVENT_READ):
                 return
-            if peer.account is not None and peer.account.held and not self._closing:
-                return
 
     def _read(self, peer: Peer) -> None:
-        puts: list[wire.Put] = []
+        """Have one turn: of a user with an account, a short one."""
+        puts: list[tuple[wire.Put, wire.Put | str]] = []
+        ends_at = float("inf") if peer.account is None else time.thread_time() + TURN_S
         for message in peer.received():
             if isinstance(message, wire.Put):
-                puts.append(message)
+                if peer.waiting + len(puts) >= wire.WINDOW:
+                    msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
+                    raise WireError(msg)
+                puts.append((message, self._check(peer, message)))
             elif isinstance(message, wire.Hello):
+                if self._is_early(peer, message):
+                    peer.put_back(message)
+                    break
                 self._greet(peer, message)
             elif isinstance(message, wire.Ask):
                 self._send(peer, self._state(peer))
@@ -314,11 +355,12 @@ class Hub(Intake):
                 self._take(peer, puts)
                 peer.ended = True
                 raise ConnectionResetError
+            if time.thread_time() >= ends_at:
+                break
         if puts:
             self._take(peer, puts)
         if peer.account is not None:
             peer.account.spend(len(puts), 0, time.monotonic())
-            self._hold_back(peer.account)
 
     # --- greeting ----------------------------------------------------------------------------------------------
 
@@ -326,10 +368,8 @@ class Hub(Intake):
         error = None
         if hello.v != wire.VERSION:
             error = f"this holder speaks version {wire.VERSION} of the protocol, not {hello.v}"
-        elif (wrong := peer.door.refuses(peer, hello)) is not None:
+        elif (wrong := peer.door.refuses(peer, hello) or self._no_place(peer)) is not None:
             error = wrong
-        elif sum(bool(other.recorder) for other in self._peers.values()) >= wire.MAX_RECORDERS:
-            error = f"{wire.MAX_RECORDERS} recorders are connected already"
         elif peer.recorder or not hello.recorder or len(hello.recorder) > wire.MAX_RECORDER_CHARS:
             error = "the recorder's name is empty, too long, or the second one"
         if error is not None:
@@ -337,7 +377,9 @@ class Hub(Intake):
             raise WireError(error)
         self._settle_earlier((hello.recorder, peer.uid, peer.pid))
         peer.recorder = hello.recorder
-        peer.open = self._calls.adopt(peer.who)
+        if peer.account is not None:
+            peer.account.recorders += 1
+        self._adopt(peer)
         key, key_id = peer.door.key_for(peer, self._secret)
         self._send(
             peer,
@@ -347,13 +389,35 @@ class Hub(Intake):
             ),
         )  # fmt: skip
 
+    def _no_place(self, peer: Peer) -> str | None:
+        """Say why there is no place for one more recorder."""
+        recorders = sum(bool(other.recorder) for other in self._peers.values())
+        if peer.account is not None and peer.door.accounts is not None:
+            return peer.door.accounts.refuses(peer.account, recorders)
+        full = recorders >= wire.MAX_RECORDERS
+        return f"{wire.MAX_RECORDERS} recorders are connected already" if full else None
+
+    def _adopt(self, peer: Peer) -> None:
+        """Give a recorder those open calls that it left behind with an earlier connection."""
+        for event_id, body in self._calls.adopt(peer.who).items():
+            peer.open.put(event_id, body)
+
+    def _is_early(self, peer: Peer, hello: wire.Hello) -> bool:
+        """Tell whether there is something left of a stranger's earlier connection: that comes first, turn by turn."""
+        who = (hello.recorder, peer.uid, peer.pid)
+        return peer.account is not None and any(
+            other.who == who and has_ended(other.sock) for other in self._peers.values()
+        )
+
     def _settle_earlier(self, who: Who) -> None:
         """What a recorder sent on an earlier connection comes before what it sends again on this one.
 
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
         for other in [other for other in self._peers.values() if other.who == who]:
-            if other.account is None or has_ended(other.sock):  # a stranger that lives would fill it meanwhile
+            if (
+                other.account is None
+            ):  # else nothing is left of it (`_is_early`), or it lives, and would fill it
                 self._read_out(other)
         if any(other.who == who for other in self._lingering):
             raise ConnectionResetError
@@ -367,12 +431,19 @@ class Hub(Intake):
             if peer.recorder and (asking.account is None or peer.uid == asking.uid)
         ]
         users = [
-            wire.UserState(account.uid, account.connections, account.waiting, account.held, **account.counts)
+            self._user_state(account)
             for account in accounts or ()
             if asking.account is None or account is asking.account
         ]
         orders = duties.known() if asking.account is None else []
         return wire.HolderState(states, orders=orders, users=users)
+
+    def _user_state(self, account: Account) -> wire.UserState:
+        count, size = self._open_of(account.uid)
+        return wire.UserState(
+            account.uid, account.connections, account.waiting, account.held, **account.counts,
+            recorders=account.recorders, busy_s=round(account.busy_s, 3), open_calls=count, open_bytes=size,
+        )  # fmt: skip
 
     def _answer_orders(self) -> None:
         for peer, answer in self._desk.answers():
@@ -435,10 +506,10 @@ class Hub(Intake):
 
     def _leave(self, peer: Peer) -> None:
         """Its open calls are nobody's, unless the same recorder is connected a second time."""
-        self._calls.leave(peer.open.values(), ended=peer.ended)
+        self._calls.leave(peer.open.bodies(), ended=peer.ended)
         for other in self._peers.values():
             if other.who == peer.who:
-                other.open |= self._calls.adopt(peer.who)
+                self._adopt(other)
 
     def _let_go(self, peer: Peer) -> None:
         del self._peers[peer.sock]
@@ -447,12 +518,22 @@ class Hub(Intake):
             peer.watched = 0
         if peer.account is not None:
             peer.account.connections -= 1
+            peer.account.recorders -= bool(peer.recorder)
         peer.sock.close()
 
     def _say_good_bye(self) -> None:
-        """Read what has come already, acknowledge it, and let go of everybody."""
+        """Read what has come already, acknowledge it, and let go of everybody.
+
+        Nobody's takes longer than `CLOSING_S`: what is left then was not acknowledged, and its recorder sends it again.
+        """
+        accounts = () if self._service is None else self._service.accounts
+        ends = {account.uid: account.busy_s + CLOSING_S for account in accounts}
         for peer in list(self._peers.values()):
-            self._read_out(peer)
+            if peer.account is None:
+                self._read_out(peer)
+                continue
+            while peer.account.busy_s < ends[peer.uid] and self._serve(peer, selectors.EVENT_READ):
+                pass
         deadline = time.monotonic() + self._writer.audit.write_timeout
         self._wake_out.settimeout(0.05)
         while self._lingering or any(peer.waiting for peer in self._peers.values()):
