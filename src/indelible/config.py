@@ -108,6 +108,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A group that may read the trail: files become 0640, directories 0750."""
     socket: str | None = None
     """Record through the service that listens here (`indelible record`), into its trail."""
+    trust_directory: str | None = None
+    """A directory of everybody's, without the sticky bit, in which the trail may lie all the same."""
     anchors: tuple[AnchorSettings, ...] = ()
     """Where checkpoints are handed as they are made."""
 
@@ -230,6 +232,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "key_env": ("key_env", parse_text),
     "group": ("group", parse_text),
     "socket": ("socket", parse_text),
+    "trust_directory": ("trust_directory", parse_text),
     "anchors": ("anchors", parse_anchors),
 }
 """Key in the file → field of `AuditSettings`, parser."""
