@@ -16,7 +16,7 @@ from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES
 from indelible.trail.sharing import calls as open_calls
-from indelible.trail.sharing import doors, hub, link, peer, quotas, suspects, wire
+from indelible.trail.sharing import doors, hub, link, peer, porter, quotas, suspects, wire
 from indelible.trail.start import keyring
 from indelible.trail.upkeep import holding, orders, pruning
 from indelible.witness import server as serving
@@ -116,7 +116,7 @@ SAID: list[tuple[str, str]] = [
     (PROTOCOL, f"| {MAX_BODY_BYTES:,} bytes |"),
     (PROTOCOL, f"within the first {wire.HEAD_BYTES} bytes"),
     (PROTOCOL, f"| {wire.WINDOW} events |"),
-    (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {hub.SPARE_CONNECTIONS} connections beside them"),
+    (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {porter.SPARE_CONNECTIONS} connections beside them"),
     (PROTOCOL, f"| {wire.MAX_RECORDER_CHARS} characters |"),
     (PROTOCOL, f"1 to {wire.MAX_RECORDER_CHARS} characters"),
     (PROTOCOL, f"more than {peer.MAX_UNREAD // MB} MB of answers"),
