@@ -24,7 +24,7 @@ import indelible
 from bench.bench_record import NOTHING, make
 from indelible import configfile
 from indelible.served import Served
-from indelible.trail.sharing.sockets import listen_for
+from indelible.trail.sharing.sockets import Prepared
 
 MESSAGE = 600
 """Bytes of an event on its way, about."""
@@ -70,7 +70,7 @@ def serve(path: str) -> None:
     settings = configfile.load(str(config))
     audit = msgspec.structs.replace(settings.audit, path=path)
     served = Served(msgspec.structs.replace(settings, audit=audit))
-    served.listen(listen_for(listen, 0o600, -1))
+    served.listen(Prepared(listen, 0o600, -1).appear())
     print("ready", flush=True)
     sys.stdin.read()
     served.close()

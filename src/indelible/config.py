@@ -28,6 +28,7 @@ from indelible.values import (
     parse_limit,
     parse_megabytes,
     parse_mode,
+    parse_percent,
     parse_percentages,
     parse_rate_mb,
     parse_size,
@@ -107,6 +108,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A group that may read the trail: files become 0640, directories 0750."""
     socket: str | None = None
     """Record through the service that listens here (`indelible record`), into its trail."""
+    trust_directory: str | None = None
+    """A directory of everybody's, without the sticky bit, in which the trail may lie all the same."""
     anchors: tuple[AnchorSettings, ...] = ()
     """Where checkpoints are handed as they are made."""
 
@@ -132,6 +135,8 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes a second."""
     max_outstanding: int = 2048
     """Events that came and are not acknowledged."""
+    max_overtime: int = 25
+    """Percent of the service's time; 100: no limit."""
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +232,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "key_env": ("key_env", parse_text),
     "group": ("group", parse_text),
     "socket": ("socket", parse_text),
+    "trust_directory": ("trust_directory", parse_text),
     "anchors": ("anchors", parse_anchors),
 }
 """Key in the file → field of `AuditSettings`, parser."""
@@ -246,6 +252,7 @@ RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "max_events_per_second": ("max_events_per_second", parse_count),
     "max_mb_per_second": ("max_rate", parse_rate_mb),
     "max_outstanding": ("max_outstanding", parse_limit),
+    "max_overtime_percent": ("max_overtime", parse_percent),
 }
 
 TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpServers")

@@ -73,10 +73,15 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     else:
         chosen = default_trail().absolute()
     socket = None if audit.socket is None or trail is not None else str(base / Path(audit.socket).expanduser())
-    anchors = resolved(audit.anchors, base)
-    return msgspec.structs.replace(
-        settings, audit=msgspec.structs.replace(audit, path=str(chosen), socket=socket, anchors=anchors)
+    trusted = audit.trust_directory
+    resolved_audit = msgspec.structs.replace(
+        audit,
+        path=str(chosen),
+        socket=socket,
+        trust_directory=None if trusted is None else str(base / Path(trusted).expanduser()),
+        anchors=resolved(audit.anchors, base),
     )
+    return msgspec.structs.replace(settings, audit=resolved_audit)
 
 
 def through(settings: Settings, socket: str | Path) -> Settings:

@@ -57,6 +57,7 @@ class Served:
             events_per_second=limits.max_events_per_second,
             bytes_per_second=limits.max_rate,
             outstanding=limits.max_outstanding,
+            overtime=limits.max_overtime / 100,
         )
         self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other)
         self._writer = self._opened.writer

@@ -152,6 +152,17 @@ def parse_limit(value: object) -> int:
     return count
 
 
+def parse_percent(value: object) -> int:
+    """Return a whole number from 1 to 100."""
+    try:
+        percent = parse_limit(value)
+    except ValueError:
+        percent = 0
+    if not 1 <= percent <= 100:
+        raise ValueError("expected a whole number from 1 to 100")
+    return percent
+
+
 def parse_mode(value: object) -> int:
     """Return a socket's mode for ``"0660"``; raises ValueError for anything else than octal digits."""
     text = value if isinstance(value, str) else ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from indelible.config import RecordSettings, Settings
     from indelible.served import Served
+    from indelible.trail.sharing import sockets
 
 EPILOG: Final = """\b
 Examples:
@@ -61,14 +62,18 @@ def command(where: Where, listen: str | None, group: str | None, mode: str | Non
     from indelible.served import Served
 
     name_log_lines()
-    served = Served(settings)
+    door.prepare()  # whatever is wrong with the socket is said before a trail is made
     try:
-        served.listen(door.open())
-        _serve(served, settings, door, stop)
+        served = Served(settings)
+        try:
+            served.listen(door.open())
+            _serve(served, settings, door, stop)
+        finally:
+            notify("STOPPING=1")
+            door.close()
+            served.close()
     finally:
-        notify("STOPPING=1")
-        door.close()
-        served.close()
+        door.drop()
     return 0
 
 
@@ -118,7 +123,8 @@ class _Door:
         except ValueError as exc:
             where = "" if str(exc).startswith("LISTEN_FDS") else "--mode: "
             raise ConfigError(f"{where}{exc}") from None
-        self._gid = _gid(group or settings.group)
+        self._group = group or settings.group
+        self._gid = _gid(self._group, "record.group" if group is None else "--group")
         path = listen or settings.listen
         if self._given is None and path is None:
             raise ConfigError(
@@ -127,6 +133,7 @@ class _Door:
         if path is not None and "\0" in path:
             raise ConfigError("--listen: expected a path")
         self._path = None if self._given is not None else Path(str(path)).expanduser().absolute()
+        self._prepared: sockets.Prepared | None = None
         self._made: tuple[int, int] | None = None
 
     @property
@@ -136,22 +143,51 @@ class _Door:
             return str(self._given.getsockname() or "the socket that was handed over")
         return str(self._path)
 
-    def open(self) -> socket.socket:
-        """Return the listener. Raises TrailError."""
-        if self._given is not None:
-            return self._given
+    def prepare(self) -> None:
+        """Make the socket, where nobody sees it yet. Raises TrailError."""
+        if self._path is None:
+            return
         from indelible.trail.sharing import sockets
 
-        path = self._path
-        assert path is not None  # noqa: S101 - one of the two is there
         try:
-            listener = sockets.listen_for(path, self._mode, self._gid)
-            about = path.lstat()
+            self._prepared = sockets.Prepared(self._path, self._mode, self._gid)
+        except PermissionError as exc:
+            raise TrailError(self._not_allowed(exc)) from exc
         except OSError as exc:
-            msg = f"{path}: cannot listen here: {exc.strerror or exc}"
-            raise TrailError(msg) from exc
+            raise TrailError(self._cannot(exc)) from exc
+
+    def open(self) -> socket.socket:
+        """Return the listener: from now on others can connect. Raises TrailError."""
+        if self._given is not None:
+            return self._given
+        assert self._prepared is not None  # noqa: S101 - `prepare` comes before
+        assert self._path is not None  # noqa: S101 - one of the two is there
+        try:
+            listener = self._prepared.appear()
+            about = self._path.lstat()
+        except OSError as exc:
+            raise TrailError(self._cannot(exc)) from exc
+        self._prepared = None
         self._made = (about.st_dev, about.st_ino)
         return listener
+
+    def drop(self) -> None:
+        """Take away what was prepared, if it was not opened."""
+        if self._prepared is not None:
+            self._prepared.drop()
+
+    def _cannot(self, exc: OSError) -> str:
+        return f"{self._path}: cannot listen here: {exc.strerror or exc}"
+
+    def _not_allowed(self, exc: PermissionError) -> str:
+        """Say whether it is the directory or the group that this user may not use."""
+        if self._gid in (-1, os.getegid(), *os.getgroups()) or os.geteuid() == 0:
+            return self._cannot(exc)
+        name = self._group
+        return (
+            f"{self._path}: cannot be given to the group {name!r}: this process is no member of it; add its user to the"
+            " group, or name another one"
+        )
 
     def close(self) -> None:
         """Take the socket away, if it is still the one that was made here."""
@@ -165,11 +201,11 @@ class _Door:
             pass
 
 
-def _gid(group: str | None) -> int:
+def _gid(group: str | None, where: str) -> int:
     if group is None:
         return -1
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        msg = f"record.group: there is no group {group!r} on this machine"
+        msg = f"{where}: there is no group {group!r} on this machine"
         raise ConfigError(msg) from None

@@ -179,14 +179,20 @@ def _recorder(recorder: dict[str, Any]) -> str:
 def _user(user: dict[str, Any]) -> str:
     """What a service's user has, and what was kept from him."""
     said = [counted(user["connections"], "connection")]
+    if user["recorders"] != user["connections"]:
+        said.append(counted(user["recorders"], "recorder"))
     if user["held"]:
         said.append("held back just now")
     if user["held_back"]:
-        said.append(f"held back {counted(user['held_back'], 'time')}")
+        overtime = f", {user['overtime']} of them for overtime" if user["overtime"] else ""
+        said.append(f"held back {counted(user['held_back'], 'time')}{overtime}")
     if user["turned_away"]:
         said.append(f"{counted(user['turned_away'], 'connection')} turned away")
+    if user["open_calls"]:
+        said.append(f"{counted(user['open_calls'], 'call')} open ({byte_count(user['open_bytes'])})")
     if user["refused"]:
         said.append(f"{counted(user['refused'], 'event')} refused")
+    said.append(f"took {user['busy_s']:.1f} s of CPU time")
     return f"user {user['uid']}: {', '.join(said)}"
 
 

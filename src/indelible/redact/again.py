@@ -5,6 +5,8 @@ text in it goes through the same rules as an event of one's own, and the line is
 key that stands twice, a type that is none, or a line that every reader takes for something else cannot get in; and what
 was redacted already comes out byte for byte.
 
+What a client says that it lost (`audit_gap`) is marked as its claim: the trail's own gaps are what nobody can forge.
+
 Arguments with a digest were redacted by who sent them: they are looked through again, and size and digest stay. Those
 without one are originals, and are done as one's own: redacted, measured, digested. The same holds for results.
 """
@@ -30,6 +32,9 @@ from indelible.redact.texts import Texts
 
 MAX_REASON_CHARS: Final = 300
 """Characters of what a client is told of an event that is not taken."""
+
+CLAIMED: Final = "claimed"
+"""In the metadata of an `audit_gap` that a client has sent."""
 
 _CACHED_BYTES: Final = 2_048
 """Encoded parts up to this size are known again."""
@@ -82,6 +87,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cost: Raw = Raw(b"null")
     state: Raw = Raw(b"null")
     metadata: Raw = Raw(b"null")
+
+
+class _Gap(msgspec.Struct):
+    lost: int
 
 
 class _Kind(msgspec.Struct):
@@ -138,6 +147,8 @@ class Again(Redactor):
         self._key_known = digest_key[1]
         self._modes = (rules.record_args, rules.record_results)
         self._parts: dict[tuple[type[Any], bytes], Any] = {}
+        self._claims = False
+        """The event at hand says what somebody lost: nobody here can know that."""
 
     def check(self, body: bytes) -> Checked:
         """Return an event as it may be written. Raises EventError, one line, saying why it may not."""
@@ -151,6 +162,7 @@ class Again(Redactor):
             ValueError
         ) as exc:  # what msgspec raises for JSON that is none, and for what is not of the schema
             raise EventError(_why(body, exc)) from None
+        self._claims = event.event_type == "audit_gap"
         line = self.redact(event)
         request = event.request
         opens = event.event_id if event.event_type == "mcp_operation_started" else ""
@@ -166,6 +178,8 @@ class Again(Redactor):
         source = self._source_of(bytes(found.source))
         target = self._part(_Target, bytes(found.target))
         metadata = bytes(found.metadata)
+        if found.event_type == "audit_gap" and not _says_how_many(metadata):
+            raise ValueError("an audit_gap says in metadata.lost how many events were lost, a number from 1 on")
         if metadata != b"null" and metadata[:1] != b"{":
             raise ValueError("metadata: expected an object")
         return Event(
@@ -181,6 +195,13 @@ class Again(Redactor):
             state=self._part(_State, bytes(found.state)),
             metadata=None if metadata == b"null" else found.metadata,  # type: ignore[arg-type]  # still encoded
         )
+
+    def _metadata(self, metadata: Any, notes: dict[str, Any]) -> Any:
+        """Say of a gap who claims it, whatever stood there: only what the service itself lost stands without that."""
+        kept = super()._metadata(metadata, notes)
+        if self._claims:
+            notes[CLAIMED] = True
+        return kept
 
     def _part(self, kind: type[Any], raw: bytes) -> Any:
         """Decode a part, or find that done: the same object for the same bytes, by which the redactor knows it."""
@@ -252,6 +273,8 @@ class Again(Redactor):
         """Say of it, too, who sent it."""
         said = orjson.loads(super()._last_resort(event, exc))
         source = msgspec.to_builtins(events.Source(recorder=self._recorder))
+        if self._claims:
+            said["metadata"][CLAIMED] = True
         return orjson.dumps({**said, "source": source})
 
     def _own_digest(self, part: str, digest: str, key_id: str | None) -> None:
@@ -272,6 +295,13 @@ class Again(Redactor):
         if mode == "full" and kept is not UNSET:
             return Payload(self._payloads.again(kept, cap), size, digest)
         return Payload(None, size, None if mode == "none" else digest)
+
+
+def _says_how_many(metadata: bytes) -> bool:
+    try:
+        return 0 < msgspec.json.decode(metadata, type=_Gap).lost <= events.MAX_INTEGER
+    except (ValueError, RecursionError):
+        return False
 
 
 def _given(payload: Raw | UnsetType) -> Raw | None:

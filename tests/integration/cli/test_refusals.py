@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import indelible
+from indelible.errors import ConfigError
 from indelible.trail.layout import Layout
 from indelible.trail.start.keys import generate_pem
 
@@ -127,7 +128,8 @@ def everybodys_parent(path: Path) -> Refusal:
     path.parent.parent.chmod(0o777)
     said = (
         f"{path.parent.parent}: everybody may write it, and so put another trail in the place of this one; take that"
-        " away (chmod o-w), or choose another directory"
+        " away (chmod o-w, or chmod +t), choose another directory, or, when nobody else can reach it, say so:"
+        f" audit.trust_directory: {path.parent.parent}"
     )
     return Refusal(said, 2)
 
@@ -231,6 +233,31 @@ def test_one_line_and_nothing_is_touched(
 ) -> None:
     expected = spoil(path)
     assert_refused(run, path, expected, tmp_path / "place", CASES[spoil])
+
+
+def test_a_directory_of_everybodys_that_is_trusted_by_name(tmp_path: Path) -> None:
+    """As an emptyDir is mounted: mode 0777, or 02777 with a group. No other directory is trusted with it."""
+    volume, other = tmp_path / "volume", tmp_path / "other"
+    config = tmp_path / "trusting.yaml"
+    for place, mode in ((volume, 0o2777), (other, 0o777)):
+        place.mkdir()
+        place.chmod(mode)
+    for trusted, trail, refused in (
+        (volume, volume / "audit.jsonl", False),
+        (volume, volume / "deeper" / "audit.jsonl", False),
+        (volume, other / "audit.jsonl", True),
+        (tmp_path, volume / "new.jsonl", True),
+    ):
+        config.write_text(json.dumps({"audit": {"path": str(trail), "trust_directory": str(trusted)}}))
+        if refused:
+            with pytest.raises(ConfigError, match="everybody may write it"):
+                indelible.open_trail(config=config)
+            continue
+        indelible.open_trail(config=config).close()
+        assert trail.with_name(trail.name + ".d").stat().st_mode & 0o777 == 0o700
+        assert indelible.verify(trail).ok
+    assert not (volume / "new.jsonl").exists()
+    assert list(other.iterdir()) == []
 
 
 def test_a_link_of_ones_own_on_the_way_is_fine(run: Run, tmp_path: Path, path: Path) -> None:

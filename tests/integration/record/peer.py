@@ -2,6 +2,8 @@
 
 submit NAME SECONDS COUNT    record events until so many seconds are over, or so many are acknowledged
 flood NAME CONNECTIONS       write events as fast as they are taken, and junk, until the input ends
+costly NAME COUNT SIZE       write events of COUNT keys in SIZE messages at a time that cost much to look through,
+                             until the input ends
 try PATH...                  try to read, write and list these
 say JSON...                  say hello with the first, then these messages; print what is answered to each put
 """
@@ -125,6 +127,29 @@ def flood(name: str, connections: str) -> None:
     os._exit(0)  # threads may wait for ever in a call
 
 
+def costly(name: str, keys: str, at_once: str) -> None:
+    """Each key is an address, so none is known already."""
+    peer = Peer(name)
+
+    def flood() -> None:
+        waiting, made = 0, 0
+        while True:
+            while waiting < int(at_once):
+                made += int(keys)
+                args = {f"k{made - number}@x.io": 4 for number in range(int(keys))}
+                peer.put({**fresh(), "request": {"args": args}})
+                waiting += 1
+            answer = peer.hear()
+            if answer["t"] != "ack":
+                return
+            waiting = peer.number - answer["n"]
+
+    threading.Thread(target=flood, daemon=True).start()
+    print("flooding", flush=True)
+    select.select([sys.stdin], [], [])
+    os._exit(0)
+
+
 def attempts(paths: list[str]) -> None:
     """What this user can do with these paths."""
     could = []
@@ -162,6 +187,8 @@ def main() -> None:
         submit(*args)
     elif what == "flood":
         flood(*args)
+    elif what == "costly":
+        costly(*args)
     elif what == "try":
         attempts(args)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
@@ -24,7 +25,17 @@ from indelible.events import Event, Request, Target, new_id, now, outcome
 from indelible.trail.gapfile import memory_directory
 from indelible.trail.layout import Layout
 from indelible.trail.sharing.sockets import connect
-from tests.integration.record.serving import LIMIT_S, ROOT, Raw, Service, Supervisor, event, wait_until
+from tests.integration.record.serving import (
+    LIMIT_S,
+    ONE,
+    ROOT,
+    Raw,
+    Service,
+    Supervisor,
+    as_user,
+    event,
+    wait_until,
+)
 
 Serve = Callable[..., Service]
 INDELIBLE = [sys.executable, "-m", "indelible"]
@@ -101,6 +112,49 @@ def test_mistakes_are_one_line_each(serve: Serve, place: Path) -> None:
     through = place / "through.yaml"
     through.write_text(json.dumps({"audit": {"socket": str(service.socket)}}))
     assert "cannot be one" in run("record", "-c", through, "--listen", "s").stderr
+
+
+def test_a_socket_that_cannot_be_made_leaves_no_trail_behind(serve: Serve, place: Path) -> None:
+    """Neither a trail nor anything of the socket; what was there stays as it was."""
+    taken = serve().start()
+    (place / "plain").write_text("mine")
+    before = {path for path in place.rglob("*") if not path.is_relative_to(taken.home)}
+    new = place / "new" / "audit.jsonl"
+    for args, code, said in (
+        (
+            ("--listen", place / "s", "--group", "no-such-group"),
+            2,
+            "--group: there is no group 'no-such-group'",
+        ),
+        (("--listen", place / "none" / "s"), 3, "cannot listen here: No such file"),
+        (("--listen", place / "plain"), 3, "is no socket"),
+        (("--listen", taken.socket), 3, "somebody listens here already"),
+    ):
+        done = run("record", "--trail", new, *args)
+        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (code, 1, True), done.stderr
+    assert {path for path in place.rglob("*") if not path.is_relative_to(taken.home)} == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root: another user's process has to be started")
+def test_who_may_not_give_the_socket_to_a_group_hears_so_before_a_trail_is_made(place: Path) -> None:
+    own = place / "own"
+    own.mkdir()
+    os.chown(own, ONE, ONE)
+    name = next(group.gr_name for group in grp.getgrall() if group.gr_gid not in (0, ONE))
+    for where, said in (
+        (
+            (own / "s", "--group", name),
+            f"cannot be given to the group '{name}': this process is no member of it",
+        ),
+        ((place / "s",), "cannot listen here: Permission denied"),
+    ):
+        done = subprocess.run(
+            [*as_user(ONE, ONE), "indelible", "record", "--trail", str(own / "audit.jsonl"), "--listen",
+             *map(str, where)], capture_output=True, text=True, check=False, timeout=LIMIT_S,
+            env={**os.environ, "HOME": str(place)},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (3, 1, True), done.stderr
+    assert list(own.iterdir()) == []
 
 
 def test_what_a_dead_one_left_is_replaced(serve: Serve) -> None:

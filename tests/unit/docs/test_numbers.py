@@ -16,7 +16,7 @@ from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES
 from indelible.trail.sharing import calls as open_calls
-from indelible.trail.sharing import doors, hub, link, peer, quotas, suspects, wire
+from indelible.trail.sharing import doors, hub, link, peer, porter, quotas, suspects, wire
 from indelible.trail.start import keyring
 from indelible.trail.upkeep import holding, orders, pruning
 from indelible.witness import server as serving
@@ -116,7 +116,7 @@ SAID: list[tuple[str, str]] = [
     (PROTOCOL, f"| {MAX_BODY_BYTES:,} bytes |"),
     (PROTOCOL, f"within the first {wire.HEAD_BYTES} bytes"),
     (PROTOCOL, f"| {wire.WINDOW} events |"),
-    (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {hub.SPARE_CONNECTIONS} connections beside them"),
+    (PROTOCOL, f"| {wire.MAX_RECORDERS} recorders, and {porter.SPARE_CONNECTIONS} connections beside them"),
     (PROTOCOL, f"| {wire.MAX_RECORDER_CHARS} characters |"),
     (PROTOCOL, f"1 to {wire.MAX_RECORDER_CHARS} characters"),
     (PROTOCOL, f"more than {peer.MAX_UNREAD // MB} MB of answers"),
@@ -129,10 +129,28 @@ SAID: list[tuple[str, str]] = [
         f"{quotas.Quotas().events_per_second:,} events, {int(quotas.Quotas().bytes_per_second) // MB} MB |",
     ),
     (PROTOCOL, f"| {quotas.Quotas().outstanding:,} events |"),
-    (PROTOCOL, f"| {quotas.MAX_OPEN_CALLS:,} open calls |"),
+    (
+        PROTOCOL,
+        f"| {quotas.MAX_OPEN_CALLS:,} open calls, and {quotas.MAX_OPEN_BYTES // MB} MB of their intents |",
+    ),
+    (PROTOCOL, f"| {quotas.MAX_WAITING_BYTES // MB} MB of events that are not acknowledged |"),
+    (PROTOCOL, f"| {quotas.Quotas().overtime:.0%} of the service's time".replace("%", " %")),
+    (
+        PROTOCOL,
+        f"of the {wire.MAX_RECORDERS} places of recorders the last {quotas.RESERVED_PLACES} are for users with fewer"
+        f" than {quotas.ASSURED_PLACES} |",
+    ),
+    (PROTOCOL, f"after {1000 * quotas.TURN_S:g} ms of CPU time"),
+    (PROTOCOL, f"| {1000 * quotas.TURN_S:g} ms of CPU time, and the event that exceeds it |"),
+    (PROTOCOL, f"| {hub.CLOSING_S:g} s of CPU time; the rest is not acknowledged |"),
+    ("reference/configuration.md", f"a user's turn of {1000 * quotas.TURN_S:g} ms"),
+    (
+        "how-to/record-for-other-users.md",
+        f"of the {wire.MAX_RECORDERS} places the last {quotas.RESERVED_PLACES} are for users",
+    ),
     (PROTOCOL, f"| {link.STOPPED_S:g} s |"),
     (PROTOCOL, f"every {quotas.REPORT_S:g} s"),
-    (PROTOCOL, f"of each user, {doors.SERVICE_READ_BYTES // KB} kB at most"),
+    (PROTOCOL, f"From one user, {doors.SERVICE_READ_BYTES // KB} kB at most"),
     (PROTOCOL, f"in one round | {doors.SERVICE_READ_BYTES // KB} kB |"),
     (PROTOCOL, f"newest {wire.REMEMBERED:,} events"),
     (PROTOCOL, f"`deaths` are more than {suspects.MAX_DEATHS};"),

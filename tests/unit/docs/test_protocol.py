@@ -25,6 +25,7 @@ SENT_BY = {
 WORDS = {
     int: "integer",
     str: "text",
+    float: "number",
     bool: "boolean",
     msgspec.Raw: "object",
     list[wire.RecorderState]: "list of objects",

@@ -85,7 +85,7 @@ def why(body: bytes) -> str:
 names = st.one_of(st.none(), texts, wrapped)
 parts_of_events = st.fixed_dictionaries(
     {
-        "event_type": st.sampled_from(get_args(ClientEventType)),
+        "event_type": st.sampled_from([kind for kind in get_args(ClientEventType) if kind != "audit_gap"]),
         "source": st.builds(
             Source,
             caller=st.sampled_from(["stdio", "library", "http"]),
@@ -336,3 +336,40 @@ def test_the_event_type_table_is_whole() -> None:
     assert set(get_args(ClientEventType)) < set(get_args(events.EventType))
     assert isinstance(event(), Event)
     assert Outcome is events.Outcome
+
+
+LOST = {"lost": 3, "reason": "the disk is full", "since": "2026-11-21T10:00:00.000000Z", "until": None}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        LOST,
+        {**LOST, "claimed": False},
+        {**LOST, "claimed": {"by": "nobody"}},
+        {**LOST, "of": {"recorder": "record", "pid": 1}},
+        {**LOST, **{f"key {number}": "x" * 400 for number in range(140)}},
+    ],
+)
+def test_a_gap_of_a_clients_is_marked_as_its_claim(metadata: dict[str, Any]) -> None:
+    line = orjson.loads(AGAIN.check(raw(event_type="audit_gap", outcome=None, metadata=metadata)).body)
+    assert line["metadata"]["claimed"] is True
+    assert orjson.loads(AGAIN.check(raw()).body).get("metadata") is None  # and nothing else is
+
+
+def test_a_gap_whose_redaction_fails_is_marked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = Again(RULES, WHO, (KEY, KEY_ID))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(again, "_redacted", fail)
+    line = orjson.loads(again.check(raw(event_type="audit_gap", outcome=None, metadata=LOST)).body)
+    assert line["metadata"]["claimed"] is True
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"lost": 0}, {"lost": -1}, {"lost": "3"}, {"lost": 2**70}, {"lost": 1.5}]
+)
+def test_a_gap_says_how_many(metadata: Any) -> None:
+    assert "metadata.lost" in why(raw(event_type="audit_gap", outcome=None, metadata=metadata))

@@ -24,8 +24,7 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.events import new_id, now
 from indelible.trail.layout import Layout
-from indelible.trail.sharing import calls, wire
-from indelible.trail.sharing import hub as hubs
+from indelible.trail.sharing import calls, porter, wire
 from indelible.trail.sharing import peer as peers
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.recent import recent_ids
@@ -290,7 +289,7 @@ def test_sixty_four_recorders_and_one_more(trail: Trail, caplog: pytest.LogCaptu
 
 
 def test_those_that_say_nothing_keep_nobody_out(trail: Trail, caplog: pytest.LogCaptureFixture) -> None:
-    silent = [Raw(trail, None) for _ in range(wire.MAX_RECORDERS + hubs.SPARE_CONNECTIONS + 3)]
+    silent = [Raw(trail, None) for _ in range(wire.MAX_RECORDERS + porter.SPARE_CONNECTIONS + 3)]
     raw = Raw(trail)
     raw.send(put(1, "heard"))
     raw.acknowledged(1)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible.trail.sharing.quotas import BURST_S, REPORT_S, RETRY_S, SAY_S, Accounts, Quotas
+from indelible.trail.sharing.quotas import (
+    ASSURED_PLACES,
+    BURST_S,
+    MAX_WAITING_BYTES,
+    REPORT_S,
+    RESERVED_PLACES,
+    RETRY_S,
+    SAY_S,
+    TURN_S,
+    Accounts,
+    Quotas,
+)
+from indelible.trail.sharing.wire import MAX_RECORDERS
 
 UID = 1001
 
@@ -32,6 +45,71 @@ def test_whoever_reads_only_when_he_may_never_gets_more_than_the_rate(steps: lis
         assert account.wait_s(now + wait + 1e-6) == 0
 
 
+@given(
+    st.integers(2, 6),
+    st.sampled_from([0.05, 0.25, 0.5]),
+    st.lists(st.tuples(st.integers(0, 5), st.floats(0, 2), st.floats(0, 0.3)), min_size=1, max_size=60),
+)
+def test_overtime_of_all_together_has_its_share_of_the_time(
+    users: int, share: float, steps: list[tuple[int, float, float]]
+) -> None:
+    """Whatever turns they take when they may: beside a burst and the last turn of each."""
+    every = Accounts(Quotas(events_per_second=0, bytes_per_second=0, overtime=share))
+    now, over, last = 0.0, dict.fromkeys(range(users - 1), 0.0), dict.fromkeys(range(users - 1), 0.0)
+    for who, pause, took in steps:
+        now += pause
+        uid = who % (users - 1)
+        account = every.of(uid, 0.0)
+        if account.wait_s(now) == 0:
+            now += took
+            account.work(took, users, now)
+            last[uid] = max(0.0, took - TURN_S)
+            over[uid] += last[uid]
+    assert sum(over.values()) - sum(last.values()) <= share * (BURST_S + now) + 1e-6
+
+
+def test_a_turn_within_its_time_costs_nothing_nor_does_overtime_of_one_who_is_alone() -> None:
+    account = Accounts(Quotas(overtime=0.01)).of(UID, 0.0)
+    for _ in range(10_000):
+        account.work(TURN_S, 2, 0.0)
+    account.work(1000.0, 1, 0.0)
+    assert account.wait_s(0.0) == 0
+    assert account.busy_s == pytest.approx(1000 + 10_000 * TURN_S)
+    account.work(1.0, 2, 0.0)
+    wait = account.wait_s(0.0)
+    assert wait is not None
+    assert wait > 10
+    account.hold_back(0.0)
+    assert (account.counts["held_back"], account.counts["overtime"]) == (1, 1)
+
+
+def test_bytes_that_are_not_acknowledged_are_waited_for() -> None:
+    account = accounts().of(UID, 0.0)
+    account.waiting_bytes = MAX_WAITING_BYTES
+    assert account.wait_s(1e9) is None
+    account.waiting_bytes -= 1
+    assert account.wait_s(1e9) == 0
+
+
+@given(st.lists(st.integers(0, 5), max_size=200))
+def test_while_places_are_free_who_has_few_gets_one(order: list[int]) -> None:
+    """However greedy the others are: as long as no more than the reserve's worth of users want theirs."""
+    every = accounts()
+    greedy = [every.of(uid, 0.0) for uid in range(3)]
+    modest = [every.of(uid, 0.0) for uid in range(10, 10 + RESERVED_PLACES // ASSURED_PLACES - 3)]
+    total = 0
+    for who in [*order, *[0] * MAX_RECORDERS, *[1] * MAX_RECORDERS, *[2] * MAX_RECORDERS]:
+        account = greedy[who % 3]
+        if every.refuses(account, total) is None:
+            account.recorders += 1
+            total += 1
+    assert total <= MAX_RECORDERS
+    for account in modest * ASSURED_PLACES:
+        assert every.refuses(account, total) is None
+        account.recorders += 1
+        total += 1
+
+
 def test_a_rate_of_0_is_none() -> None:
     account = accounts(events_per_second=0).of(UID, 0.0)
     account.spend(10**9, 10**12, 0.0)
@@ -43,7 +121,7 @@ def test_what_is_not_acknowledged_is_waited_for() -> None:
     account = every.of(UID, 0.0)
     account.waiting = 100
     assert account.wait_s(0.0) is None
-    account.hold_back()
+    account.hold_back(0.0)
     assert every.released(1e9) == []
     account.waiting = 99
     assert every.released(1e9) == [account]

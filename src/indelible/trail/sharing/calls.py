@@ -38,8 +38,17 @@ MAX_AT_ONCE: Final = 64
 """So many calls are recorded as interrupted before others have their turn."""
 
 
+Owner = tuple[str, int, int]
+"""A recorder: its name, its user's id, its process's."""
+
+
 class _Orphan(NamedTuple):
-    intent: Intent
+    """Its intent stays encoded: an object takes many times the memory."""
+
+    body: bytes
+    pid: int | None
+    owner: Owner | None
+    timestamp: str
     since: float
     ended: bool
     """Its recorder said good-bye: no outcome will come, though the process may live."""
@@ -55,9 +64,10 @@ class OpenCalls:
         self._fresh: set[str] = set()
         """Those at which `settle` is to look at once."""
         self._look_at = 0.0
-        self._by_user: collections.Counter[int] = collections.Counter()
+        self._by_user: dict[int, list[int]] = collections.defaultdict(lambda: [0, 0])
+        """How many are each user's, and how many bytes."""
         self._failing = False
-        self._add(spared, ended=False)
+        self._add(map(orjson.dumps, spared), ended=False)
 
     @property
     def ids(self) -> frozenset[str]:
@@ -69,51 +79,60 @@ class OpenCalls:
         """In how many seconds `settle` is to be called again; None: it need not be."""
         return None if not self._orphans else 0.0 if self._fresh else LOOK_S
 
-    def count(self, uid: int) -> int:
-        """Return how many are a user's."""
-        return self._by_user[uid]
+    def of(self, uid: int) -> tuple[int, int]:
+        """Return how many are a user's, and how many bytes their intents are."""
+        count, size = self._by_user.get(uid, (0, 0))
+        return count, size
 
     def leave(self, bodies: Iterable[bytes], *, ended: bool) -> None:
         """A connection is gone, on purpose when it has `ended`; `bodies` are the intents of its open calls."""
-        self._add([orjson.loads(body) for body in bodies], ended=ended)
+        self._add(bodies, ended=ended)
         self.settle()
 
-    def _add(self, intents: Iterable[Intent], *, ended: bool) -> None:
+    def _add(self, bodies: Iterable[bytes], *, ended: bool) -> None:
         now = time.monotonic()
-        for intent in intents:
+        for body in bodies:
+            intent: Intent = orjson.loads(body)
             event_id = str(intent.get("event_id"))
             self._remove(event_id)
-            self._orphans[event_id] = _Orphan(intent, now, ended)
+            recorder, owner = recorder_of(intent), _owner_of(intent)
+            pid = None if recorder is None else recorder[1]
+            self._orphans[event_id] = _Orphan(body, pid, owner, str(intent.get("timestamp")), now, ended)
             self._fresh.add(event_id)
-            if (who := owner_of(intent)) is not None:
-                self._by_user[who[1]] += 1
+            if owner is not None:
+                self._count(owner[1], 1, len(body))
 
     def _remove(self, event_id: str) -> None:
         orphan = self._orphans.pop(event_id, None)
         self._fresh.discard(event_id)
-        if orphan is not None and (who := owner_of(orphan.intent)) is not None:
-            self._by_user[who[1]] -= 1
-            if not self._by_user[who[1]]:
-                del self._by_user[who[1]]
+        if orphan is not None and orphan.owner is not None:
+            self._count(orphan.owner[1], -1, -len(orphan.body))
 
-    def adopt(self, who: tuple[str, int, int]) -> dict[str, bytes]:
+    def _count(self, uid: int, more: int, size: int) -> None:
+        held = self._by_user[uid]
+        held[0] += more
+        held[1] += size
+        if not held[0]:
+            del self._by_user[uid]
+
+    def adopt(self, who: Owner) -> dict[str, bytes]:
         """Return the open calls of a recorder that is connected again, by `event_id`: they are its own again.
 
         A recorder is its name, its user and its process: no other user's can come for them.
         """
         own = {
-            event_id: orjson.dumps(orphan.intent)
+            event_id: orphan.body
             for event_id, orphan in self._orphans.items()
-            if not orphan.ended and owner_of(orphan.intent) == who
+            if not orphan.ended and orphan.owner == who
         }
         for event_id in own:
             self._remove(event_id)
         return own
 
-    def owner(self, event_id: str) -> tuple[str, int, int] | None:
+    def owner(self, event_id: str) -> Owner | None:
         """Return whose open call this is; None: it is none, or nobody's."""
         orphan = self._orphans.get(event_id)
-        return None if orphan is None else owner_of(orphan.intent)
+        return None if orphan is None else orphan.owner
 
     def closed(self, event_id: str) -> None:
         """The outcome has come all the same."""
@@ -134,7 +153,7 @@ class OpenCalls:
                 return
             written += 1
             try:
-                self._writer.write_service_events([interrupted(orphan.intent)])
+                self._writer.write_service_events([interrupted(orjson.loads(orphan.body))])
             except TrailUnavailable as exc:  # they stay, and are tried again
                 if not self._failing:
                     log.error("%s: interrupted calls are not recorded: %s", self._writer.layout.active, exc)  # noqa: TRY400
@@ -145,8 +164,8 @@ class OpenCalls:
             self._remove(event_id)
 
 
-def owner_of(intent: Intent) -> tuple[str, int, int] | None:
-    """Return name, uid and pid of the recorder of an intent, as its line has them."""
+def _owner_of(intent: Intent) -> Owner | None:
+    """Return the recorder of an intent, as its line has it."""
     who = recorder_of(intent)
     uid = None if who is None else intent["source"]["recorder"].get("uid")
     return (who[0], uid, who[1]) if who is not None and isinstance(uid, int) else None
@@ -162,14 +181,13 @@ class _Looks:
 
     def may_come(self, orphan: _Orphan) -> bool:
         """Tell whether the outcome of a call may come yet."""
-        recorder = recorder_of(orphan.intent)
-        if recorder is None:
+        pid = orphan.pid
+        if pid is None:
             return False
-        pid = recorder[1]
         if pid not in self._runs:
             self._runs[pid] = processes.runs(pid)
         if not self._runs[pid] or self._now - orphan.since < GRACE_S:
             return self._runs[pid]
         if pid not in self._began:
             self._began[pid] = processes.began(pid)
-        return processes.is_before(self._began[pid], str(orphan.intent.get("timestamp")))
+        return processes.is_before(self._began[pid], orphan.timestamp)

@@ -4,12 +4,14 @@ What may not move:
 
 - Each process is who the kernel says it is (SO_PEERCRED, unix(7)); who is let in, and what of what he sends may become
   a line, is for the door to say that he came in by (see `doors`).
-- Where there are quotas, all connections of a user together are read once in a round, and not at all while he is over
-  one: nobody waits for more than one reading from everybody else.
+- Where there are quotas, all connections of a user together have one turn in a round, and none while he is over a
+  quota; a turn is over after `quotas.TURN_S`, or with the event that exceeds it: nobody waits for more than that from
+  everybody else.
 - When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
   (see `calls`).
 
-What becomes of the events themselves is in `intake`, on which this builds.
+What becomes of the events themselves is in `intake`, who is let in, and how much of each user, in `porter`: on both
+this builds.
 
 One thread serves all recorders, by all doors. It never waits for one of them: a recorder that does not read its
 acknowledgements is cut off when these fill `peer.MAX_UNREAD`.
@@ -17,9 +19,7 @@ acknowledgements is cut off when these fill `peer.MAX_UNREAD`.
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import errno
 import logging
 import selectors
 import socket
@@ -28,13 +28,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from indelible.errors import TrailUnavailable, WireError
+from indelible.errors import WireError
 from indelible.trail.sharing import wire
 from indelible.trail.sharing.doors import LIFE, Door, Family, Service
-from indelible.trail.sharing.intake import Intake
 from indelible.trail.sharing.peer import MAX_READS, Peer, Who
-from indelible.trail.sharing.quotas import Account
-from indelible.trail.sharing.sockets import credentials, has_ended, listen
+from indelible.trail.sharing.porter import Porter
+from indelible.trail.sharing.quotas import TURN_S
+from indelible.trail.sharing.sockets import has_ended, listen
 from indelible.trail.upkeep import duties
 from indelible.trail.upkeep.orderdesk import OrderDesk
 
@@ -43,17 +43,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("indelible")
 
-NO_ROOM_S: Final = 0.05
-"""Pause when a connection cannot be taken for want of descriptors or memory: it goes on waiting."""
-
-TURNED_AWAY_S: Final = 1.0
-"""How long a connection stays open that was one too many: whoever made it is to hear why."""
-
-SPARE_CONNECTIONS: Final = 8
-"""For those that only ask, or have not said hello yet."""
+CLOSING_S: Final = 1.0
+"""CPU time that a service's end spends on what one user has sent and nobody has read yet."""
 
 
-class Hub(Intake):
+class Hub(Porter):
     """Serves the recorders of one trail, on a thread of its own, from `start` until `close`."""
 
     def __init__(
@@ -63,9 +57,8 @@ class Hub(Intake):
 
         With a `service`, others than the trail's own user are let in by its door.
         """
-        super().__init__(opened, recent)
+        super().__init__(opened, recent, service)
         self._secret = opened.digest_secret
-        self._service = service
         self._doors: dict[socket.socket, Door] = {} if service is None else {service.listener: service}
         self._turn = 0
         self.turns = 0
@@ -73,9 +66,6 @@ class Hub(Intake):
         self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
         self._left: list[Peer] = []
         """Those that were connected when this closed."""
-        self._turned_away: collections.deque[tuple[socket.socket, float]] = collections.deque()
-        """Connections that were one too many, and when."""
-        self._selector = selectors.DefaultSelector()
         self._wake_out, self._wake_in = socket.socketpair()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="indelible-hub", daemon=True)
@@ -137,7 +127,8 @@ class Hub(Intake):
     def _run(self) -> None:
         while not self._closing or self._desk.busy:
             ready: list[tuple[Peer, int]] = []
-            for key, events in self._selector.select(self._look_in_s()):
+            behind = self._behind()
+            for key, events in self._selector.select(0 if behind else self._look_in_s()):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
                 if sock in self._doors:
@@ -147,6 +138,7 @@ class Hub(Intake):
                         self._wake_out.recv(4096)
                 elif sock in self._peers:  # what came before it in this round may have ended it
                     ready.append((self._peers[sock], events))
+            ready += ((peer, selectors.EVENT_READ) for peer in behind.difference(peer for peer, _ in ready))
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
             self._answer_committed()
@@ -180,86 +172,13 @@ class Hub(Intake):
             for peer, events in ready
         ]
 
-    def _accept(self, door: Door) -> None:
-        try:
-            sock, _ = door.listener.accept()
-        except OSError as exc:
-            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                time.sleep(NO_ROOM_S)
-            return
-        try:
-            sock.settimeout(0)
-            pid, uid = credentials(sock)
-        except OSError:
-            sock.close()
-            return
-        if not door.admits(uid):
-            log.warning("%s: process %d of user %d was not let in", self._writer.layout.socket, pid, uid)
-            sock.close()
-            return
-        peer = Peer(sock, pid, uid, door)
-        if not self._is_within_quota(peer):
-            return
-        if len(self._peers) >= wire.MAX_RECORDERS + SPARE_CONNECTIONS:
-            self._make_room()
-        self._peers[sock] = peer
-        if peer.account is not None:
-            peer.account.connections += 1
-        self._watch(peer)
-        if peer.account is None:  # others wait for their turn
-            self._serve(peer, selectors.EVENT_READ)
-
-    def _is_within_quota(self, peer: Peer) -> bool:
-        """Tell whether a user may have one more connection; else say so to him, and close it."""
-        account, accounts = peer.account, peer.door.accounts
-        if account is None or accounts is None or accounts.may_connect(account, lambda: self._ended(account)):
-            return True
-        most = accounts.quotas.connections
-        with contextlib.suppress(OSError):
-            peer.sock.send(
-                wire.pack(wire.Refused(f"user {peer.uid} has {most} connections, and may have no more"))
-            )
-        self._turned_away.append((peer.sock, time.monotonic()))
-        self._close_turned_away(time.monotonic() - TURNED_AWAY_S)
-        return False
-
-    def _close_turned_away(self, until: float) -> None:
-        """Hang up on those who were told before `until`: not at once, since who still says hello would not hear why."""
-        away = self._turned_away
-        while away and (away[0][1] <= until or len(away) > wire.MAX_RECORDERS):
-            away.popleft()[0].close()
-
-    def _ended(self, account: Account) -> int:
-        """Return how many of a user's connections have been closed at the other end."""
-        return sum(peer.account is account and has_ended(peer.sock) for peer in self._peers.values())
-
-    def _keep_accounts(self, *, closing: bool = False) -> None:
-        """Read again from whom that may be, and put into the record what was kept from whom."""
-        if self._service is None:
-            return
-        accounts, now = self._service.accounts, time.monotonic()
-        self._close_turned_away(now if closing else now - TURNED_AWAY_S)
-        free = accounts.released(now)
-        for peer in self._peers.values() if free else ():
-            if peer.account in free:
-                self._watch(peer)
-        for account in accounts.due(now, all_of_them=closing):
-            try:
-                news = {"over_quota": account.news()}
-                self._writer.write_service_events([self._writer.service_event("alert", news)])
-            except TrailUnavailable:  # they are counted on
-                account.postpone(now)
-                return
-            account.noted(now)
-
-    def _hold_back(self, account: Account) -> None:
-        """Read nothing more from a user while he is over a quota."""
-        if account.held or account.wait_s(time.monotonic()) == 0:
-            return
-        account.hold_back()
-        for peer in self._peers.values():
-            if peer.account is account:
-                self._watch(peer)
+    def _behind(self) -> set[Peer]:
+        """Return those of whom something was read that may have its turn now."""
+        return {
+            peer
+            for peer in self._peers.values()
+            if peer.is_behind and not (peer.account is not None and peer.account.held)
+        }
 
     def _make_room(self) -> None:
         """Cut off whoever is connected for longest without having said hello; there is one, for want of recorders."""
@@ -275,6 +194,7 @@ class Hub(Intake):
         """
         if peer.sock not in self._peers:
             return False
+        started = time.thread_time()
         try:
             if events & selectors.EVENT_READ and not (peer.account and peer.account.held and not self._closing):
                 self._read(peer)
@@ -289,6 +209,8 @@ class Hub(Intake):
         except Exception:  # a fault of ours costs one connection, not everybody's
             log.exception("%s: a recorder (process %d) was cut off", self._writer.layout.socket, peer.pid)
             self._drop(peer)
+        finally:
+            self._charge(peer, time.thread_time() - started)
         return peer.sock in self._peers
 
     def _read_out(self, peer: Peer) -> None:
@@ -296,15 +218,21 @@ class Hub(Intake):
         for _ in range(MAX_READS):
             if not self._serve(peer, selectors.EVENT_READ):
                 return
-            if peer.account is not None and peer.account.held and not self._closing:
-                return
 
     def _read(self, peer: Peer) -> None:
-        puts: list[wire.Put] = []
+        """Have one turn: of a user with an account, a short one."""
+        puts: list[tuple[wire.Put, wire.Put | str]] = []
+        ends_at = float("inf") if peer.account is None else time.thread_time() + TURN_S
         for message in peer.received():
             if isinstance(message, wire.Put):
-                puts.append(message)
+                if peer.waiting + len(puts) >= wire.WINDOW:
+                    msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
+                    raise WireError(msg)
+                puts.append((message, self._check(peer, message)))
             elif isinstance(message, wire.Hello):
+                if self._is_early(peer, message):
+                    peer.put_back(message)
+                    break
                 self._greet(peer, message)
             elif isinstance(message, wire.Ask):
                 self._send(peer, self._state(peer))
@@ -314,11 +242,12 @@ class Hub(Intake):
                 self._take(peer, puts)
                 peer.ended = True
                 raise ConnectionResetError
+            if time.thread_time() >= ends_at:
+                break
         if puts:
             self._take(peer, puts)
         if peer.account is not None:
             peer.account.spend(len(puts), 0, time.monotonic())
-            self._hold_back(peer.account)
 
     # --- greeting ----------------------------------------------------------------------------------------------
 
@@ -326,10 +255,8 @@ class Hub(Intake):
         error = None
         if hello.v != wire.VERSION:
             error = f"this holder speaks version {wire.VERSION} of the protocol, not {hello.v}"
-        elif (wrong := peer.door.refuses(peer, hello)) is not None:
+        elif (wrong := peer.door.refuses(peer, hello) or self._no_place(peer)) is not None:
             error = wrong
-        elif sum(bool(other.recorder) for other in self._peers.values()) >= wire.MAX_RECORDERS:
-            error = f"{wire.MAX_RECORDERS} recorders are connected already"
         elif peer.recorder or not hello.recorder or len(hello.recorder) > wire.MAX_RECORDER_CHARS:
             error = "the recorder's name is empty, too long, or the second one"
         if error is not None:
@@ -337,7 +264,9 @@ class Hub(Intake):
             raise WireError(error)
         self._settle_earlier((hello.recorder, peer.uid, peer.pid))
         peer.recorder = hello.recorder
-        peer.open = self._calls.adopt(peer.who)
+        if peer.account is not None:
+            peer.account.recorders += 1
+        self._adopt(peer)
         key, key_id = peer.door.key_for(peer, self._secret)
         self._send(
             peer,
@@ -347,13 +276,27 @@ class Hub(Intake):
             ),
         )  # fmt: skip
 
+    def _adopt(self, peer: Peer) -> None:
+        """Give a recorder those open calls that it left behind with an earlier connection."""
+        for event_id, body in self._calls.adopt(peer.who).items():
+            peer.open.put(event_id, body)
+
+    def _is_early(self, peer: Peer, hello: wire.Hello) -> bool:
+        """Tell whether there is something left of a stranger's earlier connection: that comes first, turn by turn."""
+        who = (hello.recorder, peer.uid, peer.pid)
+        return peer.account is not None and any(
+            other.who == who and has_ended(other.sock) for other in self._peers.values()
+        )
+
     def _settle_earlier(self, who: Who) -> None:
         """What a recorder sent on an earlier connection comes before what it sends again on this one.
 
         Raises ConnectionResetError while that is on its way to the disk: it is to come back later.
         """
         for other in [other for other in self._peers.values() if other.who == who]:
-            if other.account is None or has_ended(other.sock):  # a stranger that lives would fill it meanwhile
+            if (
+                other.account is None
+            ):  # else nothing is left of it (`_is_early`), or it lives, and would fill it
                 self._read_out(other)
         if any(other.who == who for other in self._lingering):
             raise ConnectionResetError
@@ -367,7 +310,7 @@ class Hub(Intake):
             if peer.recorder and (asking.account is None or peer.uid == asking.uid)
         ]
         users = [
-            wire.UserState(account.uid, account.connections, account.waiting, account.held, **account.counts)
+            self._user_state(account)
             for account in accounts or ()
             if asking.account is None or account is asking.account
         ]
@@ -395,20 +338,6 @@ class Hub(Intake):
             if peer.sock in self._peers:
                 self._watch(peer)
 
-    def _watch(self, peer: Peer) -> None:
-        """Be woken for what is wanted of a connection: nothing is read from who is over a quota."""
-        held = peer.account is not None and peer.account.held
-        wanted = (0 if held else selectors.EVENT_READ) | (selectors.EVENT_WRITE if peer.out else 0)
-        if wanted == peer.watched:
-            return
-        if not peer.watched:
-            self._selector.register(peer.sock, wanted)
-        elif not wanted:
-            self._selector.unregister(peer.sock)
-        else:
-            self._selector.modify(peer.sock, wanted)
-        peer.watched = wanted
-
     def _cut_off(self, peer: Peer, why: str) -> None:
         if peer.sock not in self._peers:
             return
@@ -435,10 +364,10 @@ class Hub(Intake):
 
     def _leave(self, peer: Peer) -> None:
         """Its open calls are nobody's, unless the same recorder is connected a second time."""
-        self._calls.leave(peer.open.values(), ended=peer.ended)
+        self._calls.leave(peer.open.bodies(), ended=peer.ended)
         for other in self._peers.values():
             if other.who == peer.who:
-                other.open |= self._calls.adopt(peer.who)
+                self._adopt(other)
 
     def _let_go(self, peer: Peer) -> None:
         del self._peers[peer.sock]
@@ -447,12 +376,22 @@ class Hub(Intake):
             peer.watched = 0
         if peer.account is not None:
             peer.account.connections -= 1
+            peer.account.recorders -= bool(peer.recorder)
         peer.sock.close()
 
     def _say_good_bye(self) -> None:
-        """Read what has come already, acknowledge it, and let go of everybody."""
+        """Read what has come already, acknowledge it, and let go of everybody.
+
+        Nobody's takes longer than `CLOSING_S`: what is left then was not acknowledged, and its recorder sends it again.
+        """
+        accounts = () if self._service is None else self._service.accounts
+        ends = {account.uid: account.busy_s + CLOSING_S for account in accounts}
         for peer in list(self._peers.values()):
-            self._read_out(peer)
+            if peer.account is None:
+                self._read_out(peer)
+                continue
+            while peer.account.busy_s < ends[peer.uid] and self._serve(peer, selectors.EVENT_READ):
+                pass
         deadline = time.monotonic() + self._writer.audit.write_timeout
         self._wake_out.settimeout(0.05)
         while self._lingering or any(peer.waiting for peer in self._peers.values()):

@@ -23,7 +23,7 @@ from indelible.trail.sharing import wire
 from indelible.trail.sharing.calls import OpenCalls
 from indelible.trail.sharing.known import Known
 from indelible.trail.sharing.peer import Batch, Peer
-from indelible.trail.sharing.quotas import MAX_OPEN_CALLS
+from indelible.trail.sharing.quotas import MAX_OPEN_BYTES, MAX_OPEN_CALLS
 from indelible.trail.sharing.suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
@@ -75,18 +75,19 @@ class Intake(ABC):
     def _leave(self, peer: Peer) -> None:
         """Nothing of a connection is on its way any more."""
 
-    def _take(self, peer: Peer, puts: list[wire.Put]) -> None:
-        """Write a recorder's events in order, and answer."""
-        if peer.waiting + len(puts) > wire.WINDOW:
-            msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
-            raise WireError(msg)
+    def _check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
+        """Return an event as it may be written, or why it may not. This is what takes time."""
+        checked = peer.door.check(peer, put)
+        if isinstance(checked, str):
+            return checked
+        if self._is_anothers(peer, checked):
+            return "it opens or closes a call of another recorder"
+        return self._are_too_many(peer, checked) or checked
+
+    def _take(self, peer: Peer, puts: list[tuple[wire.Put, wire.Put | str]]) -> None:
+        """Write a recorder's events in order, and answer; each with what `_check` says of it."""
         fit: list[wire.Put] = []
-        for put in puts:
-            checked = peer.door.check(peer, put)
-            if not isinstance(checked, str) and self._is_anothers(peer, checked):
-                checked = "it opens or closes a call of another recorder"
-            if not isinstance(checked, str) and self._are_too_many(peer, checked):
-                checked = f"user {peer.uid} has {MAX_OPEN_CALLS} open calls, and may have no more"
+        for put, checked in puts:
             if not isinstance(checked, str) and not checked.deaths:
                 fit.append(checked)
                 continue
@@ -112,13 +113,27 @@ class Intake(ABC):
         owner = owner or next(others, None)
         return owner is not None and owner != peer.who
 
-    def _are_too_many(self, peer: Peer, put: wire.Put) -> bool:
-        """Tell whether an event opens a call of a user who may have no more of them."""
+    def _are_too_many(self, peer: Peer, put: wire.Put) -> str | None:
+        """Say why an event may not open a call: its user may have no more of them, or none so large."""
         if peer.account is None or not put.opens or put.opens in peer.open:
-            return False
-        others = (*self._peers.values(), *self._lingering)
-        found = sum(len(other.open) for other in others if other.uid == peer.uid)
-        return found + self._calls.count(peer.uid) >= MAX_OPEN_CALLS
+            return None
+        count, size = self._open_of(peer.uid)
+        if count >= MAX_OPEN_CALLS:
+            return f"user {peer.uid} has {MAX_OPEN_CALLS} open calls, and may have no more"
+        if size + len(bytes(put.body)) > MAX_OPEN_BYTES:
+            return (
+                f"the intents of user {peer.uid}'s {count} open calls hold {size} bytes, and may not hold more than"
+                f" {MAX_OPEN_BYTES} with this one"
+            )
+        return None
+
+    def _open_of(self, uid: int) -> tuple[int, int]:
+        """Return how many open calls a user has, and how many bytes their intents are."""
+        count, size = self._calls.of(uid)
+        for other in (*self._peers.values(), *self._lingering):
+            if other.uid == uid:
+                count, size = count + len(other.open), size + other.open.size
+        return count, size
 
     def _try(self, peer: Peer, put: wire.Put) -> None:
         """Write an event that may have killed an earlier holder, and nothing beside it."""
@@ -214,9 +229,9 @@ class Intake(ABC):
     def _note(self, peer: Peer, put: wire.Put) -> None:
         self._known.add(peer.door.mark(peer, put.id))
         if put.opens:
-            peer.open[put.opens] = bytes(put.body)
+            peer.open.put(put.opens, bytes(put.body))
         elif put.closes:
-            peer.open.pop(put.closes, None)
+            peer.open.drop(put.closes)
             self._calls.closed(put.closes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from indelible.errors import TrailUnavailable, WireError
@@ -29,10 +29,12 @@ Who = tuple[str, int, int]
 class Batch:
     """Events that came together, and what became of them."""
 
-    __slots__ = ("error", "puts", "safe")
+    __slots__ = ("error", "puts", "safe", "size")
 
     def __init__(self, puts: list[wire.Put]) -> None:
         self.puts = puts
+        self.size = 0
+        """Bytes of their bodies, where there are quotas."""
         self.safe = -1
         """How many of them, from the first on, are in the trail; below 0 while that is not known."""
         self.error: TrailUnavailable | str | None = None
@@ -40,6 +42,40 @@ class Batch:
     def settle(self, safe: int, error: TrailUnavailable | str | None) -> None:
         """It is known now: the first `safe` are in the trail, the others are not, because of `error`."""
         self.safe, self.error = safe, error
+
+
+class Intents:
+    """The intents of open calls, by `event_id`; how many bytes they are is always known."""
+
+    __slots__ = ("_bodies", "size")
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, bytes] = {}
+        self.size = 0
+        """Bytes of them all."""
+
+    def put(self, event_id: str, body: bytes) -> None:
+        """A call is open."""
+        self.drop(event_id)
+        self._bodies[event_id] = body
+        self.size += len(body)
+
+    def drop(self, event_id: str) -> None:
+        """It is not any more."""
+        self.size -= len(self._bodies.pop(event_id, b""))
+
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self._bodies
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bodies)
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def bodies(self) -> Iterable[bytes]:
+        """Return them all."""
+        return self._bodies.values()
 
 
 class Peer:
@@ -68,9 +104,11 @@ class Peer:
         """How many events came and are not answered yet."""
         self.ended = False
         """It has said good-bye."""
-        self.open: dict[str, bytes] = {}
-        """Its open calls: the bodies of their intents by `event_id`."""
+        self.open = Intents()
+        """Its open calls."""
         self._messages = wire.Messages()
+        self._came: collections.deque[bytes] = collections.deque()
+        """Messages that were read, and had no turn yet."""
         self._batches: collections.deque[Batch] = collections.deque()
         self._last = 0
         """The number of the last event that came."""
@@ -80,11 +118,27 @@ class Peer:
         """The recorder: its name, its user, its process."""
         return self.recorder, self.uid, self.pid
 
-    def received(self) -> Iterator[wire.ToHolder]:
-        """Read once; yield the messages that are whole now.
+    @property
+    def is_behind(self) -> bool:
+        """Whether messages were read that had no turn yet."""
+        return bool(self._came)
 
-        Raises WireError for what may not come, BlockingIOError when nothing has come, ConnectionResetError at the end.
+    def received(self) -> Iterator[wire.ToHolder]:
+        """Yield the messages that are whole and had no turn yet; when there are none, read once before.
+
+        Whoever ends the iteration early finds the rest the next time. Raises WireError for what may not come,
+        BlockingIOError when nothing has come, ConnectionResetError at the end.
         """
+        if not self._came:
+            self._receive()
+        while self._came:
+            yield self._message(self._came.popleft())
+
+    def put_back(self, message: wire.ToHolder) -> None:
+        """Let a message, and what came after it, have another turn."""
+        self._came.appendleft(wire.pack(message)[wire.LENGTH_BYTES :])
+
+    def _receive(self) -> None:
         data = self.sock.recv(self._read_bytes)
         if not data:
             if self._messages.partial:
@@ -93,18 +147,20 @@ class Peer:
             raise ConnectionResetError
         if self.account is not None:
             self.account.spend(0, len(data), time.monotonic())
-        for raw in self._messages.feed(data):
-            try:
-                message = wire.decode_to_holder(raw)
-            except (ValueError, RecursionError) as exc:
-                msg = "it sent what is no message"
-                raise WireError(msg) from exc
-            if isinstance(message, wire.Put):
-                self._number(message)
-            elif not self.door.hears(message):
-                msg = "it sent what only the trail's own user may"
-                raise WireError(msg)
-            yield message
+        self._came += self._messages.feed(data)
+
+    def _message(self, raw: bytes) -> wire.ToHolder:
+        try:
+            message: wire.ToHolder = wire.decode_to_holder(raw)
+        except (ValueError, RecursionError) as exc:
+            msg = "it sent what is no message"
+            raise WireError(msg) from exc
+        if isinstance(message, wire.Put):
+            self._number(message)
+        elif not self.door.hears(message):
+            msg = "it sent what only the trail's own user may"
+            raise WireError(msg)
+        return message
 
     def _number(self, put: wire.Put) -> None:
         if not self.recorder or put.n != self._last + 1:
@@ -115,18 +171,21 @@ class Peer:
     def expect(self, batch: Batch) -> None:
         """Answer these events after those that came before."""
         self._batches.append(batch)
-        self._wait(len(batch.puts))
-
-    def _wait(self, more: int) -> None:
-        self.waiting += more
         if self.account is not None:
-            self.account.waiting += more
+            batch.size = sum(len(bytes(put.body)) for put in batch.puts)
+        self._wait(batch, 1)
+
+    def _wait(self, batch: Batch, sign: int) -> None:
+        self.waiting += sign * len(batch.puts)
+        if self.account is not None:
+            self.account.waiting += sign * len(batch.puts)
+            self.account.waiting_bytes += sign * batch.size
 
     def due(self) -> Iterator[Batch]:
         """Yield what can be answered now, in order."""
         while self._batches and self._batches[0].safe >= 0:
             batch = self._batches.popleft()
-            self._wait(-len(batch.puts))
+            self._wait(batch, -1)
             yield batch
 
     def say(self, message: wire.ToRecorder) -> None:

@@ -4,6 +4,9 @@ What may not move:
 
 - A quota is a user's, not a connection's: opening more connections, or opening one again, gives nothing more.
 - Nothing is dropped. Who is over a rate is not read from until it is repaid; who has too many connections is told so.
+- Time is a quota, too: an event of a few kilobytes can be made so that looking through it takes as long as a thousand
+  others. A turn is short, so nobody waits for more than one turn and one event of everybody else's; what an event takes
+  beyond its user's turn is overtime, of which all users together have a share, as long as there are several.
 - Each time is counted, and every count gets into the record, at the latest when the service ends.
 """
 
@@ -13,6 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
+
+from indelible.trail.sharing import wire
 
 REPORT_S: Final = 60.0
 """How often at most one user's counts go into the record; the first time at once."""
@@ -26,6 +31,20 @@ SAY_S: Final = 10.0
 MAX_OPEN_CALLS: Final = 4096
 """Calls of one user that may be open: their intents are kept in memory until the outcome comes."""
 
+MAX_OPEN_BYTES: Final = 16 << 20
+"""What these intents may hold together: the longest 4,096 would be 268 MB."""
+
+MAX_WAITING_BYTES: Final = 8 << 20
+"""What one user's events may hold that came and are not acknowledged."""
+
+TURN_S: Final = 0.005
+"""CPU time that a user gets in one round: some thirty ordinary events."""
+
+RESERVED_PLACES: Final = 16
+"""Of the `wire.MAX_RECORDERS` places, so many are only for users with fewer recorders than `ASSURED_PLACES`."""
+
+ASSURED_PLACES: Final = 4
+
 BURST_S: Final = 1.0
 """Whoever was silent may bring what he might have brought in this time, at once."""
 
@@ -38,6 +57,11 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_second: float = 16_777_216
     outstanding: int = 2048
     """Events that came and are not acknowledged, of all his connections together."""
+    overtime: float = 0.25
+    """The share of all time that is for turns which take longer than they may, all users' together; 1: no limit.
+
+    It counts while several users are connected.
+    """
 
 
 class _Bucket:
@@ -71,15 +95,22 @@ class Account:
     def __init__(self, uid: int, quotas: Quotas, now: float) -> None:
         self.uid = uid
         self.connections = 0
+        self.recorders = 0
+        """How many of them have said hello."""
         self.waiting = 0
         """Events of his that are not answered yet."""
+        self.waiting_bytes = 0
+        self.busy_s = 0.0
+        """CPU time that was spent on him, ever."""
         self.held = False
         """His connections are not read from just now."""
-        self.counts = {"turned_away": 0, "held_back": 0, "refused": 0}
-        """Connections that were one too many; times that he was not read from; events that were none. Ever."""
+        self.counts = {"turned_away": 0, "held_back": 0, "overtime": 0, "refused": 0}
+        """Connections and recorders that were one too many; times that he was not read from, and how many of them for
+        the time that his events took; events that were none. Ever."""
         self._quotas = quotas
         self._events = _Bucket(quotas.events_per_second, now)
         self._bytes = _Bucket(quotas.bytes_per_second, now)
+        self._overtime = _Bucket(quotas.overtime if quotas.overtime < 1 else 0, now)
         self._reported = dict(self.counts)
         self._reported_at = -REPORT_S
         self._said_at = -SAY_S
@@ -89,16 +120,23 @@ class Account:
         self._events.spend(events, now)
         self._bytes.spend(size, now)
 
+    def work(self, seconds: float, users: int, now: float) -> None:
+        """A turn of his took so much CPU time, while so many users were connected."""
+        self.busy_s += seconds
+        if seconds > TURN_S and users > 1:
+            self._overtime.spend((seconds - TURN_S) * (users - 1), now)
+
     def wait_s(self, now: float) -> float | None:
         """Return in how many seconds more may be read; 0: now; None: when something of his is acknowledged."""
-        if self.waiting >= self._quotas.outstanding:
+        if self.waiting >= self._quotas.outstanding or self.waiting_bytes >= MAX_WAITING_BYTES:
             return None
-        return max(self._events.wait_s(now), self._bytes.wait_s(now))
+        return max(self._events.wait_s(now), self._bytes.wait_s(now), self._overtime.wait_s(now))
 
-    def hold_back(self) -> None:
+    def hold_back(self, now: float) -> None:
         """He is not read from any more, for now."""
         self.held = True
         self.counts["held_back"] += 1
+        self.counts["overtime"] += self._overtime.wait_s(now) > 0
 
     def may_say(self, now: float) -> bool:
         """Tell whether the log is told: once in a while, whatever he does."""
@@ -129,7 +167,7 @@ class Account:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether nothing would be lost with it."""
-        full = self._events.is_full(now) and self._bytes.is_full(now)
+        full = all(bucket.is_full(now) for bucket in (self._events, self._bytes, self._overtime))
         return not self.connections and not self.waiting and full and now - self._reported_at >= REPORT_S
 
 
@@ -163,6 +201,24 @@ class Accounts:
             return True
         account.counts["turned_away"] += 1
         return False
+
+    def refuses(self, account: Account, recorders: int) -> str | None:
+        """Say why a user may have no further recorder, when there are `recorders` in all; that is counted."""
+        free = wire.MAX_RECORDERS - recorders
+        if free > RESERVED_PLACES or (free > 0 and account.recorders < ASSURED_PLACES):
+            return None
+        account.counts["turned_away"] += 1
+        if free <= 0:
+            return f"{wire.MAX_RECORDERS} recorders are connected already"
+        return (
+            f"user {account.uid} has {account.recorders} recorders, and the last {RESERVED_PLACES} places of"
+            f" {wire.MAX_RECORDERS} are for users with fewer than {ASSURED_PLACES}"
+        )
+
+    @property
+    def users(self) -> int:
+        """How many users are connected."""
+        return sum(account.connections > 0 for account in self)
 
     def released(self, now: float) -> list[Account]:
         """Return those that may be read from again."""

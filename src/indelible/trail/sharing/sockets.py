@@ -54,32 +54,48 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
-def listen_for(path: Path, mode: int, gid: int) -> socket.socket:
-    """Listen at `path` for whoever `mode` and the group `gid` (-1: one's own) let connect; unix(7).
+class Prepared:
+    """A socket that is made and not there yet: nobody can connect before `appear`, and `drop` leaves nothing behind.
 
-    The socket appears under its name when all of this is so, and not before. What a dead process left there is
-    replaced. Raises OSError: EEXIST for anything that is no socket, EADDRINUSE when somebody listens there.
+    All that can go wrong has gone wrong by then: whoever has one may do what listening at `path` takes.
     """
-    _refuse_living(path)
-    made = path.with_name(f".{path.name[:40]}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        made.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _address(made) as address:
-            sock.bind(address)
-        made.chmod(0)
-        if gid != -1:
-            os.chown(made, -1, gid)
-        sock.listen(_BACKLOG)
-        made.chmod(mode)
-        made.rename(path)
-    except BaseException:
-        sock.close()
+
+    def __init__(self, path: Path, mode: int, gid: int) -> None:
+        """Make it for whoever `mode` and the group `gid` (-1: one's own) let connect; unix(7).
+
+        Raises OSError: EEXIST when something is at `path` that is no socket, EADDRINUSE when somebody listens there,
+        EPERM when this user cannot give it to the group.
+        """
+        _refuse_living(path)
+        self._path = path
+        self._made = path.with_name(f".{path.name[:40]}.{os.getpid()}")
+        self._mode = mode
+        with contextlib.suppress(FileNotFoundError):
+            self._made.unlink()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _address(self._made) as address:
+                self.sock.bind(address)
+            self._made.chmod(0)
+            if gid != -1:
+                os.chown(self._made, -1, gid)
+        except BaseException:
+            self.drop()
+            raise
+
+    def appear(self) -> socket.socket:
+        """Listen, under the name that others know; what a dead process left there is replaced. Raises OSError."""
+        _refuse_living(self._path)
+        self.sock.listen(_BACKLOG)
+        self._made.chmod(self._mode)
+        self._made.rename(self._path)
+        return self.sock
+
+    def drop(self) -> None:
+        """Take it away, unless it has appeared."""
+        self.sock.close()
         with contextlib.suppress(OSError):
-            made.unlink()
-        raise
-    return sock
+            self._made.unlink()
 
 
 def _refuse_living(path: Path) -> None:

@@ -152,6 +152,15 @@ class UserState(msgspec.Struct, frozen=True):
     """So often nothing of his was read, for being over a quota."""
     refused: int
     """Events of his that were none, or not his to record."""
+    recorders: int = 0
+    """How many of his connections have said hello."""
+    overtime: int = 0
+    """So often of these for the time that his events took."""
+    busy_s: float = 0.0
+    """CPU time that the service has spent on him, in seconds."""
+    open_calls: int = 0
+    open_bytes: int = 0
+    """What their intents hold, which are kept in memory."""
 
 
 class HolderState(msgspec.Struct, tag_field="t", tag="state", frozen=True):

@@ -5,8 +5,12 @@ do, and leaves every byte as it is. A reader only reads, and says what it finds.
 
 Who may write a directory on the way to the trail can put another one in its place, and a link can lead to another
 user's file: so neither is walked into. A directory of everybody's with the sticky bit, such as /tmp, is safe as far as
-what lies in it is one's own. root could write another user's trail, and would leave files there which that user's own
-processes cannot write any more: so root refuses, too.
+what lies in it is one's own. One without it (a Kubernetes emptyDir is one) nothing makes safe, no directory of one's
+own in it either: that can be moved away between two starts, and then looks as if there had been no trail yet. Only who
+knows that nobody else can reach it can say so (`audit.trust_directory`).
+
+root could write another user's trail, and would leave files there which that user's own processes cannot write any
+more: so root refuses, too.
 """
 
 from __future__ import annotations
@@ -29,11 +33,14 @@ BEGUN: Final = ".active.tmp"
 """The name under which a new active file is written: a crash may leave it linked to the file that it became."""
 
 
-def check_place(layout: Layout) -> None:
-    """Raise ConfigError when the trail's path leads where no trail can be, or another user can lead it elsewhere."""
+def check_place(layout: Layout, trusted: str | None = None) -> None:
+    """Raise ConfigError when the trail's path leads where no trail can be, or another user can lead it elsewhere.
+
+    `trusted` is a directory of everybody's of which the configuration says that whoever can write it may.
+    """
     _check_file(layout)
     _check_directory(layout.directory)
-    _check_way(layout.active.parent)
+    _check_way(layout.active.parent, trusted)
     if _look(layout.directory) is None:
         check_own(layout, None)  # a file without its directory: nothing is made beside it
 
@@ -91,7 +98,7 @@ def _check_owner(path: Path, about: os.stat_result) -> None:
     raise ConfigError(msg)
 
 
-def _check_way(directory: Path) -> None:
+def _check_way(directory: Path, trusted: str | None) -> None:
     """Go down to the trail's directory: every link on the way is one's own or root's, and no directory everybody's."""
     for place in (*reversed(directory.parents), directory):
         about = _look(place)
@@ -105,10 +112,13 @@ def _check_way(directory: Path) -> None:
         about = _look(place)
         if about is None:
             break
+        if trusted is not None and place == Path(os.path.realpath(trusted)):
+            continue
         if stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
             msg = (
                 f"{place}: everybody may write it, and so put another trail in the place of this one; take that away"
-                " (chmod o-w), or choose another directory"
+                " (chmod o-w, or chmod +t), choose another directory, or, when nobody else can reach it, say so:"
+                f" audit.trust_directory: {place}"
             )
             raise ConfigError(msg)
 

@@ -76,7 +76,7 @@ def rotate_key(path: Path, audit: AuditSettings, overlap_s: float) -> dict[str, 
     and `taken_up`. Raises ConfigError when the key cannot be changed here, TrailError.
     """
     layout = Layout(path)
-    ground.check_place(layout)
+    ground.check_place(layout, audit.trust_directory)
     origin = keys.read_origin(layout)
     if origin is None:
         msg = f"{path}: there is no trail here; its key is made at the first start"
@@ -167,7 +167,7 @@ def give_up_key(path: Path, audit: AuditSettings) -> dict[str, Any]:
     TrailError.
     """
     layout = Layout(path)
-    ground.check_place(layout)
+    ground.check_place(layout, audit.trust_directory)
     origin = keys.read_origin(layout)
     if origin is None or not layout.checkpoint.exists():
         msg = f"{path}: there is no trail here that a key has signed"

@@ -81,7 +81,7 @@ def open_writer(
     keys.check_source(audit)
     check_anchors(audit.anchors)
     try:
-        prepare(layout, access)
+        prepare(layout, access, audit.trust_directory)
         lock = TrailLock(layout.lock, access)
     except OSError as exc:
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
@@ -97,9 +97,9 @@ def open_writer(
         raise
 
 
-def prepare(layout: Layout, access: Access) -> None:
-    """Make the directories; refuse what cannot be a trail before anything is written."""
-    ground.check_place(layout)
+def prepare(layout: Layout, access: Access, trusted: str | None) -> None:
+    """Make the directories; refuse what cannot be a trail before anything is written. `trusted`: see `ground`."""
+    ground.check_place(layout, trusted)
     existing = layout.active.parent
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

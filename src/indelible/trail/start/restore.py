@@ -167,7 +167,7 @@ def restore(planned: Plan, audit: AuditSettings, progress: Progress | None = Non
     settings = maintenance_settings(layout.active, audit)
     access = durable.access_for(settings.group)
     try:
-        prepare(layout, access)
+        prepare(layout, access, audit.trust_directory)
         lock = TrailLock(layout.lock, access)
         try:
             _put_in_place(planned, settings, access, progress)
