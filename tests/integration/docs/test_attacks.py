@@ -244,6 +244,24 @@ def test_a_record_of_a_deletion_that_nobody_ordered_covers_a_file_that_is_gone(t
     assert (result.ok, result.pruned) == (True, int(second.partition(".")[0]))
 
 
+def test_a_file_that_was_taken_away_is_missing_whatever_the_hint_says(trail: Path) -> None:
+    """The writer makes the next file's first line of what it believes to be deleted, and signs that."""
+    trail.parent.mkdir()
+    config = trail.with_name("indelible.yaml")
+    config.write_text("audit: {max_size_mb: 0.01}\n")
+    for _ in range(2):
+        with indelible.open_trail(trail, config=str(config)) as recorder:
+            for number in range(40):
+                with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
+                    pass
+        second = sorted(Layout(trail).segments.iterdir())[1]
+        gone = [0, int(second.name.partition(".")[0]) - 1]
+        hint = json.loads(Layout(trail).state.read_bytes())
+        Layout(trail).state.write_text(json.dumps({**hint, "pruned": [gone]}))
+    Layout(trail).segment(0).unlink()
+    assert not indelible.verify(trail, vkey(trail)).ok
+
+
 def test_a_configuration_in_the_working_directory_counts_unless_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "indelible.yaml").write_text("audit: {enabled: false}\n")
     (tmp_path / "own.yaml").write_text("audit: {path: own.jsonl}\n")
