@@ -1,4 +1,4 @@
-"""Golang's sumdb and Tessera's fsck judge what `prove` and `export` make of trails that our writer wrote."""
+"""Golang's sumdb and Tessera judge what `prove` and `export` make of trails that our writer wrote."""
 
 import json
 import subprocess
@@ -16,6 +16,7 @@ from indelible.trail.proofs.export import export_tiles
 from indelible.trail.proofs.prove import consistency_proof, root_at
 from indelible.trail.proofs.stored import open_sealed, prove
 from indelible.trail.start.opening import open_writer
+from tests.integration.trail.test_shared import Sharer, holder_of, wait_until
 from tests.judges.fsck import fsck
 from tests.judges.test_fsck import operation, record, trail_of, vkey
 from tests.judges.tiles import trail_lines
@@ -60,6 +61,28 @@ def recovered(tmp_path: Path) -> Path:
                 assert process.stdout.readline()
             process.kill()
     open_writer(path, AuditSettings(max_size=50_000, backup_count=1_000), "test").writer.close()
+    assert len(list(Layout(path).segments.iterdir())) > 2
+    return path
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Make a trail that four processes wrote at once, through rotations; whoever held it was killed, three times."""
+    path = tmp_path / "audit.jsonl"
+    alive = [Sharer(path, "process") for _ in range(4)]
+    try:
+        assert all(sharer.opened.wait(60) for sharer in alive)
+        for _ in range(3):
+            before = sum(len(sharer.said) for sharer in alive)
+            wait_until(lambda before=before: sum(len(one.said) for one in alive) > before + 500)  # type: ignore[misc]
+            wait_until(lambda: any(one.process.pid == holder_of(path) for one in alive))
+            victim = next(one for one in alive if one.process.pid == holder_of(path))
+            alive.remove(victim)
+            victim.kill()
+        wait_until(lambda: any(one.process.pid == holder_of(path) for one in alive))
+    finally:
+        codes = [sharer.end() for sharer in alive]
+    assert codes == [0]
     assert len(list(Layout(path).segments.iterdir())) > 2
     return path
 
@@ -151,6 +174,17 @@ def test_after_rotations(rotated: Path, tmp_path: Path, judge: Judge) -> None:
 def test_after_kills_and_recovery(recovered: Path, tmp_path: Path, judge: Judge) -> None:
     assert_provable(recovered, tmp_path, judge)
     assert_exportable(recovered, tmp_path / "log", judge)
+
+
+def test_after_several_writers_and_their_deaths(shared: Path, tmp_path: Path, judge: Judge) -> None:
+    recorders = {
+        entry["source"]["recorder"]["pid"]
+        for entry in map(json.loads, trail_lines(shared))
+        if entry["event_type"] == "mcp_operation" and entry["outcome"]["kind"] == "completed"
+    }
+    assert len(recorders) == 4
+    assert_provable(shared, tmp_path, judge)
+    assert_exportable(shared, tmp_path / "log", judge)
 
 
 def test_a_proof_of_an_event_whose_file_was_deleted(tmp_path: Path, judge: Judge) -> None:

@@ -217,7 +217,9 @@ def _check_directory(path: str) -> None:
     if not os.path.isdir(above):  # noqa: PTH112
         raise OSError(f"{path}: cannot be a trail: {above} is not a directory")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise OSError(f"{path}: cannot be written: no permission to write to {above}")
+        read_only = os.statvfs(above).f_flag & os.ST_RDONLY
+        why = "Read-only file system" if read_only else f"no permission to write to {above}"
+        raise OSError(f"{path}: cannot be written: {why}")
 
 
 # --- the child, and everything else while it boots ----------------------------------------------------------

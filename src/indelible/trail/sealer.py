@@ -169,7 +169,8 @@ class Sealer:
         self._writer.published(note)
         self._writer.sealed_now(pending)
         seal.drop_partials(layout, filled, was)
-        intents.write_hint(layout, tree, pending.intents, pending.pruned, access)
+        signer = self._keyring.signer
+        intents.write_hint(layout, signer, tree, pending.intents, pending.pruned, access)
 
     def _sync(self, pending: Pending) -> None:
         try:

@@ -166,6 +166,15 @@ def no_directory(path: Path) -> Refusal:
     return Refusal("{path}: " + said + " or move the file away; nothing was written", 3)
 
 
+def somebody_elses_file(path: Path) -> Refusal:
+    """Such as another program's log, at the same name: it must not end in quarantine."""
+    shutil.rmtree(Layout(path).directory)
+    path.write_text('{"timestamp":"2026-11-20T10:00:00.000Z","caller":"http","type":"tool","name":"old"}\n')
+    return Refusal(
+        "{path}: is there already, and is no trail; name another file, or move it away; nothing was written", 2
+    )
+
+
 def changed_key(path: Path) -> Refusal:
     from indelible.trail.start.keys import load_signer
 
@@ -220,6 +229,7 @@ CASES: dict[Callable[[Path], Refusal], dict[str, int]] = {
     another_trails_file: NOT_OK,
     another_trails_directory: NOT_OK,
     no_directory: NOT_OK,
+    somebody_elses_file: {"verify": 1},
     changed_key: READABLE,
     missing_key: READABLE,
     newer_schema: NOT_OK,
@@ -258,6 +268,13 @@ def test_a_directory_of_everybodys_that_is_trusted_by_name(tmp_path: Path) -> No
         assert indelible.verify(trail).ok
     assert not (volume / "new.jsonl").exists()
     assert list(other.iterdir()) == []
+
+
+def test_an_empty_file_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    record(path, "new")
+    assert [event["target"]["capability_name"] for event in indelible.search(path)] == ["new"]
 
 
 def test_a_link_of_ones_own_on_the_way_is_fine(run: Run, tmp_path: Path, path: Path) -> None:
@@ -322,12 +339,10 @@ def test_a_read_only_file_system(run: Run, tmp_path: Path) -> None:
             assert one_line(done["library"]) == f"{path}.d/lock: cannot write the trail: Read-only file system"
             assert done["library"].returncode == 3
             assert done["wrap"].returncode == 3
-            assert "ead-only file system" in one_line(done["wrap"]) or "no permission to write" in one_line(
-                done["wrap"]
-            )
-            new = run("wrap", "--trail", place / "new" / "audit.jsonl", "--", "cat")
-            assert new.returncode == 3
-            assert new.stderr.count(b"\n") == 1
+            assert one_line(done["wrap"]) == f"{path}: cannot be written: Read-only file system"
+            other = place / "new" / "audit.jsonl"
+            new = run("wrap", "--trail", other, "--", "cat")
+            assert (new.returncode, one_line(new)) == (3, f"{other}: cannot be written: Read-only file system")
             for command in ("log", "verify", "status"):
                 assert run(command, "--trail", path).returncode == 0
             said = run("keygen", "--rotate", "--trail", path)

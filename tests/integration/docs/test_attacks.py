@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import indelible
+from indelible.trail.erased import erased_line
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint
 from indelible.trail.proofs.kept import Comparison
@@ -172,6 +173,93 @@ def test_the_end_that_no_checkpoint_covers_can_be_cut_unseen(tmp_path: Path) -> 
     assert (before.ok, before.unsealed, after.ok, after.unsealed) == (True, 3, True, 1)
     trail.write_bytes(b"".join(lines[:-4]))
     assert not indelible.verify(trail).ok
+
+
+FORGED = "5f0c36a1-7f7e-4f34-8a0e-0d0f0f6b0c11"
+
+
+def append_forged(trail: Path, event_type: str, **more: object) -> None:
+    """Add a line after the last checkpoint, while nobody writes: the form is no secret, and no key is needed."""
+    last = json.loads(trail.read_bytes().splitlines()[-1])
+    event = {key: last[key] for key in ("schema", "recorded_at", "timestamp")}
+    event = {"seq": last["seq"] + 1, **event, "event_type": event_type, "event_id": FORGED, **more}
+    with trail.open("ab") as file:
+        file.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+
+
+def test_a_line_that_was_added_after_the_checkpoint_is_signed_by_the_next_writer(trail: Path) -> None:
+    """It shows as what no checkpoint covers until then, and in the next start's `audit_recovered` for good."""
+    record(trail, "read")
+    append_forged(trail, "mcp_operation", outcome={"status": "success", "kind": "completed"})
+    assert indelible.verify(trail, vkey(trail)).unsealed == 1
+    record(trail, "later")
+    result = indelible.verify(trail, vkey(trail))
+    assert (result.ok, result.unsealed) == (True, 0)
+    found = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    kinds = [entry["event_type"] for entry in found]
+    at = kinds.index("audit_stopped")
+    assert kinds[at + 1 : at + 4] == ["mcp_operation", "audit_recovered", "audit_started"]
+    assert found[at + 2]["metadata"]["unsealed"] == 1
+
+
+def test_a_record_of_an_erasure_that_nobody_ordered_covers_blanked_lines_once_it_is_signed(trail: Path) -> None:
+    record(trail, "steal")
+    note = kept(trail)
+    lines = trail.read_bytes().splitlines()
+    seqs = [seq for seq, line in enumerate(lines) if b"steal" in line]
+    for seq in seqs:
+        lines[seq] = erased_line(seq, FORGED, leaf_hash(lines[seq]))
+    trail.write_bytes(b"\n".join(lines) + b"\n")
+    about = {"by": "user", "erased": [[seqs[0], seqs[-1]]], "lines": len(seqs), "reason": "ticket 1"}
+    append_forged(trail, "entry_erased", metadata=about)
+    problems = [finding.problem for finding in indelible.verify(trail, vkey(trail)).findings]
+    assert problems == ["erased without record"]
+    record(trail, "later")
+    result = indelible.verify(trail, vkey(trail))
+    assert (result.ok, result.erased) == (True, len(seqs))
+    assert b"steal" not in trail.read_bytes()
+    assert len([line for line in trail.read_bytes().splitlines() if b'"entry_erased"' in line]) == 1, (
+        "on record"
+    )
+    comparison = Comparison([result])
+    comparison.add("kept", note)
+    comparison.finish()
+    assert result.ok, "the leaves are what they were"
+
+
+def test_a_record_of_a_deletion_that_nobody_ordered_covers_a_file_that_is_gone(trail: Path) -> None:
+    trail.parent.mkdir()
+    config = trail.with_name("indelible.yaml")
+    config.write_text("audit: {max_size_mb: 0.01}\n")
+    with indelible.open_trail(trail, config=str(config)) as recorder:
+        for number in range(40):
+            with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
+                pass
+    first, second = sorted(path.name for path in Layout(trail).segments.iterdir())[:2]
+    append_forged(trail, "retention_applied", metadata={"pruned": [[0, int(second.partition(".")[0]) - 1]]})
+    with indelible.open_trail(trail, config=str(config)):
+        pass
+    (Layout(trail).segments / first).unlink(missing_ok=True)
+    result = indelible.verify(trail, vkey(trail))
+    assert (result.ok, result.pruned) == (True, int(second.partition(".")[0]))
+
+
+def test_a_file_that_was_taken_away_is_missing_whatever_the_hint_says(trail: Path) -> None:
+    """The writer makes the next file's first line of what it believes to be deleted, and signs that."""
+    trail.parent.mkdir()
+    config = trail.with_name("indelible.yaml")
+    config.write_text("audit: {max_size_mb: 0.01}\n")
+    for _ in range(2):
+        with indelible.open_trail(trail, config=str(config)) as recorder:
+            for number in range(40):
+                with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
+                    pass
+        second = sorted(Layout(trail).segments.iterdir())[1]
+        gone = [0, int(second.name.partition(".")[0]) - 1]
+        hint = json.loads(Layout(trail).state.read_bytes())
+        Layout(trail).state.write_text(json.dumps({**hint, "pruned": [gone]}))
+    Layout(trail).segment(0).unlink()
+    assert not indelible.verify(trail, vkey(trail)).ok
 
 
 def test_a_configuration_in_the_working_directory_counts_unless_one_is_named(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ import pytest
 from indelible import verify
 from indelible.config import Durability
 from indelible.errors import TrailError
+from indelible.trail.layout import Layout
 from indelible.trail.start.opening import open_writer
 from tests.copying import copy_trail
 from tests.effort import LONG, sample
-from tests.integration.faults.fixed_run import EVENTS, PADDING, Case, body, settings
+from tests.integration.faults.fixed_run import EVENTS, PADDING, SEAL_EVERY, Case, body, settings
 from tests.integration.faults.tracing import Call, Outcome, Recorders
 from tests.unit.trail.faults import assert_sealed, read_all
 
@@ -104,6 +105,8 @@ def calls_of_a_whole_run(
     outcome = recorders.run(Case(str(path), durability), ["-y", "-e", kinds], folder.with_suffix(".trace"))
     assert outcome.status == 0
     assert outcome.names("acked") == [f"e{number}" for number in range(EVENTS)]
+    assert outcome.said.count("sealed") == EVENTS // SEAL_EVERY
+    assert len(list(Layout(path).segments.glob("*.zst"))) >= 3, "a run rotates, and compresses what it closes"
     return outcome.calls()
 
 

@@ -54,9 +54,10 @@ def of_calls(found: list[dict[str, Any]]) -> list[str]:
     return [entry["event_id"] for entry in found if entry["event_type"].startswith("mcp_operation")]
 
 
+@pytest.mark.parametrize("durability", ["process", "memory"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_ends_well_when_told_to(serve: Serve, how: signal.Signals) -> None:
-    service = serve().start()
+def test_it_ends_well_when_told_to(serve: Serve, how: signal.Signals, durability: str) -> None:
+    service = serve(audit={"durability": durability}).start()
     with Raw(service.socket) as client:
         ids = [new_id() for _ in range(100)]
         for event_id in ids:

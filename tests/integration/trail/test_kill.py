@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,27 +18,24 @@ from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.start.opening import open_writer
 from tests.effort import KILLS
+from tests.integration.trail.forks import Forks
 
-APPENDER = Path(__file__).with_name("appender.py")
 MAX_SIZE = 200_000
 
 
-def killed_run(path: Path, durability: str, mode: str, delay_s: float) -> list[str]:
-    """Run the appender, kill it `delay_s` after its first acknowledgement; return what was acknowledged."""
-    process = subprocess.Popen(
-        [sys.executable, str(APPENDER), str(path), durability, str(MAX_SIZE), mode],
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
+def killed_run(forks: Forks, path: Path, durability: str, mode: str, delay_s: float) -> list[str]:
+    """Run the appender, kill it `delay_s` after it has opened the trail; return what was acknowledged."""
+    process = forks.start("appender", path, durability, MAX_SIZE, mode)
     assert process.stdout.readline() == b"open\n", "the trail did not open after a kill"
     collected: list[bytes] = []
-    reader = threading.Thread(target=lambda: collected.append(process.stdout.read()))  # type: ignore[union-attr]
+    reader = threading.Thread(target=lambda: collected.append(process.stdout.read()))
     reader.start()
     time.sleep(delay_s)  # the random moment itself, not a wait for a condition
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     reader.join()
-    process.stdout.close()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
     complete = collected[0].decode().rpartition("\n")[0]
     return complete.split("\n") if complete else []
 
@@ -69,12 +62,12 @@ def close_cleanly(path: Path) -> None:
 @pytest.mark.parametrize(
     ("durability", "mode"), [("process", "events"), ("disk", "events"), ("process", "calls")]
 )
-def test_kills_at_random_moments(tmp_path: Path, durability: str, mode: str, kills: int) -> None:
+def test_kills_at_random_moments(tmp_path: Path, durability: str, mode: str, kills: int, forks: Forks) -> None:
     path = tmp_path / "audit.jsonl"
     moments = random.Random(f"{durability} {mode}")
     acknowledged: list[str] = []
     for _ in range(kills):
-        acknowledged += killed_run(path, durability, mode, moments.uniform(0, 0.12))
+        acknowledged += killed_run(forks, path, durability, mode, moments.uniform(0, 0.12))
     close_cleanly(path)
 
     found = entries(path)

@@ -104,12 +104,18 @@ def test_signals_are_passed_on(wrap: Wrap, tmp_path: Path, trail: Path) -> None:
     assert kinds(trail) == ["completed"]
 
 
-def test_calls_outstanding_at_sigterm_are_on_record(wrap: Wrap, tmp_path: Path, trail: Path) -> None:
-    client = wrap(*nasty("hangs", tmp_path / "pids"))
+@pytest.mark.parametrize("durability", ["process", "memory"])
+def test_calls_outstanding_at_sigterm_are_on_record(
+    wrap: Wrap, tmp_path: Path, trail: Path, durability: str
+) -> None:
+    config = tmp_path / "indelible.yaml"
+    config.write_text(f"audit: {{durability: {durability}}}\n")
+    client = wrap(*nasty("hangs", tmp_path / "pids"), options=("-c", str(config)))
     client.greet()
     client.send(call(2, "act"), call(3, "look"))
     pids(tmp_path / "pids", 1)
     client.process.send_signal(signal.SIGTERM)
     assert client.process.wait(30) == -signal.SIGTERM
     assert kinds(trail) == ["cancelled", "cancelled"]
+    assert [event["metadata"]["durability"] for event in events(trail, "audit_started")] == [durability]
     assert events(trail)[-1]["event_type"] == "audit_stopped"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from indelible import verify
 from indelible.trail.layout import Layout
-from tests.integration.wrap.harness import Client, call, events, wait_for
+from tests.integration.wrap.harness import INITIALIZE, INITIALIZED, Client, call, events, wait_for
 
 PARROT = [sys.executable, str(Path(__file__).with_name("parrot.py"))]
 SERVERS = 5
@@ -135,3 +135,31 @@ def test_a_suspended_holder_is_left_alone(
     assert verify(beside).ok
     assert holder.finish() == 0
     assert verify(trail).ok
+
+
+def test_five_at_once_and_five_more_begin_one_trail(wrap: Callable[..., Client], trail: Path) -> None:
+    """As a client does that starts all of its servers, twice: nobody makes the trail before the others come."""
+    clients = [wrap(*PARROT) for _ in range(2 * SERVERS)]
+    for number, client in enumerate(clients):
+        client.send(INITIALIZE, INITIALIZED, *calls_of(number, 0, 10))
+    for client in clients:
+        while client.received.count(b"\n") < 1 + 10:
+            assert client._more()
+    assert [client.finish() for client in clients] == [0] * len(clients)
+    found = events(trail)
+    calls = [
+        (event["source"]["recorder"]["pid"], event["request"]["rpc_id"])
+        for event in found
+        if event["event_type"] == "mcp_operation" and event["target"]["method"] == "tools/call"
+    ]
+    assert Counter(calls) == Counter(
+        (client.process.pid, json.dumps(f"{number}-{at}"))
+        for number, client in enumerate(clients)
+        for at in range(10)
+    )
+    assert "interrupted" not in {event["outcome"]["kind"] for event in found if "outcome" in event}
+    assert [event["seq"] for event in found] == list(range(len(found)))
+    assert list(trail.parent.glob("audit-*-*.jsonl")) == []
+    assert [client.stderr() for client in clients] == [""] * len(clients)
+    result = verify(trail)
+    assert (result.ok, result.events) == (True, len(found)), result

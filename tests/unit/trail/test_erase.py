@@ -129,6 +129,20 @@ def test_a_second_time_there_is_nothing_left_to_erase(tmp_path: Path) -> None:
     assert len(records(tmp_path / "audit.jsonl")) == 1
 
 
+def test_a_seq_that_was_erased_is_not_erased_again(tmp_path: Path) -> None:
+    """Its line still has the seq, and another record would say that something went."""
+    path = tmp_path / "audit.jsonl"
+    writer = fill(path, settings())
+    first = execute(writer, order())
+    lines = list(lines_of(path))
+    seq = first["seqs"][0][0]
+    again = execute(writer, order(by="event", values=[str(seq)]))
+    assert (again["lines"], again["events"], again["records"]) == (0, {}, [])
+    assert list(lines_of(path)) == lines
+    writer.close()
+    assert len(records(path)) == 1
+
+
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     writer = fill(path, settings())

@@ -16,6 +16,7 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.layout import Layout
 from indelible.trail.start import intents
+from indelible.trail.start.keys import load_signer
 from indelible.trail.start.opening import open_writer
 from indelible.trail.start.recovery import resume
 from tests.trails import SIGNER, Maker, operation
@@ -77,7 +78,7 @@ class History:
     def seal(self) -> None:
         """Seal, and note the hint that a writer would leave."""
         self.maker.seal()
-        intents.write_hint(self.maker.layout, self.maker.tree, self.open, [], ACCESS)
+        intents.write_hint(self.maker.layout, self.maker.signer, self.maker.tree, self.open, [], ACCESS)
         self.hints.append(self.maker.layout.state.read_bytes())
 
 
@@ -140,6 +141,24 @@ def test_a_writer_that_died_before_its_hint_costs_only_what_it_had_sealed_since(
     assert hint["size"] < found[0]["seq"] + len(found)
 
 
+def signed(layout: Layout, hint: Any) -> Any:
+    """Return a hint as the trail's own key would have signed it."""
+    if not isinstance(hint, dict):
+        return hint
+    signer = load_signer(layout.key.read_bytes(), layout.origin.read_text().strip())
+    hint = {key: value for key, value in hint.items() if key != "signed"}
+    text = intents._hint_text(signer.verifier.name, hint)
+    return {**hint, "signed": signer.sign(text).removeprefix(text + "\n")}
+
+
+def interrupted_with(path: Path, hint: Any) -> list[str]:
+    """Start with a hint; return the calls that the start calls interrupted."""
+    Layout(path).state.write_text(json.dumps(hint))
+    open_writer(path, AuditSettings(backup_count=100), "second").writer.close()
+    found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return sorted(e["request"]["intent"] for e in found if e.get("outcome", {}).get("kind") == "interrupted")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -154,12 +173,32 @@ def test_a_writer_that_died_before_its_hint_costs_only_what_it_had_sealed_since(
 def test_a_hint_that_does_not_belong_to_the_trail_is_not_believed(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "audit.jsonl"
     hint, still_open = writer_killed_between_checkpoint_and_hint(path)
-    Layout(path).state.write_text(json.dumps(change({**hint, "open": {}})))
-    opened = open_writer(path, AuditSettings(backup_count=100), "second")
-    opened.writer.close()
-    found = [json.loads(line) for line in path.read_bytes().splitlines()]
-    ends = [e["request"]["intent"] for e in found if e.get("outcome", {}).get("kind") == "interrupted"]
-    assert sorted(ends) == sorted(still_open)
+    assert interrupted_with(path, signed(Layout(path), change({**hint, "open": {}}))) == sorted(still_open)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda hint, _: {**hint, "open": {}},
+        lambda hint, _: {key: value for key, value in hint.items() if key != "signed"} | {"open": {}},
+        lambda hint, _: {**hint, "open": {}, "signed": ""},
+        lambda hint, _: {**hint, "open": {}, "signed": None},
+        lambda hint, other: {**hint, "open": {}, "signed": signed(other, {**hint, "open": {}})["signed"]},
+    ],
+)
+def test_a_hint_that_the_trails_key_has_not_signed_is_not_believed(tmp_path: Path, forge: Any) -> None:
+    path, other = tmp_path / "audit.jsonl", tmp_path / "other.jsonl"
+    hint, still_open = writer_killed_between_checkpoint_and_hint(path)
+    open_writer(other, AuditSettings(), "another key").writer.close()
+    assert interrupted_with(path, forge(hint, Layout(other))) == sorted(still_open)
+
+
+def test_a_hint_that_is_signed_is_believed(tmp_path: Path) -> None:
+    """What the tests above forge would otherwise count."""
+    path = tmp_path / "audit.jsonl"
+    hint, still_open = writer_killed_between_checkpoint_and_hint(path)
+    found = interrupted_with(path, signed(Layout(path), {**hint, "open": {}}))
+    assert set(found) < set(still_open)
 
 
 @given(

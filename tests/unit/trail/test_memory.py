@@ -18,8 +18,7 @@ from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from tests.recording import LIMIT_S
 
-from .faults import without_threads
-from .test_faults import read_all
+from .faults import read_all, without_threads
 from .test_writer import body
 
 

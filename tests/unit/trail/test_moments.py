@@ -40,8 +40,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.sharing.hub import Hub
 from tests.effort import LONG, examples
 
-from .faults import without_threads
-from .test_faults import read_all
+from .faults import read_all, without_threads
 
 Effect = Literal["none", "kill", "raise", "record", "seal", "close"]
 Op = Literal["record", "full", "room", "sick", "seal"]

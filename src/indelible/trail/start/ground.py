@@ -41,8 +41,9 @@ def check_place(layout: Layout, trusted: str | None = None) -> None:
     _check_file(layout)
     _check_directory(layout.directory)
     _check_way(layout.active.parent, trusted)
-    if _look(layout.directory) is None:
-        check_own(layout, None)  # a file without its directory: nothing is made beside it
+    if _look(layout.directory) is None:  # a file without its directory: nothing is made beside it
+        check_own(layout, None)
+        _check_not_somebody_elses(layout.active)
 
 
 def _check_file(layout: Layout) -> None:
@@ -139,6 +140,14 @@ def check_own(layout: Layout, origin: str | None) -> None:
         if not file.compressed:
             _check_first_line(file.path, layout, origin)
         return
+
+
+def _check_not_somebody_elses(path: Path) -> None:
+    """A writer makes the directory first: what stands there without one is nothing that it may clear away."""
+    about = _look(path)
+    if about is not None and about.st_size:
+        msg = f"{path}: is there already, and is no trail; name another file, or move it away; nothing was written"
+        raise ConfigError(msg)
 
 
 def _check_first_line(path: Path, layout: Layout, origin: str | None) -> None:

@@ -3,7 +3,9 @@
 The writer leaves a hint after each checkpoint (which intents are open, which files were deleted), so that the next
 start need not read the trail. A writer that died between the two leaves the hint of the checkpoint before: what was
 sealed since is read then. The hint is a convenience: one that does not belong to this trail is ignored, and the files
-are read back to the last start instead. Verification never looks at it.
+are read back to the last start instead. So is one that the trail's key has not signed: what a hint says of deleted
+files goes into the next file's first line, which the writer signs, and would excuse a file that somebody took away.
+Verification never looks at it.
 """
 
 from __future__ import annotations
@@ -11,20 +13,23 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 import orjson
 
+from indelible.errors import NoteError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.durable import Access
 from indelible.trail.entry import line_seq, parse_line, pruned_in
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.checkpoint import open_note
 
 if TYPE_CHECKING:
-    from indelible.trail.proofs.checkpoint import Checkpoint
+    from indelible.trail.proofs.checkpoint import Checkpoint, Signer, Verifier
     from indelible.trail.proofs.merkle import TileTree
 
 Entry = dict[str, Any]
@@ -47,18 +52,34 @@ class Hint:
         self.pruned = pruned
 
 
+HINT_HEAD: Final = "indelible: a hint for the next start"
+"""The first line of what is signed of a hint."""
+
+
+def _hint_text(origin: str, hint: Entry) -> str:
+    """Return the text that is signed: it can be taken for no checkpoint, which begins with an origin."""
+    return f"{HINT_HEAD}\n{origin}\n{sha256(json.dumps(hint).encode()).hexdigest()}\n"
+
+
 def write_hint(
-    layout: Layout, tree: TileTree, intents: dict[str, int], pruned: list[tuple[int, int]], access: Access
+    layout: Layout,
+    signer: Signer,
+    tree: TileTree,
+    intents: dict[str, int],
+    pruned: list[tuple[int, int]],
+    access: Access,
 ) -> None:
-    """Leave the hint for a checkpoint over `tree`. Not synced: it is not trusted for anything."""
+    """Leave the hint for a checkpoint over `tree`. Not synced: a start does without it."""
     hint = {"size": tree.size, "root": tree.root().hex(), "open": intents, "pruned": pruned}
-    durable.replace_file(layout.state, json.dumps(hint).encode() + b"\n", access, durable=False)
+    text = _hint_text(signer.verifier.name, hint)
+    signed = {**hint, "signed": signer.sign(text).removeprefix(text + "\n")}
+    durable.replace_file(layout.state, json.dumps(signed).encode() + b"\n", access, durable=False)
 
 
 def read_hint(
-    layout: Layout, checkpoint: Checkpoint | None, root_at: Callable[[int], bytes | None]
+    layout: Layout, key: Verifier, checkpoint: Checkpoint | None, root_at: Callable[[int], bytes | None]
 ) -> Hint | None:
-    """Return the hint if it was left at this checkpoint or an earlier one of this trail, else None.
+    """Return the hint if `key` signed it, at this checkpoint or an earlier one of this trail, else None.
 
     `root_at` returns the root of so many first leaves, None when that is not known.
     """
@@ -66,13 +87,15 @@ def read_hint(
         return None
     try:
         hint = orjson.loads(layout.state.read_bytes())
+        signatures = str(hint.pop("signed"))
+        open_note(f"{_hint_text(key.name, hint)}\n{signatures}".encode(), [key])
         size = int(hint["size"])
         root = root_at(size) if 0 < size <= checkpoint.size else None
         if root is None or hint["root"] != root.hex():
             return None
         intents = {str(event_id): int(seq) for event_id, seq in hint["open"].items()}
         pruned = [(int(first), int(last)) for first, last in hint["pruned"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NoteError):
         return None
     return Hint(size, intents, pruned)
 

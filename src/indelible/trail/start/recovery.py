@@ -78,7 +78,9 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     """
     checkpoint = read_checkpoint(layout, signer)
     sealed = checkpoint.size if checkpoint else 0
-    hint = intents.read_hint(layout, checkpoint, lambda size: _root_at(layout, checkpoint, size))
+    hint = intents.read_hint(
+        layout, signer.verifier, checkpoint, lambda size: _root_at(layout, checkpoint, size)
+    )
     hint, tracker = intents.follow_sealed(layout, hint, sealed)
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:

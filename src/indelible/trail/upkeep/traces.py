@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from indelible.trail.entry import parse_line
-from indelible.trail.erased import LASTING, RECORD, Ranges, Selector
+from indelible.trail.erased import LASTING, RECORD, Ranges, Selector, parse_erased
 from indelible.trail.layout import STAGED, Layout
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in
 
@@ -176,8 +176,8 @@ class _Finder:
         for line in lines:
             if b"\\" in line or any(needle in line for needle in self._needles):
                 entry = parse_line(line)
-                if entry is not None and self._wanted.means(entry):
-                    self._take(entry)
+                if entry is not None and self._wanted.means(entry) and parse_erased(line) is None:
+                    self._take(entry)  # of what is erased, its seq stands there still
 
     def second_look(self, lines: list[bytes], raw: bytes) -> None:
         """Take the intents of outcomes that are meant, and the outcomes of such intents."""

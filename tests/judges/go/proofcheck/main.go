@@ -1,7 +1,7 @@
 // Proofcheck judges proofs and exported logs with somebody else's implementations: golang.org/x/mod's sumdb/note and
-// sumdb/tlog, and transparency-dev/formats.
+// sumdb/tlog, transparency-dev/formats, and transparency-dev/merkle, which is Tessera's.
 //
-//	proofcheck record VKEY-FILE (LINE-FILE PROOF-FILE)... each line, without its LF, against its proof
+//	proofcheck record VKEY-FILE (LINE-FILE PROOF-FILE)... each line, without its LF, against its proof, by both trees
 //	proofcheck trees                                      consistency proofs as JSON on stdin, one a line
 //	proofcheck log VKEY-FILE DIRECTORY [CHECKPOINT]       every tile and entry of a tlog-tiles log; CHECKPOINT is an older one
 //
@@ -21,6 +21,8 @@ import (
 
 	"github.com/transparency-dev/formats/log"
 	"github.com/transparency-dev/formats/proof"
+	merkle "github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -75,11 +77,24 @@ func record(vkeyFile, lineFile, proofFile string) error {
 	for _, hash := range parsed.Hashes {
 		hashes = append(hashes, tlog.Hash(hash))
 	}
-	leaf := tlog.RecordHash(bytes.TrimSuffix(line, []byte("\n")))
+	entry := bytes.TrimSuffix(line, []byte("\n"))
+	leaf := tlog.RecordHash(entry)
 	if err := tlog.CheckRecord(hashes, tree.N, tree.Hash, int64(parsed.Index), leaf); err != nil {
 		return err
 	}
+	if err := included(parsed, tree, rfc6962.DefaultHasher.HashLeaf(entry)); err != nil {
+		return fmt.Errorf("transparency-dev/merkle: %w", err)
+	}
 	return out.Encode(map[string]any{"index": parsed.Index, "size": tree.N})
+}
+
+// included checks the same proof as Tessera does.
+func included(parsed proof.TLogProof, tree tlog.Tree, leaf []byte) error {
+	path := make([][]byte, 0, len(parsed.Hashes))
+	for _, hash := range parsed.Hashes {
+		path = append(path, hash[:])
+	}
+	return merkle.VerifyInclusion(rfc6962.DefaultHasher, parsed.Index, uint64(tree.N), leaf, path, tree.Hash[:])
 }
 
 // trees answers each consistency proof on stdin with {"ok":…}.
