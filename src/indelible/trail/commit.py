@@ -6,7 +6,7 @@ the next.
 What may not move:
 
 - No caller's own thread is in a sync: a disk that hangs holds whoever called it, and nothing can interrupt that. A
-  thread of its own commits (the hand-over costs about 90 µs); callers wait for it, and no longer than
+  thread of its own commits (the hand-over costs about 60 µs); callers wait for it, and no longer than
   the time-out.
 - Who waited in vain is told which it is: an event that was still in the queue goes, and is not in the trail
   (TrailUnavailable); one that was being synced may be (NotInTime), and `on_late` is told as soon as that is known.
@@ -17,13 +17,16 @@ At the end of the process, when no thread can be started any more, or that one h
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from indelible.errors import NotInTime, TrailUnavailable
+from indelible.trail import durable
 from indelible.trail.condition import Condition
 
 MAX_QUEUED: Final = 8192
@@ -37,6 +40,10 @@ MAX_BATCH_BYTES: Final = 4 << 20
 
 MAX_BATCH_EVENTS: Final = 2048
 """So many events: half of those that may wait for a checkpoint, so that one half is written while another is sealed."""
+
+_RINGS: Final = 3
+_DEAF_S: Final = 0.01
+"""Pause between two looks into the queue while nothing can be heard."""
 
 T = TypeVar("T")
 
@@ -103,19 +110,23 @@ class _Job:
         not, and nothing in between."""
         self._gate.acquire()
         self.items = items
-        self.size = sum(len(item.body) for item in items)
+        self.size = len(items[0].body) if len(items) == 1 else sum(len(item.body) for item in items)
         self.done = done
         self.finished = False
         self.late = False
         """Whoever waited for it does so no more, though it is under way."""
         self.error: TrailUnavailable | None = None
 
-    def finish(self, safe: int, error: TrailUnavailable | None) -> None:
+    def settle(self, error: TrailUnavailable | None) -> None:
+        """It is known what became of it. Whoever waits is told by `tell`."""
         self.error = error
         self.finished = True
+
+    def tell(self, safe: int) -> None:
+        """Let whoever waits go on, of whose events the first `safe` are in the trail. Once, without any lock."""
         self._gate.release()
         if self.done is not None:
-            self.done(safe, error)
+            self.done(safe, self.error)
 
     def wait(self, timeout: float) -> None:
         """Wait until it is finished, or so many seconds. By whoever appended it, and nobody else."""
@@ -161,6 +172,48 @@ class Backlog(Generic[T]):
         return True
 
 
+class Bell:
+    """Wakes one thread that sleeps.
+
+    A pipe, since whoever writes to it lets go of the interpreter meanwhile, and the kernel takes it that he is about to
+    sleep himself: there and back costs a third of what it does over a lock.
+    """
+
+    def __init__(self) -> None:
+        self._out = self._in = -1
+
+    def open(self) -> None:
+        """Make it, unless that was done. Raises OSError."""
+        if self._in < 0:
+            self._out, self._in = os.pipe()
+            os.set_blocking(self._in, False)  # full: it rings already
+
+    def ring(self) -> None:
+        """Wake the thread, now or when it waits next. A call that fails for once is made again."""
+        for _ in range(_RINGS):
+            try:
+                os.write(self._in, b"\0")
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            return
+
+    def wait(self) -> None:
+        """Wait until somebody has rung since the last time; maybe not so long."""
+        try:
+            os.read(self._out, 4096)
+        except OSError:  # somebody has closed what is not his: the queue is looked at all the same
+            time.sleep(_DEAF_S)
+
+    def close(self) -> None:
+        """Let go of it, when nobody waits."""
+        fds, self._out, self._in = (self._out, self._in), -1, -1  # never the numbers of closed ones
+        for fd in fds:
+            if fd >= 0:
+                durable.close(fd)
+
+
 class GroupCommit:
     """Serialises commits; `append` and `submit` may be called from any thread."""
 
@@ -173,14 +226,19 @@ class GroupCommit:
         self._timeout = timeout
         self._lock = threading.Lock()  # taken itself: a signal's handler may raise in a Condition's `__exit__`
         self._changed = Condition(self._lock)
-        self._work = Condition(self._lock)
-        """What the committer waits for."""
+        self._watchers = 0
+        """How many wait for `_changed`, or were interrupted while they began to."""
+        self._bell = Bell()
+        self._idle = False
+        """The committer waits for the bell, or is about to: whoever has put something into the queue rings it."""
         self.on_late: Late | None = None
         self._hung = False
         """Somebody has waited in vain, and the disk has not answered since."""
         self._queue: Backlog[_Job] = Backlog()
         self._leading = 0  # the thread that leads
         self._committer: threading.Thread | None = None
+        self._serving = False
+        """The committer has begun, and has not ended."""
         self._closing = False
         self._served = served
 
@@ -198,23 +256,29 @@ class GroupCommit:
             raise type(job.error)(str(job.error)) from job.error
 
     def _is_served(self) -> bool:
-        """Wake the committer, or start it; tell whether there is one."""
+        """Start the committer, if it does not run; tell whether it does."""
         if self._closing or not self._served:
             return False
-        if self._committer is None or not self._committer.is_alive():
+        if not self._serving and (self._committer is None or not self._committer.is_alive()):
             # Known before it begins: a signal's handler may raise while it does, and then nobody would end it.
             self._committer = threading.Thread(target=self._serve, name="indelible-committer", daemon=True)
             try:
+                self._bell.open()
                 self._committer.start()
-            except RuntimeError:  # the interpreter ends
+            except (OSError, RuntimeError):  # no descriptor is left; the interpreter ends
                 self._committer = None
                 return False
-        self._work.notify()
         return True
+
+    def _ring(self) -> None:
+        """Wake the committer if it sleeps. It says itself that it does so no more, and then looks into the queue."""
+        if self._idle:
+            self._bell.ring()
 
     def _await(self, job: _Job) -> None:
         """Wait for the committer, but not for ever."""
         try:
+            self._ring()
             job.wait(self._timeout)
         except BaseException:  # a signal's handler
             with self._lock:
@@ -241,7 +305,7 @@ class GroupCommit:
             with self._lock:
                 self._forget_own_lead()
                 while not job.finished and self._leading:
-                    self._changed.wait()
+                    self._watch(None)
                 leading = not job.finished
                 if leading:
                     self._leading = threading.get_ident()
@@ -265,14 +329,16 @@ class GroupCommit:
             if not self._is_served():
                 self._queue.remove(job, len(items), job.size)
                 raise self._why()
+        self._ring()
 
     def close(self) -> None:
         """Commit what is queued, and end the committer."""
         with self._lock:
             self._closing = True
             self._forget_own_lead()
-            self._work.notify_all()
-            self._changed.wait_for(lambda: not self._leading)
+            self._ring()
+            while self._leading:
+                self._watch(None)
             self._leading = threading.get_ident()
         try:
             while self._queue.items:
@@ -281,34 +347,59 @@ class GroupCommit:
             self._step_down()
         if self._committer is not None and self._committer.ident is not None:  # one that did begin
             self._committer.join()
+        self._bell.close()
+
+    def abandon(self) -> None:
+        """In a forked child, which has no committer: let go of what was inherited."""
+        self._bell.close()
+
+    def _watch(self, timeout: float | None) -> bool:
+        """Wait until something has changed, or so long; tell which. Under the lock."""
+        self._watchers += 1
+        try:
+            return self._changed.wait(timeout)
+        finally:
+            self._watchers -= 1
 
     def _enqueue(self, job: _Job) -> None:
         queue, count = self._queue, len(job.items)
         if self._hung:
             raise self._no_answer()
         if queue.items and not queue.has_room(count, job.size):
-            room = self._changed.wait_for(
-                lambda: not queue.items or queue.has_room(count, job.size), self._timeout
-            )
-            if not room:
-                msg = f"{queue.count} events wait for the disk already"
-                raise TrailUnavailable(msg)
+            deadline = time.monotonic() + self._timeout
+            while queue.items and not queue.has_room(count, job.size):
+                if not self._watch(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                    msg = f"{queue.count} events wait for the disk already"
+                    raise TrailUnavailable(msg)
         queue.put(job, count, job.size)
 
     def _serve(self) -> None:
         """Lead whenever there is something queued and nobody else does (the committer's life)."""
-        while True:
-            with self._lock:
-                self._work.wait_for(lambda: (self._queue.items and not self._leading) or self._closing)
-                if not self._queue.items or self._leading:
-                    if self._closing:
+        self._serving = True
+        try:
+            while True:
+                with self._lock:
+                    leads = bool(self._queue.items) and not self._leading
+                    if leads:
+                        self._leading = threading.get_ident()
+                    elif self._closing:
                         return
-                    continue
-                self._leading = threading.get_ident()
-            try:
-                self._lead()
-            finally:
-                self._step_down()
+                    self._idle = not leads
+                if leads:
+                    self._lead_once()
+                if self._idle:
+                    self._bell.wait()
+                    self._idle = False
+        finally:
+            self._serving = self._idle = False
+
+    def _lead_once(self) -> None:
+        """Commit a batch as the committer, who steps down before he tells: those whom he wakes find him asleep."""
+        try:
+            self._lead(steps_down=True)
+        except BaseException:
+            self._step_down()
+            raise
 
     def _forget_own_lead(self) -> None:
         """Who comes and leads already was interrupted while it stepped down."""
@@ -320,31 +411,43 @@ class GroupCommit:
             self._leading = 0
             self._hung = False
             self._changed.notify_all()
-            self._work.notify()
+            self._ring()
 
-    def _lead(self) -> None:
+    def _lead(self, *, steps_down: bool = False) -> None:
         """Commit one batch from the front of the queue."""
         with self._lock:
             batch = self._take()
-        items = [item for job in batch for item in job.items]
+        items = batch[0].items if len(batch) == 1 else [item for job in batch for item in job.items]
         try:
             safe = self._commit(items) if items else 0
         except BaseException:
             self._finish(batch, 0, TrailUnavailable("interrupted while waiting for the disk"))
             raise
-        self._finish(batch, safe, self._why() if safe < len(items) else None)
+        self._finish(batch, safe, self._why() if safe < len(items) else None, steps_down=steps_down)
 
-    def _finish(self, batch: list[_Job], safe: int, error: TrailUnavailable | None) -> None:
+    def _finish(
+        self, batch: list[_Job], safe: int, error: TrailUnavailable | None, *, steps_down: bool = False
+    ) -> None:
         """Tell everybody what became of a batch, of which the first `safe` events are in the trail."""
+        late = []
+        with self._lock:
+            left = safe
+            for job in batch:
+                job.settle(error if left < len(job.items) else None)
+                left -= min(left, len(job.items))
+                if job.late:
+                    late.append(job)
+            self._hung = False
+            if steps_down:
+                self._leading = 0
+                self._idle = not self._queue.items and not self._closing
+            if self._watchers:
+                self._changed.notify_all()
         for job in batch:
             own = min(safe, len(job.items))
             safe -= own
-            job.finish(own, error if own < len(job.items) else None)
-        with self._lock:
-            self._hung = False
-            late = [job for job in batch if job.late]
-            self._changed.notify_all()
-        if self.on_late is not None:
+            job.tell(own)
+        if late and self.on_late is not None:
             for job in late:
                 self.on_late(id_of(job.items[0].body), job.error is None)
 
