@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from indelible.config import AuditSettings
+from indelible.config import AuditSettings, Bound, Retention
 from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail import durable
 from indelible.trail import erased as erased_module
@@ -314,6 +314,30 @@ def test_the_record_is_kept_as_long_as_an_erased_line_is(tmp_path: Path) -> None
     writer.close()
     result = verify_trail(path)
     assert result.ok, [str(finding) for finding in result.findings]
+
+
+def test_a_record_does_not_go_by_what_is_remembered_of_older_files(tmp_path: Path) -> None:
+    """Power that went before they were forgotten leaves what was remembered of the files before the erasure."""
+    path = tmp_path / "audit.jsonl"
+    with mock.patch.object(Housekeeper, "sealed"):
+        writer = fill(path, settings(retention=None))
+        execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", session="plain-call0-session")))
+        for number in range(CALLS, 2 * CALLS):
+            call(writer, f"call{number}", STAYS)
+        writer.seal()
+        by_class = Retention(default=Bound(age=1e9), classes={"auth_rejected": Bound(age=1.0)})
+        execute(writer, Retain(retention=by_class))  # which has each file read
+        before = {file.name: file.read_bytes() for file in writer.layout.facts.iterdir()}
+        execute(writer, order())
+        for number in range(2 * CALLS, 4 * CALLS):
+            call(writer, f"call{number}", STAYS)
+        writer.close()
+        for name, data in before.items():
+            (writer.layout.facts / name).write_bytes(data)
+        writer = open_writer(path, settings(retention=None), "test").writer
+        assert execute(writer, Retain(backup_count=1))["kept"]["erasure"] == 1
+        writer.close()
+    assert verify_trail(path).ok
 
 
 # --- other places ----------------------------------------------------------------------------------------------------
