@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -682,6 +683,30 @@ def test_a_plan_that_nobody_signed_is_not_carried_out_in_an_earlier_trail(
         erase(writer, order(), ROOT)
         writer.close()
         check_gone_everywhere(path)
+
+
+def test_a_first_line_that_somebody_wrote_into_vouches_for_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with without_threads():
+        planned(path)
+        Layout(path).key.unlink()
+        with mock.patch.object(erase_module, "resume"):
+            maintain.give_up_key(path, settings())
+        [home] = [Layout(place / path.name) for place in Layout(path).retired.iterdir()]
+        note, text = (home.directory / "erasing").read_bytes().split(b"\n{", 1)
+        text = b"{" + text.replace(GONE.encode(), STAYS.encode())
+        told = next(lines_of(path))
+        old = json.loads(told)["metadata"]["previous"]["erasing"].encode()
+        (home.directory / "erasing").write_bytes(note + b"\n" + text)
+        oldest = min(Layout(path).segments.glob("*.jsonl"), default=path)
+        lines = list(lines_of(home.active))
+        writer = open_writer(path, settings(), "test").writer
+        oldest.write_bytes(oldest.read_bytes().replace(old, hashlib.sha256(text).hexdigest().encode()))
+        writer.seal()
+        writer.housekeeper._look_after()
+        assert list(lines_of(home.active)) == lines
+        assert (home.directory / "erasing").exists()
+        die(tmp_path)
 
 
 def test_an_erasure_reaches_a_trail_that_has_a_plan_of_its_own(tmp_path: Path) -> None:
