@@ -839,6 +839,20 @@ def test_what_a_copy_brought_back_is_found(tmp_path: Path) -> None:
     check_gone_everywhere(path)
 
 
+def test_what_is_under_a_hold_by_now_stays_in_a_backup(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    writer = open_writer(path, settings(), "test").writer
+    execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", user=GONE)))
+    writer.close()
+    restore.restore(restore.plan(backup, path, replace=True), settings())
+    assert "is under hold 0a1b2c3d4e5f" in caplog.text
+    restored = Path(str(verify_trail(path).previous[0].trail))
+    assert list(lines_of(restored)) == list(lines_of(backup))
+
+
 def test_a_record_that_nobody_sealed_erases_nothing_again(tmp_path: Path) -> None:
     path = tmp_path / "trail" / "audit.jsonl"
     backup = backed_up(path)
