@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import itertools
 import json
 import os
 import signal
@@ -348,6 +349,51 @@ def test_a_client_waits_for_a_service_that_starts_anew_and_never_takes_over(serv
     holders = {e["source"]["recorder"]["pid"] for e in service.entries() if e["event_type"] == "audit_started"}
     assert os.getpid() not in holders
     assert verify(service.path).ok
+
+
+def test_the_key_changes_while_clients_record(serve: Serve) -> None:
+    """Three keys, and a service killed between two of them: nothing is lost, and the first key leads to the last."""
+    service = serve(audit={"write_timeout": "60s"}).start()
+    acknowledged: list[str] = []
+    ended = threading.Event()
+    with indelible.open_trail(config=service.config, socket=service.socket, on_failure="deny") as trail:
+
+        def work(start: int) -> None:
+            for number in itertools.count(start):
+                if ended.is_set():
+                    return
+                made = call(number)
+                trail.record(made)
+                acknowledged.append(made.event_id)
+
+        threads = [threading.Thread(target=work, args=(100_000 * index,)) for index in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: acknowledged and service.layout.vkey.exists())
+        first = newest = service.layout.vkey.read_text().strip()
+        for turn in range(2):
+            before = len(acknowledged)
+            wait_until(lambda before=before: len(acknowledged) > before + 20)  # type: ignore[misc]
+            done = run("keygen", "--rotate", "--overlap", "0s", "-c", service.config, "--json")
+            assert done.returncode == 0, done.stderr
+            newest = json.loads(done.stdout)["to"]
+            if not turn:
+                service.kill()
+                service.start()
+        wait_until(lambda: service.layout.vkey.read_text().strip() == newest)
+        before = len(acknowledged)
+        wait_until(lambda: len(acknowledged) > before + 20)
+        ended.set()
+        for thread in threads:
+            thread.join()
+    service.stop()
+    found = Counter(of_calls(service.entries()))
+    assert set(acknowledged) <= set(found)
+    assert max(found.values()) == 1
+    assert [entry["event_type"] for entry in service.entries()].count("key_rotated") == 2
+    for vkey in (first, newest):
+        result = verify(service.path, vkey)
+        assert result.ok, [str(finding) for finding in result.findings]
 
 
 LOSES = """

@@ -190,3 +190,56 @@ def connected(pid: int) -> bool:
     except OSError:
         return False
     return any(link.startswith("socket:") for link in links)
+
+
+PAIRS = {
+    "retain and erase": (("retain",), ("erase", "--user", "u7", "--reason", "gone", "--yes")),
+    "hold and erase": (
+        ("hold", "add", "--user", "u7", "--reason", "case 7"),
+        ("erase", "--user", "u7", "--reason", "gone", "--yes"),
+    ),
+    "two erasures": (
+        ("erase", "--user", "u7", "--reason", "gone", "--yes"),
+        ("erase", "--user", "u8", "--reason", "gone", "--yes"),
+    ),
+}
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_holder_is_killed_while_two_orders_are_under_way(path: Path, config: Path, pair: str) -> None:
+    """Each is carried out as it was answered, in some order, whoever holds the trail by then."""
+    random.seed(pair)
+    for _ in range(max(1, KILLS // 100)):
+        with holder(path, config) as process:
+            time.sleep(0.3)
+            given = [
+                subprocess.Popen(
+                    command(path, config, *order), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
+                for order in PAIRS[pair]
+            ]
+            time.sleep(random.uniform(0.2, 1.0))
+            process.kill()
+            answers = [one.communicate(timeout=LIMIT_S) for one in given]
+        codes = [one.returncode for one in given]
+        assert all(code in (0, 1) for code in codes), answers
+        lines: dict[str, list[dict[str, Any]]] = {"u7": [], "u8": []}
+        for file in files.newest_first(Layout(path)):
+            with files.open_file(file) as stream:
+                for line in stream:
+                    entry = json.loads(line)
+                    user = (entry.get("source") or {}).get("user_id")
+                    if user in lines:
+                        lines[user].append(entry)
+        for order, code in zip(PAIRS[pair], codes, strict=True):
+            if order[0] == "erase" and code == 0:
+                assert lines[order[2]] == [], answers
+        if pair == "hold and erase":
+            assert codes[0] == 0
+            standing = json.loads(run(path, config, "hold", "list", "--json").stdout)
+            assert len(standing) == 1
+            assert run(path, config, "hold", "release", standing[0]["id"], "--reason", "over").returncode == 0
+        result = verify(path)
+        assert result.ok, [str(finding) for finding in result.findings]
+        assert not (Layout(path).directory / "erasing").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from indelible.config import AuditSettings
+from indelible.config import AuditSettings, Bound, Retention
 from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail import durable
 from indelible.trail import erased as erased_module
@@ -325,6 +326,30 @@ def test_the_record_is_kept_as_long_as_an_erased_line_is(tmp_path: Path) -> None
     assert result.ok, [str(finding) for finding in result.findings]
 
 
+def test_a_record_does_not_go_by_what_is_remembered_of_older_files(tmp_path: Path) -> None:
+    """Power that went before they were forgotten leaves what was remembered of the files before the erasure."""
+    path = tmp_path / "audit.jsonl"
+    with without_threads(look_after=False):
+        writer = fill(path, settings(retention=None))
+        execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", session="plain-call0-session")))
+        for number in range(CALLS, 2 * CALLS):
+            call(writer, f"call{number}", STAYS)
+        writer.seal()
+        by_class = Retention(default=Bound(age=1e9), classes={"auth_rejected": Bound(age=1.0)})
+        execute(writer, Retain(retention=by_class))  # which has each file read
+        before = {file.name: file.read_bytes() for file in writer.layout.facts.iterdir()}
+        execute(writer, order())
+        for number in range(2 * CALLS, 4 * CALLS):
+            call(writer, f"call{number}", STAYS)
+        writer.close()
+        for name, data in before.items():
+            (writer.layout.facts / name).write_bytes(data)
+        writer = open_writer(path, settings(retention=None), "test").writer
+        assert execute(writer, Retain(backup_count=1))["kept"]["erasure"] == 1
+        writer.close()
+    assert verify_trail(path).ok
+
+
 # --- other places ----------------------------------------------------------------------------------------------------
 
 
@@ -579,6 +604,30 @@ def test_a_plan_that_nobody_signed_is_not_carried_out_in_an_earlier_trail(
         check_gone_everywhere(path)
 
 
+def test_a_first_line_that_somebody_wrote_into_vouches_for_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with without_threads(look_after=False):
+        planned(path)
+        Layout(path).key.unlink()
+        with mock.patch.object(erase_module, "resume"):
+            maintain.give_up_key(path, settings())
+        [home] = [Layout(place / path.name) for place in Layout(path).retired.iterdir()]
+        note, text = (home.directory / "erasing").read_bytes().split(b"\n{", 1)
+        text = b"{" + text.replace(GONE.encode(), STAYS.encode())
+        told = next(lines_of(path))
+        old = json.loads(told)["metadata"]["previous"]["erasing"].encode()
+        (home.directory / "erasing").write_bytes(note + b"\n" + text)
+        oldest = min(Layout(path).segments.glob("*.jsonl"), default=path)
+        lines = list(lines_of(home.active))
+        writer = open_writer(path, settings(), "test").writer
+        oldest.write_bytes(oldest.read_bytes().replace(old, hashlib.sha256(text).hexdigest().encode()))
+        writer.seal()
+        writer.housekeeper._look_after()
+        assert list(lines_of(home.active)) == lines
+        assert (home.directory / "erasing").exists()
+        die(tmp_path)
+
+
 def test_an_erasure_reaches_a_trail_that_has_a_plan_of_its_own(tmp_path: Path) -> None:
     """Somebody else's erasure does not take the plan away."""
     path = tmp_path / "audit.jsonl"
@@ -707,6 +756,20 @@ def test_what_a_copy_brought_back_is_found(tmp_path: Path) -> None:
     assert erase_again(writer) == 0
     writer.close()
     check_gone_everywhere(path)
+
+
+def test_what_is_under_a_hold_by_now_stays_in_a_backup(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    writer = open_writer(path, settings(), "test").writer
+    execute(writer, AddHold(hold=Hold(id="0a1b2c3d4e5f", user=GONE)))
+    writer.close()
+    restore.restore(restore.plan(backup, path, replace=True), settings())
+    assert "is under hold 0a1b2c3d4e5f" in caplog.text
+    restored = Path(str(verify_trail(path).previous[0].trail))
+    assert list(lines_of(restored)) == list(lines_of(backup))
 
 
 def test_a_record_that_nobody_sealed_erases_nothing_again(tmp_path: Path) -> None:

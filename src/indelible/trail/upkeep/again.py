@@ -4,13 +4,16 @@ The rule that lives here: (origin, seq) is one event, wherever it lies, so a sea
 about every copy of it. A record counts when the trail in which it stands has it under a checkpoint that a key at hand
 has signed: whoever could have made one up could have lines erased.
 
-It is an erasure like any other (see `erase`): with a plan, and the same records, repeated as of an earlier trail. What
-was set aside as no line is not reached: a record does not say whose content it was.
+What a hold is about by now stays. For the rest it is an erasure like any other (see `erase`): with a plan, and the same
+records, repeated as of an earlier trail. What was set aside as no line is not reached: a record does not say whose
+content it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +22,7 @@ import orjson
 from indelible import events
 from indelible.errors import TrailError
 from indelible.trail import files
-from indelible.trail.entry import parse_line
+from indelible.trail.entry import line_seq, parse_line
 from indelible.trail.erased import RECORD, Selector, record_in
 from indelible.trail.files import TrailFile
 from indelible.trail.proofs.merkle import leaf_hash
@@ -34,6 +37,8 @@ from indelible.trail.upkeep.traces import places
 if TYPE_CHECKING:
     from indelible.trail.layout import Layout
     from indelible.trail.writer import Writer
+
+log = logging.getLogger("indelible")
 
 _RECORD: Final = RECORD.encode()
 
@@ -60,6 +65,13 @@ def plan_again(writer: Writer) -> Plan | None:
         about = known.get(keys.read_origin(place) or "", {})
         marks = _apart(mark for _, some in about.values() for mark in some)
         if marks and any(standing(file, marks) for file in _files(place)):
+            hold = _hold_on(writer, place, marks)
+            if hold is not None:
+                log.warning(
+                    "%s: holds content that was erased since it was copied, and that is under hold %s: it stays",
+                    place.active, hold,
+                )  # fmt: skip
+                continue
             parts.append(
                 Part(place.active.parent.name, [(mark.first, mark.last, mark.record) for mark in marks])
             )
@@ -67,6 +79,21 @@ def plan_again(writer: Writer) -> Plan | None:
     if not parts:
         return None
     return Plan(events.new_id(), Selector("event", []), [], 0, parts, list(bodies.values()))
+
+
+def _hold_on(writer: Writer, place: Layout, marks: list[Mark]) -> str | None:
+    """Return the id of a hold under which one of the marked lines is, or None."""
+    firsts = [mark.first for mark in marks]
+    for file in _files(place):
+        with files.open_file(file) as stream:
+            for _, line, whole in files.iter_lines(stream):
+                seq = line_seq(line) if whole else None
+                at = -1 if seq is None else bisect_right(firsts, seq) - 1
+                if seq is not None and at >= 0 and seq <= marks[at].last:
+                    hold = writer.housekeeper.holds.held(parse_line(line) or {})
+                    if hold is not None:
+                        return hold
+    return None
 
 
 def _files(layout: Layout) -> list[TrailFile]:

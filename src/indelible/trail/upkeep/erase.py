@@ -22,6 +22,7 @@ import hmac
 import logging
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -43,8 +44,6 @@ from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
 from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
     from indelible.trail.upkeep.orders import Asker, Erase
@@ -53,6 +52,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("indelible")
 
 _RECORD: Final = RECORD.encode()
+
+_told: Final[set[Path]] = set()
+"""Plans that nobody can believe, and of which this process has said so."""
 
 MAX_REASON_CHARS: Final = 500
 
@@ -99,7 +101,8 @@ def resume(writer: Writer) -> bool:
     left, unknown = plans.unfinished(writer)
     for one in left:
         carry_out(writer, _taken_over(writer, one), one.home)
-    for path in unknown:
+    for path in unknown if not _told.issuperset(unknown) else ():
+        _told.add(path)
         log.warning(
             "%s: an erasure was not finished when this trail was set aside, and no key at hand has signed its plan:"
             " give the order again, or take the file away", path,

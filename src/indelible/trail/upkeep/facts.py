@@ -152,7 +152,9 @@ class FactsStore:
         """Forget one file, which has changed. Raises OSError."""
         self._known = {key: facts for key, facts in self._known.items() if key[0] != first_seq}
         self._fresh.discard(first_seq)
-        (self._directory / f"{first_seq:020d}.json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self._directory / f"{first_seq:020d}.json").unlink()
+            durable.sync_directory(self._directory)
 
     def forget(self, first_seqs: set[int]) -> None:
         """Remove the sidecars of all files but those that begin with these seqs."""

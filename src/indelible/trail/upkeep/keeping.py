@@ -189,12 +189,13 @@ def keep_records(
 ) -> list[Verdict]:
     """Keep the records of erasures as long as an older file is kept in which lines were erased.
 
-    `of_earlier` tells whether records in a file are about an earlier trail that is still there: its lines say so as
-    well. Without them nobody could tell who had that done, and `verify` would take it for an attack.
+    `look_up` reads the file itself: by what is remembered of one, nothing goes. `of_earlier` tells whether records in
+    a file are about an earlier trail that is still there: its lines say so as well. Without them nobody could tell who
+    had that done, and `verify` would take it for an attack.
     """
 
     def has(verdict: Verdict, kind: str) -> bool:
-        facts = verdict.facts or look_up(verdict.file)
+        facts = look_up(verdict.file)
         return facts is None or kind in facts.classes
 
     found: list[Verdict] = []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from indelible.errors import ConfigError, NoteError, TrailCorrupt, TrailError
+from indelible.errors import ConfigError, NoteError, NotProven, TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.checking.verify import ERASING
@@ -25,6 +25,8 @@ from indelible.trail.entry import parse_line
 from indelible.trail.erased import Selector, plan_text, split_plan
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Verifier, open_note
+from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.proofs.stored import open_sealed
 from indelible.trail.start import keys
 from indelible.trail.upkeep.traces import places
 
@@ -152,7 +154,7 @@ def unfinished(writer: Writer) -> tuple[list[Unfinished], list[Path]]:
     Raises OSError, TrailCorrupt.
     """
     waiting = left_by_earlier(writer.layout)
-    vouched = _vouched(writer.layout) if waiting else {}
+    vouched = _vouched(writer) if waiting else {}
     found, others = [], []
     for home in waiting:
         origin = keys.read_origin(home) or ""
@@ -167,13 +169,20 @@ def unfinished(writer: Writer) -> tuple[list[Unfinished], list[Path]]:
     return found, others
 
 
-def _vouched(layout: Layout) -> dict[str, str]:
-    """Return the digests of plans that the trail's first line names, by the origin of the earlier trail."""
-    oldest = next((file for file in reversed(list(files.newest_first(layout)))), None)
+def _vouched(writer: Writer) -> dict[str, str]:
+    """Return the digests of plans that the sealed first line names, by the origin of the earlier trail."""
+    oldest = next((file for file in reversed(list(files.newest_first(writer.layout)))), None)
     if oldest is None or oldest.first_seq:
         return {}
     with files.open_file(oldest) as stream:
-        entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+        line = stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")
+    try:
+        tiles = open_sealed(writer.layout.active, writer.signer.verifier).tiles
+    except NotProven:
+        return {}
+    if tiles.leaf(0) != leaf_hash(line) or not tiles.trusted(0, 0):
+        return {}  # somebody has written into it
+    entry = parse_line(line) or {}
     metadata = entry.get("metadata")
     about = metadata.get("previous") if isinstance(metadata, dict) else None
     named = [about, about.get("replaced")] if isinstance(about, dict) else []

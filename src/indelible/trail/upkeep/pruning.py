@@ -26,7 +26,7 @@ from indelible.trail.files import TrailFile
 from indelible.trail.proofs import checkpoint
 from indelible.trail.start import intents, keys
 from indelible.trail.upkeep import keeping, traces
-from indelible.trail.upkeep.facts import FactsStore, read, whole_lines
+from indelible.trail.upkeep.facts import FactsStore, whole_lines
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import HoldBook, has_held
 from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
@@ -125,7 +125,15 @@ def make_plan(
     def of_earlier(about: Closed) -> bool:
         return bool(earlier) and _has_record_of(by_first[about.first], earlier)
 
-    return Plan(closed, keeping.keep_records(verdicts, look_up, of_earlier), wrong[0] if wrong else None)
+    def read_anew(about: Closed) -> Facts | None:
+        if not store.is_fresh(about.first):
+            try:
+                store.learn(by_first[about.first], about.last, about.ended)
+            except (OSError, TrailCorrupt):
+                return None
+        return look_up(about)
+
+    return Plan(closed, keeping.keep_records(verdicts, read_anew, of_earlier), wrong[0] if wrong else None)
 
 
 def _origins_set_aside(layout: Layout) -> frozenset[str]:
@@ -269,9 +277,10 @@ class Pruner:
     def _still_goes(self, file: TrailFile, verdict: Verdict) -> bool:
         """Tell whether a file holds indeed what it was judged by; if not, the next look judges it anew."""
         about = verdict.file
-        if verdict.facts is None or self._store.is_fresh(about.first):
-            return True  # judged by its neighbour's first line, or by itself, just now
-        if self._store.learn(file, about.last, about.ended) == verdict.facts:
+        if verdict.facts is None:
+            return True  # judged by its neighbour's first line
+        look = self._store.get if self._store.is_fresh(about.first) else self._store.learn
+        if look(file, about.last, about.ended) == verdict.facts:
             return True
         log.warning("%s: was remembered wrongly, and is judged anew", file.path)
         return False
@@ -299,7 +308,7 @@ class Pruner:
         facts, about = verdict.facts, verdict.file
         if facts is None:
             try:
-                facts = read(file, about.last, about.ended)
+                facts = self._store.get(file, about.last, about.ended)
             except TrailCorrupt:
                 facts = None
         events = None if facts is None else {kind: one.count for kind, one in facts.classes.items()}
