@@ -36,7 +36,7 @@ MAX_REASON_CHARS: Final = 300
 CLAIMED: Final = "claimed"
 """In the metadata of an `audit_gap` that a client has sent."""
 
-_CACHED_BYTES: Final = 2_048
+_CACHED_BYTES: Final = 512
 """Encoded parts up to this size are known again."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch

@@ -49,7 +49,16 @@ def cost_s(service: Service) -> float:
 
 
 def users(service: Service) -> dict[int, dict[str, Any]]:
-    return {user["uid"]: user for user in trail_state(service.path)["users"]}
+    """Return what the service says of each; a loaded machine may not answer at once."""
+    found: list[list[dict[str, Any]]] = []
+
+    def ask() -> bool:
+        said = trail_state(service.path)["users"]
+        found.append(said)
+        return said is not None
+
+    wait_until(ask)
+    return {user["uid"]: user for user in found[-1]}
 
 
 @pytest.mark.parametrize(("keys", "at_once"), [(KEYS, 4), (KEYS // 16, 64)], ids=["one large", "many small"])

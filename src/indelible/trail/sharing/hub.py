@@ -5,8 +5,8 @@ What may not move:
 - Each process is who the kernel says it is (SO_PEERCRED, unix(7)); who is let in, and what of what he sends may become
   a line, is for the door to say that he came in by (see `doors`).
 - Where there are quotas, all connections of a user together have one turn in a round, and none while he is over a
-  quota; a turn is over after `quotas.TURN_S`, or with the event that exceeds it: nobody waits for more than that from
-  everybody else.
+  quota; a turn is over after `quotas.TURN_S` when there are other users, or with the event that exceeds it: nobody
+  waits for more than that from everybody else.
 - When a recorder is gone, its open calls are recorded as interrupted; when it only changed its holder, they are not
   (see `calls`).
 
@@ -220,9 +220,10 @@ class Hub(Porter):
                 return
 
     def _read(self, peer: Peer) -> None:
-        """Have one turn: of a user with an account, a short one."""
+        """Have one turn: a short one, where other users wait for theirs."""
         puts: list[tuple[wire.Put, wire.Put | str]] = []
-        ends_at = float("inf") if peer.account is None else time.thread_time() + TURN_S
+        accounts = peer.door.accounts
+        ends_at = None if accounts is None or accounts.users < 2 else time.thread_time() + TURN_S
         for message in peer.received():
             if isinstance(message, wire.Put):
                 if peer.waiting + len(puts) >= wire.WINDOW:
@@ -242,7 +243,7 @@ class Hub(Porter):
                 self._take(peer, puts)
                 peer.ended = True
                 raise ConnectionResetError
-            if time.thread_time() >= ends_at:
+            if ends_at is not None and time.thread_time() >= ends_at:
                 break
         if puts:
             self._take(peer, puts)

@@ -38,7 +38,7 @@ MAX_WAITING_BYTES: Final = 8 << 20
 """What one user's events may hold that came and are not acknowledged."""
 
 TURN_S: Final = 0.005
-"""CPU time that a user gets in one round: some thirty ordinary events."""
+"""CPU time that a user gets in one round, while there are others: some thirty ordinary events."""
 
 RESERVED_PLACES: Final = 16
 """Of the `wire.MAX_RECORDERS` places, so many are only for users with fewer recorders than `ASSURED_PLACES`."""
