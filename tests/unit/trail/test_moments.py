@@ -276,26 +276,28 @@ def judge(path: Path, told: list[str], how: tuple[Durability, OnFailure]) -> Non
     ended = "closed" in words
     least = missing if ended or how[0] != "memory" else 0  # what was queued is lost with the process, uncounted
     assert least <= lost <= missing + may_be, (least, missing, lost, may_be, told)
-    memory = gapfile.memory_directory(Layout(path))
-    assert memory is None or not memory.exists()
+    assert not list(gapfile.left_behind(Layout(path)))
     assert verify(path).ok
 
 
 DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
 ON_FAILURE: Final[tuple[OnFailure, ...]] = ("allow", "deny")
 
+RECORD: Final[Op] = "record"
 CATCHES_UP: Final[list[Op]] = [
-    "record",
+    RECORD,
     "full",
-    "record",
-    "record",
-    "record",
+    RECORD,
+    RECORD,
+    RECORD,
     "room",
-    "record",
-    "record",
-    "record",
+    "seal",
+    RECORD,
+    RECORD,
+    RECORD,
+    RECORD,
 ]
-"""From the first record with room again on, it says what it owes."""
+"""As soon as there is room again, it says what it owes."""
 WITH_ROOM: Final = 6
 NEVER: Final = 1 << 30
 

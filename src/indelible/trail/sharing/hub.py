@@ -71,6 +71,8 @@ class Hub(Intake):
         self.turns = 0
         """How often this thread has looked around: it stands still when the thread does."""
         self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
+        self._told = 0
+        """How many lines there were when recorders were told last."""
         self._left: list[Peer] = []
         """Those that were connected when this closed."""
         self._turned_away: collections.deque[tuple[socket.socket, float]] = collections.deque()
@@ -94,6 +96,7 @@ class Hub(Intake):
             sock.settimeout(0)
         for sock in (*self._doors, self._wake_out):
             self._selector.register(sock, selectors.EVENT_READ)
+        self._writer.on_sealed = self._sealed
         self._thread.start()
 
     def close(self) -> None:
@@ -153,8 +156,26 @@ class Hub(Intake):
             self._answer_orders()
             self._calls.settle()
             self._keep_accounts()
+            self._tell_size()
             self.turns += 1
         self._say_good_bye()
+
+    def _tell_size(self) -> None:
+        """Let those hear how long the trail is who have not sent anything for long."""
+        if self._writer.size - self._told < wire.TOLD_EVERY:
+            return
+        self._told = self._writer.size
+        for peer in [peer for peer in self._peers.values() if peer.recorder and not peer.waiting]:
+            if size := self._news(peer):
+                try:
+                    self._send(peer, wire.Ack(peer.acknowledged, size))
+                except WireError as exc:
+                    self._cut_off(peer, str(exc))
+                self._serve(peer, 0)
+
+    def _sealed(self) -> None:
+        if self._writer.size - self._told >= wire.TOLD_EVERY:
+            self._wake()
 
     def _look_in_s(self) -> float | None:
         """In how many seconds there is something to do though nothing comes; None: not before something does."""
@@ -339,11 +360,12 @@ class Hub(Intake):
         peer.recorder = hello.recorder
         peer.open = self._calls.adopt(peer.who)
         key, key_id = peer.door.key_for(peer, self._secret)
+        peer.told = self._writer.size
         self._send(
             peer,
             wire.Welcome(
                 wire.VERSION, self._writer.origin, self._writer.audit.durability, wire.WINDOW, key.hex(), key_id,
-                service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE,
+                service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE, size=peer.told,
             ),
         )  # fmt: skip
 

@@ -38,7 +38,7 @@ class Intake(ABC):
     def __init__(self, opened: OpenTrail, recent: Callable[[], Iterable[str]]) -> None:
         """`recent` returns the marks (see `doors`) of the newest events from before: those that may be sent again."""
         self._writer = opened.writer
-        self._known = Known(recent)
+        self._known = Known(recent, opened.writer.size)
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
         self._aside: dict[str, str] = {}
@@ -87,6 +87,8 @@ class Intake(ABC):
                 checked = "it opens or closes a call of another recorder"
             if not isinstance(checked, str) and self._are_too_many(peer, checked):
                 checked = f"user {peer.uid} has {MAX_OPEN_CALLS} open calls, and may have no more"
+            if not isinstance(checked, str) and self._is_forgotten(peer, checked):
+                checked = "it was sent so long ago that it cannot be known any more whether it is recorded"
             if not isinstance(checked, str) and not checked.deaths:
                 fit.append(checked)
                 continue
@@ -140,6 +142,14 @@ class Intake(ABC):
     def _is_there(self, peer: Peer, put: wire.Put) -> bool:
         """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
         return bool(put.again or put.deaths) and self._known.has(peer.door.mark(peer, put.id))
+
+    def _is_forgotten(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event that is sent again may stand where nobody looks any more."""
+        return (
+            0 <= put.since < self._known.first
+            and (put.again or put.deaths > 0)
+            and not self._is_there(peer, put)
+        )
 
     def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
         if self._writer.lost:
@@ -207,12 +217,21 @@ class Intake(ABC):
                 self._note(peer, put)
             if safe:
                 peer.recorded += safe
-                self._send(peer, wire.Ack(puts[safe - 1].n))
+                peer.acknowledged = puts[safe - 1].n
+                self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
             for put in puts[safe:]:
                 self._send(peer, wire.Nack(put.n, str(batch.error)))
 
+    def _news(self, peer: Peer) -> int:
+        """Return how many lines the trail has, when it is time that a recorder is told; else 0."""
+        size = self._writer.size
+        if size - peer.told < wire.TOLD_EVERY:
+            return 0
+        peer.told = size
+        return size
+
     def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known.add(peer.door.mark(peer, put.id))
+        self._known.add(peer.door.mark(peer, put.id), self._writer.size)
         if put.opens:
             peer.open[put.opens] = bytes(put.body)
         elif put.closes:
