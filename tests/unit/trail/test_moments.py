@@ -116,7 +116,7 @@ class Run:
             denied = msgspec.structs.replace(
                 event, event_id=new_id(), outcome=outcome("denied", 0.0, error_type="audit_unavailable")
             )
-            self.tell("began", denied.event_id)
+            self.tell("denying", denied.event_id)
             self.recorder.refuse(denied)
             self.tell("owed", denied.event_id)
         else:
@@ -269,7 +269,10 @@ def judge(path: Path, told: list[str], how: tuple[Durability, OnFailure]) -> Non
     lost = sum(entry["metadata"]["lost"] for entry in entries if entry["event_type"] == "audit_gap")
     assert not [event_id for event_id, times in found.items() if times > 1], told
     owed = words.get("owed", set())
-    cut_short = words.get("began", set()) - owed - words.get("refused", set())
+    may_count = words.get(
+        "denying" if how[1] == "deny" else "began", set()
+    )  # who refuses a call counts refusals only
+    cut_short = may_count - owed
     assert not words.get("refused", set()) & found.keys(), told
     missing = len(owed - found.keys())
     may_be = len(cut_short - found.keys())
