@@ -19,7 +19,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,6 +82,8 @@ class Writer(Watched):
         self._sealer = Sealer(self, keyring, state.tree)
         self._housekeeper = Housekeeper(self, state.pruned)
         self._handout = HandOut(layout, audit.anchors, lambda: keyring.signer.verifiers, access)
+        self.on_sealed: Callable[[], None] = lambda: None
+        """Called after each checkpoint, from the thread that made it."""
         _writers.add(self)
 
     # --- appending ------------------------------------------------------------------------------------------
@@ -356,6 +358,7 @@ class Writer(Watched):
         super().sealed_now(pending)
         if self._queue.items:
             self._sealer.wake()
+        self.on_sealed()
 
     def ensure_hold(self) -> None:
         """Make sure that nobody else can write the trail; raises TrailUnavailable, now and from then on."""

@@ -414,6 +414,39 @@ def test_what_was_sent_and_is_not_answered_at_the_end_may_be_recorded_and_is_sai
     assert "the trail is closed" in str(error)
 
 
+def test_what_is_sent_again_says_where_the_trail_ended_when_it_was_sent_first(
+    writer: SharedWriter, holder: Holder
+) -> None:
+    first = Appending(writer, "e1")
+    holder.got("e1")
+    holder.say(wire.pack(wire.Ack(1, 5000)))
+    assert first.join() is None
+    second = Appending(writer, "e2")
+    holder.got("e2")
+    assert holder.sock is not None
+    holder.sock.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: holder.ids.count("e2") == 2)
+    assert [(put.again, put.since) for put in holder.puts if put.id == "e2"] == [(False, -1), (True, 5000)]
+    holder.acknowledge("e2")
+    assert second.join() is None
+
+
+def test_who_takes_over_looks_as_far_back_as_its_own_events_may_stand(
+    writer: SharedWriter, holder: Holder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "REMEMBERED", 16)
+    waiting = Appending(writer, "e1")
+    holder.got("e1")
+    holder._writer.append(bytes(holder.puts[0].body))  # and it dies before it can say so
+    for number in range(30):
+        holder._writer.append(body(writer, f"o{number}"))
+    holder.close()
+    assert waiting.join() is None
+    assert writer.holder is not None
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [entry["event_id"] for entry in entries].count("e1") == 1
+
+
 def test_a_handler_that_stays_does_not_keep_others_from_their_answers(
     writer: SharedWriter, holder: Holder
 ) -> None:

@@ -332,6 +332,71 @@ def test_what_is_sent_again_is_written_once(start: Callable[..., Trail], durabil
     assert [*(one for one in second.ids())] == [*ids, "new1", "new2", "new3"]
 
 
+def test_what_was_sent_so_long_ago_that_nobody_knows_is_refused_and_not_written_twice(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder is suspended while two holders come and go, and more is written than a new one remembers."""
+    monkeypatch.setattr(wire, "REMEMBERED", 16)
+    first = start()
+    raw = Raw(first)
+    since = first.opened.writer.size
+    raw.send(put(1, "e1"))
+    raw.acknowledged(1)  # it is suspended before it reads this
+    first.close(good_bye=False)
+    second = start()
+    other = Raw(second, "other")
+    other.send(*(put(number, f"o{number}", name="other") for number in range(1, 31)))
+    other.acknowledged(30)
+    second.close(good_bye=False)
+    third = start()
+    size = third.opened.writer.size
+    raw = Raw(third)
+    raw.send(put(1, "e1", again=True, since=since), put(2, "e2", again=True, since=size), put(3, "e3", since=0))
+    answer = raw.next()
+    assert isinstance(answer, wire.Nack)
+    assert (answer.n, "cannot be known any more" in answer.error) == (1, True)
+    raw.acknowledged(3)
+    raw.send(put(4, "o30", again=True, since=since))  # of this one it is known
+    raw.acknowledged(4)
+    assert Counter(third.ids()) == Counter(["e1", *(f"o{number}" for number in range(1, 31)), "e2", "e3"])
+
+
+def test_one_holder_forgets_what_came_too_long_ago_and_knows_that(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "REMEMBERED", 16)
+    trail = start()
+    raw = Raw(trail)
+    since = trail.opened.writer.size
+    raw.send(*(put(number, f"e{number}") for number in range(1, 41)))
+    raw.acknowledged(40)
+    raw = Raw(trail)
+    raw.send(put(1, "e1", again=True, since=since), put(2, "e40", again=True, since=since))
+    answer = raw.next()
+    assert isinstance(answer, wire.Nack)
+    assert answer.n == 1
+    raw.acknowledged(2)
+    assert Counter(trail.ids()) == Counter(f"e{number}" for number in range(1, 41))
+
+
+def test_who_sends_nothing_is_told_how_long_the_trail_is(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it sends next would seem to be as old as what it heard last."""
+    monkeypatch.setattr(wire, "TOLD_EVERY", 10)
+    trail = start()
+    raw = Raw(trail)
+    writer = trail.opened.writer
+    for number in range(12):
+        writer.append(body(f"own{number}", name="holder"))
+    writer.seal()
+    answer = raw.next()
+    assert isinstance(answer, wire.Ack)
+    assert (answer.n, answer.size) == (0, writer.size)
+    raw.send(*(put(number) for number in range(1, 4)))
+    raw.acknowledged(3)
+
+
 def test_a_second_connection_waits_for_what_the_first_sent(start: Callable[..., Trail]) -> None:
     trail = start(durability="disk")
     first = Raw(trail)

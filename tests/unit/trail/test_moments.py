@@ -115,7 +115,7 @@ class Run:
             denied = msgspec.structs.replace(
                 event, event_id=new_id(), outcome=outcome("denied", 0.0, error_type="audit_unavailable")
             )
-            self.tell("began", denied.event_id)
+            self.tell("denying", denied.event_id)
             self.recorder.refuse(denied)
             self.tell("owed", denied.event_id)
         else:
@@ -268,33 +268,38 @@ def judge(path: Path, told: list[str], how: tuple[Durability, OnFailure]) -> Non
     lost = sum(entry["metadata"]["lost"] for entry in entries if entry["event_type"] == "audit_gap")
     assert not [event_id for event_id, times in found.items() if times > 1], told
     owed = words.get("owed", set())
-    cut_short = words.get("began", set()) - owed - words.get("refused", set())
+    may_count = words.get(
+        "denying" if how[1] == "deny" else "began", set()
+    )  # who refuses a call counts refusals only
+    cut_short = may_count - owed
     assert not words.get("refused", set()) & found.keys(), told
     missing = len(owed - found.keys())
     may_be = len(cut_short - found.keys())
     ended = "closed" in words
     least = missing if ended or how[0] != "memory" else 0  # what was queued is lost with the process, uncounted
     assert least <= lost <= missing + may_be, (least, missing, lost, may_be, told)
-    memory = gapfile.memory_directory(Layout(path))
-    assert memory is None or not memory.exists()
+    assert not list(gapfile.left_behind(Layout(path)))
     assert verify(path).ok
 
 
 DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
 ON_FAILURE: Final[tuple[OnFailure, ...]] = ("allow", "deny")
 
+RECORD: Final[Op] = "record"
 CATCHES_UP: Final[list[Op]] = [
-    "record",
+    RECORD,
     "full",
-    "record",
-    "record",
-    "record",
+    RECORD,
+    RECORD,
+    RECORD,
     "room",
-    "record",
-    "record",
-    "record",
+    "seal",
+    RECORD,
+    RECORD,
+    RECORD,
+    RECORD,
 ]
-"""From the first record with room again on, it says what it owes."""
+"""As soon as there is room again, it says what it owes."""
 WITH_ROOM: Final = 6
 NEVER: Final = 1 << 30
 

@@ -110,6 +110,7 @@ class Answers:
         try:
             for message in connection.read():
                 if isinstance(message, wire.Ack):
+                    outbox.size = max(outbox.size, message.size)
                     self._calls += outbox.acknowledged(message.n)
                 elif isinstance(message, wire.Nack):
                     self._calls += outbox.refused(message.n, message.error)

@@ -64,6 +64,8 @@ class Hub(Porter):
         self.turns = 0
         """How often this thread has looked around: it stands still when the thread does."""
         self._desk = OrderDesk(opened.writer.housekeeper, self._wake)
+        self._told = 0
+        """How many lines there were when recorders were told last."""
         self._left: list[Peer] = []
         """Those that were connected when this closed."""
         self._wake_out, self._wake_in = socket.socketpair()
@@ -84,6 +86,7 @@ class Hub(Porter):
             sock.settimeout(0)
         for sock in (*self._doors, self._wake_out):
             self._selector.register(sock, selectors.EVENT_READ)
+        self._writer.on_sealed = self._sealed
         self._thread.start()
 
     def close(self) -> None:
@@ -145,8 +148,26 @@ class Hub(Porter):
             self._answer_orders()
             self._calls.settle()
             self._keep_accounts()
+            self._tell_size()
             self.turns += 1
         self._say_good_bye()
+
+    def _tell_size(self) -> None:
+        """Let those hear how long the trail is who have not sent anything for long."""
+        if self._writer.size - self._told < wire.TOLD_EVERY:
+            return
+        self._told = self._writer.size
+        for peer in [peer for peer in self._peers.values() if peer.recorder and not peer.waiting]:
+            if size := self._news(peer):
+                try:
+                    self._send(peer, wire.Ack(peer.acknowledged, size))
+                except WireError as exc:
+                    self._cut_off(peer, str(exc))
+                self._serve(peer, 0)
+
+    def _sealed(self) -> None:
+        if self._writer.size - self._told >= wire.TOLD_EVERY:
+            self._wake()
 
     def _look_in_s(self) -> float | None:
         """In how many seconds there is something to do though nothing comes; None: not before something does."""
@@ -269,11 +290,12 @@ class Hub(Porter):
             peer.account.recorders += 1
         self._adopt(peer)
         key, key_id = peer.door.key_for(peer, self._secret)
+        peer.told = self._writer.size
         self._send(
             peer,
             wire.Welcome(
                 wire.VERSION, self._writer.origin, self._writer.audit.durability, wire.WINDOW, key.hex(), key_id,
-                service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE,
+                service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE, size=peer.told,
             ),
         )  # fmt: skip
 

@@ -38,7 +38,7 @@ class Intake(ABC):
     def __init__(self, opened: OpenTrail, recent: Callable[[], Iterable[str]]) -> None:
         """`recent` returns the marks (see `doors`) of the newest events from before: those that may be sent again."""
         self._writer = opened.writer
-        self._known = Known(recent)
+        self._known = Known(recent, opened.writer.size)
         self._calls = OpenCalls(opened.writer, opened.spared)
         self.suspects = Suspects(opened.writer)
         self._aside: dict[str, str] = {}
@@ -87,7 +87,10 @@ class Intake(ABC):
     def _take(self, peer: Peer, puts: list[tuple[wire.Put, wire.Put | str]]) -> None:
         """Write a recorder's events in order, and answer; each with what `_check` says of it."""
         fit: list[wire.Put] = []
-        for put, checked in puts:
+        for put, found in puts:
+            checked = found
+            if not isinstance(found, str) and self._is_forgotten(peer, found):
+                checked = "it was sent so long ago that it cannot be known any more whether it is recorded"
             if not isinstance(checked, str) and not checked.deaths:
                 fit.append(checked)
                 continue
@@ -156,6 +159,14 @@ class Intake(ABC):
         """Tell whether an event that is sent again is in the trail. Raises WireError when that cannot be known."""
         return bool(put.again or put.deaths) and self._known.has(peer.door.mark(peer, put.id))
 
+    def _is_forgotten(self, peer: Peer, put: wire.Put) -> bool:
+        """Tell whether an event that is sent again may stand where nobody looks any more."""
+        return (
+            0 <= put.since < self._known.first
+            and (put.again or put.deaths > 0)
+            and not self._is_there(peer, put)
+        )
+
     def _write(self, peer: Peer, puts: list[wire.Put]) -> None:
         if self._writer.lost:
             msg = "this process holds the trail no more; another may"
@@ -222,12 +233,21 @@ class Intake(ABC):
                 self._note(peer, put)
             if safe:
                 peer.recorded += safe
-                self._send(peer, wire.Ack(puts[safe - 1].n))
+                peer.acknowledged = puts[safe - 1].n
+                self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
             for put in puts[safe:]:
                 self._send(peer, wire.Nack(put.n, str(batch.error)))
 
+    def _news(self, peer: Peer) -> int:
+        """Return how many lines the trail has, when it is time that a recorder is told; else 0."""
+        size = self._writer.size
+        if size - peer.told < wire.TOLD_EVERY:
+            return 0
+        peer.told = size
+        return size
+
     def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known.add(peer.door.mark(peer, put.id))
+        self._known.add(peer.door.mark(peer, put.id), self._writer.size)
         if put.opens:
             peer.open.put(put.opens, bytes(put.body))
         elif put.closes:

@@ -1,6 +1,7 @@
 """Which events that are sent again are in the trail already.
 
-The window is bounded: all that may be on their way to a holder when it dies (`wire.REMEMBERED`).
+The window is bounded: all that may be on their way to a holder when it dies (`wire.REMEMBERED`). Who sends an event
+again says where the trail ended when he sent it first; what may stand before the window is not written a second time.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from indelible.trail.sharing import wire
 class Known:
     """The newest events by their marks: those that came here, and those that were there before."""
 
-    def __init__(self, recent: Callable[[], Iterable[str]]) -> None:
-        """`recent` returns those from before; it is asked when the first event comes again."""
+    def __init__(self, recent: Callable[[], Iterable[str]], size: int) -> None:
+        """`recent` returns those from before, of a trail of `size`; it is asked when the first event comes again."""
+        self.first = max(0, size - wire.REMEMBERED)
+        """All events from this seq on that came from others are known."""
         self._recent = recent
         self._earlier: frozenset[str] | None = None
-        self._came: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._came: collections.OrderedDict[str, int] = collections.OrderedDict()
+        """With the size of the trail when that was noted."""
 
-    def add(self, mark: str) -> None:
-        """An event is in the trail now."""
-        self._came[mark] = None
+    def add(self, mark: str, size: int) -> None:
+        """An event is in the trail now, which has `size` lines."""
+        self._came[mark] = size
         if len(self._came) > wire.REMEMBERED:
-            self._came.popitem(last=False)
+            self.first = max(self.first, self._came.popitem(last=False)[1])
 
     def has(self, mark: str) -> bool:
         """Tell whether an event is in the trail. Raises WireError when that cannot be known."""

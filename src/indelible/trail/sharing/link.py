@@ -109,7 +109,7 @@ class Job:
 class Letter:
     """One event on its way."""
 
-    __slots__ = ("again", "deaths", "id", "item", "job", "number", "orphaned")
+    __slots__ = ("again", "deaths", "id", "item", "job", "number", "orphaned", "since")
 
     def __init__(self, item: Item, job: Job) -> None:
         """Make it ready to be sent."""
@@ -122,6 +122,8 @@ class Letter:
         self.orphaned = False
         """It was on its way when the connection ended without a good-bye: has the holder died?"""
         self.deaths = 0
+        self.since = -1
+        """How many lines the trail had at least when it was sent first."""
 
 
 class Outbox:
@@ -139,6 +141,8 @@ class Outbox:
         self.why = "nobody holds the trail"
         self._number = 0
         self._window = wire.WINDOW
+        self.size = 0
+        """How many lines the trail has at least."""
         self._holder: int | str = 0
         self.on_late: Late | None = None
         """Told what became of an event whose caller was told that it is not in time; called without the lock."""
@@ -171,6 +175,8 @@ class Outbox:
                 break
             self._number += 1
             letter.number = self._number
+            if letter.since < 0:
+                letter.since = self.size or -1  # a holder that does not say it
             self.sent += 1
             packed.append(wire.pack(_put(letter)))
         if packed:
@@ -185,10 +191,11 @@ class Outbox:
         if sock is not None:
             with_suppressed(sock.shutdown, socket.SHUT_RDWR)
 
-    def connected(self, sock: socket.socket, window: int, holder: int | str) -> None:
+    def connected(self, sock: socket.socket, welcome: wire.Welcome, holder: int | str) -> None:
         """Send everything again over a new connection to the process `holder`."""
         self.count_deaths(died=holder != self._holder)
-        self.sock, self._window, self._holder = sock, window, holder
+        self.sock, self._window, self._holder = sock, welcome.window, holder
+        self.size = welcome.size
         self._number = self.sent = 0
         self.pump()
         self.changed.notify_all()
@@ -276,7 +283,8 @@ class Outbox:
 def _put(letter: Letter) -> wire.Put:
     item = letter.item
     body = msgspec.Raw(item.body)
-    return wire.Put(letter.number, letter.id, body, item.opens, item.closes, letter.again, letter.deaths)
+    since = letter.since if letter.again else -1
+    return wire.Put(letter.number, letter.id, body, item.opens, item.closes, letter.again, letter.deaths, since)
 
 
 class Connection:

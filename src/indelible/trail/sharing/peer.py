@@ -100,6 +100,10 @@ class Peer:
         """Empty until it has said hello."""
         self.out = bytearray()
         self.recorded = 0
+        self.acknowledged = 0
+        """The number of the last event that was."""
+        self.told = 0
+        """How many lines the trail had when it was told so."""
         self.waiting = 0
         """How many events came and are not answered yet."""
         self.ended = False

@@ -32,7 +32,7 @@ from indelible.trail.sharing import link, processes, wire
 from indelible.trail.sharing.answers import Answers
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.link import Connection, Job, Letter, Outbox
-from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.sharing.recent import find_ids, recent_ids
 from indelible.trail.start import keys
 from indelible.trail.start.intents import recorder_of
 from indelible.trail.start.opening import Intent, OpenTrail, open_writer
@@ -148,13 +148,13 @@ class SharedWriter:
         """The same when this process has recorded before: its own open calls are open still."""
         return recorder_of(intent) == (self.recorder.id, self.recorder.pid) or self._is_other(intent)
 
-    def _hold(self, opened: OpenTrail) -> list[str]:
-        """This process holds the trail from now on; return the ids of its newest events if they are needed here."""
+    def _hold(self, opened: OpenTrail) -> set[str]:
+        """This process holds the trail from now on; return which of the events that were on their way are in it."""
         writer = opened.writer
         newest = functools.cache(functools.partial(recent_ids, self.layout, writer.size, wire.REMEMBERED))
         try:
-            again = any(letter.again for letter in self._outbox.letters)
-            known = newest() if again else []
+            again = {letter.id: letter.since for letter in self._outbox.letters if letter.again}
+            known = find_ids(self.layout, set(again), max(0, min(again.values()))) if again else set()
         except BaseException:
             writer.close(good_bye=False)
             raise
@@ -187,7 +187,7 @@ class SharedWriter:
                 self.layout.active, welcome.durability, asked,
             )  # fmt: skip
         with self._outbox.lock:
-            self._outbox.connected(connection.sock, welcome.window, connection.holder)
+            self._outbox.connected(connection.sock, welcome, connection.holder)
             self._answers.pass_on()
 
     # --- a recorder's thread -----------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class SharedWriter:
             opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._lives)
             with self._outbox.lock:
                 self._outbox.count_deaths(died=not opened.clean)
-                there = frozenset(self._hold(opened))
+                there = self._hold(opened)
                 while self._outbox.letters:
                     letter = self._outbox.letters[0]
                     error = None if letter.id in there else self._write_here(letter, opened.writer)

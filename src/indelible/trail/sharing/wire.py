@@ -37,7 +37,10 @@ HEAD_BYTES: Final = 400
 """Bytes of an event in which its id stands: a new holder looks no further in each line (see `recent`)."""
 
 REMEMBERED: Final = WINDOW * MAX_RECORDERS
-"""Events that a new holder knows again: all that may be sent to it although they are in the trail already."""
+"""Events that a new holder knows again: all that were on their way to the last one, though they are in the trail."""
+
+TOLD_EVERY: Final = REMEMBERED // 8
+"""After so many more lines of the trail a recorder is told how many there are."""
 
 
 class Hello(msgspec.Struct, tag_field="t", tag="hello", frozen=True):
@@ -63,6 +66,8 @@ class Put(msgspec.Struct, tag_field="t", tag="put", frozen=True, omit_defaults=T
     """It was on its way to an earlier holder: it may be in the trail already."""
     deaths: int = 0
     """How many holders died while it was on its way to them."""
+    since: int = -1
+    """The trail had so many lines at least before it was sent first: it is at none of their places."""
 
 
 class Ask(msgspec.Struct, tag_field="t", tag="ask", frozen=True):
@@ -97,6 +102,8 @@ class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
     """Its process, likewise."""
     life: str = ""
     """Random, and another one for every process that holds the trail: has the holder died?"""
+    size: int = 0
+    """How many lines the trail has."""
 
 
 class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):
@@ -113,10 +120,12 @@ class Done(msgspec.Struct, tag_field="t", tag="done", frozen=True):
     result: Raw
 
 
-class Ack(msgspec.Struct, tag_field="t", tag="ack", frozen=True):
+class Ack(msgspec.Struct, tag_field="t", tag="ack", frozen=True, omit_defaults=True):
     """All events up to `n` for which there was no `Nack` are in the trail."""
 
     n: int
+    size: int = 0
+    """How many lines the trail has; said now and then, also to who has sent nothing."""
 
 
 class Nack(msgspec.Struct, tag_field="t", tag="nack", frozen=True):
