@@ -50,7 +50,7 @@ class Holder:
     def _accept(self) -> None:
         while self._stop_out not in select.select([self.listener, self._stop_out], [], [])[0]:
             sock, _ = self.listener.accept()
-            with sock:
+            with sock, contextlib.suppress(ConnectionResetError):  # it left something unread
                 self._read(sock)
 
     def _read(self, sock: socket.socket) -> None:
