@@ -350,7 +350,8 @@ class GroupCommit:
         try:
             self._lead(steps_down=True)
         except BaseException:
-            self._step_down()
+            if self._leading == threading.get_ident():  # else another one may lead by now
+                self._step_down()
             raise
 
     def _forget_own_lead(self) -> None:
