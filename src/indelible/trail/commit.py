@@ -17,7 +17,6 @@ At the end of the process, when no thread can be started any more, or that one h
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from indelible.errors import NotInTime, TrailUnavailable
-from indelible.trail import durable
+from indelible.trail.bell import Bell
 from indelible.trail.condition import Condition
 
 MAX_QUEUED: Final = 8192
@@ -40,10 +39,6 @@ MAX_BATCH_BYTES: Final = 4 << 20
 
 MAX_BATCH_EVENTS: Final = 2048
 """So many events: half of those that may wait for a checkpoint, so that one half is written while another is sealed."""
-
-_RINGS: Final = 3
-_DEAF_S: Final = 0.01
-"""Pause between two looks into the queue while nothing can be heard."""
 
 T = TypeVar("T")
 
@@ -170,48 +165,6 @@ class Backlog(Generic[T]):
         self.count -= count
         self.size -= size
         return True
-
-
-class Bell:
-    """Wakes one thread that sleeps.
-
-    A pipe, since whoever writes to it lets go of the interpreter meanwhile, and the kernel takes it that he is about to
-    sleep himself: there and back costs a third of what it does over a lock.
-    """
-
-    def __init__(self) -> None:
-        self._out = self._in = -1
-
-    def open(self) -> None:
-        """Make it, unless that was done. Raises OSError."""
-        if self._in < 0:
-            self._out, self._in = os.pipe()
-            os.set_blocking(self._in, False)  # full: it rings already
-
-    def ring(self) -> None:
-        """Wake the thread, now or when it waits next. A call that fails for once is made again."""
-        for _ in range(_RINGS):
-            try:
-                os.write(self._in, b"\0")
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
-            return
-
-    def wait(self) -> None:
-        """Wait until somebody has rung since the last time; maybe not so long."""
-        try:
-            os.read(self._out, 4096)
-        except OSError:  # somebody has closed what is not his: the queue is looked at all the same
-            time.sleep(_DEAF_S)
-
-    def close(self) -> None:
-        """Let go of it, when nobody waits."""
-        fds, self._out, self._in = (self._out, self._in), -1, -1  # never the numbers of closed ones
-        for fd in fds:
-            if fd >= 0:
-                durable.close(fd)
 
 
 class GroupCommit:
@@ -398,7 +351,8 @@ class GroupCommit:
         try:
             self._lead(steps_down=True)
         except BaseException:
-            self._step_down()
+            if self._leading == threading.get_ident():  # else another one may lead by now
+                self._step_down()
             raise
 
     def _forget_own_lead(self) -> None:

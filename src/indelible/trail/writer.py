@@ -120,8 +120,9 @@ class Writer(Watched):
                 except TrailUnavailable as exc:
                     return at, exc
             return len(items), None
+        lock, turn = self._lock, self._turn
         try:
-            with self._turn:
+            with turn if lock.locked() or turn.hung else lock:  # as in `append`
                 if len(items) == 1:  # what a recorder sends that waits for each of its events
                     written = int(self._write_one(*items[0]))
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from indelible.config import AuditSettings
 from indelible.errors import TrailUnavailable
+from indelible.trail.bell import Bell
 from indelible.trail.commit import GroupCommit, Item
 from indelible.trail.start.opening import open_writer
 from indelible.trail.turn import Turn
@@ -98,6 +100,67 @@ def test_a_handler_that_raises_leaves_no_lock_taken() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_bell_wakes_who_waits_and_who_is_about_to() -> None:
+    bell = Bell()
+    bell.open()
+    bell.ring()
+    bell.ring()  # twice is as once
+    bell.wait()
+    woken = threading.Event()
+
+    def sleep() -> None:
+        bell.wait()
+        woken.set()
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    assert not woken.is_set()
+    bell.ring()
+    assert woken.wait(LIMIT_S)
+    sleeper.join()
+    for _ in range(100_000):  # more than a pipe holds: nobody waits for room
+        bell.ring()
+    bell.close()
+    bell.ring()  # whoever comes late
+
+
+def test_every_event_is_committed_however_callers_and_the_committer_meet() -> None:
+    """A ring that was missed would show as a time-out."""
+    done: list[bytes] = []
+
+    def commit(items: list[Item]) -> int:
+        done.extend(item.body for item in items)
+        return len(items)
+
+    group = GroupCommit(commit, lambda: TrailUnavailable("why"), LIMIT_S)
+
+    def call(name: int) -> None:
+        for number in range(300):
+            group.append(Item(b"%d %d" % (name, number)))
+
+    callers = [threading.Thread(target=call, args=(name,)) for name in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    group.close()
+    assert len(done) == len(set(done)) == 1200
+    for name in range(4):
+        own = [body for body in done if body.startswith(b"%d " % name)]
+        assert own == [b"%d %d" % (name, number) for number in range(300)]
+
+
+def test_a_bell_that_somebody_else_has_closed_costs_time_and_no_event() -> None:
+    group = GroupCommit(len, lambda: TrailUnavailable("why"), LIMIT_S)
+    group.append(Item(BODY))
+    assert group._bell._ends is not None
+    group._bell._ends[0].shutdown(socket.SHUT_RDWR)
+    group.append(Item(BODY))  # the committer hears this one yet
+    for _ in range(3):
+        group.append(Item(BODY))
+    group.close()
 
 
 def test_a_committer_that_had_no_time_is_no_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,8 @@ class Job:
     @property
     def error(self) -> TrailUnavailable | None:
         """Why not all of them are in the trail, once that is known."""
+        if not self._errors:
+            return None
         return together(self._errors, self._count)[1]
 
     def settle(self, error: TrailUnavailable | None) -> Callable[[], None] | None:
@@ -160,7 +162,8 @@ class Outbox:
             self._due.append(job)
             if len(self._due) == 1:
                 self.due_changed.notify_all()
-        self.letters.extend(Letter(item, job) for item in items)
+        for item in items:
+            self.letters.append(Letter(item, job))
         self.pump()
 
     def pump(self) -> None:
@@ -181,7 +184,7 @@ class Outbox:
             packed.append(wire.pack(_put(letter)))
         if packed:
             try:
-                self.sock.sendall(b"".join(packed))
+                self.sock.sendall(packed[0] if len(packed) == 1 else b"".join(packed))
             except OSError:
                 self._hang_up()
 
@@ -275,7 +278,8 @@ class Outbox:
         return call if on_late is None else lambda: on_late(letter.id, error is None)
 
     def _settled(self, calls: list[Callable[[], None] | None]) -> list[Callable[[], None]]:
-        self.pump()
+        if self.sent < len(self.letters):
+            self.pump()
         self.changed.notify_all()
         return [call for call in calls if call is not None]
 
@@ -309,6 +313,8 @@ class Connection:
         """Nothing more is to be read: it has ended, or the holder has said good-bye."""
         self.done = False
         """Whoever made it lets go of it."""
+        self._polls: list[select.poll] = []
+        """Those that nobody uses just now."""
         self._messages = messages
         self._early = early
         """Messages that came with the welcome."""
@@ -321,9 +327,13 @@ class Connection:
         """Wait until something has come, or the connection has ended; or for so long."""
         if self._early:
             return
-        poll = select.poll()  # one of its own: two threads cannot use the same
-        poll.register(self.sock, select.POLLIN)
+        try:
+            poll = self._polls.pop()  # one of its own: two threads cannot use the same
+        except IndexError:
+            poll = select.poll()
+            poll.register(self.sock, select.POLLIN)
         poll.poll(None if seconds is None else math.ceil(1000 * seconds))
+        self._polls.append(poll)
 
     def read(self) -> Iterator[wire.ToRecorder]:
         """Yield the messages that have come, without waiting. `over` says afterwards whether there may be more."""
