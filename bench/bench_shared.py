@@ -34,6 +34,7 @@ PER_ROUND = 40 * OUTSTANDING
 CALLS = 2000
 EVENTS = 1_000_000
 LINE_BYTES = 500
+TRAIL_BYTES = 540_000_000
 CRASH_CALLS = 1500
 """Calls before a crash: with their intents about as many events as may lie beyond a checkpoint."""
 
@@ -204,7 +205,8 @@ def opening(report: Report) -> None:
     with folder() as place:
         path = place / "audit.jsonl"
         path.with_suffix(".yaml").write_text("audit: {max_size_mb: 100000}\n")
-        count = big_trail.write(path, EVENTS * LINE_BYTES, line_bytes=LINE_BYTES, seal=True)
+        count = big_trail.write(path, TRAIL_BYTES, line_bytes=LINE_BYTES, seal=True)
+        assert count >= EVENTS, count
         first = opened(path)
         for _ in range(ROUNDS):
             clean.append(opened(path))

@@ -17,7 +17,7 @@ from indelible.trail.proofs.prove import consistency_proof, root_at
 from indelible.trail.proofs.stored import open_sealed, prove
 from indelible.trail.start.opening import open_writer
 from tests.integration.trail.test_shared import Sharer, holder_of, wait_until
-from tests.judges.fsck import fsck
+from tests.judges.fsck import TIMEOUT_S, fsck
 from tests.judges.test_fsck import operation, record, trail_of, vkey
 from tests.judges.tiles import trail_lines
 
@@ -107,7 +107,7 @@ def proofs_of(trail: Path, folder: Path, seqs: list[int]) -> list[str]:
 
 
 def judged(*command: str, said: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, input=said, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, input=said, capture_output=True, text=True, check=False, timeout=600)
 
 
 def assert_provable(trail: Path, folder: Path, judge: Judge) -> None:
@@ -122,7 +122,7 @@ def assert_provable(trail: Path, folder: Path, judge: Judge) -> None:
 def assert_exportable(trail: Path, log: Path, judge: Judge, *older: Path) -> None:
     exported = export_tiles(trail, log)
     assert exported.left_out == []
-    ok, said = fsck(judge("fsck"), log, vkey(trail))
+    ok, said = fsck(judge("fsck"), log, vkey(trail), TIMEOUT_S + exported.size / 2_000)
     assert ok, said
     done = judged(judge("proofcheck"), "log", str(vkey(trail)), str(log), *map(str, older))
     assert done.returncode == 0, done.stderr

@@ -138,7 +138,7 @@ def test_the_holder_is_killed_at_random_moments(
         survivors = list(alive)
     finally:
         codes = [sharer.end() for sharer in alive]
-    assert codes == [0] * AT_ONCE, [sharer.errors for sharer in survivors]
+    assert codes == [0] * AT_ONCE, b"".join(line for sharer in survivors for line in sharer.errors).decode()
     close_cleanly(path)
 
     found = entries(path)
