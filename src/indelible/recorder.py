@@ -118,7 +118,8 @@ class Recorder:
         try:
             if self._gap.open:
                 self._gap.catch_up(writer)
-            writer.append(body, *_intent_of(event))
+            opens, closes = _intent_of(event)
+            writer.append(body, opens, closes)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise

@@ -242,7 +242,9 @@ class Tap:
 
     def _take(self, side: int, lines: list[bytes | Part | CutLine], now: int, mono: int) -> None:
         for line in lines:
-            if isinstance(line, Part):
+            if type(line) is bytes and not self._booting:
+                self._pass(side, line, now, mono)
+            elif isinstance(line, Part):
                 self._forward(side, line.data)
             elif self._booting:
                 self._hold(side, line, now, mono)
@@ -256,21 +258,29 @@ class Tap:
     def _pass(self, side: int, line: bytes | CutLine, now: int, mono: int) -> None:
         """Forward one line, as the audit says."""
         audit = self._audit
-        data = line.data if isinstance(line, CutLine) else line
-        if audit is None:
-            self._forward(side, data)
-            return
         if isinstance(line, CutLine):
-            instead = (
-                audit.client_cut(line, now, mono) if side == _CLIENT else audit.server_cut(line, now, mono)
-            )
-            if instead is not None:
-                self._break_line(side)
+            self._pass_cut(side, line, now, mono)
+            return
+        if audit is None:
+            instead = None
         else:
             instead = audit.client(line, now, mono) if side == _CLIENT else audit.server(line, now, mono)
         if instead is None:
-            self._forward(side, data)
+            self._forward(side, line)
         else:
+            self._to_client.write(instead)
+
+    def _pass_cut(self, side: int, line: CutLine, now: int, mono: int) -> None:
+        audit = self._audit
+        instead = None
+        if audit is not None:
+            instead = (
+                audit.client_cut(line, now, mono) if side == _CLIENT else audit.server_cut(line, now, mono)
+            )
+        if instead is None:
+            self._forward(side, line.data)
+        else:
+            self._break_line(side)
             self._to_client.write(instead)
 
     def _forward(self, side: int, data: bytes) -> None:

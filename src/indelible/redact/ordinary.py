@@ -74,11 +74,13 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
     kind = _TYPES.get(event.event_type)
     time, ids = timestamp.encode(), (event_id + request_id).encode()
     usual = ids.translate(_HEX)
-    if kind is None or time.translate(_DIGITS) != _TIME or not usual.startswith(_UUID):
+    both = usual == _TWO_UUIDS
+    if kind is None or time.translate(_DIGITS) != _TIME or not (both or usual.startswith(_UUID)):
         return None
-    parts = [b'{"timestamp":"', time, kind, ids[:36], b"", b',"request":{"request_id":"', ids[36:]]
+    named = ids[36:]
+    parts = [b'{"timestamp":"', time, kind, ids[:36], b"", b',"request":{"request_id":"', named]
     rpc_id, intent = request.rpc_id, request.intent
-    if type(rpc_id) is str and len(ids) <= _SHORT_IDS and ids[36:].isalnum() | (usual == _TWO_UUIDS):
+    if type(rpc_id) is str and (both or (len(ids) <= _SHORT_IDS and named.isalnum())):
         number = rpc_id.encode()
         if not number.isdigit() or len(number) > MAX_DIGITS:
             return _escaped(parts, request)
@@ -87,9 +89,9 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
                 return _escaped(parts, request)
             parts += (b'","intent":"', opened)
         parts += (b'","rpc_id":"', number, b'"')
-        if usual == _TWO_UUIDS or len(ids) <= _SECRETLESS_IDS:
+        if both or len(ids) <= _SECRETLESS_IDS:
             return parts, b""
-        return parts, b'"%b\\n%b"' % (ids[36:], number)
+        return parts, b'"%b\\n%b"' % (named, number)
     return _escaped(parts, request)
 
 

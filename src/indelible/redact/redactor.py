@@ -298,7 +298,11 @@ class Redactor:
             return args
         try:
             learned = self._learned
-            tree, digest = self._schema(target, source, learned)
+            about = self._about.get(id(target))
+            if about is not None and about.fits(source, target, learned):
+                tree, digest = about.tree, about.digest
+            else:
+                tree, digest = self._schema(target, source, learned)
             done = self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest)
             return Prepared(args, target, learned, done)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do

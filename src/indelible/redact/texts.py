@@ -107,7 +107,10 @@ class Texts:
         self._custom_anywhere = any(_ANCHORED.search(pattern) for pattern in settings.patterns.values())
         self._pairs = Pairs(self.names, patterns.Lazy)
         self._quads = patterns.Lazy(BASE64_TEXT)
-        self._match = self._compile_hints().Match
+        match = self._compile_hints().Match
+        self._match: Callable[[bytes], list[int] | None] = match
+        self.search = self._search if self._custom else self._match
+        """Given encoded JSON, tells which rules may change something in it; None when nothing has to be redacted."""
         self._plans: dict[tuple[int, ...], Plan] = {}
         self.redact_json: Callable[[Any, int], Any] = lambda value, _level: value
         """Redacts a JSON value found inside a text; `indelible.redact.values` puts itself here."""
@@ -143,10 +146,10 @@ class Texts:
         """Tell whether anything in encoded JSON may have to be redacted; False is certain."""
         return self.search(encoded) is not None
 
-    def search(self, encoded: bytes) -> list[int] | None:
-        """Return which rules may change something in encoded JSON; None when nothing has to be redacted."""
-        may: list[int] | None = self._match(encoded)
-        if self._custom and not may:
+    def _search(self, encoded: bytes) -> list[int] | None:
+        """Search for what the configuration has of its own, too."""
+        may = self._match(encoded)
+        if not may:
             return [] if self._custom_may(encoded) else None
         return may
 

@@ -124,6 +124,9 @@ class Values:
                 return value
         elif len(value) < _CLEAN_CHARS and self._smallest and value.isalnum():
             return value
+        return self._redacted(value, level, plan)
+
+    def _redacted(self, value: str, level: int, plan: Plan | None) -> str:
         redacted = self._texts.redact(value, level, plan)
         if level or len(redacted) <= MAX_STRING_CHARS:
             return redacted
@@ -141,9 +144,12 @@ class Values:
             if decided is _HARMLESS:
                 kind = type(item)
                 if kind is str:
-                    if finds is not None and len(item) <= MAX_STRING_CHARS and finds(item) is None:
+                    if finds is None or len(item) > MAX_STRING_CHARS:
+                        new = self._string(item, level, how)
+                    elif finds(item) is None:
                         continue
-                    new = self._string(item, level, how)
+                    else:
+                        new = self._redacted(item, level, how.plan)
                 elif kind is bool or (
                     kind is int and self._smallest and -_PLAIN_INTEGER < item < _PLAIN_INTEGER
                 ):

@@ -105,7 +105,9 @@ class TrailClock:
             now = self._compare(now)
         if now > self._latest:
             self._latest = now
-            self._recorded_at = max(self._recorded_at, events.format_time(now).encode())
+            shown = events.format_time(now).encode()
+            if shown > self._recorded_at:  # noqa: PLR1730 - `max` costs a call for every event
+                self._recorded_at = shown
         return self._recorded_at
 
     def look(self) -> None:

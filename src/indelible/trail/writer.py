@@ -53,6 +53,9 @@ log = logging.getLogger("indelible")
 RETRY_S: Final = 0.1
 """After a failure, how long until the disk is tried again; appends in between fail at once."""
 
+_HURRIES: Final = HURRY_EVENTS - 1
+"""So many lines are pending before the one that makes a checkpoint due at once."""
+
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
@@ -187,7 +190,7 @@ class Writer(Watched):
             self._seq = seq + 1
             pending.append(line)
             self._pending_bytes = pending_bytes + len(line)
-            if count in (0, HURRY_EVENTS - 1) or self._pending_bytes >= HURRY_BYTES:
+            if not count or count == _HURRIES or self._pending_bytes >= HURRY_BYTES:
                 self._sealer.note(count + 1, 1, self._pending_bytes)
         except BaseException as exc:
             self._undo(exc, active, size, seq, count)
