@@ -41,7 +41,7 @@ def logged(state: Path) -> list[dict[str, Any]]:
 
 def test_every_client_is_tested() -> None:
     """The others are programs, which tests/integration/record/test_clients.py runs."""
-    assert {path.parent.name for path in CLIENTS.glob("*/*.json")} == set(KEY)
+    assert {path.parent.name for path in CLIENTS.glob("*/*.after.json")} == set(KEY)
 
 
 @pytest.mark.parametrize("client", KEY)
