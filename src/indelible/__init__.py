@@ -15,6 +15,7 @@ from indelible._version import __version__
 
 if TYPE_CHECKING:
     from indelible import events, testing
+    from indelible.context import RequestIdFilter, current_request_id
     from indelible.errors import (
         ConfigError,
         EventError,
@@ -41,11 +42,13 @@ _HOMES = {
     "Operation": "indelible.operation",
     "Proven": "indelible.query.proofs",
     "Recorder": "indelible.recorder",
+    "RequestIdFilter": "indelible.context",
     "Search": "indelible.query.library",
     "TrailCorrupt": "indelible.errors",
     "TrailError": "indelible.errors",
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
+    "current_request_id": "indelible.context",
     "open_trail": "indelible.recorder",
     "prove": "indelible.query.proofs",
     "search": "indelible.query.library",
@@ -66,12 +69,14 @@ __all__ = [
     "Operation",
     "Proven",
     "Recorder",
+    "RequestIdFilter",
     "Search",
     "TrailCorrupt",
     "TrailError",
     "TrailLocked",
     "TrailUnavailable",
     "__version__",
+    "current_request_id",
     "events",
     "open_trail",
     "prove",
