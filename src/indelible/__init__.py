@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from indelible._version import __version__
 
 if TYPE_CHECKING:
-    from indelible import events, testing
+    from indelible import events, mcp, testing
+    from indelible.capture.attach import attach
     from indelible.context import RequestIdFilter, current_request_id
     from indelible.errors import (
         ConfigError,
@@ -48,6 +49,7 @@ _HOMES = {
     "TrailError": "indelible.errors",
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
+    "attach": "indelible.capture.attach",
     "current_request_id": "indelible.context",
     "open_trail": "indelible.recorder",
     "prove": "indelible.query.proofs",
@@ -57,7 +59,7 @@ _HOMES = {
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
 
-_MODULES = frozenset({"events", "testing"})
+_MODULES = frozenset({"events", "mcp", "testing"})
 """Public modules, imported at first use too."""
 
 __all__ = [
@@ -76,8 +78,10 @@ __all__ = [
     "TrailLocked",
     "TrailUnavailable",
     "__version__",
+    "attach",
     "current_request_id",
     "events",
+    "mcp",
     "open_trail",
     "prove",
     "search",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -37,7 +38,7 @@ from indelible.capture.frames import bounded
 from indelible.capture.outcomes import Verdict
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
 from indelible.definitions import MAX_TOOLS, Tool, describe
-from indelible.errors import TrailUnavailable
+from indelible.errors import IndelibleError, TrailUnavailable
 from indelible.events import AuthMethod, Caller, CallerType, Effects, Event, Source, Target, format_time
 from indelible.recorder import Recorder, open_trail
 from indelible.redact.plain import not_finite
@@ -46,6 +47,8 @@ __all__ = [
     "WHY_REFUSED", "Audited", "Incoming", "OpenCall", "Peer", "Trail", "Wire",
     "default_recorder", "inside", "recorder_of",
 ]  # fmt: skip
+
+log = logging.getLogger("indelible")
 
 MAX_PEERS: Final = 256
 """Callers whose source is remembered; as many as the redactor knows pairs of a source and a target."""
@@ -292,7 +295,13 @@ class Audited:
         """Who appends the events."""
         if self._ask is None:
             return self._recorder
-        recorder = self._ask()
+        try:
+            recorder = self._ask()
+        except IndelibleError as exc:  # only after a fork: the first was opened when the server was attached
+            if self._recorder.on_failure == "deny":
+                raise TrailUnavailable(str(exc)) from exc
+            log.error("the trail cannot be opened in this process: %s", exc)  # noqa: TRY400 - one line says it
+            return self._recorder
         if recorder is not self._recorder:
             self._recorder, self._audit = recorder, recorder.settings.audit
             recorder.recall(self.backend)

@@ -310,6 +310,8 @@ def _judge_exception(exc: BaseException, method: str, depth: int) -> Verdict:
     if _is_refused_input(exc):
         return Verdict("protocol_error", error_code=INVALID_PARAMS, error_type=name)
     if _is_error_of_mcp(exc):
+        if cause is None and _is_one_of(exc.__context__, _WRAPPERS):  # MCPServer answers for a resource so
+            cause = exc.__context__
         if code == INTERNAL_ERROR and cause is not None:  # the handler's, in the protocol's clothes
             verdict = _judge_exception(cause, method, depth + 1)
             verdict.error_code = code if verdict.error_code is None else verdict.error_code
@@ -359,7 +361,7 @@ def _means(exc: BaseException) -> _Means | None:
     return None
 
 
-def _is_one_of(exc: BaseException, names: Mapping[str, tuple[str, ...]]) -> bool:
+def _is_one_of(exc: BaseException | None, names: Mapping[str, tuple[str, ...]]) -> bool:
     return any(_top(cls) in names.get(cls.__qualname__, ()) for cls in type(exc).__mro__)
 
 
