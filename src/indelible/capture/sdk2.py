@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +26,8 @@ from indelible.capture.calling import WHY_REFUSED, Audited, Incoming, OpenCall, 
 from indelible.capture.frames import bounded
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.errors import TrailUnavailable
+
+log = logging.getLogger("indelible")
 
 CallNext = Callable[[Any], Awaitable[Any]]
 
@@ -71,14 +74,33 @@ class WireMiddleware:
             call = await self.audited.abegin(incoming, peer_of(ctx))
         except TrailUnavailable:
             raise _refusal(f"refused: {WHY_REFUSED}") from None
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+            self._fault(exc, f"refused: {WHY_REFUSED}")
+            return await call_next(ctx)
         try:
             with inside(call):
                 result = await call_next(ctx)
         except BaseException as exc:
             await self._failed(call, exc)
             raise
-        await _released(call, judge_result(_wire_form(result)))
+        await self._released(call, judge_result(_wire_form(result)))
         return result
+
+    async def _released(self, call: OpenCall, verdict: Verdict) -> None:
+        """Record the outcome; then the answer may go out, and else an error goes out in its place."""
+        why = f"carried out, but its result is withheld: {WHY_REFUSED}"
+        try:
+            await call.afinish(verdict)
+        except TrailUnavailable:
+            raise _refusal(why) from None
+        except Exception as exc:  # noqa: BLE001
+            self._fault(exc, why)
+
+    def _fault(self, exc: Exception, why: str) -> None:
+        """Say that an event was lost by a fault of ours; under ``deny`` nothing goes on without its record."""
+        log.error("a call was not recorded: %s", type(exc).__name__)
+        if self.audited.recorder.on_failure == "deny":
+            raise _refusal(why) from None
 
     async def _know(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> None:
         """Learn what the server says of its tools, before the first call of one."""
@@ -94,7 +116,7 @@ class WireMiddleware:
         if verdict.kind == "cancelled":  # no await from here on
             call.cancelled()
         elif isinstance(exc, Exception):
-            await _released(call, verdict)
+            await self._released(call, verdict)
         else:  # the process is about to end
             with contextlib.suppress(TrailUnavailable):
                 call.finish(verdict)
@@ -153,14 +175,6 @@ class WireMiddleware:
             if not cursor:
                 return
             params = {**params, "cursor": cursor}
-
-
-async def _released(call: OpenCall, verdict: Verdict) -> None:
-    """Record the outcome; then the answer may go out, and else an error goes out in its place."""
-    try:
-        await call.afinish(verdict)
-    except TrailUnavailable:
-        raise _refusal(f"carried out, but its result is withheld: {WHY_REFUSED}") from None
 
 
 def _refusal(why: str) -> Exception:

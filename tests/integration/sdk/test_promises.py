@@ -25,6 +25,7 @@ from pydantic import AnyHttpUrl
 
 import indelible
 from indelible.capture import sdk2
+from indelible.capture.calling import Audited, OpenCall
 from indelible.capture.causes import TABLE
 from indelible.errors import ConfigError
 from indelible.mcp import AuditMiddleware
@@ -342,6 +343,29 @@ def test_a_call_that_is_cancelled_while_the_server_lists_its_tools_is_a_call(
     monkeypatch.setattr(sdk2, "LIST_S", 30.0)
     asyncio.run(run())
     check(trail, "cancelled", TABLE["sdk2"]["cancelled"])
+
+
+@pytest.mark.parametrize("where", ["_open", "_conclude"])
+@pytest.mark.parametrize("on_failure", ["allow", "deny"])
+def test_a_fault_of_ours_ends_no_call_unless_nothing_may_go_on_unrecorded(
+    where: str, on_failure: Any, trail: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("canary")
+
+    async def run() -> dict[str, Any]:
+        server = servers.lowlevel()
+        with indelible.open_trail(trail, on_failure=on_failure) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                monkeypatch.setattr(Audited if where == "_open" else OpenCall, where, fail)
+                await wire.send(call(1, "ok", "one", a=1))
+                return await wire.answer(1)
+
+    answer = asyncio.run(run())
+    assert ("result" in answer) == (on_failure == "allow")
+    assert "a call was not recorded: RuntimeError" in caplog.messages
+    assert "canary" not in caplog.text + str(answer)
 
 
 def test_what_is_no_server_is_named() -> None:
