@@ -112,7 +112,7 @@ class Recorder:
     @property
     def closed(self) -> bool:
         """Tell whether it was closed: nothing is recorded any more."""
-        return self._closed
+        return self._records and self._writer is None
 
     @property
     def waits(self) -> bool:
@@ -207,7 +207,7 @@ class Recorder:
 
     def _unrecorded(self, event: Event) -> None:
         """There is no trail: it is switched off, which is no error, or closed, which is."""
-        if not self._records:
+        if not self.closed:
             return
         closed = TrailUnavailable("the trail is closed")
         if self.on_failure == "deny":
