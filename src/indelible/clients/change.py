@@ -227,7 +227,7 @@ def _install(client: Client, plan: Plan) -> Path | None:
 def _take_back(plan: Plan, backup: Path) -> None:
     """After a failure: what was not put into the file is not known of it, either."""
     known = plan.known
-    if plan.config.path.read_bytes() == plan.result:
+    if _content(plan.config.path) == plan.result:
         return  # the rename was done, whatever was said of it
     if known is None or all(step.backup != str(backup) for step in known.steps):
         _discard(backup)
@@ -241,6 +241,7 @@ def _uninstall(plan: Plan) -> tuple[Path, ...]:
     else:
         durable.sweep(config.path)
     if known is None:
+        ledger.write(config.path, None)  # what a crash left of one
         return ()
     if plan.records:
         ledger.write(config.path, msgspec.structs.replace(known, records=tuple(plan.records)))
@@ -265,11 +266,7 @@ def _put(config: Config, data: bytes) -> None:
         )
 
     def look() -> None:
-        try:
-            now = config.path.read_bytes()
-        except FileNotFoundError:
-            raise _Meanwhile from None
-        if now != config.data:
+        if _content(config.path) != config.data:
             raise _Meanwhile
 
     with _writing(config.path):
@@ -282,6 +279,13 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise ClientConfigError(f"{path}: cannot be written: {exc.strerror}") from exc
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _discard(backup: Path) -> None:

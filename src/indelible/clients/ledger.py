@@ -98,6 +98,8 @@ def write(file: Path, ledger: Ledger | None) -> None:
     path = _path(file)
     if ledger is not None:
         durable.replace_file(path, msgspec.json.encode(ledger), durable.Access())
-    elif path.exists():
+        return
+    durable.sweep(path)
+    if path.exists():
         path.unlink()
         durable.sync_directory(path.parent)

@@ -208,8 +208,9 @@ def _member(data: bytes, node: Node, texts: list[bytes]) -> Edit:
     command = _command(node)
     before = command.comma + 1 if command.comma >= 0 else node.start + 1
     lead, colon = data[before : command.key.start], data[command.key.end : command.value.start]
-    lead = lead if is_space(lead) else b" "
     colon = colon if is_space(colon.replace(b":", b"", 1)) else b": "
+    if not is_space(lead) or (not lead and colon != b":"):
+        lead = b" "
     value = b"[" + (b", " if lead else b",").join(texts) + b"]"
     return Edit(command.value.end, command.value.end, b"," + lead + b'"args"' + colon + value)
 
