@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from indelible.cli.wrap import parse as parse_wrap
 from indelible.clients import jsonedit, servers
+from indelible.clients.places import CLIENTS
 from indelible.clients.servers import EVERY, Change, Record, Server
 from tests.effort import examples
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "clients"
 PLACE = ("mcpServers",)
 
 
@@ -206,6 +209,17 @@ def test_what_is_put_in_looks_like_what_is_around(before: str, after: str) -> No
     [server] = found(data)
     change, _ = servers.wrap(data, server, ["US", "wrap", "--"])
     assert changed(data, [change]).decode() == f'{{"mcpServers": {{"s": {after}}}}}'
+
+
+@pytest.mark.parametrize(
+    "client", sorted(path.name for path in EXAMPLES.iterdir() if list(path.glob("*.before.json")))
+)
+def test_the_examples_are_what_it_does(client: str) -> None:
+    [before], [after] = ((EXAMPLES / client).glob(f"*.{when}.json") for when in ("before", "after"))
+    data = before.read_bytes()
+    there = servers.find(data, jsonedit.parse(data), CLIENTS[client].keys)
+    done = [servers.wrap(data, one, ["indelible", "wrap", "--name", one.name, "--"])[0] for one in there]
+    assert changed(data, done) == after.read_bytes()
 
 
 @pytest.mark.parametrize(
