@@ -70,6 +70,10 @@ class WireError(TrailError):
     """What came over the trail's socket is not what may come there."""
 
 
+class ClientConfigError(IndelibleError):
+    """The configuration of an MCP client could not be changed, or what is known of the change cannot be read."""
+
+
 class NotProven(TrailError):  # noqa: N818
     """The trail cannot show what it was asked for: the answer is "no", and the message says why."""
 

@@ -15,6 +15,8 @@ from indelible.cli.text import one_line
 COMMANDS: Final = {
     "demo": "See real MCP servers recorded, in a minute.",
     "wrap": "Record a stdio server: put before its command in a client's config.",
+    "install": "Put wrap before the servers of a client: Claude, Cursor, VS Code, Windsurf.",
+    "uninstall": "Give a client's configuration back as it was.",
     "record": "Hold a trail as a service, for recorders of other users.",
     "log": "List recorded calls.",
     "tail": "Follow the trail as it grows.",
@@ -34,6 +36,7 @@ COMMANDS: Final = {
 
 EPILOG: Final = """\b
 Examples:
+  indelible install claude-desktop
   indelible wrap -- npx -y @modelcontextprotocol/server-filesystem /srv
   indelible log --since 1h --status error
   indelible verify

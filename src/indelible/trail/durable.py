@@ -16,8 +16,9 @@ import contextlib
 import fcntl
 import grp
 import os
+import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -136,7 +137,7 @@ def replace_file(path: Path, data: bytes, access: Access, *, durable: bool = Tru
     With `durable` false the syncs are left out: the content is whole for every reader and after kill -9, and
     may be the old one, or empty, after power loss.
     """
-    beside = path.with_name(f".{path.name}.tmp")
+    beside = _beside(path)
     fd = _create_anew(str(beside), access)
     try:
         write_all(fd, data)
@@ -147,6 +148,50 @@ def replace_file(path: Path, data: bytes, access: Access, *, durable: bool = Tru
     beside.rename(path)
     if durable:
         sync_directory(path.parent)
+
+
+def rewrite_file(path: Path, data: bytes, like: os.stat_result, confirm: Callable[[], None]) -> None:
+    """Give a file of somebody else's program new content in one step, with mode, owner and attributes as they are.
+
+    `confirm` is called when the new content is on the disk and nothing but the rename is left; what it raises leaves
+    the file as it was. Whatever is raised, nothing is left beside it; a crash may leave what `sweep` removes.
+    """
+    beside = _beside(path)
+    try:
+        fd = _create_anew(str(beside), Access())
+        try:
+            write_all(fd, data)
+            _make_like(fd, path, like)
+            datasync(fd)
+        finally:
+            os.close(fd)
+        confirm()
+        beside.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def _make_like(fd: int, path: Path, like: os.stat_result) -> None:
+    mine = os.fstat(fd)
+    if (mine.st_uid, mine.st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(fd, like.st_uid, like.st_gid)
+    if sys.platform == "linux":  # access lists are among them
+        for name in os.listxattr(path):
+            with contextlib.suppress(OSError):  # some are the kernel's own to set
+                os.setxattr(fd, name, os.getxattr(path, name))
+    os.fchmod(fd, stat.S_IMODE(like.st_mode))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def sweep(path: Path) -> None:
+    """Remove what a crash in the middle of replacing this file may have left beside it."""
+    _beside(path).unlink(missing_ok=True)
 
 
 def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
