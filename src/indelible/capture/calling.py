@@ -135,6 +135,8 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     answers_input: bool = False
     """It carries answers to what an earlier round asked for."""
     metadata: dict[str, Any] | None = None
+    effects: Effects | None = None
+    """What the capture itself knows of them; None: the method or the tool's definition says."""
 
 
 class OpenCall:
@@ -264,7 +266,7 @@ class _Known(NamedTuple):
     """What the events of one caller have in common."""
 
     source: Source
-    targets: dict[tuple[str, str | None], Target]
+    targets: dict[tuple[str, str | None, Effects | None], Target]
 
 
 class Audited:
@@ -353,7 +355,7 @@ class Audited:
     def _open(self, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
         recorder = self.recorder
         now, mono = time.time_ns(), time.monotonic_ns()
-        source, target = self._parts(incoming.method, incoming.name, peer)
+        source, target = self._parts(incoming.method, incoming.name, peer, incoming.effects)
         rpc_id = incoming.rpc_id
         call = Call(rpc_id or b"null", incoming.method, incoming.name, source, target, format_time(now), mono)
         call.has_id = rpc_id is not None
@@ -394,21 +396,21 @@ class Audited:
 
     # --- what stands in every event ---
 
-    def _parts(self, method: str, name: str | None, peer: Peer) -> tuple[Source, Target]:
+    def _parts(self, method: str, name: str | None, peer: Peer, said: Effects | None) -> tuple[Source, Target]:
         """Return caller and target as parts of an event: the same objects for the same two."""
         known = self._callers.get(peer)
         if known is None:
             if len(self._callers) >= MAX_PEERS:
                 self._callers.clear()
             known = self._callers[peer] = _Known(peer.source(), {})
-        target = known.targets.get((method, name))
+        target = known.targets.get((method, name, said))
         if target is None:
-            target = self._make_target(method, name, peer)
+            target = self._make_target(method, name, peer, said)
             if name is None or len(name) <= MAX_KEPT_NAME:
                 self._made += 1
                 if self._made > MAX_TARGETS:
                     self._forget_targets()
-                known.targets[method, name] = target
+                known.targets[method, name, said] = target
         return known.source, target
 
     def source(self, peer: Peer) -> Source:
@@ -416,13 +418,13 @@ class Audited:
         known = self._callers.get(peer)
         return peer.source() if known is None else known.source
 
-    def _make_target(self, method: str, name: str | None, peer: Peer) -> Target:
+    def _make_target(self, method: str, name: str | None, peer: Peer, said: Effects | None) -> Target:
         how = methods.describe(method)
         tool = self._tools.get(name) if name is not None and how.type == "tool" else None
         effects: Effects | None = how.effects
         if how.type == "tool":
-            effects = tool.effects if tool is not None else "unknown"
-            if not self._audit.trust_annotations:
+            effects = said or (tool.effects if tool is not None else "unknown")
+            if not self._audit.trust_annotations and said is None:
                 effects = "write"
         return Target(
             backend=self.backend,
