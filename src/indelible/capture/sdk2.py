@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -31,8 +32,12 @@ LIST_S: Final = 2.0
 """Seconds that the server has to say which tools it has; a call is not held up longer."""
 
 MAX_PAGES: Final = 100
-MAX_ATTEMPTS: Final = 3
-"""How often a server is asked that does not answer."""
+
+AGAIN_S: Final = 1.0
+"""Seconds after which a call of an unknown tool makes us ask again: tools may be added at any time."""
+
+FAILED_S: Final = 60.0
+"""The same for a server that did not answer."""
 
 
 class WireMiddleware:
@@ -41,7 +46,7 @@ class WireMiddleware:
     def __init__(self, audited: Audited) -> None:
         """`audited` makes the events."""
         self.audited = audited
-        self._attempts = 0
+        self._ask_at = 0.0
         self._listing: Any = None
 
     async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
@@ -124,12 +129,13 @@ class WireMiddleware:
         if self._listing is not None:
             with anyio.move_on_after(LIST_S):
                 await self._listing.wait()
-        elif self._attempts < MAX_ATTEMPTS:
-            self._attempts += 1
+        elif time.monotonic() >= self._ask_at:
             self._listing = anyio.Event()
+            self._ask_at = time.monotonic() + FAILED_S
             try:
                 with anyio.move_on_after(LIST_S):
                     await self._pages(ctx, call_next)
+                    self._ask_at = time.monotonic() + AGAIN_S
             except Exception:  # noqa: BLE001 - a server that cannot list its tools can be called all the same
                 return
             finally:
@@ -145,7 +151,6 @@ class WireMiddleware:
             self._learn("tools/list", params, result)
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not cursor:
-                self._attempts = MAX_ATTEMPTS  # a tool that is not among them now is not asked about again
                 return
             params = {**params, "cursor": cursor}
 
