@@ -31,13 +31,13 @@ import orjson
 from msgspec import Raw
 
 from indelible import context
-from indelible.capture import methods
+from indelible.capture import changes, methods
 from indelible.capture.calls import Call, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
 from indelible.capture.outcomes import Verdict
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
-from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.definitions import Tool
 from indelible.errors import IndelibleError, TrailUnavailable
 from indelible.events import AuthMethod, Caller, CallerType, Effects, Event, Source, Target, format_time
 from indelible.recorder import Recorder, open_trail
@@ -463,16 +463,28 @@ class Audited:
             self.server_version = bounded(version)
             self._forget_targets()
 
-    def list_tools(self, tools: Iterable[object]) -> None:
-        """Learn definitions: entries of a ``tools/list`` result in their wire form, or a page of them."""
+    def list_tools(self, tools: Iterable[object], peer: Peer | None = None) -> None:
+        """Learn definitions: entries of a ``tools/list`` result in their wire form, or a page of them.
+
+        One that changed since it was known, in this process or an earlier one, is recorded; `peer` is who asked.
+        """
+        peer = peer or Peer(caller="library")
         with self._lock:
-            learned = [tool for item in tools if (tool := describe(item)) is not None]
-            changed = [tool for tool in learned if self._tools.get(tool.name) != tool]
-            if not changed or len(self._tools) + len(changed) > 2 * MAX_TOOLS:
+            recorder = self.recorder
+            new, pairs = changes.learned(self._tools, tools, recorder.word)
+            if not new:
                 return
-            self._tools = {**self._tools, **{tool.name: tool for tool in changed}}
+            self._tools = {**self._tools, **{tool.name: tool for tool in new}}
             self._forget_targets()
-            self.recorder.learn(self.backend, tuple(self._tools.values()))
+            known = tuple(self._tools.values())
+        for old, tool in pairs:
+            target = self._make_target("tools/call", tool.name, peer, None)
+            event = changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))
+            try:
+                recorder.record(event)
+            except TrailUnavailable:  # nobody's call: owed, and nothing to refuse
+                recorder.refuse(event)
+        recorder.learn(self.backend, known)  # last: who dies before says it twice, not never
 
     def _forget_targets(self) -> None:
         self._made = 0

@@ -54,7 +54,7 @@ class WireMiddleware:
         method = ctx.method
         if not methods.is_call(method, has_id=ctx.request_id is not None):
             result = await call_next(ctx)
-            self._learn(method, ctx.params, result)
+            self._learn(method, ctx, result)
             return result
         wire = None if ctx.request_id is None else (ctx.session, str(ctx.request_id))
         if self.audited.joined(wire) is not None:  # attached twice
@@ -110,12 +110,12 @@ class WireMiddleware:
 
     # --- what the server says of itself ---
 
-    def _learn(self, method: str, params: Any, result: Any) -> None:
+    def _learn(self, method: str, ctx: Any, result: Any) -> None:
         form = _wire_form(result)
         if not isinstance(form, Mapping):
             return
         if method == "tools/list" and isinstance(form.get("tools"), list):
-            self.audited.list_tools(form["tools"])
+            self.audited.list_tools(form["tools"], peer_of(ctx))
         elif method in ("initialize", "server/discover"):
             fields = peers.meta_of(form)
             info = form.get("serverInfo") or (fields.get(meta.SERVER_INFO) if fields else None)
@@ -148,7 +148,7 @@ class WireMiddleware:
         for _ in range(MAX_PAGES):
             asked = dataclasses.replace(ctx, method="tools/list", params=params)
             result = _wire_form(await call_next(asked))
-            self._learn("tools/list", params, result)
+            self._learn("tools/list", ctx, result)
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not cursor:
                 return
