@@ -337,6 +337,8 @@ class Correlator:
         target = self._peers.target(method, None, how, {})
         asked = Call(bytes(message.id), method, None, self._peers.source, target, format_time(now), mono)
         asked.event_type = methods.SERVER_CALLS[method]
+        if self._open_calls == 1:  # of several nobody can tell which one asks
+            asked.continues = next(call.named() for call in self._calls if isinstance(call, Call))
         args = meta.raw_params(text)
         if args is not None and memoryview(args).nbytes <= KEEP_ARGS:
             asked.args = Raw(bytes(args))

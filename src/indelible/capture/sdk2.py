@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from indelible.capture import meta, methods, peers
+from indelible.capture.asking import Asked
 from indelible.capture.calling import WHY_REFUSED, Audited, Incoming, OpenCall, Peer, inside
 from indelible.capture.frames import bounded
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
@@ -71,6 +73,7 @@ class WireMiddleware:
             call = await self.audited.abegin(incoming, peer_of(ctx))
         except TrailUnavailable:
             raise _refusal(f"refused: {WHY_REFUSED}") from None
+        _listen(ctx.session, call)
         try:
             with inside(call):
                 result = await call_next(ctx)
@@ -153,6 +156,32 @@ class WireMiddleware:
             if not cursor:
                 return
             params = {**params, "cursor": cursor}
+
+
+def _listen(session: Any, call: OpenCall) -> None:
+    """Record what the server asks the client from within a call: the session is one message's own."""
+    original = getattr(session, "send_request", None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
+        method = getattr(request, "method", None)
+        if method not in methods.SERVER_CALLS:
+            return await original(request, *args, **kwargs)
+        asked = Asked(call, method, _wire_form(getattr(request, "params", None)))
+        try:
+            result = await original(request, *args, **kwargs)
+        except BaseException as exc:
+            asked.failed(exc)
+            raise
+        asked.answered(_wire_form(result))
+        return result
+
+    with contextlib.suppress(
+        AttributeError
+    ):  # a session that takes no new attributes: its requests are not seen
+        session.send_request = send_request
 
 
 async def _released(call: OpenCall, verdict: Verdict) -> None:
