@@ -16,6 +16,7 @@ from indelible._version import __version__
 if TYPE_CHECKING:
     from indelible import events, mcp, testing
     from indelible.capture.attach import attach
+    from indelible.capture.decorator import audited
     from indelible.context import RequestIdFilter, current_request_id
     from indelible.errors import (
         ConfigError,
@@ -50,6 +51,7 @@ _HOMES = {
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
     "attach": "indelible.capture.attach",
+    "audited": "indelible.capture.decorator",
     "current_request_id": "indelible.context",
     "open_trail": "indelible.recorder",
     "prove": "indelible.query.proofs",
@@ -79,6 +81,7 @@ __all__ = [
     "TrailUnavailable",
     "__version__",
     "attach",
+    "audited",
     "current_request_id",
     "events",
     "mcp",

@@ -56,6 +56,14 @@ CLASSES: Final = (
 """The classes that `retention` knows: event types, but for those that never keep a file (see `upkeep.keeping`)."""
 
 
+class RecordRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a payload is recorded: of tools in general, and of those whose name matches."""
+
+    default: RecordMode
+    tools: Mapping[str, RecordMode] = msgspec.field(default_factory=dict)
+    """Pattern to mode: a tool's name, or ``backend/name``; ``*`` stands for anything."""
+
+
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """Until when an event is kept: until it is older than `age` seconds, or newer ones of its class fill `size` bytes.
 
@@ -88,8 +96,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     intent: IntentMode = "writes"
     trust_annotations: bool = True
     """False makes every tool a write, whatever its annotations say."""
-    record_args: RecordMode = "full"
-    record_results: RecordMode = "digest"
+    record_args: RecordMode | RecordRules = "full"
+    record_results: RecordMode | RecordRules = "digest"
     on_failure: OnFailure | None = None
     """None: ``allow`` for `wrap` and the library, ``deny`` for servers."""
     write_timeout: float = 2.0
@@ -211,6 +219,41 @@ def _retention(value: object) -> Retention | float | None:
     return Retention(default=default, classes=bounds)
 
 
+_RECORD_MODES: Final[tuple[RecordMode, ...]] = ("full", "digest", "none")
+
+
+def _record(default: RecordMode) -> Parser:
+    """Return a parser of one mode for all, or ``{default: …, tools: {PATTERN: …}}``."""
+
+    def parse(value: object) -> RecordMode | RecordRules:
+        if not isinstance(value, dict):
+            return _record_mode(value)
+        for key in value:
+            if key not in ("default", "tools"):
+                raise ValueError(f"unknown key {shown(key)}{nearest(str(key), ['default', 'tools'])}")
+        tools = value.get("tools")
+        if not isinstance(tools, dict | None):
+            raise ValueError("tools: expected a mapping of tools' names to modes")
+        modes = {}
+        for name, mode in (tools or {}).items():
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"tools: expected a tool's name, with * for anything, not {shown(name)}")
+            try:
+                modes[name] = _record_mode(mode)
+            except ValueError as exc:
+                raise ValueError(f"tools: {name}: {exc}") from None
+        return RecordRules(default=_record_mode(value.get("default", default)), tools=modes)
+
+    return parse
+
+
+def _record_mode(value: object) -> RecordMode:
+    for mode in _RECORD_MODES:
+        if value == mode:
+            return mode
+    raise ValueError("expected full, digest or none")
+
+
 AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "enabled": ("enabled", parse_boolean),
     "path": ("path", parse_text),
@@ -218,8 +261,8 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "durability": ("durability", one_of(*DURABILITIES)),
     "intent": ("intent", one_of("all", "writes", "none")),
     "trust_annotations": ("trust_annotations", parse_boolean),
-    "record_args": ("record_args", one_of("full", "digest", "none")),
-    "record_results": ("record_results", one_of("full", "digest", "none")),
+    "record_args": ("record_args", _record("full")),
+    "record_results": ("record_results", _record("digest")),
     "on_failure": ("on_failure", one_of("deny", "allow")),
     "write_timeout": ("write_timeout", parse_duration),
     "max_size_mb": ("max_size", parse_megabytes),

@@ -1,18 +1,21 @@
-"""What a server says of its tools, as far as it is kept: never their words.
+"""What a server says of its tools, as far as it is kept: only redacted words, and no values.
 
-A definition's schema, defaults and descriptions may hold secrets, and nothing reads them again. What is kept of
-a tool is its name, a digest (so that a changed description shows), its effects, and the marks that say which of
-its arguments are sensitive, so that redaction knows them from the first call of the next start.
+What is kept of a tool is its name, a digest (so that a changed description shows), its effects, the marks that say
+which of its arguments are sensitive, so that redaction knows them from the first call of the next start, and its
+**words**: the texts of its definition, so that a change can be shown. They are redacted before they are kept, capped,
+and without defaults, examples, constants and enumerations: what a definition holds of values may be secret, and says
+nothing of what the tool does.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +36,45 @@ MAX_TOOLS: Final = 10_000
 MAX_NAME: Final = 1024
 """Characters of a tool's name; no call of a longer one can be told apart in a line anyway."""
 
-_VERSION: Final = 1
+MAX_WORDS: Final = 16 * 1024
+"""Characters of one tool's words, as JSON; what comes after them is not kept."""
+
+MAX_ALL_WORDS: Final = 8 * MEGABYTE
+"""The same of all of a server's tools: half of `MAX_FILE_BYTES`, so that marks have room."""
+
+MAX_WORD: Final = 4000
+"""Characters of one text."""
+
+MAX_LEAVES: Final = 2000
+"""Texts of one tool that are looked at."""
+
+MAX_TEXT: Final = 64 * 1024
+"""Characters of one text; of a longer one only its length is kept: what is cut before it is redacted may show half."""
+
+MAX_KEYS: Final = 64
+MAX_KEY: Final = 256
+"""Keys of a definition, and characters of one."""
+
+MAX_WORDS_DEPTH: Final = 24
+"""Levels of a definition whose texts are kept."""
+
+Word = Callable[[str, str], str]
+"""Given a key's name and a text, returns what may be kept of the text (`Redactor.word`)."""
+
+HIDDEN: Final = "[REDACTED]"
+"""What a `Word` gives for every text under a key whose name tells that it is secret."""
+
+VALUES: Final = frozenset({"default", "example", "examples", "enum", "const"})
+"""Keywords of a schema that hold values (JSON Schema 2020-12, Validation, 6.1.2, 6.1.3, 9.2, 9.5)."""
+
+NAMES: Final = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependentRequired"}
+)
+"""Keywords under which keys are names of somebody's, not keywords."""
+
+_VERSION: Final = 2
+_VERSIONS: Final = (1, 2)
+"""Those that are read; the first had no words."""
 _SAFE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -45,12 +86,17 @@ class Tool(msgspec.Struct, frozen=True):
     """Of the definition as compact JSON with sorted keys; hex."""
     effects: Effects
     marks: Marks
+    keys: dict[str, str] = {}
+    """Top-level key to the beginning of its value's SHA-256: which of them have changed."""
+    words: str | None = None
+    """JSON object: path to redacted text; None when words are not kept."""
 
 
-def describe(tool: Any) -> Tool | None:
+def describe(tool: Any, word: Word | None = None, known: Tool | None = None) -> Tool | None:
     """Return what is kept of one entry of a ``tools/list`` result, or None when it is not a definition.
 
-    `tool` is plain JSON data from a server that is not trusted: no value of any kind makes this raise.
+    `tool` is plain JSON data from a server that is not trusted: no value of any kind makes this raise. `word` redacts;
+    without it no words are kept. `known` is how it was described before: words of the same definition are the same.
     """
     if not isinstance(tool, dict):
         return None
@@ -59,7 +105,13 @@ def describe(tool: Any) -> Tool | None:
         return None
     try:
         digest = hashlib.sha256(_canonical(tool)).hexdigest()
-        return Tool(name, digest, effects_of(tool.get("annotations")), compile_marks(tool.get("inputSchema")))
+        marks = compile_marks(tool.get("inputSchema"))
+        keys, words = {}, None
+        if known is not None and known.sha256 == digest and known.words is not None:
+            keys, words = known.keys, known.words
+        elif word is not None:
+            keys, words = _keys(tool, word), words_of(tool, word)
+        return Tool(name, digest, effects_of(tool.get("annotations")), marks, keys, words)
     except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
         return None
 
@@ -69,6 +121,64 @@ def _canonical(value: Any) -> bytes:
         return msgspec.json.encode(value, order="sorted")
     except (UnicodeEncodeError, OverflowError):  # a lone surrogate, an integer that is too large
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _keys(tool: dict[str, Any], word: Word) -> dict[str, str]:
+    """Return a short digest of each top-level value; names are anybody's, so they are redacted, too."""
+    found = {}
+    for key, value in itertools.islice(tool.items(), MAX_KEYS):
+        found[word("", str(key)[:MAX_KEY])] = hashlib.sha256(_canonical(value)).hexdigest()[:16]
+    return found
+
+
+def words_of(tool: dict[str, Any], word: Word) -> str:
+    """Return the texts of a definition as a JSON object of path to redacted text, `MAX_WORDS` characters at most."""
+    found: dict[str, str] = {}
+    size = 2
+    for path, text in itertools.islice(_leaves(tool, "", word, 0, named=False), MAX_LEAVES):
+        size += len(json.dumps(path)) + len(json.dumps(text)) + 2
+        if size > MAX_WORDS:
+            break
+        found[path] = text
+    return json.dumps(found, separators=(",", ":"))
+
+
+def _leaves(value: Any, path: str, word: Word, depth: int, *, named: bool) -> Iterator[tuple[str, str]]:
+    """Yield path and redacted text of everything in a definition; `named`: the keys are names of somebody's."""
+    if depth > MAX_WORDS_DEPTH:
+        return
+    if isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _leaf("", item, f"{path}[{at}]", word, depth)
+        return
+    for each, item in value.items():
+        key = str(each)
+        if key == "name" and not depth:
+            continue
+        if key in VALUES and not named:
+            continue
+        shown = word("", key[:MAX_KEY])
+        here = f"{path}.{shown}" if path else shown
+        if not named and word(key[:MAX_KEY], "x") == HIDDEN:
+            yield here, HIDDEN
+            continue
+        yield from _leaf(
+            "" if named else key[:MAX_KEY], item, here, word, depth, names=key in NAMES and not named
+        )
+
+
+def _leaf(
+    key: str, item: Any, path: str, word: Word, depth: int, *, names: bool = False
+) -> Iterator[tuple[str, str]]:
+    if isinstance(item, dict) or (
+        isinstance(item, list) and any(isinstance(each, dict | list) for each in item)
+    ):
+        yield from _leaves(item, path, word, depth + 1, named=names and isinstance(item, dict))
+        return
+    text = (
+        item if isinstance(item, str) else json.dumps(item)
+    )  # a list whole: a flag tells what stands behind it
+    yield path, word(key, text) if len(text) <= MAX_TEXT else f"[{len(text)} CHARACTERS]"
 
 
 def effects_of(annotations: Any) -> Effects:
@@ -115,7 +225,7 @@ class DefinitionStore:
             log.warning("definitions of a server are not readable and are ignored: %s", type(exc).__name__)
             return {}
         sound = all(_is_sound(tool.marks) for tool in stored.tools)
-        if stored.version != _VERSION or stored.backend != backend or not sound:
+        if stored.version not in _VERSIONS or stored.backend != backend or not sound:
             return {}
         return {tool.name: tool for tool in stored.tools}
 
@@ -125,6 +235,9 @@ class DefinitionStore:
             return
         path = self._path(backend)
         content = msgspec.json.encode(_File(_VERSION, backend, list(tools[:MAX_TOOLS])))
+        if len(content) > MAX_FILE_BYTES:  # marks are what protects: they stay
+            bare = [msgspec.structs.replace(tool, words=None) for tool in tools[:MAX_TOOLS]]
+            content = msgspec.json.encode(_File(_VERSION, backend, bare))
         try:
             if _same(path, content):
                 return

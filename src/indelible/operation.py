@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from indelible import events
+from indelible import context, events
+from indelible.errors import TrailUnavailable
 from indelible.events import Event, Kind, Outcome, Policy, Request, Source, Target
 
 if TYPE_CHECKING:
@@ -30,12 +32,15 @@ def needs_intent(mode: str, effects: Effects | None) -> bool:
     return mode == "all" or (mode == "writes" and effects != "read_only")
 
 
+WHY_REFUSED = "the call could not be recorded in the audit trail"
+
+
 class Operation:
     """A call under way; `with` or `async with`. Made by `Recorder.operation`.
 
     Entering records the intent where `audit.intent` asks for one (raising TrailUnavailable under ``deny``, so that
     the call is not made). Leaving records the outcome: ``completed``, or what `finish` said, or what an exception
-    means; the exception goes on.
+    means; the exception goes on. Within, it is the current call: `indelible.current_request_id` gives its id.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of a call, by keyword
@@ -56,9 +61,17 @@ class Operation:
         client: str | None = None,
         client_ip: str | None = None,
         request_id: str | None = None,
+        rpc_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        original_name: str | None = None,
+        server_version: str | None = None,
+        protocol_version: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._recorder = recorder
+        self._inside = context.Inside(self)
+        self._wire = (rpc_id, trace_id, span_id)
         self.request_id = request_id or events.new_id()
         """Correlates everything of this call."""
         self._source = Source(
@@ -77,7 +90,10 @@ class Operation:
             method=method,
             type=target_type(method),
             capability_name=name,
+            original_name=original_name,
             effects=effects,
+            server_version=server_version,
+            protocol_version=protocol_version,
         )
         self._args = args
         self._metadata = metadata
@@ -106,13 +122,21 @@ class Operation:
         self._outcome = events.outcome(kind, error=error, error_type=error_type, error_code=error_code)
 
     def _event(self, event_type: events.EventType, outcome: Outcome | None) -> Event:
+        rpc_id, trace_id, span_id = self._wire
         return Event(
             timestamp=self._timestamp,
             event_type=event_type,
             event_id=events.new_id(),
             source=self._source,
             target=self._target,
-            request=Request(request_id=self.request_id, intent=self._intent, args=self._args),
+            request=Request(
+                request_id=self.request_id,
+                intent=self._intent,
+                rpc_id=rpc_id,
+                trace_id=trace_id,
+                span_id=span_id,
+                args=self._args,
+            ),
             policy=self.policy,
             outcome=outcome,
             metadata=self._metadata,
@@ -138,29 +162,70 @@ class Operation:
         )
         return self._event("mcp_operation", outcome)
 
+    def _refused(self) -> None:
+        """Owe the outcome of a call that was not made: its intent could not be recorded."""
+        self._intent = None
+        self._owe()
+
+    def _withheld(self) -> None:
+        """Owe the outcome of a call that was made, and whose result nobody gets."""
+        self._metadata = {**(self._metadata or {}), "answer_withheld": True}
+        self._owe()
+
+    def _owe(self) -> None:
+        self._result = None
+        self._outcome = events.outcome("denied", error=WHY_REFUSED, error_type="audit_unavailable")
+        self._recorder.refuse(self._conclusion(None))
+
     def __enter__(self) -> Self:
         intent = self._intention()
         if intent is not None:
-            self._recorder.record(intent)
+            try:
+                self._recorder.record(intent)
+            except TrailUnavailable:
+                self._refused()
+                raise
+        self._inside.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._recorder.record(self._conclusion(exc))
+        self._inside.__exit__(kind, exc, trace)
+        try:
+            self._recorder.record(self._conclusion(exc))
+        except TrailUnavailable:
+            self._withheld()
+            raise
 
     async def __aenter__(self) -> Self:
         intent = self._intention()
         if intent is not None:
-            await self._recorder.arecord(intent)
+            try:
+                await self._recorder.arecord(intent)
+            except TrailUnavailable:
+                self._refused()
+                raise
+            except BaseException as exc:  # cancelled before the call was made
+                with contextlib.suppress(TrailUnavailable):
+                    self._recorder.record(self._conclusion(exc))
+                raise
+        self._inside.__enter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._inside.__exit__(kind, exc, trace)
         event = self._conclusion(exc)
-        # A cancelled task is owed its record too: the outcome is on its way before anything can interrupt it again.
-        await asyncio.shield(self._recorder.arecord(event))
+        try:
+            if exc is not None and not isinstance(exc, Exception):
+                self._recorder.record(event)  # cancelled: whoever awaits anything now may never come back
+            else:  # on its way before the first suspension: who cancels here loses the answer, not the record
+                await self._recorder.arecord(event)
+        except TrailUnavailable:
+            self._withheld()
+            raise
 
 
 def outcome_of(exc: BaseException | None) -> Outcome:

@@ -194,6 +194,10 @@ class Recorder:
         """Return a text with secrets and personal data taken out, for a line of our own on stderr."""
         return self._redactor.text(text)
 
+    def word(self, key: str, text: str) -> str:
+        """Return what may be kept of a text that stands under `key` in a tool's definition."""
+        return self._redactor.word(key, text)
+
     def sweep(self) -> None:
         """Look after trails beside this one whose recorders died, in the background."""
         if self._writer is not None and not isinstance(self._writer, ServiceWriter):

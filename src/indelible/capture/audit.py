@@ -115,7 +115,7 @@ class Auditor:
 
     def _record_answers(self, step: Step) -> bytes | None:
         if step.learned is not None:
-            self._guard(lambda: self._recorder.learn(self._session.backend, step.learned or ()))
+            self._learn(step, step.learned)
         recorded = self._record_all(step.events)
         if recorded is None:
             return None
@@ -125,6 +125,15 @@ class Auditor:
         reply, events = self._correlator.withhold(step, recorded, time.monotonic_ns(), WHY_REFUSED)
         self._owe(events)
         return reply
+
+    def _learn(self, step: Step, tools: Sequence[Tool]) -> None:
+        """Record what changed, then remember it: who dies in between says it twice, not never."""
+        told = [event for event in step.events if event.event_type == "tool_definition_changed"]
+        step.events = [event for event in step.events if event.event_type != "tool_definition_changed"]
+        recorded = self._record_all(told)
+        if recorded is not None:
+            self._owe(event for event in told if event.event_id not in recorded)
+        self._guard(lambda: self._recorder.learn(self._session.backend, tools))
 
     def _record_all(self, events: Sequence[Event]) -> list[str] | None:
         """Record events in order; None when that is done, else the ids of those that were recorded."""

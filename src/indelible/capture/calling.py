@@ -28,7 +28,7 @@ import orjson
 from msgspec import Raw
 
 from indelible import context
-from indelible.capture import methods
+from indelible.capture import changes, methods
 from indelible.capture.calls import Call, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
@@ -36,7 +36,7 @@ from indelible.capture.incoming import Incoming, Peer, Wire
 from indelible.capture.outcomes import Verdict
 from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
-from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.definitions import Tool
 from indelible.errors import IndelibleError, TrailUnavailable
 from indelible.events import Effects, Event, Source, Target, format_time
 from indelible.recorder import Recorder
@@ -189,7 +189,7 @@ class _Known(NamedTuple):
     """What the events of one caller have in common."""
 
     source: Source
-    targets: dict[tuple[str, str | None], Target]
+    targets: dict[tuple[str, str | None, Effects | None], Target]
 
 
 class Audited:
@@ -278,7 +278,7 @@ class Audited:
     def _open(self, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
         recorder = self.recorder
         now, mono = time.time_ns(), time.monotonic_ns()
-        source, target = self._parts(incoming.method, incoming.name, peer)
+        source, target = self._parts(incoming.method, incoming.name, peer, incoming.effects)
         rpc_id = incoming.rpc_id
         call = Call(rpc_id or b"null", incoming.method, incoming.name, source, target, format_time(now), mono)
         call.has_id = rpc_id is not None
@@ -319,21 +319,21 @@ class Audited:
 
     # --- what stands in every event ---
 
-    def _parts(self, method: str, name: str | None, peer: Peer) -> tuple[Source, Target]:
+    def _parts(self, method: str, name: str | None, peer: Peer, said: Effects | None) -> tuple[Source, Target]:
         """Return caller and target as parts of an event: the same objects for the same two."""
         known = self._callers.get(peer)
         if known is None:
             if len(self._callers) >= MAX_PEERS:
                 self._callers.clear()
             known = self._callers[peer] = _Known(peer.source(), {})
-        target = known.targets.get((method, name))
+        target = known.targets.get((method, name, said))
         if target is None:
-            target = self._make_target(method, name, peer)
+            target = self._make_target(method, name, peer, said)
             if name is None or len(name) <= MAX_KEPT_NAME:
                 self._made += 1
                 if self._made > MAX_TARGETS:
                     self._forget_targets()
-                known.targets[method, name] = target
+                known.targets[method, name, said] = target
         return known.source, target
 
     def source(self, peer: Peer) -> Source:
@@ -341,13 +341,13 @@ class Audited:
         known = self._callers.get(peer)
         return peer.source() if known is None else known.source
 
-    def _make_target(self, method: str, name: str | None, peer: Peer) -> Target:
+    def _make_target(self, method: str, name: str | None, peer: Peer, said: Effects | None) -> Target:
         how = methods.describe(method)
         tool = self._tools.get(name) if name is not None and how.type == "tool" else None
         effects: Effects | None = how.effects
         if how.type == "tool":
-            effects = tool.effects if tool is not None else "unknown"
-            if not self._audit.trust_annotations:
+            effects = said or (tool.effects if tool is not None else "unknown")
+            if not self._audit.trust_annotations and said is None:
                 effects = "write"
         return Target(
             backend=self.backend,
@@ -386,16 +386,28 @@ class Audited:
             self.server_version = bounded(version)
             self._forget_targets()
 
-    def list_tools(self, tools: Iterable[object]) -> None:
-        """Learn definitions: entries of a ``tools/list`` result in their wire form, or a page of them."""
+    def list_tools(self, tools: Iterable[object], peer: Peer | None = None) -> None:
+        """Learn definitions: entries of a ``tools/list`` result in their wire form, or a page of them.
+
+        One that changed since it was known, in this process or an earlier one, is recorded; `peer` is who asked.
+        """
+        peer = peer or Peer(caller="library")
         with self._lock:
-            learned = [tool for item in tools if (tool := describe(item)) is not None]
-            changed = [tool for tool in learned if self._tools.get(tool.name) != tool]
-            if not changed or len(self._tools) + len(changed) > 2 * MAX_TOOLS:
+            recorder = self.recorder
+            new, pairs = changes.learned(self._tools, tools, recorder.word)
+            if not new:
                 return
-            self._tools = {**self._tools, **{tool.name: tool for tool in changed}}
+            self._tools = {**self._tools, **{tool.name: tool for tool in new}}
             self._forget_targets()
-            self.recorder.learn(self.backend, tuple(self._tools.values()))
+            known = tuple(self._tools.values())
+        for old, tool in pairs:
+            target = self._make_target("tools/call", tool.name, peer, None)
+            event = changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))
+            try:
+                recorder.record(event)
+            except TrailUnavailable:  # nobody's call: owed, and nothing to refuse
+                recorder.refuse(event)
+        recorder.learn(self.backend, known)  # last: who dies before says it twice, not never
 
     def _forget_targets(self) -> None:
         self._made = 0

@@ -15,19 +15,19 @@ same instant on the monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from indelible.capture import frames, meta, methods
+from indelible.capture import changes, frames, meta, methods
 from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
 from indelible.capture.outcomes import Verdict, judge, judge_reply
 from indelible.capture.outstanding import Outstanding
-from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.definitions import Tool, Word
 from indelible.events import Event, Kind, Source, Target, format_time
 from indelible.values import MEGABYTE
 
@@ -53,15 +53,21 @@ class Correlator:
     """One session between one client and one server. Not safe for threads: one driver feeds it."""
 
     def __init__(
-        self, session: Session, tools: Mapping[str, Tool] | None = None, prepare: Prepare | None = None
+        self,
+        session: Session,
+        tools: dict[str, Tool] | None = None,
+        prepare: Prepare | None = None,
+        word: Word | None = None,
     ) -> None:
-        """Start a session; `tools` is what is known of the server's tools from earlier.
+        """Start a session; `tools` is what is known of the server's tools from earlier, and is kept up to date.
 
-        `prepare` may put something else in the place of arguments that more than one event will hold.
+        `prepare` may put something else in the place of arguments that more than one event will hold. `word` redacts
+        what is kept of tools' definitions; without it only their digests are.
         """
         self._session = session
+        self._word = word
         self._prepare = prepare
-        self._tools: dict[str, Tool] = dict(tools or {})
+        self._tools = {} if tools is None else tools
         self._peers = Peers(session)
         self._calls: Outstanding[Exchange] = Outstanding()
         self._asked: Outstanding[Exchange] = Outstanding()
@@ -138,7 +144,7 @@ class Correlator:
         for message, text in parsed:
             if message.result is not ABSENT or message.error is not ABSENT:
                 step = step or Step()
-                self._answer(step, message, text, mono)
+                self._answer(step, message, text, now, mono)
             elif message.method is UNSET:
                 self._count("server_not_jsonrpc")
             elif message.id is not ABSENT:
@@ -263,7 +269,7 @@ class Correlator:
             call.note(doubtful)
         return call
 
-    def _answer(self, step: Step, message: Message, text: bytes, mono: int) -> None:
+    def _answer(self, step: Step, message: Message, text: bytes, now: int, mono: int) -> None:
         found = self._calls.take(bytes(message.id))
         if found is None:
             self._count("unknown_answers")
@@ -278,7 +284,7 @@ class Correlator:
             step.answers.append(found)
             step.events.append(self._close(found, verdict, mono))
         else:
-            self._learn(step, found.method, message, text)
+            self._learn(step, found.method, message, now)
         if not self.answered:
             self._note_health(found, message)
         if text.find(b"serverInfo") >= 0:
@@ -290,18 +296,20 @@ class Correlator:
         elif found.method == "initialize":
             self.refused_start = judge(message, b"").error or "initialize was refused"
 
-    def _learn(self, step: Step, method: str, message: Message, text: bytes) -> None:
+    def _learn(self, step: Step, method: str, message: Message, now: int) -> None:
         if method in ("initialize", "server/discover"):
             self._peers.note_result(message)
         if method != "tools/list" or message.result is ABSENT:
             return
-        listed = meta.tools_of(message.result)
-        learned = [tool for item in listed[:MAX_TOOLS] if (tool := describe(item)) is not None]
-        changed = [tool for tool in learned if self._tools.get(tool.name) != tool]
-        if changed and len(self._tools) + len(changed) <= 2 * MAX_TOOLS:
-            self._tools.update((tool.name, tool) for tool in changed)
-            self._peers.forget_targets()
-            step.learned = tuple(self._tools.values())
+        new, pairs = changes.learned(self._tools, meta.tools_of(message.result), self._word)
+        if not new:
+            return
+        self._tools.update((tool.name, tool) for tool in new)
+        self._peers.forget_targets()
+        step.learned = tuple(self._tools.values())
+        for old, tool in pairs:
+            target = self._peers.target("tools/call", tool.name, methods.CALLS["tools/call"], self._tools)
+            step.events.append(changes.changed(old, tool, self._peers.source, target, format_time(now)))
 
     def _cancel(self, step: Step, where: Outstanding[Exchange], text: bytes, mono: int) -> None:
         rpc_id, reason = meta.cancelled(text)
@@ -329,6 +337,8 @@ class Correlator:
         target = self._peers.target(method, None, how, {})
         asked = Call(bytes(message.id), method, None, self._peers.source, target, format_time(now), mono)
         asked.event_type = methods.SERVER_CALLS[method]
+        if self._open_calls == 1:  # of several nobody can tell which one asks
+            asked.continues = next(call.named() for call in self._calls if isinstance(call, Call))
         args = meta.raw_params(text)
         if args is not None and memoryview(args).nbytes <= KEEP_ARGS:
             asked.args = Raw(bytes(args))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from indelible.events import AuthMethod, Caller, CallerType, Source
+from indelible.events import AuthMethod, Caller, CallerType, Effects, Source
 
 Wire = tuple[object, str]
 """One request on the wire: its connection or session, compared by ``is``, and its rpc id as a string.
@@ -78,3 +78,5 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     answers_input: bool = False
     """It carries answers to what an earlier round asked for."""
     metadata: dict[str, Any] | None = None
+    effects: Effects | None = None
+    """What the capture itself knows of them; None: the method or the tool's definition says."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 MAX_ID_BYTES: Final = 1024
@@ -55,6 +56,11 @@ class Outstanding(Generic[Waiting]):
     def __len__(self) -> int:
         """Return how many requests wait."""
         return self._count
+
+    def __iter__(self) -> Iterator[Waiting]:
+        """Yield those that wait."""
+        for same in self._by_key.values():
+            yield from same
 
     def add(self, request: Waiting) -> None:
         """Let a request wait."""

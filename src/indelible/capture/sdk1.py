@@ -19,18 +19,23 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from indelible.capture import meta, peers
+from indelible import events
+from indelible.capture import changes, meta, peers
 from indelible.capture.audit import Auditor
 from indelible.capture.calling import Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator
 from indelible.context import Inside
-from indelible.definitions import MAX_TOOLS, Tool, describe
-from indelible.errors import IndelibleError
+from indelible.definitions import Tool
+from indelible.errors import IndelibleError, TrailUnavailable
+from indelible.events import Target
 from indelible.recorder import Recorder
 
 LIST_S: Final = 2.0
 """Seconds that the server has to say which tools it has; a session is not held up longer."""
+
+_ITSELF: Final = Peer(caller="library")
+"""Who asks a server for its tools before anybody has called one."""
 
 _HEADERS: Final = ("x-request-id", "traceparent")
 _PLAIN: Final = frozenset({"tools/call", "resources/read", "prompts/get"})
@@ -74,9 +79,25 @@ class Tapped:
             return
 
     def _learn(self, recorder: Recorder, listed: Any) -> None:
-        found = [tool for item in listed[:MAX_TOOLS] if (tool := describe(item)) is not None]
-        self._tools = {**self._tools, **{tool.name: tool for tool in found}}
+        new, pairs = changes.learned(self._tools, listed, recorder.word)
+        self._tools.update((tool.name, tool) for tool in new)
+        for old, tool in pairs:
+            event = changes.changed(old, tool, _ITSELF.source(), self._target(tool), events.now())
+            try:
+                recorder.record(event)
+            except TrailUnavailable:  # nobody's call: owed, and nothing to refuse
+                recorder.refuse(event)
         recorder.learn(self.backend, tuple(self._tools.values()))
+
+    def _target(self, tool: Tool) -> Target:
+        return Target(
+            backend=self.backend,
+            type="tool",
+            capability_name=tool.name,
+            effects=tool.effects,
+            server_version=self.version,
+            tool_sha256=tool.sha256,
+        )
 
 
 class Connection:
@@ -95,7 +116,7 @@ class Connection:
             trust_annotations=audit.trust_annotations,
         )
         source = self._peer.source()
-        self._correlator = Correlator(session, tools, recorder.prepare)
+        self._correlator = Correlator(session, tools, recorder.prepare, recorder.word)
         self._correlator.caller(source)
         self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
         self._lock: Any = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from indelible.capture import meta, methods, peers
+from indelible.capture.asking import Asked
 from indelible.capture.calling import WHY_REFUSED, Audited, Incoming, OpenCall, Peer, inside
 from indelible.capture.frames import bounded
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
@@ -57,7 +59,7 @@ class WireMiddleware:
         method = ctx.method
         if not methods.is_call(method, has_id=ctx.request_id is not None):
             result = await call_next(ctx)
-            self._learn(method, ctx.params, result)
+            self._learn(method, ctx, result)
             return result
         wire = None if ctx.request_id is None else (ctx.session, str(ctx.request_id))
         if self.audited.joined(wire) is not None:  # attached twice
@@ -77,6 +79,7 @@ class WireMiddleware:
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
             self._fault(exc, f"refused: {WHY_REFUSED}")
             return await call_next(ctx)
+        _listen(ctx.session, call)
         try:
             with inside(call):
                 result = await call_next(ctx)
@@ -132,12 +135,12 @@ class WireMiddleware:
 
     # --- what the server says of itself ---
 
-    def _learn(self, method: str, params: Any, result: Any) -> None:
+    def _learn(self, method: str, ctx: Any, result: Any) -> None:
         form = _wire_form(result)
         if not isinstance(form, Mapping):
             return
         if method == "tools/list" and isinstance(form.get("tools"), list):
-            self.audited.list_tools(form["tools"])
+            self.audited.list_tools(form["tools"], peer_of(ctx))
         elif method in ("initialize", "server/discover"):
             fields = peers.meta_of(form)
             info = form.get("serverInfo") or (fields.get(meta.SERVER_INFO) if fields else None)
@@ -170,11 +173,37 @@ class WireMiddleware:
         for _ in range(MAX_PAGES):
             asked = dataclasses.replace(ctx, method="tools/list", params=params)
             result = _wire_form(await call_next(asked))
-            self._learn("tools/list", params, result)
+            self._learn("tools/list", ctx, result)
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not cursor:
                 return
             params = {**params, "cursor": cursor}
+
+
+def _listen(session: Any, call: OpenCall) -> None:
+    """Record what the server asks the client from within a call: the session is one message's own."""
+    original = getattr(session, "send_request", None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
+        method = getattr(request, "method", None)
+        if method not in methods.SERVER_CALLS:
+            return await original(request, *args, **kwargs)
+        asked = Asked(call, method, _wire_form(getattr(request, "params", None)))
+        try:
+            result = await original(request, *args, **kwargs)
+        except BaseException as exc:
+            asked.failed(exc)
+            raise
+        asked.answered(_wire_form(result))
+        return result
+
+    with contextlib.suppress(
+        AttributeError
+    ):  # a session that takes no new attributes: its requests are not seen
+        session.send_request = send_request
 
 
 def _refusal(why: str) -> Exception:

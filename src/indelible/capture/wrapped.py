@@ -34,7 +34,7 @@ def open_audit(
         intent=settings.audit.intent,
         trust_annotations=settings.audit.trust_annotations,
     )
-    correlator = Correlator(session, recorder.recall(name), recorder.prepare)
+    correlator = Correlator(session, recorder.recall(name), recorder.prepare, recorder.word)
     return recorder, Auditor(recorder, correlator, session, Peers(session).source, on_failure)
 
 

@@ -22,12 +22,13 @@ import orjson
 from msgspec import UNSET, Raw, UnsetType
 
 from indelible import events
-from indelible.config import RecordMode, RedactionSettings
+from indelible.config import RecordMode, RecordRules, RedactionSettings
 from indelible.errors import EventError
 from indelible.events import MAX_BODY_BYTES, STATUS_OF_KIND, ClientEventType, Event, RecorderId
 from indelible.redact.limits import MAX_ARGS_BYTES, MAX_RESULT_BYTES, NAME_CACHE
 from indelible.redact.payload import Payload
 from indelible.redact.redactor import Prepared, Redactor
+from indelible.redact.rules import Modes
 from indelible.redact.texts import Texts
 
 MAX_REASON_CHARS: Final = 300
@@ -117,14 +118,14 @@ class Rules:
         self,
         settings: RedactionSettings,
         *,
-        record_args: RecordMode = "full",
-        record_results: RecordMode = "digest",
+        record_args: RecordMode | RecordRules = "full",
+        record_results: RecordMode | RecordRules = "digest",
     ) -> None:
         """Compile the configuration. Raises ConfigError, one line, for a pattern that RE2 does not take."""
         self.settings = settings
         self.texts = Texts(settings)
-        self.record_args = record_args
-        self.record_results = record_results
+        self.record_args = Modes(record_args)
+        self.record_results = Modes(record_results)
 
 
 class Again(Redactor):
@@ -145,7 +146,6 @@ class Again(Redactor):
         self._names = {recorder.id, "" if self._recorder is None else self._recorder.id}
         """Its name, and what the rules leave of it."""
         self._key_known = digest_key[1]
-        self._modes = (rules.record_args, rules.record_results)
         self._parts: dict[tuple[type[Any], bytes], Any] = {}
         self._claims = False
         """The event at hand says what somebody lost: nobody here can know that."""
@@ -190,7 +190,7 @@ class Again(Redactor):
             target=target,
             request=None if found.request is None else self._asked(found.request, target),
             policy=self._part(_Policy, bytes(found.policy)),
-            outcome=None if found.outcome is None else self._ended(found.outcome),
+            outcome=None if found.outcome is None else self._ended(found.outcome, target),
             cost=self._part(_Cost, bytes(found.cost)),
             state=self._part(_State, bytes(found.state)),
             metadata=None if metadata == b"null" else found.metadata,  # type: ignore[arg-type]  # still encoded
@@ -233,7 +233,11 @@ class Again(Redactor):
         if request.args_hmac is not None:
             self._own_digest("request", request.args_hmac, request.hmac_key_id)
             done = self._sealed(
-                request.args, self._modes[0], MAX_ARGS_BYTES, request.args_bytes, request.args_hmac
+                request.args,
+                self._record_args.of(target),
+                MAX_ARGS_BYTES,
+                request.args_bytes,
+                request.args_hmac,
             )
             args = Prepared(None, target, self._learned, done)
         return events.Request(
@@ -247,7 +251,7 @@ class Again(Redactor):
             args_bytes=request.args_bytes,
         )
 
-    def _ended(self, outcome: _Outcome) -> Any:
+    def _ended(self, outcome: _Outcome, target: Any) -> Any:
         if STATUS_OF_KIND[outcome.kind] != outcome.status:
             raise ValueError(f"outcome: of kind {outcome.kind} the status is {STATUS_OF_KIND[outcome.kind]}")
         result: Any = _given(outcome.result)
@@ -255,7 +259,11 @@ class Again(Redactor):
             if not _HMAC(outcome.result_hmac):
                 raise ValueError("outcome.result_hmac: expected 64 hex digits")
             done = self._sealed(
-                outcome.result, self._modes[1], MAX_RESULT_BYTES, outcome.result_bytes, outcome.result_hmac
+                outcome.result,
+                self._record_results.of(target),
+                MAX_RESULT_BYTES,
+                outcome.result_bytes,
+                outcome.result_hmac,
             )
             result = Prepared(None, None, None, done)
         return events.Outcome(

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import orjson
 
-from indelible.config import RecordMode, RedactionSettings
+from indelible.config import RecordMode, RecordRules, RedactionSettings
 from indelible.events import (
     MAX_BODY_BYTES,
     Cost,
@@ -48,9 +48,10 @@ from indelible.redact.marks import Marks, MarkTree
 from indelible.redact.parts import Parts
 from indelible.redact.payload import ABSENT, Payload, Payloads
 from indelible.redact.plain import Plain
+from indelible.redact.rules import Modes
 from indelible.redact.shrink import shrink
 from indelible.redact.texts import Texts
-from indelible.redact.values import Values
+from indelible.redact.values import REDACTED, Values
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -91,8 +92,8 @@ class Redactor:
         *,
         hmac_key: bytes,
         hmac_key_id: str,
-        record_args: RecordMode = "full",
-        record_results: RecordMode = "digest",
+        record_args: RecordMode | RecordRules | Modes = "full",
+        record_results: RecordMode | RecordRules | Modes = "digest",
         recorder: RecorderId | None = None,
         texts: Texts | None = None,
     ) -> None:
@@ -106,8 +107,8 @@ class Redactor:
         self._payloads = Payloads(self._texts, self._values, Digester(hmac_key))
         self._key_id = hmac_key_id
         self._key_id_json = orjson.dumps(hmac_key_id)
-        self._record_args = record_args
-        self._record_results = record_results
+        self._record_args = record_args if isinstance(record_args, Modes) else Modes(record_args)
+        self._record_results = record_results if isinstance(record_results, Modes) else Modes(record_results)
         self._digest_unknown = settings.unknown_schema == "digest"
         self._recorder = _recorder(recorder, self._values)
         self._learned: dict[tuple[str, str], MarkTree | None] = {}
@@ -139,6 +140,15 @@ class Redactor:
             return self._values.short(Plain().text(text), limit)
         except Exception as exc:  # noqa: BLE001 - a text that cannot be looked at cannot be kept
             return f"[REDACTED] {type(exc).__name__}"[:limit]
+
+    def word(self, key: str, text: str) -> str:
+        """Return what may be kept of a text that stands under `key` in a tool's definition; never raises."""
+        try:
+            if key and self._values.redact({key: "x"}) != {key: "x"}:
+                return REDACTED
+        except Exception:  # noqa: BLE001 - as for a text
+            return REDACTED
+        return self.text(text, MAX_WORD)
 
     def redact(self, event: Event) -> bytes:
         """Return the body of an event: one JSON object, compact UTF-8, at most `MAX_BODY_BYTES`; never raises."""
@@ -187,7 +197,7 @@ class Redactor:
             parts.append(b"}")
         else:
             if outcome.result is not None:
-                result = self._result(outcome.result)
+                result = self._result(outcome.result, event.target)
             if not ordinary.ended(parts, outcome, result) or result.unusual:
                 return None
         if names and not args.beside_clean and self._texts.flagged(names):
@@ -258,7 +268,7 @@ class Redactor:
             _note(notes, "args_digest", args)
         result = ABSENT
         if outcome is not None and outcome.result is not None:
-            result = self._result(outcome.result)
+            result = self._result(outcome.result, event.target)
             _note(notes, "result_digest", result)
         clean = names is not None and (args.beside_clean or self._clean(names))
         return (
@@ -280,13 +290,15 @@ class Redactor:
             tree, digest = about.tree, about.digest
         else:
             tree, digest = self._schema(event.target, event.source, self._learned)
-        return self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest, beside)
+        return self._payloads.take(
+            args, self._record_args.of(event.target), MAX_ARGS_BYTES, tree, digest, beside
+        )
 
-    def _result(self, result: Any) -> Payload:
+    def _result(self, result: Any, target: Target | None) -> Payload:
         """Redact a result, or find that done."""
         if type(result) is Prepared:
             return result.payload
-        return self._payloads.take(result, self._record_results, MAX_RESULT_BYTES)
+        return self._payloads.take(result, self._record_results.of(target), MAX_RESULT_BYTES)
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call for all of its events; never raises.
@@ -303,7 +315,7 @@ class Redactor:
                 tree, digest = about.tree, about.digest
             else:
                 tree, digest = self._schema(target, source, learned)
-            done = self._payloads.take(args, self._record_args, MAX_ARGS_BYTES, tree, digest)
+            done = self._payloads.take(args, self._record_args.of(target), MAX_ARGS_BYTES, tree, digest)
             return Prepared(args, target, learned, done)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return args
@@ -359,6 +371,9 @@ class Redactor:
         reason = type(exc).__name__
         return orjson.dumps({**head, "metadata": {"redaction_failed": reason if reason.isascii() else "error"}})
 
+
+MAX_WORD: Final = 4000
+"""Characters of one text of a tool's definition (as `definitions` has it, which is above this package)."""
 
 _encoder: Final = msgspec.json.Encoder()
 _UNKNOWN: Final = "unknown"

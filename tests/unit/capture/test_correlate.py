@@ -416,6 +416,25 @@ def test_requests_of_the_server(method: str, reply: Any, kind: str, metadata: An
     assert feed.kinds == ["completed"]
 
 
+def test_a_request_of_the_server_belongs_to_the_only_open_call() -> None:
+    """Of several open ones, or of none, nobody can tell which one asks."""
+    feed = Feed()
+    feed.server({"id": 0, "method": "elicitation/create"})
+    feed.client({"id": "l", "method": "tools/list"})  # waits as well, and is no call
+    feed.call(1, "look")
+    feed.server({"id": 1, "method": "elicitation/create"})
+    feed.call(2, "look")
+    feed.server({"id": 2, "method": "elicitation/create"})
+    feed.answer(1)
+    feed.server({"id": 3, "method": "sampling/createMessage"})
+    for number in range(4):
+        feed.client({"id": number, "result": {}})
+    feed.answer(2)
+    first, second = (event.request.request_id for event in feed.outcomes if event.request)
+    asked = [event.request for event in (*feed.of("elicitation"), *feed.of("sampling"))]
+    assert [request.continues for request in asked if request] == [None, first, None, second]
+
+
 def test_lists_accumulate_over_pages_and_change() -> None:
     feed = Feed(listed=False)
     for page, tool in enumerate(TOOLS):
