@@ -63,7 +63,7 @@ def as_javascript(value: Any) -> Any:
 
 
 JUDGED = settings(
-    max_examples=examples(100),
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

@@ -182,8 +182,8 @@ def uninstall(plan: Plan, again: Callable[[], Plan]) -> tuple[Path, ...]:
 
 def _attempt(plan: Plan, again: Callable[[], Plan], do: Callable[[Plan], T]) -> T:
     with ledger.locked():
-        for _ in range(ATTEMPTS):
-            now = again()
+        for attempt in range(ATTEMPTS):
+            now = plan if attempt == 0 and _still_holds(plan) else again()
             if now.shown != plan.shown:
                 break
             try:
@@ -193,6 +193,12 @@ def _attempt(plan: Plan, again: Callable[[], Plan], do: Callable[[Plan], T]) -> 
     raise ClientConfigError(
         f"{plan.config.path}: somebody else changed it meanwhile; close what writes it, and try again"
     )
+
+
+def _still_holds(plan: Plan) -> bool:
+    """Tell whether all is as when it was planned; then the file, which may be large, need not be parsed once more."""
+    path = plan.config.path
+    return _content(path) == plan.config.data and ledger.read(path) == plan.known
 
 
 def _install(client: Client, plan: Plan) -> Path | None:

@@ -27,6 +27,7 @@ MAX_SHOWN: Final = 20
 BOM: Final = b"\xef\xbb\xbf"
 
 _GAP: Final = re.compile(rb"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
+_GAP_STARTS: Final = frozenset({b" ", b"\t", b"\r", b"\n", b"/"})
 _STRING: Final = re.compile(rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')
 _SCALAR: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 _WORD: Final = re.compile(rb"[^\s\[\]{},:\"/]+|.", re.DOTALL)
@@ -112,6 +113,8 @@ class _Parser:
         return node
 
     def _gap(self) -> None:
+        if self._data[self._at : self._at + 1] not in _GAP_STARTS:
+            return
         match = _GAP.match(self._data, self._at)
         assert match is not None  # noqa: S101 - it matches the empty gap, too
         self._at = match.end()
@@ -143,8 +146,12 @@ class _Parser:
             self._fail(expected)
         node = Node("string", self._at)
         node.end = self._at = match.end()
+        text = match[0]
+        if b"\\" not in text:
+            node.text = text[1:-1].decode()
+            return node
         try:
-            node.text = json.loads(match[0])
+            node.text = json.loads(text)
         except ValueError as exc:
             raise JsonError(f"{_at(self._data, node.start)}: a string with an escape that is none") from exc
         return node

@@ -11,7 +11,7 @@ arguments even, stays as it was changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -277,7 +277,7 @@ def differs(before: Node | None, after: Node | None, changes: Iterable[Change]) 
     two are what the change says.
     """
     meant = {change.at: change for change in changes}
-    if _plain(before, (), meant) != _plain(after, (), meant):
+    if not _same(before, after, _tree(meant)):
         return "something else would change"
     for at, change in meant.items():
         node = _at(after, at)
@@ -297,15 +297,37 @@ def _at(node: Node | None, at: Pointer) -> Node | None:
     return node
 
 
-def _plain(node: Node | None, at: Pointer, skipped: Mapping[Pointer, Change]) -> Any:
-    if node is None:
-        return None
-    if node.kind == "array":
-        return [_plain(item, (*at, ""), {}) for item in node.items]
-    if node.kind != "object":
-        return (node.kind, node.text)
-    left_out = ("command", "args") if at in skipped else ()
-    return {
-        index: (member.key.text, _plain(member.value, (*at, member.key.text), skipped))
-        for index, member in enumerate(m for m in node.members if m.key.text not in left_out)
-    }
+_Tree = dict[str, Any]
+"""The changed servers by their keys, level by level; below a server's own keys, None under the empty one."""
+
+
+def _tree(pointers: Iterable[Pointer]) -> _Tree:
+    tree: _Tree = {}
+    for at in pointers:
+        below = tree
+        for key in at:
+            below = below.setdefault("/" + key, {})
+        below[""] = None
+    return tree
+
+
+def _same(one: Node | None, other: Node | None, tree: _Tree) -> bool:
+    """Tell whether two values are the same, but for ``command`` and ``args`` of the servers in the tree."""
+    if one is None or other is None:
+        return one is other
+    if one.kind != other.kind or one.text != other.text or len(one.items) != len(other.items):
+        return False
+    if not all(_same(*pair, _NOWHERE) for pair in zip(one.items, other.items, strict=True)):
+        return False
+    ours, theirs = one.members, other.members
+    if "" in tree:
+        ours, theirs = ([m for m in members if m.key.text not in _CHANGED] for members in (ours, theirs))
+    return len(ours) == len(theirs) and all(
+        a.key.text == b.key.text
+        and _same(a.value, b.value, tree.get("/" + a.key.text, _NOWHERE) if tree else tree)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+_NOWHERE: Final[_Tree] = {}
+_CHANGED: Final = ("command", "args")

@@ -263,22 +263,28 @@ def test_a_name_of_this_program_of_ones_own(place: Path, run: Run) -> None:
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0), ("\x04", 130), ("\x03", 130)])
 def test_a_terminal_is_asked(answer: str, code: int, place: Path) -> None:
     path, before = write(place, "cursor")
-    pid, terminal = pty.fork()
-    if not pid:  # pragma: no cover - the child
-        os.chdir(place / "home" / "project")
-        os.execve(INDELIBLE, [str(INDELIBLE), "install", "cursor"], environment(place))
-    said = b""
-    while b"[y/N]" not in said:
-        said += os.read(terminal, 1024)
-    os.write(terminal, answer.encode())
-    try:
-        while chunk := os.read(terminal, 1024):
-            said += chunk
-    except OSError:  # the other side is closed
-        pass
-    _, status = os.waitpid(pid, 0)
+    terminal, inside = pty.openpty()
+    command = ["setsid", "--ctty", str(INDELIBLE), "install", "cursor"]
+    with subprocess.Popen(
+        command,
+        cwd=place / "home" / "project",
+        env=environment(place),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+    ) as process:
+        os.close(inside)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(terminal, 1024)
+        os.write(terminal, answer.encode())
+        try:
+            while chunk := os.read(terminal, 1024):
+                said += chunk
+        except OSError:  # the other side is closed
+            pass
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == code, said
+    assert process.returncode == code, said
     assert (path.read_bytes() == before) == (code != 0)
     assert b"Wrap 1 server of" in said
 
