@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from indelible._version import __version__
 
 if TYPE_CHECKING:
-    from indelible import events, testing
+    from indelible import events, mcp, testing
+    from indelible.capture.attach import attach
+    from indelible.context import RequestIdFilter, current_request_id
     from indelible.errors import (
         ConfigError,
         EventError,
@@ -41,11 +43,14 @@ _HOMES = {
     "Operation": "indelible.operation",
     "Proven": "indelible.query.proofs",
     "Recorder": "indelible.recorder",
+    "RequestIdFilter": "indelible.context",
     "Search": "indelible.query.library",
     "TrailCorrupt": "indelible.errors",
     "TrailError": "indelible.errors",
     "TrailLocked": "indelible.errors",
     "TrailUnavailable": "indelible.errors",
+    "attach": "indelible.capture.attach",
+    "current_request_id": "indelible.context",
     "open_trail": "indelible.recorder",
     "prove": "indelible.query.proofs",
     "search": "indelible.query.library",
@@ -54,7 +59,7 @@ _HOMES = {
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
 
-_MODULES = frozenset({"events", "testing"})
+_MODULES = frozenset({"events", "mcp", "testing"})
 """Public modules, imported at first use too."""
 
 __all__ = [
@@ -66,13 +71,17 @@ __all__ = [
     "Operation",
     "Proven",
     "Recorder",
+    "RequestIdFilter",
     "Search",
     "TrailCorrupt",
     "TrailError",
     "TrailLocked",
     "TrailUnavailable",
     "__version__",
+    "attach",
+    "current_request_id",
     "events",
+    "mcp",
     "open_trail",
     "prove",
     "search",

@@ -109,6 +109,16 @@ class Recorder:
             return None
         return self._writer.layout.active
 
+    @property
+    def closed(self) -> bool:
+        """Tell whether it was closed: nothing is recorded any more."""
+        return self._closed
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether `record` waits for a disk or for another process: an event loop takes `arecord` then."""
+        return self._writer is not None and self._writer.waits
+
     def record(self, event: Event) -> None:
         """Record one event; see the module for what happens when that cannot be done."""
         writer = self._writer

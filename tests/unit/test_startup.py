@@ -31,3 +31,20 @@ def loaded(what: str) -> set[str]:
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(what: str, needs: set[str]) -> None:
     assert loaded(what) == needs
+
+
+def test_no_public_name_needs_a_framework() -> None:
+    """Whoever has none of them installed records calls all the same."""
+    program = """
+import sys
+for name in ("anyio", "fastmcp", "mcp", "mcp_types", "pydantic", "starlette"):
+    sys.modules[name] = None  # an import of it fails
+import indelible
+for name in indelible.__all__:
+    getattr(indelible, name)
+import indelible.capture.calling
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -167,7 +167,7 @@ class Call(Exchange):
                 kind=kind,
                 latency_ms=max(0, mono - self.mono) // 1000 / 1000,
                 error=verdict.error,
-                error_type=error_type,
+                error_type=error_type or verdict.error_type,
                 error_code=verdict.error_code,
                 result=verdict.result,
             ),
@@ -232,9 +232,12 @@ class Rounds:
         """Tell whether a retry is waited for."""
         return bool(self._open)
 
-    def open(self, call: Call, state: str) -> None:
-        """Remember that `call` was answered so; its retry will carry `state`, empty when there was none."""
-        key = ("state", _short(state)) if state else ("call", call.method, call.name or "")
+    def open(self, call: Call, state: str, who: str = "") -> None:
+        """Remember that `call` was answered so; its retry will carry `state`, empty when there was none.
+
+        `who` tells callers apart whose sessions meet here.
+        """
+        key = ("state", who, _short(state)) if state else ("call", who, call.method, call.name or "")
         self._open.pop(key, None)
         self._open[key] = call.named()
         if len(self._open) > MAX_ROUNDS:
@@ -244,11 +247,16 @@ class Rounds:
         """Return the `request_id` of the round that a request continues."""
         if not self._open:
             return None
-        if params.request_state is not UNSET:
-            return self._open.get(("state", _short(params.request_state)))
-        if b'"inputResponses"' in text:
-            return self._open.pop(("call", method, name or ""), None)
-        return None
+        state = None if params.request_state is UNSET else params.request_state
+        return self.continued(method, name, state, answers=b'"inputResponses"' in text)
+
+    def continued(
+        self, method: str, name: str | None, state: str | None, *, answers: bool, who: str = ""
+    ) -> str | None:
+        """Return the same, of a request that carries `state`, or `answers` to what was asked for."""
+        if state is not None:
+            return self._open.get(("state", who, _short(state)))
+        return self._open.pop(("call", who, method, name or ""), None) if answers else None
 
 
 def _short(state: str) -> str:

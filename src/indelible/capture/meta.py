@@ -7,6 +7,7 @@ good as absent, and nothing raises.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -58,13 +59,15 @@ def read(message: Message) -> Meta | None:
     try:
         return _decode_meta(params.meta)
     except (msgspec.MsgspecError, RecursionError):
-        fields = mapping(params.meta)
-    try:  # leave out what has the wrong type
-        wanted = {field.encode_name for field in msgspec.structs.fields(Meta)} - {CLIENT_INFO}
-        texts = {key: value for key, value in fields.items() if key in wanted and isinstance(value, str)}
-        return msgspec.convert(texts, Meta)
-    except msgspec.MsgspecError:
-        return None
+        return of_fields(mapping(params.meta))
+
+
+_TEXTS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Meta)) - {CLIENT_INFO}
+
+
+def of_fields(fields: Mapping[str, Any]) -> Meta:
+    """Return what the keys of a ``_meta`` say that are texts; what has another type is left out."""
+    return msgspec.convert({key: fields[key] for key in _TEXTS if isinstance(fields.get(key), str)}, Meta)
 
 
 def correlation(carried: Meta) -> tuple[str | None, str | None, str | None]:

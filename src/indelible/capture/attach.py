@@ -1,0 +1,89 @@
+"""``indelible.attach(server)``: the audit of a server object, whatever it was built with.
+
+A server is known by what it has, not by its class, so that no framework is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from indelible.capture.calling import Audited, Trail, recorder_of
+from indelible.capture.outcomes import judge_exception
+from indelible.errors import ConfigError
+
+log = logging.getLogger("indelible")
+
+
+def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> None:
+    """Record every call that a server gets from now on; a second time on the same server changes nothing.
+
+    `server`: `MCPServer` or the low-level `Server` of the official SDK. `trail` is an open recorder, a path, or None
+    for the configured trail; `backend` is the server's name in the trail, its own by default. Raises ConfigError for
+    anything that is no such server, and what opening a trail does.
+    """
+    inner = getattr(server, "_lowlevel_server", None)  # MCPServer
+    if inner is None:
+        inner = getattr(server, "_mcp_server", server)  # FastMCP, of whichever package
+    name = backend or getattr(server, "name", None) or program()
+    if isinstance(getattr(inner, "middleware", None), list) and hasattr(inner, "add_request_handler"):
+        middleware = _insert(inner, trail, str(name))
+        if middleware is not None and server is not inner and hasattr(server, "call_tool"):
+            _note_exceptions(server, middleware.audited)
+        return
+    msg = f"attach takes a server of the official MCP SDK, and this is a {type(server).__qualname__}"
+    if callable(server):
+        msg += "; an ASGI app is audited by wrapping it: AuditASGI(app)"
+    raise ConfigError(msg)
+
+
+def audited(trail: Trail, backend: str, version: object = None) -> Audited:
+    """Return the audit of a server."""
+    known = version if isinstance(version, str) and version else None
+    return Audited(recorder_of(trail), backend=backend, server_version=known)
+
+
+def program() -> str:
+    """Return a name for a server that does not say its own: that of the program."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    return (path.parent.name if path.name == "__main__.py" else path.stem) or "server"
+
+
+def _insert(server: Any, trail: Trail, name: str) -> Any:
+    """Put our middleware before all that can refuse a call, but within a trace's span; None when it is there."""
+    from indelible.capture.sdk2 import WireMiddleware
+
+    chain = server.middleware
+    if any(isinstance(each, WireMiddleware) for each in chain):
+        return None
+    middleware = WireMiddleware(audited(trail, name, getattr(server, "version", None)))
+    traced = bool(chain) and type(chain[0]).__name__ == "OpenTelemetryMiddleware"
+    chain.insert(1 if traced else 0, middleware)
+    return middleware
+
+
+def _note_exceptions(server: Any, audit: Audited) -> None:
+    """Look at what tools raise before MCPServer puts a text in its place: every call goes through its `call_tool`."""
+    from indelible import context
+    from indelible.capture.calling import OpenCall
+
+    original = server.call_tool
+
+    @functools.wraps(original)
+    async def call_tool(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await original(*args, **kwargs)
+        except Exception as exc:
+            call = context.current.get()
+            name = args[0] if args else kwargs.get("name")
+            if isinstance(call, OpenCall) and call.audited is audit and call.incoming.name == name:
+                call.learn(verdict=judge_exception(exc, method="tools/call"))
+            raise
+
+    try:
+        server.call_tool = call_tool
+    except AttributeError:  # a class that takes no new attributes: the class of an exception stays unknown
+        log.debug("the exceptions of a server's tools are not seen")

@@ -1,0 +1,552 @@
+"""From "a call began" and "it ended with X" to its events: what every capture inside a server shares.
+
+The rules that live here:
+
+- one wire request makes one ``mcp_operation``: a capture that meets a call which another one has open *joins* it
+  (`Audited.joined`, `OpenCall.learn`) and records nothing of its own;
+- the intent is recorded before `begin` returns, the outcome before `finish` does; the first verdict counts;
+- what cannot be recorded under ``deny`` is owed (`Recorder.refuse`) before the capture is told so: `begin` raises
+  TrailUnavailable when the call must not be made, `finish` when its answer must be withheld;
+- a cancelled call is recorded without awaiting anything: whoever awaits in a task that is being cancelled may never
+  come back, and the outcome would be lost;
+- sources and targets are made once and used again: the redactor knows them by identity, which is half of its speed.
+
+No framework is imported here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import orjson
+from msgspec import Raw
+
+from indelible import context
+from indelible.capture import methods
+from indelible.capture.calls import Call, Rounds
+from indelible.capture.correlate import KEEP_ARGS
+from indelible.capture.frames import bounded
+from indelible.capture.outcomes import Verdict
+from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
+from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.errors import IndelibleError, TrailUnavailable
+from indelible.events import AuthMethod, Caller, CallerType, Effects, Event, Source, Target, format_time
+from indelible.recorder import Recorder, open_trail
+from indelible.redact.plain import not_finite
+
+__all__ = [
+    "WHY_REFUSED", "Audited", "Incoming", "OpenCall", "Peer", "Trail", "Wire",
+    "default_recorder", "inside", "recorder_of",
+]  # fmt: skip
+
+log = logging.getLogger("indelible")
+
+MAX_PEERS: Final = 256
+"""Callers whose source is remembered; as many as the redactor knows pairs of a source and a target."""
+
+MAX_TARGETS: Final = 1024
+"""Targets that are remembered, of all callers together."""
+
+MAX_KEPT_NAME: Final = 1024
+"""Characters; a target with a longer name is made anew each time."""
+
+WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
+"""What a capture tells a client, after ``refused: `` or ``carried out, but its result is withheld: ``."""
+
+Wire = tuple[object, str]
+"""One request on the wire: its connection or session, compared by ``is``, and its rpc id as a string.
+
+A string, since frameworks disagree about the id's type; the object itself, since an ``id()`` is used again.
+"""
+
+Trail = Recorder | str | os.PathLike[str] | None
+"""How a capture is told where to record: an open recorder, a trail's path, or None for the configured trail."""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls, and over what; hashable, so that its source is made once. The fields are `events.Source`'s."""
+
+    caller: Caller
+    session_id: str | None = None
+    client: str | None = None
+    """``name/version``."""
+    client_ip: str | None = None
+    user_id: str | None = None
+    caller_type: CallerType | None = None
+    roles: tuple[str, ...] | None = None
+    tenant: str | None = None
+    auth_method: AuthMethod | None = None
+    auth_key_id: str | None = None
+    issuer: str | None = None
+    on_behalf_of: tuple[str, ...] | None = None
+    protocol_version: str | None = None
+    """Stands in the target."""
+
+    def source(self) -> Source:
+        """Return it as a part of an event."""
+        return Source(
+            caller=self.caller,
+            session_id=self.session_id,
+            client_ip=self.client_ip,
+            client=self.client,
+            user_id=self.user_id,
+            caller_type=self.caller_type,
+            roles=list(self.roles) if self.roles else None,
+            tenant=self.tenant,
+            auth_method=self.auth_method,
+            auth_key_id=self.auth_key_id,
+            issuer=self.issuer,
+            on_behalf_of=list(self.on_behalf_of) if self.on_behalf_of else None,
+        )
+
+    @property
+    def who(self) -> str:
+        """What tells this caller from others, as far as anything does."""
+        return self.user_id or self.session_id or self.client_ip or ""
+
+
+class Incoming(msgspec.Struct, kw_only=True, gc=False):
+    """One request, as a capture saw it."""
+
+    method: str
+    name: str | None = None
+    """The tool's or prompt's name, the resource's URI, what a completion is for."""
+    args: Any = None
+    """A JSON value or `msgspec.Raw`; read before `begin` returns, and never changed."""
+    rpc_id: bytes | None = None
+    """As JSON text; None when there is none."""
+    wire: Wire | None = None
+    """None for a call that came over no wire, directly from Python."""
+    request_id: str | None = None
+    """The caller's own, already found good (`meta.correlation`)."""
+    trace_id: str | None = None
+    span_id: str | None = None
+    request_state: str | None = None
+    """Of a retry (2026-07-28)."""
+    answers_input: bool = False
+    """It carries answers to what an earlier round asked for."""
+    metadata: dict[str, Any] | None = None
+
+
+class OpenCall:
+    """A call under way. `finish` may come from any thread, and counts once."""
+
+    __slots__ = ("_call", "_hint", "_lock", "audited", "closed", "incoming", "peer")
+
+    def __init__(self, audited: Audited, call: Call, incoming: Incoming, peer: Peer) -> None:
+        self.audited = audited
+        """Who records it."""
+        self.incoming = incoming
+        self.peer = peer
+        self.closed = False
+        """Its outcome is known."""
+        self._call = call
+        self._hint: Verdict | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def request_id(self) -> str:
+        """Correlates everything of this call."""
+        return self._call.named()
+
+    @property
+    def wire(self) -> Wire | None:
+        """The request on the wire that it is."""
+        return self.incoming.wire
+
+    def is_of(self, wire: Wire | None) -> bool:
+        """Tell whether it is the call of this wire request."""
+        mine = self.incoming.wire
+        return mine is not None and wire is not None and mine[0] is wire[0] and mine[1] == wire[1]
+
+    def learn(
+        self,
+        *,
+        original_name: str | None = None,
+        backend: str | None = None,
+        error_type: str | None = None,
+        verdict: Verdict | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take what an inner capture knows better than the wire.
+
+        A `verdict` is a hint: its kind, code and `error_type` count when the answer turns out to be an error.
+        """
+        if original_name is not None or backend is not None:
+            self._call.target = self.audited.target_behind(self._call.target, original_name, backend)
+        if verdict is not None:
+            self._hint = verdict
+        if error_type is not None:
+            hint = self._hint or Verdict("tool_error")
+            self._hint = msgspec.structs.replace(hint, error_type=error_type)
+        if metadata:
+            self._call.add_metadata(metadata)
+
+    def finish(self, verdict: Verdict) -> None:
+        """Record the outcome. Raises TrailUnavailable (``deny``): the answer must be withheld."""
+        event = self._conclude(verdict)
+        if event is not None:
+            try:
+                self.audited.recorder.record(event)
+            except TrailUnavailable:
+                self._withhold()
+                raise
+
+    async def afinish(self, verdict: Verdict) -> None:
+        """Like `finish`; other tasks run while a disk is waited for. A cancelled call awaits nothing."""
+        recorder = self.audited.recorder
+        if not recorder.waits or verdict.kind == "cancelled" or not _on_asyncio():
+            self.finish(verdict)
+            return
+        event = self._conclude(verdict)
+        if event is not None:
+            try:  # on its way before the first suspension: who cancels here loses the answer, not the record
+                await recorder.arecord(event)
+            except TrailUnavailable:
+                self._withhold()
+                raise
+
+    def cancelled(self, why: str | None = None) -> None:
+        """Record that nobody waits for an answer any more; never raises."""
+        with contextlib.suppress(TrailUnavailable):
+            self.finish(Verdict("cancelled", error=why))
+
+    def _conclude(self, verdict: Verdict) -> Event | None:
+        """Return the outcome; None when there was one."""
+        with self._lock:
+            if self.closed:
+                return None
+            self.closed = True
+        if verdict.kind == "input_required":
+            self.audited.round_opened(self._call, verdict, self.peer)
+        return self._call.finish(_with_hint(verdict, self._hint), time.monotonic_ns())
+
+    def _withhold(self) -> None:
+        """Owe the outcome that says so."""
+        self._call.add_metadata({"answer_withheld": True})
+        self._owe()
+
+    def refused(self) -> None:
+        """Owe the outcome of a call that must not be made, since its intent could not be recorded."""
+        with self._lock:
+            self.closed = True
+        self._call.intent = None
+        self._owe()
+
+    def _owe(self) -> None:
+        verdict = Verdict("denied", error=WHY_REFUSED, error_type="audit_unavailable")
+        self.audited.recorder.refuse(self._call.finish(verdict, time.monotonic_ns()))
+
+
+def _with_hint(verdict: Verdict, hint: Verdict | None) -> Verdict:
+    """Return a verdict with what an inner capture knew of an error that the wire shows but vaguely."""
+    if hint is None or verdict.kind not in ("tool_error", "protocol_error"):
+        return verdict
+    return msgspec.structs.replace(
+        verdict,
+        kind=hint.kind,
+        error=verdict.error or hint.error,
+        error_code=verdict.error_code if hint.error_code is None else hint.error_code,
+        error_type=verdict.error_type or hint.error_type,
+    )
+
+
+class _Known(NamedTuple):
+    """What the events of one caller have in common."""
+
+    source: Source
+    targets: dict[tuple[str, str | None], Target]
+
+
+class Audited:
+    """The audit of one server: who makes events of its calls. Safe to use from any thread; one per attached server."""
+
+    def __init__(
+        self, recorder: Recorder | Callable[[], Recorder], *, backend: str, server_version: str | None = None
+    ) -> None:
+        """`recorder` may be a function (`recorder_of`, `default_recorder`): it is asked again after a fork.
+
+        Raises what opening a trail does: ConfigError or TrailError.
+        """
+        self.backend = backend
+        self.server_version = server_version
+        """Until the server has named its own."""
+        self._ask = recorder if not isinstance(recorder, Recorder) else None
+        self._recorder = recorder() if not isinstance(recorder, Recorder) else recorder
+        self._audit = self._recorder.settings.audit
+        self._tools: dict[str, Tool] = self._recorder.recall(backend)
+        self._callers: dict[Peer, _Known] = {}
+        self._made = 0
+        self._behind: dict[tuple[int, str | None, str | None], tuple[Target, Target]] = {}
+        self._rounds = Rounds()
+        self._lock = threading.Lock()
+
+    @property
+    def recorder(self) -> Recorder:
+        """Who appends the events."""
+        if self._ask is None:
+            return self._recorder
+        try:
+            recorder = self._ask()
+        except IndelibleError as exc:  # only after a fork: the first was opened when the server was attached
+            if self._recorder.on_failure == "deny":
+                raise TrailUnavailable(str(exc)) from exc
+            log.error("the trail cannot be opened in this process: %s", exc)  # noqa: TRY400 - one line says it
+            return self._recorder
+        if recorder is not self._recorder:
+            self._recorder, self._audit = recorder, recorder.settings.audit
+            recorder.recall(self.backend)
+        return recorder
+
+    # --- calls ---
+
+    def begin(self, incoming: Incoming, peer: Peer) -> OpenCall:
+        """Let a call begin: its intent is on record. Raises TrailUnavailable: the call must not be made."""
+        opened, intent = self._open(incoming, peer)
+        if intent is not None:
+            try:
+                self._recorder.record(intent)
+            except TrailUnavailable:
+                opened.refused()
+                raise
+            self._intended(opened)
+        return opened
+
+    async def abegin(self, incoming: Incoming, peer: Peer) -> OpenCall:
+        """Like `begin`; other tasks run while a disk is waited for."""
+        if not self.recorder.waits or not _on_asyncio():
+            return self.begin(incoming, peer)
+        opened, intent = self._open(incoming, peer)
+        if intent is not None:
+            try:
+                await self._recorder.arecord(intent)
+            except TrailUnavailable:
+                opened.refused()
+                raise
+            except BaseException:
+                opened.cancelled("cancelled before the call was made")
+                raise
+            self._intended(opened)
+        return opened
+
+    def joined(self, wire: Wire | None) -> OpenCall | None:
+        """Return the open call of this context when it is of this wire request, and goes into the same trail."""
+        call = context.current.get()
+        if (
+            isinstance(call, OpenCall)
+            and not call.closed
+            and call.is_of(wire)
+            and call.audited.recorder is self.recorder
+        ):
+            return call
+        return None
+
+    def _open(self, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
+        recorder = self.recorder
+        now, mono = time.time_ns(), time.monotonic_ns()
+        source, target = self._parts(incoming.method, incoming.name, peer)
+        rpc_id = incoming.rpc_id
+        call = Call(rpc_id or b"null", incoming.method, incoming.name, source, target, format_time(now), mono)
+        call.has_id = rpc_id is not None
+        call.args = _encoded(incoming.args)
+        call.request_id, call.trace_id, call.span_id = incoming.request_id, incoming.trace_id, incoming.span_id
+        if incoming.request_state is not None or incoming.answers_input:
+            call.continues = self._continued(incoming, peer)
+        if incoming.metadata:
+            call.add_metadata(incoming.metadata)
+        opened = OpenCall(self, call, incoming, peer)
+        if not call.needs_intent(self._audit.intent):
+            return opened, None
+        if type(call.args) is Raw:  # redacted once for both events
+            call.kept = memoryview(call.args).nbytes
+            call.args = recorder.prepare(call.args, target, source)
+        return opened, call.start()
+
+    @staticmethod
+    def _intended(opened: OpenCall) -> None:
+        """Keep no large arguments until the outcome: they stand in the intent."""
+        if opened._call.kept > KEEP_ARGS:  # noqa: SLF001 - its own
+            opened._call.drop_args()  # noqa: SLF001
+
+    def _continued(self, incoming: Incoming, peer: Peer) -> str | None:
+        with self._lock:
+            return self._rounds.continued(
+                incoming.method,
+                incoming.name,
+                incoming.request_state,
+                answers=incoming.answers_input,
+                who=peer.who,
+            )
+
+    def round_opened(self, call: Call, verdict: Verdict, peer: Peer) -> None:
+        """Remember a call that asked for input: its retry will say that it continues this one."""
+        with self._lock:
+            self._rounds.open(call, verdict.request_state or "", peer.who)
+
+    # --- what stands in every event ---
+
+    def _parts(self, method: str, name: str | None, peer: Peer) -> tuple[Source, Target]:
+        """Return caller and target as parts of an event: the same objects for the same two."""
+        known = self._callers.get(peer)
+        if known is None:
+            if len(self._callers) >= MAX_PEERS:
+                self._callers.clear()
+            known = self._callers[peer] = _Known(peer.source(), {})
+        target = known.targets.get((method, name))
+        if target is None:
+            target = self._make_target(method, name, peer)
+            if name is None or len(name) <= MAX_KEPT_NAME:
+                self._made += 1
+                if self._made > MAX_TARGETS:
+                    self._forget_targets()
+                known.targets[method, name] = target
+        return known.source, target
+
+    def source(self, peer: Peer) -> Source:
+        """Return a caller as a part of an event, as its calls have it."""
+        known = self._callers.get(peer)
+        return peer.source() if known is None else known.source
+
+    def _make_target(self, method: str, name: str | None, peer: Peer) -> Target:
+        how = methods.describe(method)
+        tool = self._tools.get(name) if name is not None and how.type == "tool" else None
+        effects: Effects | None = how.effects
+        if how.type == "tool":
+            effects = tool.effects if tool is not None else "unknown"
+            if not self._audit.trust_annotations:
+                effects = "write"
+        return Target(
+            backend=self.backend,
+            method=bounded(method),
+            type=bounded(how.type),
+            capability_name=None if name is None else bounded(name),
+            effects=effects,
+            server_version=self.server_version,
+            protocol_version=peer.protocol_version,
+            tool_sha256=None if tool is None else tool.sha256,
+        )
+
+    def target_behind(self, target: Target, original_name: str | None, backend: str | None) -> Target:
+        """Return a target with its name behind it; the same object for the same two."""
+        key = (id(target), original_name, backend)
+        known = self._behind.get(key)
+        if known is None or known[0] is not target:  # an id may be used again
+            if len(self._behind) >= MAX_TARGETS:
+                self._behind.clear()
+            more = {
+                "original_name": target.original_name if original_name is None else bounded(original_name),
+                "backend": target.backend if backend is None else bounded(backend),
+            }
+            known = self._behind[key] = (target, msgspec.structs.replace(target, **more))
+        return known[1]
+
+    # --- what the server says of itself ---
+
+    def knows(self, tool: str) -> bool:
+        """Tell whether a tool's definition is known: its marks hold, its effects count."""
+        return tool in self._tools
+
+    def named(self, version: str | None) -> None:
+        """Take the server's own word about its version."""
+        if version and version != self.server_version:
+            self.server_version = bounded(version)
+            self._forget_targets()
+
+    def list_tools(self, tools: Iterable[object]) -> None:
+        """Learn definitions: entries of a ``tools/list`` result in their wire form, or a page of them."""
+        with self._lock:
+            learned = [tool for item in tools if (tool := describe(item)) is not None]
+            changed = [tool for tool in learned if self._tools.get(tool.name) != tool]
+            if not changed or len(self._tools) + len(changed) > 2 * MAX_TOOLS:
+                return
+            self._tools = {**self._tools, **{tool.name: tool for tool in changed}}
+            self._forget_targets()
+            self.recorder.learn(self.backend, tuple(self._tools.values()))
+
+    def _forget_targets(self) -> None:
+        self._made = 0
+        self._callers.clear()
+        self._behind.clear()
+
+
+def _encoded(args: Any) -> Any:
+    """Return arguments as JSON, so that nobody can change them between the two events of their call.
+
+    What has no JSON form is left as it is: the redactor says in the event what it made of it.
+    """
+    if args is None or type(args) is Raw:
+        return args
+    try:
+        encoded = orjson.dumps(args)
+    except (TypeError, ValueError):
+        return args
+    return args if encoded.find(b"null") >= 0 and not_finite(args) else Raw(encoded)
+
+
+def _on_asyncio() -> bool:
+    """Tell whether this runs in an asyncio loop: in any other, a disk is waited for in place."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+# --- recorders of the process --------------------------------------------------------------------------------
+
+_open: dict[str | None, Recorder] = {}
+_opening = threading.Lock()
+_exiting = False
+
+
+def default_recorder() -> Recorder:
+    """Return the process's recorder of the configured trail, opened at the first call; anew after a fork."""
+    return _opened(None)
+
+
+def recorder_of(trail: Trail) -> Callable[[], Recorder]:
+    """Return who answers for a trail: captures of one process that name the same one share its recorder."""
+    if isinstance(trail, Recorder):
+        return lambda: trail
+    if trail is None:
+        return default_recorder
+    path = str(Path(os.fspath(trail)).absolute())
+    return lambda: _opened(path)
+
+
+def _opened(path: str | None) -> Recorder:
+    recorder = _open.get(path)
+    if recorder is None or (recorder.closed and not _exiting):
+        with _opening:
+            recorder = _open.get(path)
+            if recorder is None or (recorder.closed and not _exiting):
+                recorder = _open[path] = open_trail(path)
+                atexit.register(_at_exit)
+    return recorder
+
+
+def _at_exit() -> None:
+    """From here on nothing is opened again: what comes after the recorders are closed is said to be lost."""
+    global _exiting  # noqa: PLW0603
+    _exiting = True
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's recorders: it opens its own, and writes through the parent's."""
+    global _opening  # noqa: PLW0603 - whoever held it is not in this process
+    _opening = threading.Lock()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,175 @@
+"""Who calls, and under which ids: from what frameworks of any kind hand to their handlers.
+
+Nothing here imports a framework: a request is whatever has `headers`, `client` and `scope` as Starlette's has, a token
+whatever has the fields of the SDK's `AccessToken`. A value of another type than expected is as good as absent, and
+nothing raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from indelible.capture import meta
+from indelible.capture.calling import Peer
+from indelible.capture.wrapped import login
+from indelible.events import AuthMethod, Caller, CallerType, new_id
+
+MAX_ROLES: Final = 64
+MAX_ACTORS: Final = 8
+"""How far a chain of delegation (RFC 8693, section 4.1) is followed."""
+
+
+def peer_of_request(
+    request: Any,
+    token: Any = None,
+    *,
+    session_id: str | None = None,
+    client: str | None = None,
+    protocol_version: str | None = None,
+) -> Peer:
+    """Return who sent an HTTP request; `token` is the accepted credential, when there was one.
+
+    The user is the token's subject, else the client that it was given to; roles are the claim of that name when it is a
+    list of texts, else the scopes. Of the token itself only the first 8 hex digits of its SHA-256 are kept.
+    """
+    header = header_of(request, "mcp-session-id")
+    about: dict[str, Any] = {
+        "caller": "http",
+        "session_id": header or session_id,
+        "client": client,
+        "client_ip": address_of(request),
+        "protocol_version": protocol_version,
+    }
+    if token is None:
+        return Peer(**about, caller_type="anonymous", auth_method="none")
+    return Peer(**about, **principal_of(token))
+
+
+def principal_of(token: Any) -> dict[str, Any]:
+    """Return the fields of a `Peer` that an accepted token gives."""
+    claims = getattr(token, "claims", None)
+    claims = claims if isinstance(claims, Mapping) else {}
+    subject = meta.short(getattr(token, "subject", None)) or meta.short(claims.get("sub"))
+    caller_type: CallerType | None = None if subject else "service"
+    value = getattr(token, "token", None)
+    auth_method: AuthMethod | None = None
+    key_id = None
+    if isinstance(value, str) and value:
+        key_id = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        auth_method = "jwt" if value.count(".") == 2 else None
+    return {
+        "user_id": subject or meta.short(getattr(token, "client_id", None)),
+        "caller_type": caller_type,
+        "roles": _texts(claims.get("roles")) or _texts(getattr(token, "scopes", None)),
+        "auth_method": auth_method,
+        "auth_key_id": key_id,
+        "issuer": meta.short(claims.get("iss")),
+        "on_behalf_of": _actors(claims.get("act")),
+    }
+
+
+def local_peer(caller: Caller, *, client: str | None = None, protocol_version: str | None = None) -> Peer:
+    """Return who calls over stdio, where nobody authenticates: the operating system's login, as with `wrap`.
+
+    A call of the same process (`caller` ``library``) is nobody's in particular.
+    """
+    if caller != "stdio":
+        return Peer(caller=caller, client=client, protocol_version=protocol_version)
+    return Peer(
+        caller=caller,
+        session_id=_stdio_session(),
+        client=client,
+        user_id=_login(),
+        caller_type="human",
+        auth_method="os",
+        protocol_version=protocol_version,
+    )
+
+
+@functools.cache
+def _stdio_session() -> str:
+    """A process serves one session over its standard streams."""
+    return new_id()
+
+
+_login = functools.cache(login)
+
+
+def token_of(request: Any) -> Any:
+    """Return the accepted token of a request, or of the context; None when there is none."""
+    scope = getattr(request, "scope", None)
+    user = scope.get("user") if isinstance(scope, Mapping) else None
+    token = getattr(user, "access_token", None)
+    if token is not None:
+        return token
+    module = sys.modules.get("mcp.server.auth.middleware.auth_context")  # not loaded: nobody can have set it
+    try:
+        return None if module is None else module.get_access_token()
+    except Exception:  # noqa: BLE001 - somebody else's code, and no reason to fail a call
+        return None
+
+
+def client_of(fields: Mapping[str, Any] | None, params: Any) -> str | None:
+    """Return ``name/version`` of the client: from a request's ``_meta`` (2026-07-28), else from ``initialize``."""
+    if fields:
+        named = meta.name_version(fields.get(meta.CLIENT_INFO))
+        if named is not None:
+            return named
+    info = getattr(params, "client_info", None) or getattr(params, "clientInfo", None)
+    if info is None:
+        return None
+    return meta.name_version({"name": getattr(info, "name", None), "version": getattr(info, "version", None)})
+
+
+def meta_of(params: Any) -> Mapping[str, Any] | None:
+    """Return the ``_meta`` of a request's parameters."""
+    fields = params.get("_meta") if isinstance(params, Mapping) else None
+    return fields if isinstance(fields, Mapping) else None
+
+
+def correlation_of(fields: Mapping[str, Any] | None, request: Any) -> tuple[str | None, str | None, str | None]:
+    """Return request id, trace id and span id of a call: ``_meta`` says it, else the request's headers."""
+    request_id = trace_id = span_id = None
+    if fields:
+        request_id, trace_id, span_id = meta.correlation(meta.of_fields(fields))
+    if request is not None and (request_id is None or trace_id is None):
+        headers = {name: header_of(request, name) for name in ("x-request-id", "traceparent")}
+        from_header = meta.correlation(meta.of_fields(headers))
+        request_id = request_id or from_header[0]
+        if trace_id is None:
+            _, trace_id, span_id = from_header
+    return request_id, trace_id, span_id
+
+
+def header_of(request: Any, name: str) -> str | None:
+    """Return a header of a request, bounded; None when there is none."""
+    headers = getattr(request, "headers", None)
+    if not isinstance(headers, Mapping):
+        return None
+    return meta.short(headers.get(name))
+
+
+def address_of(request: Any) -> str | None:
+    """Return the address of the socket's other end."""
+    return meta.short(getattr(getattr(request, "client", None), "host", None))
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        return None
+    return tuple(named for item in value[:MAX_ROLES] if (named := meta.short(item))) or None
+
+
+def _actors(act: object) -> tuple[str, ...] | None:
+    """Return who acts for the user, nearest first."""
+    found: list[str] = []
+    while isinstance(act, Mapping) and len(found) < MAX_ACTORS:
+        named = meta.short(act.get("sub"))
+        if named is not None:
+            found.append(named)
+        act = act.get("act")
+    return tuple(found) or None

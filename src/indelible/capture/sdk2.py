@@ -1,0 +1,229 @@
+"""The official SDK, 2.x: a middleware of `Server.middleware`, which sees every message before anything can refuse it.
+
+What it sees is the wire's form of both sides, before the parameters are validated and after the result is made; what
+the transport refuses on its own (a bad header, a rejected credential) never gets here. The SDK calls this interface
+provisional: this file is the only one that knows it.
+
+- An answer goes on as the very object that came.
+- Which tools the server has is asked before the first call of one that is not known: what a definition says about
+  secrets holds from the first call on. The question goes through the server's own middleware, as a client's would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from indelible.capture import meta, methods, peers
+from indelible.capture.calling import WHY_REFUSED, Audited, Incoming, OpenCall, Peer, inside
+from indelible.capture.frames import bounded
+from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
+from indelible.errors import TrailUnavailable
+
+CallNext = Callable[[Any], Awaitable[Any]]
+
+LIST_S: Final = 2.0
+"""Seconds that the server has to say which tools it has; a call is not held up longer."""
+
+MAX_PAGES: Final = 100
+MAX_ATTEMPTS: Final = 3
+"""How often a server is asked that does not answer."""
+
+
+class WireMiddleware:
+    """One server's middleware; see `attach.attach` and `indelible.mcp.AuditMiddleware`."""
+
+    def __init__(self, audited: Audited) -> None:
+        """`audited` makes the events."""
+        self.audited = audited
+        self._attempts = 0
+        self._listing: Any = None
+
+    async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
+        """Take one message of the client on its way to the server's handler."""
+        method = ctx.method
+        if not methods.is_call(method, has_id=ctx.request_id is not None):
+            result = await call_next(ctx)
+            self._learn(method, ctx.params, result)
+            return result
+        wire = None if ctx.request_id is None else (ctx.session, str(ctx.request_id))
+        if self.audited.joined(wire) is not None:  # attached twice
+            return await call_next(ctx)
+        incoming = incoming_of(ctx)
+        if method == "tools/call" and incoming.name is not None and not self.audited.knows(incoming.name):
+            await self._know(ctx, call_next, incoming)
+        if wire is None:
+            return await self._notified(ctx, call_next, incoming)
+        return await self._call(ctx, call_next, incoming)
+
+    async def _call(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> Any:
+        try:
+            call = await self.audited.abegin(incoming, peer_of(ctx))
+        except TrailUnavailable:
+            raise _refusal(f"refused: {WHY_REFUSED}") from None
+        try:
+            with inside(call):
+                result = await call_next(ctx)
+        except BaseException as exc:
+            await self._failed(call, exc)
+            raise
+        await _released(call, judge_result(_wire_form(result)))
+        return result
+
+    async def _know(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> None:
+        """Learn what the server says of its tools, before the first call of one."""
+        try:
+            await self._list(ctx, call_next)
+        except BaseException:  # cancelled meanwhile: a call all the same
+            with contextlib.suppress(TrailUnavailable):
+                self.audited.begin(incoming, peer_of(ctx)).cancelled()
+            raise
+
+    async def _failed(self, call: OpenCall, exc: BaseException) -> None:
+        verdict = judge_exception(exc, method=call.incoming.method)
+        if verdict.kind == "cancelled":  # no await from here on
+            call.cancelled()
+        elif isinstance(exc, Exception):
+            await _released(call, verdict)
+        else:  # the process is about to end
+            with contextlib.suppress(TrailUnavailable):
+                call.finish(verdict)
+
+    async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> Any:
+        """Record a call that nobody waits for: a server that is lax about ids may carry it out."""
+        why = "sent as a notification: no answer was asked for, so its outcome is not known"
+        with contextlib.suppress(TrailUnavailable):
+            call = await self.audited.abegin(incoming, peer_of(ctx))
+            await call.afinish(Verdict("protocol_error", error=why, error_code=-32600))
+            return await call_next(ctx)
+        return None
+
+    # --- what the server says of itself ---
+
+    def _learn(self, method: str, params: Any, result: Any) -> None:
+        form = _wire_form(result)
+        if not isinstance(form, Mapping):
+            return
+        if method == "tools/list" and isinstance(form.get("tools"), list):
+            self.audited.list_tools(form["tools"])
+        elif method in ("initialize", "server/discover"):
+            fields = peers.meta_of(form)
+            info = form.get("serverInfo") or (fields.get(meta.SERVER_INFO) if fields else None)
+            if isinstance(info, Mapping):
+                self.audited.named(meta.short(info.get("version")))
+
+    async def _list(self, ctx: Any, call_next: CallNext) -> None:
+        """Ask the server for its tools; others who need to know wait for the same answer."""
+        import anyio
+
+        if self._listing is not None:
+            with anyio.move_on_after(LIST_S):
+                await self._listing.wait()
+        elif self._attempts < MAX_ATTEMPTS:
+            self._attempts += 1
+            self._listing = anyio.Event()
+            try:
+                with anyio.move_on_after(LIST_S):
+                    await self._pages(ctx, call_next)
+            except Exception:  # noqa: BLE001 - a server that cannot list its tools can be called all the same
+                return
+            finally:
+                self._listing.set()
+                self._listing = None
+
+    async def _pages(self, ctx: Any, call_next: CallNext) -> None:
+        fields = peers.meta_of(ctx.params)
+        params: dict[str, Any] = {} if fields is None else {"_meta": fields}
+        for _ in range(MAX_PAGES):
+            asked = dataclasses.replace(ctx, method="tools/list", params=params)
+            result = _wire_form(await call_next(asked))
+            self._learn("tools/list", params, result)
+            cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
+            if not cursor:
+                self._attempts = MAX_ATTEMPTS  # a tool that is not among them now is not asked about again
+                return
+            params = {**params, "cursor": cursor}
+
+
+async def _released(call: OpenCall, verdict: Verdict) -> None:
+    """Record the outcome; then the answer may go out, and else an error goes out in its place."""
+    try:
+        await call.afinish(verdict)
+    except TrailUnavailable:
+        raise _refusal(f"carried out, but its result is withheld: {WHY_REFUSED}") from None
+
+
+def _refusal(why: str) -> Exception:
+    from mcp.shared.exceptions import MCPError
+
+    return MCPError(code=INTERNAL_ERROR, message=why)
+
+
+def _wire_form(result: Any) -> Any:
+    """Return a result as it goes out: a middleware that answers itself may have made a model."""
+    dump = getattr(result, "model_dump", None)
+    if dump is None:
+        return result
+    try:
+        return dump(by_alias=True, mode="json", exclude_none=True)
+    except Exception:  # noqa: BLE001 - the SDK will meet it as well, and says so to the client
+        return None
+
+
+def incoming_of(ctx: Any) -> Incoming:
+    """Return a request as the middleware is handed it: nothing in it has been validated."""
+    params = ctx.params if isinstance(ctx.params, Mapping) else None
+    how = methods.describe(ctx.method)
+    fields = peers.meta_of(params)
+    request_id, trace_id, span_id = peers.correlation_of(fields, ctx.request)
+    incoming = Incoming(
+        method=ctx.method, request_id=request_id, trace_id=trace_id, span_id=span_id, args=ctx.params
+    )
+    if ctx.request_id is not None:
+        incoming.rpc_id = msgspec.json.encode(ctx.request_id)
+        incoming.wire = (ctx.session, str(ctx.request_id))
+    if params is not None:
+        incoming.name = _name(params, how)
+        if how.args == "arguments":
+            incoming.args = params.get("arguments")
+        state = params.get("requestState")
+        incoming.request_state = state if isinstance(state, str) else None
+        incoming.answers_input = "inputResponses" in params
+    return incoming
+
+
+def _name(params: Mapping[str, Any], how: methods.Method) -> str | None:
+    if how.name is None:
+        return None
+    name = params.get(how.name)
+    if how.name == "ref" and isinstance(name, Mapping):
+        name = name.get("name", name.get("uri"))
+    return bounded(name) if isinstance(name, str) else None
+
+
+def peer_of(ctx: Any) -> Peer:
+    """Return who sent the message of a `ServerRequestContext`."""
+    session = ctx.session
+    client = peers.client_of(peers.meta_of(ctx.params), getattr(session, "client_params", None))
+    version = meta.short(ctx.protocol_version)
+    if ctx.request is None:
+        return peers.local_peer(_transport(), client=client, protocol_version=version)
+    known = getattr(getattr(session, "_connection", None), "session_id", None)  # private: a header has it too
+    return peers.peer_of_request(
+        ctx.request,
+        peers.token_of(ctx.request),
+        session_id=meta.short(known),
+        client=client,
+        protocol_version=version,
+    )
+
+
+def _transport() -> Any:
+    """Tell the standard streams from a client in the same process: the SDK notes who has claimed them (private)."""
+    claims = getattr(sys.modules.get("mcp.server.stdio"), "_claims", None)
+    return "library" if isinstance(claims, dict) and not claims else "stdio"

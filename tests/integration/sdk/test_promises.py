@@ -1,0 +1,226 @@
+"""What is promised of calls to servers of the official SDK, beside their outcomes: order, ids, principals, numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import io
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx2
+import pytest
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+from pydantic import AnyHttpUrl
+
+import indelible
+from indelible.capture.causes import TABLE
+from indelible.errors import ConfigError
+from indelible.mcp import AuditMiddleware
+from indelible.trail import writer as writer_module
+from indelible.trail.active import ActiveFile
+from tests.integration.sdk import servers, wires
+from tests.integration.sdk.looking import check, lines, of, wait_until
+from tests.integration.sdk.wires import LEGACY, MODERN, request
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def call(rpc_id: Any, name: str, mark: str, era: str = LEGACY, **arguments: Any) -> dict[str, Any]:
+    return request(rpc_id, "tools/call", {"name": name, "arguments": arguments}, era, mark)
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    def fail(self: ActiveFile, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
+        yield
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+@pytest.mark.parametrize("kind", ["sdk2", "mcpserver"])
+def test_what_cannot_be_recorded_is_refused_or_withheld(
+    kind: str, durability: str, trail: Path, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+
+    async def run() -> None:
+        server = servers.built(kind)
+        with indelible.open_trail(trail, on_failure="deny", durability=durability) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                with full_disk():
+                    await wire.send(call(1, "hang", "refused", until=str(release)))
+                    error = (await wire.answer(1))["error"]
+                assert (error["code"], error["message"][:9]) == (-32603, "refused: ")
+                await wire.send(call(2, "hang", "withheld", until=str(release)))
+                await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
+                with full_disk():
+                    release.touch()
+                    error = (await wire.answer(2))["error"]
+                assert (error["code"], "withheld" in error["message"]) == (-32603, True)
+                await wire.send(call(3, "ok", "returned", a=1))
+                assert (await wire.answer(3))["result"]
+
+    asyncio.run(run())
+    for cause in ("refused", "withheld", "returned"):
+        check(trail, cause, TABLE[kind][cause])
+    assert of(trail, "withheld")[0]["metadata"]["answer_withheld"] is True
+    assert indelible.verify(trail).ok
+
+
+@pytest.mark.parametrize("kind", ["sdk2", "mcpserver"])
+def test_a_server_that_is_killed_leaves_its_calls_interrupted(kind: str, trail: Path, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with wires.stdio(*wires.command(kind, trail), era=LEGACY) as wire:
+            await wire.send(call(1, "hang", "killed", until=str(tmp_path / "never")))
+            await wait_until(lambda: of(trail, "killed", "mcp_operation_started"))
+            wire.process.kill()
+            await wire.process.wait()
+
+    asyncio.run(run())
+    indelible.open_trail(trail).close()
+    [event] = of(trail, "killed")
+    assert event["outcome"]["kind"] == TABLE[kind]["killed"].kind
+    assert event["request"]["intent"] == of(trail, "killed", "mcp_operation_started")[0]["event_id"]
+    assert indelible.verify(trail).ok
+
+
+def test_a_thousand_calls_at_once_are_a_thousand_operations(trail: Path) -> None:
+    async def run() -> None:
+        server = servers.mcpserver()
+        with indelible.open_trail(trail, on_failure="deny") as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                for number in range(1000):
+                    await wire.send(
+                        call(number, ("ok", "boom", "whoami")[number % 3], f"call-{number}", a=number)
+                    )
+                await asyncio.gather(*(wire.answer(number) for number in range(1000)))
+
+    servers.seen.clear()
+    asyncio.run(run())
+    outcomes = [line for line in lines(trail) if line["event_type"] == "mcp_operation"]
+    assert Counter(line["request"]["request_id"] for line in outcomes) == Counter(
+        f"call-{number}" for number in range(1000)
+    )
+    assert Counter(line["outcome"]["kind"] for line in outcomes) == {"completed": 667, "tool_error": 333}
+    assert sorted(filter(None, servers.seen)) == sorted(f"call-{number}" for number in range(2, 1000, 3))
+
+
+@pytest.mark.parametrize("kind", ["sdk2", "mcpserver"])
+@pytest.mark.parametrize("era", [LEGACY, MODERN])
+def test_the_request_id_is_known_to_tools_their_threads_and_logs(kind: str, era: str, trail: Path) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(indelible.RequestIdFilter())
+    handler.setFormatter(logging.Formatter("%(request_id)s %(message)s"))
+    said = []
+
+    async def run() -> None:
+        server = servers.built(kind)
+        with indelible.open_trail(trail) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.http(server, era) as wire:
+                await wire.send(call(1, "whoami", "mine-1", era))
+                said.append((await wire.answer(1))["result"]["content"][0]["text"])
+                await wire.send(call(2, "whoami", "not good: a space", era))
+                said.append((await wire.answer(2))["result"]["content"][0]["text"])
+
+    servers.log.addHandler(handler)
+    try:
+        asyncio.run(run())
+    finally:
+        servers.log.removeHandler(handler)
+    made = [line["request"]["request_id"] for line in lines(trail) if line["event_type"] == "mcp_operation"]
+    assert made[0] == "mine-1"
+    assert len(made[1]) == 36
+    assert said == made
+    assert stream.getvalue().splitlines() == [f"{request_id} asked who I am" for request_id in made]
+
+
+class Verifier:
+    async def verify_token(self, token: str) -> AccessToken | None:
+        if token != "good.jwt.token":
+            return None
+        claims = {"iss": "https://issuer.example", "roles": ["clerk"], "act": {"sub": "agent-7"}}
+        return AccessToken(token=token, client_id="app", scopes=["buy"], subject="ada", claims=claims)
+
+
+@pytest.mark.parametrize("era", [LEGACY, MODERN])
+def test_a_principal_stands_in_the_event_and_a_bad_credential_never_gets_there(era: str, trail: Path) -> None:
+    auth = AuthSettings(
+        issuer_url=AnyHttpUrl("https://issuer.example"),
+        resource_server_url=AnyHttpUrl("http://127.0.0.1/mcp"),
+        validate_token_resource=False,
+    )
+    server = MCPServer("shop", token_verifier=Verifier(), auth=auth)
+    server.tool()(servers.whoami)
+
+    async def run() -> None:
+        with indelible.open_trail(trail) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.listening(server.streamable_http_app()) as url:
+                async with httpx2.AsyncClient() as client:
+                    frame = call(9, "whoami", "rejected_credential", era)
+                    denied = await client.post(url, json=frame, headers={"authorization": "Bearer bad"})
+                    assert denied.status_code == 401
+                wire = wires.Http(
+                    url, era, {"authorization": "Bearer good.jwt.token", "x-request-id": "from-header"}
+                )
+                await wires.greet(wire, era)
+                frame = call(1, "whoami", "", era)
+                await wire.send(frame)
+                assert "result" in await wire.answer(1)
+                await wire.close()
+
+    asyncio.run(run())
+    assert TABLE["mcpserver"]["rejected_credential"].kind is None
+    [event] = [line for line in lines(trail) if line["event_type"] == "mcp_operation"]
+    assert event["request"]["request_id"] == "from-header"
+    source = event["source"]
+    about = {key: source[key] for key in ("user_id", "roles", "issuer", "on_behalf_of", "auth_method")}
+    assert about == {
+        "user_id": "ada",
+        "roles": ["clerk"],
+        "issuer": "https://issuer.example",
+        "on_behalf_of": ["agent-7"],
+        "auth_method": "jwt",
+    }
+    assert len(source["auth_key_id"]) == 8
+    assert b"good.jwt" not in trail.read_bytes()
+
+
+def test_a_middleware_in_the_servers_own_list_records_too(trail: Path) -> None:
+    async def run() -> None:
+        with indelible.open_trail(trail) as recorder:
+            server = MCPServer("x", middleware=[AuditMiddleware(recorder, backend="till")])
+            server.tool(annotations=servers.READ_ONLY)(servers.whoami)
+            async with wires.memory(server, LEGACY) as wire:
+                await wire.send(call(1, "whoami", "one"))
+                await wire.answer(1)
+
+    asyncio.run(run())
+    [event] = of(trail, "one")
+    assert (event["target"]["backend"], event["target"]["effects"]) == ("till", "read_only")
+    assert "tool_sha256" in event["target"]
+
+
+def test_what_is_no_server_is_named() -> None:
+    with pytest.raises(ConfigError, match="AuditASGI"):
+        indelible.attach(lambda scope: None)
+    with pytest.raises(ConfigError, match="this is a dict"):
+        indelible.attach({})
