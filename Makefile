@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
+OLD := .venv-mcp1
 BIN := $(VENV)/bin
 TOOLS := .tools
 JUDGES := tests/judges/go
@@ -33,11 +34,11 @@ run: $(VENV)/stamp-demo node_modules/stamp ## set up, then record real MCP serve
 	@$(BIN)/indelible demo
 
 .PHONY: setup
-setup: $(VENV)/stamp-dev node_modules/stamp $(TOOLS)/stamp-go ## set up all that the other targets need
+setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go ## set up all that the other targets need
 
 .PHONY: clean
 clean: ## remove everything that set-up and tests made
-	@rm -rf $(VENV) $(TOOLS) node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(OLD) $(TOOLS) node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache .grimp_cache
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -79,6 +80,7 @@ lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in requirements/dev.in \
 		-c requirements/demo.txt -o requirements/dev.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/demo.txt -o requirements/base.txt
+	@$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements/build.in requirements/mcp1.in -o requirements/mcp1.txt
 	@npm install --package-lock-only --ignore-scripts --silent
 	@cd $(JUDGES) && go mod tidy
 LOCK := --quiet --upgrade --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
@@ -106,6 +108,15 @@ $(VENV)/stamp-dev: requirements/dev.txt pyproject.toml | $(VENV)/stamp $(TOOLS)/
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/stamp-demo $@
+
+$(OLD)/stamp: requirements/mcp1.txt pyproject.toml scripts/venv | $(TOOLS)/stamp-test
+	@echo "setup: Python packages for servers on the official SDK 1.x (a minute the first time)"
+	@scripts/venv $(PYTHON) $(OLD)
+	@$(OLD)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		-r requirements/mcp1.txt
+	@$(OLD)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
 
 node_modules/stamp: package.json package-lock.json .npmrc | $(TOOLS)/stamp-run
 	@echo "setup: npm packages"

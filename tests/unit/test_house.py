@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MADE = {".git", ".venv", ".tools", "node_modules", "dist", "build", "__pycache__"}
+MADE = {".git", ".venv", ".venv-mcp1", ".tools", "node_modules", "dist", "build", "__pycache__"}
 # Put together here, so that this file is not one of those that it looks for.
 INDEX = re.compile(
     r"(extra-)?index"
@@ -66,7 +66,7 @@ def test_no_file_names_a_path_of_this_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["base", "demo", "dev"])
+@pytest.mark.parametrize("name", ["base", "demo", "dev", "mcp1"])
 def test_every_pin_has_hashes(name: str) -> None:
     pins = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = re.split(r"\n(?=[a-zA-Z0-9])", pins)

@@ -21,9 +21,10 @@ log = logging.getLogger("indelible")
 def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> None:
     """Record every call that a server gets from now on; a second time on the same server changes nothing.
 
-    `server`: `MCPServer` or the low-level `Server` of the official SDK. `trail` is an open recorder, a path, or None
-    for the configured trail; `backend` is the server's name in the trail, its own by default. Raises ConfigError for
-    anything that is no such server, and what opening a trail does.
+    `server` is a `MCPServer` (2.x), `FastMCP` (1.x) or low-level `Server` (both) of the official SDK. `trail` is an
+    open recorder, a path, or None for the configured trail; `backend` is the server's name in the trail, by default
+    its own.
+    Raises ConfigError for anything that is no such server, and what opening a trail does.
     """
     inner = getattr(server, "_lowlevel_server", None)  # MCPServer
     if inner is None:
@@ -33,6 +34,9 @@ def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> N
         middleware = _insert(inner, trail, str(name))
         if middleware is not None and server is not inner and hasattr(server, "call_tool"):
             _note_exceptions(server, middleware.audited)
+        return
+    if isinstance(getattr(inner, "request_handlers", None), dict) and callable(getattr(inner, "run", None)):
+        _tap(inner, trail, str(name))
         return
     msg = f"attach takes a server of the official MCP SDK, and this is a {type(server).__qualname__}"
     if callable(server):
@@ -63,6 +67,16 @@ def _insert(server: Any, trail: Trail, name: str) -> Any:
     traced = bool(chain) and type(chain[0]).__name__ == "OpenTelemetryMiddleware"
     chain.insert(1 if traced else 0, middleware)
     return middleware
+
+
+def _tap(server: Any, trail: Trail, name: str) -> None:
+    """Put a tap into a server of SDK 1.x, once."""
+    from indelible.capture.sdk1 import Tapped, tap
+
+    if not hasattr(server.run, "indelible"):
+        version = getattr(server, "version", None)
+        known = version if isinstance(version, str) and version else None
+        tap(server, Tapped(server, recorder_of(trail), backend=name, version=known))
 
 
 def _note_exceptions(server: Any, audit: Audited) -> None:

@@ -41,15 +41,22 @@ class Auditor:
     """The audit of one session; see `stdio.Audit` for what its methods return."""
 
     def __init__(
-        self, recorder: Records, correlator: Correlator, session: Session, source: Source, on_failure: OnFailure
+        self,
+        recorder: Records,
+        correlator: Correlator,
+        session: Session,
+        source: Source,
+        on_failure: OnFailure,
+        *,
+        child: bool = True,
     ) -> None:
-        """`source` is who stands behind the child's changes of phase."""
+        """`source` is who stands behind the child's changes of phase; without a `child` there are none."""
         self._recorder = recorder
         self._correlator = correlator
         self._session = session
         self._source = source
         self._denies = on_failure == "deny"
-        self._phase = "Pending"
+        self._phase = "Pending" if child else "Ready"
         self._fresh: list[Call] = []
         self._ends: tuple[int, str] | None = None
         self._complained = False

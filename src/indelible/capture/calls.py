@@ -276,10 +276,13 @@ class Peers:
         self._protocol: str | None = None
         self._targets: dict[tuple[str, str | None], Target] = {}
         self._shapes: dict[bytes, Shape] = {}
+        self._base: Source | None = None
         self.source = self._make_source()
 
     def _make_source(self) -> Source:
-        session = self._session
+        session, base = self._session, self._base
+        if base is not None:
+            return msgspec.structs.replace(base, client=self._client or base.client)
         return Source(
             caller=session.caller,
             session_id=session.session_id,
@@ -288,6 +291,13 @@ class Peers:
             caller_type=session.caller_type,
             auth_method=session.auth_method,
         )
+
+    def note_source(self, source: Source) -> None:
+        """Take who calls, as the transport knows it."""
+        if source is not self._base:
+            self._base = source
+            self.source = self._make_source()
+            self._shapes.clear()
 
     def note_initialize(self, text: bytes) -> None:
         """Take the client's name and the asked-for protocol version from an ``initialize`` request."""

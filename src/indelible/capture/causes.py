@@ -102,11 +102,29 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "input_required": Cell("input_required"),
         "continued": Cell("completed"),
     },
+    "sdk1": {
+        **_COMMON,
+        "raised": Cell("tool_error"),
+        "rpc_error": Cell(
+            "tool_error", blank="The SDK makes a result with `isError: true` of whatever a tool raises."
+        ),
+        "unknown_tool": Cell("protocol_error", -32602),
+        "unknown_resource": Cell("protocol_error", 0),
+        "unknown_prompt": Cell("protocol_error", 0),
+        "invalid_arguments": Cell("protocol_error", -32602),
+        "denied": Cell(
+            "tool_error", blank="The SDK makes a result with `isError: true` of whatever a tool raises."
+        ),
+        "timed_out": Cell("tool_error", blank="The client is told a text that a tool may say of anything."),
+        "input_required": _NO_ROUNDS,
+        "continued": _NO_ROUNDS,
+    },
 }
 """Capture, cause, cell."""
 
 CAPTURES: Final[Mapping[str, str]] = {
     "sdk2": "official SDK 2.x, low-level `Server`",
     "mcpserver": "official SDK 2.x, `MCPServer`",
+    "sdk1": "official SDK 1.x, `FastMCP` and low-level `Server`",
 }
 """Every capture of the table, in words."""

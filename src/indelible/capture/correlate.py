@@ -81,6 +81,15 @@ class Correlator:
         """How many calls wait for their answer."""
         return self._open_calls
 
+    def caller(self, source: Source) -> None:
+        """Take who calls from now on, as the transport knows it; the client's own name is added to it."""
+        self._peers.note_source(source)
+
+    def named(self, rpc_id: bytes) -> str | None:
+        """Return the request id of a call that waits for its answer."""
+        found = self._calls.newest(rpc_id)
+        return found.named() if isinstance(found, Call) else None
+
     # --- lines ---
 
     def from_client(self, frame: bytes, now: int, mono: int) -> Step:

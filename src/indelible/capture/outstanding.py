@@ -81,6 +81,11 @@ class Outstanding(Generic[Waiting]):
                 return same.pop(index)
         return same.pop(0)
 
+    def newest(self, rpc_id: bytes) -> Waiting | None:
+        """Return the request that came last with this id, and let it wait on."""
+        same = self._by_key.get(key_of(rpc_id))
+        return same[-1] if same else None
+
     def remove(self, request: Waiting) -> bool:
         """Take out exactly this request; False when it does not wait."""
         key = key_of(request.rpc_id)

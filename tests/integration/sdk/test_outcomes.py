@@ -18,7 +18,9 @@ from tests.integration.sdk.looking import check, lines, of, wait_until
 from tests.integration.sdk.wires import LEGACY, MODERN, Wire, request
 
 HERE = itertools.product(["sdk2", "mcpserver"], ["memory", "http"], [LEGACY, MODERN])
+OLD = itertools.product(["sdk1-fastmcp", "sdk1-lowlevel"], ["stdio", "http"], [LEGACY])
 WAYS = [*HERE, ("sdk2", "stdio", LEGACY), ("mcpserver", "stdio", MODERN)]
+OLD_WAYS = [way for way in OLD if way[:2] != ("sdk1-lowlevel", "http")]  # it has no app of its own
 STRAIGHT = {
     "returned": ("tools/call", {"name": "ok", "arguments": {"a": 1}}),
     "error_result": ("tools/call", {"name": "flag", "arguments": {}}),
@@ -37,6 +39,10 @@ STRAIGHT = {
 
 @contextlib.asynccontextmanager
 async def connected(kind: str, transport: str, era: str, trail: Path) -> AsyncIterator[Wire]:
+    if kind.startswith("sdk1"):
+        async with wires.old(kind.partition("-")[2], transport, trail) as wire:
+            yield wire
+        return
     if transport == "stdio":
         async with wires.stdio(*wires.command(kind, trail), era=era) as wire:
             yield wire
@@ -51,7 +57,7 @@ async def connected(kind: str, transport: str, era: str, trail: Path) -> AsyncIt
     recorder.close()
 
 
-@pytest.mark.parametrize(("kind", "transport", "era"), WAYS)
+@pytest.mark.parametrize(("kind", "transport", "era"), [*WAYS, *OLD_WAYS])
 def test_every_cause_leaves_its_one_event(kind: str, transport: str, era: str, tmp_path: Path) -> None:
     trail, release = tmp_path / "audit.jsonl", tmp_path / "release"
     hang = {"name": "hang", "arguments": {"until": str(release)}}
@@ -93,13 +99,16 @@ def test_every_cause_leaves_its_one_event(kind: str, transport: str, era: str, t
         await wire.answer(71)
 
     asyncio.run(run())
-    events = {cause: check(trail, cause, TABLE[kind][cause]) for cause in happened}
+    column = TABLE[kind.partition("-")[0]]
+    events = {cause: check(trail, cause, column[cause]) for cause in happened}
     assert len([line for line in lines(trail) if line["event_type"] == "mcp_operation"]) == len(events)
     if era == MODERN:
         assert events["continued"]["request"]["continues"] == "input_required"
     event = events["returned"]
     assert event["target"]["backend"] == "shop"
-    assert (event["target"]["server_version"], event["target"]["protocol_version"]) == ("3.1", era)
+    assert event["target"]["protocol_version"] == era
+    assert event["target"]["server_version"] == "3.1" or kind == "sdk1-fastmcp"  # it names the SDK's
+    assert event["target"]["effects"] == "read_only"
     assert event["source"]["client"] == "tester/9"
     assert event["source"]["caller"] == {"memory": "library", "stdio": "stdio", "http": "http"}[transport]
     assert event["source"].get("client_ip") == ("127.0.0.1" if transport == "http" else None)

@@ -82,10 +82,43 @@ def test_what_cannot_be_recorded_is_refused_or_withheld(
     assert indelible.verify(trail).ok
 
 
-@pytest.mark.parametrize("kind", ["sdk2", "mcpserver"])
+@pytest.mark.parametrize("kind", ["fastmcp", "lowlevel"])
+def test_what_cannot_be_recorded_is_refused_or_withheld_by_the_tap_too(
+    kind: str, trail: Path, tmp_path: Path
+) -> None:
+    release, full = tmp_path / "release", tmp_path / "audit.jsonl.full"
+
+    async def run() -> None:
+        async with wires.old(kind, "stdio", trail) as wire:
+            full.touch()
+            await wire.send(call(1, "hang", "refused", until=str(release)))
+            error = (await wire.answer(1))["error"]
+            assert (error["code"], error["message"][:9]) == (-32603, "refused: ")
+            full.unlink()
+            await wire.send(call(2, "hang", "withheld", until=str(release)))
+            await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
+            full.touch()
+            release.touch()
+            error = (await wire.answer(2))["error"]
+            assert (error["code"], "withheld" in error["message"]) == (-32603, True)
+            full.unlink()
+            await wire.send(call(3, "whoami", "returned"))
+            assert (await wire.answer(3))["result"]["content"][0]["text"] == "returned"
+
+    asyncio.run(run())
+    for cause in ("refused", "withheld", "returned"):
+        check(trail, cause, TABLE["sdk1"][cause])
+    assert indelible.verify(trail).ok
+
+
+def command(kind: str, trail: Path) -> tuple[str, ...]:
+    return wires.old_command("fastmcp", trail, "stdio") if kind == "sdk1" else wires.command(kind, trail)
+
+
+@pytest.mark.parametrize("kind", ["sdk2", "mcpserver", "sdk1"])
 def test_a_server_that_is_killed_leaves_its_calls_interrupted(kind: str, trail: Path, tmp_path: Path) -> None:
     async def run() -> None:
-        async with wires.stdio(*wires.command(kind, trail), era=LEGACY) as wire:
+        async with wires.stdio(*command(kind, trail), era=LEGACY) as wire:
             await wire.send(call(1, "hang", "killed", until=str(tmp_path / "never")))
             await wait_until(lambda: of(trail, "killed", "mcp_operation_started"))
             wire.process.kill()

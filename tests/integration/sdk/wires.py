@@ -18,6 +18,8 @@ import uvicorn
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
+from tests.environments import old_python
+
 ROOT = Path(__file__).parents[3]
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 CLIENT = {"name": "tester", "version": "9"}
@@ -239,3 +241,40 @@ async def http(server: Any, era: str) -> AsyncIterator[Http]:
             yield wire
         finally:
             await wire.close()
+
+
+def old_command(kind: str, trail: Path, transport: str) -> tuple[str, ...]:
+    server = ROOT / "tests" / "integration" / "sdk" / "old" / "server.py"
+    return (str(old_python()), str(server), kind, str(trail), transport)
+
+
+@contextlib.asynccontextmanager
+async def old(kind: str, transport: str, trail: Path) -> AsyncIterator[Stdio | Http]:
+    """Connect to a server of the SDK 1.x, a process of another Python."""
+    if transport == "stdio":
+        async with stdio(*old_command(kind, trail, transport), era=LEGACY) as wire:
+            yield wire
+        return
+    process = await asyncio.create_subprocess_exec(
+        *old_command(kind, trail, transport), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    try:
+        port = int(await asyncio.wait_for(process.stdout.readline(), LIMIT_S))
+        client = Http(f"http://127.0.0.1:{port}/mcp", LEGACY)
+        await _when_up(port)
+        await greet(client, LEGACY)
+        yield client
+        await client.close()
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), LIMIT_S)
+
+
+async def _when_up(port: int) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            with contextlib.suppress(OSError):
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                return
+            await asyncio.sleep(0.02)

@@ -1,0 +1,301 @@
+"""The official SDK, 1.x, which has no middleware: a tap on the streams of `Server.run`.
+
+Every transport hands its messages to `Server.run`, so what goes through its streams is what client and server say to
+each other, malformed parameters and unknown methods included, which no handler ever sees. Lines are made of the
+messages and given to the same correlator that reads a wrapped server's pipes, one for each run.
+
+Nothing of the server's class is changed: the tap is an attribute of the one server object. Private names of the SDK are
+used only to tell tool code its request id, and only when they are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from indelible.capture import meta, peers
+from indelible.capture.audit import Auditor
+from indelible.capture.calling import Peer
+from indelible.capture.calls import Session
+from indelible.capture.correlate import Correlator
+from indelible.context import Inside
+from indelible.definitions import MAX_TOOLS, Tool, describe
+from indelible.errors import IndelibleError
+from indelible.recorder import Recorder
+
+LIST_S: Final = 2.0
+"""Seconds that the server has to say which tools it has; a session is not held up longer."""
+
+_HEADERS: Final = ("x-request-id", "traceparent")
+_PLAIN: Final = frozenset({"tools/call", "resources/read", "prompts/get"})
+"""Methods whose ``_meta`` is no part of what is recorded as their arguments."""
+
+
+class Tapped:
+    """One server and its runs."""
+
+    def __init__(
+        self, server: Any, recorder: Callable[[], Recorder], *, backend: str, version: str | None
+    ) -> None:
+        """Open the trail, so that a mistake shows now; `server` is only asked for its tools."""
+        self._server = server
+        self._recorder = recorder
+        self.backend, self.version = backend, version
+        self._tools = recorder().recall(backend)
+        self._listed = False
+
+    async def connection(self, request: Any) -> Connection:
+        """Return the audit of a new connection, whose first message came with `request` (None but for HTTP)."""
+        recorder = self._recorder()
+        if not self._listed:
+            self._listed = True
+            await self._list(recorder)
+        return Connection(self, recorder, self._tools, request)
+
+    async def _list(self, recorder: Recorder) -> None:
+        """Ask the server's own handler, in process: what definitions say holds from the first call on."""
+        import anyio
+
+        try:
+            with anyio.move_on_after(LIST_S):
+                for kind, handler in tuple(self._server.request_handlers.items()):
+                    if kind.__name__ == "ListToolsRequest":
+                        result = (await handler(kind(method="tools/list"))).model_dump(
+                            by_alias=True, mode="json", exclude_none=True
+                        )
+                        self._learn(recorder, result.get("tools"))
+        except Exception:  # noqa: BLE001 - a server that cannot list its tools can be called all the same
+            return
+
+    def _learn(self, recorder: Recorder, listed: Any) -> None:
+        found = [tool for item in listed[:MAX_TOOLS] if (tool := describe(item)) is not None]
+        self._tools = {**self._tools, **{tool.name: tool for tool in found}}
+        recorder.learn(self.backend, tuple(self._tools.values()))
+
+
+class Connection:
+    """The audit of one run: lines in, and what goes on instead of them."""
+
+    def __init__(self, tapped: Tapped, recorder: Recorder, tools: dict[str, Tool], request: Any) -> None:
+        """`request` tells the transport."""
+        self._recorder = recorder
+        self._peer = self._peer_of(request)
+        audit = recorder.settings.audit
+        session = Session(
+            caller=self._peer.caller,
+            backend=tapped.backend,
+            server_version=tapped.version,
+            intent=audit.intent,
+            trust_annotations=audit.trust_annotations,
+        )
+        source = self._peer.source()
+        self._correlator = Correlator(session, tools, recorder.prepare)
+        self._correlator.caller(source)
+        self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
+        self._lock: Any = None
+
+    @staticmethod
+    def _peer_of(request: Any) -> Peer:
+        if request is None:
+            return peers.local_peer("stdio")
+        return peers.peer_of_request(request, peers.token_of(request))
+
+    async def client(self, item: Any) -> bytes | None:
+        """Take a message from the client; returns what to answer instead of handing it on, None to hand it on."""
+        request = getattr(item.metadata, "request_context", None)
+        if request is not None:
+            peer = self._peer_of(request)
+            if peer != self._peer:
+                self._peer = peer
+                self._correlator.caller(peer.source())
+        return await self._take(self._auditor.client, _with_headers(_line(item), request))
+
+    async def server(self, item: Any) -> bytes | None:
+        """Take a message from the server; returns what goes out instead of it, None for nothing else."""
+        return await self._take(self._auditor.server, _line(item))
+
+    async def _take(self, action: Callable[[bytes, int, int], bytes | None], line: bytes) -> bytes | None:
+        now, mono = time.time_ns(), time.monotonic_ns()
+        if not self._recorder.waits:
+            return action(line, now, mono)
+        import anyio
+        import anyio.to_thread
+
+        if self._lock is None:
+            self._lock = anyio.Lock()
+        async with self._lock:  # a disk is waited for, and the loop goes on meanwhile
+            return await anyio.to_thread.run_sync(action, line, now, mono)
+
+    def request_id(self, rpc_id: Any) -> str | None:
+        """Return the request id of a call under way."""
+        return self._correlator.named(msgspec.json.encode(rpc_id))
+
+    def end(self) -> None:
+        """Nobody is there any more."""
+        self._auditor.client_gone("the client went away")
+
+
+class _Reader:
+    """The stream that a run reads from, with our eyes on it."""
+
+    def __init__(self, inner: Any, run: _Run) -> None:
+        self._inner, self._run = inner, run
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return await self._inner.__aexit__(kind, exc, trace)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            item = await self._inner.__anext__()
+            if await self._run.admitted(item):
+                return item
+
+    async def receive(self) -> Any:
+        while True:
+            item = await self._inner.receive()
+            if await self._run.admitted(item):
+                return item
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Writer:
+    """The stream that a run writes to."""
+
+    def __init__(self, inner: Any, run: _Run) -> None:
+        self._inner, self._run = inner, run
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return await self._inner.__aexit__(kind, exc, trace)
+
+    async def send(self, item: Any) -> None:
+        for each in await self._run.released(item):
+            await self._inner.send(each)
+
+    def clone(self) -> _Writer:
+        return _Writer(self._inner.clone(), self._run)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Run:
+    """One call of `Server.run`."""
+
+    def __init__(self, tapped: Tapped, write: Any) -> None:
+        self._tapped, self._write = tapped, write
+        self.connection: Connection | None = None
+
+    async def admitted(self, item: Any) -> bool:
+        """Record what the client's message begins or ends; False when it must not reach the server."""
+        if isinstance(item, Exception):  # a line that is no JSON-RPC: the SDK says so itself
+            return True
+        if self.connection is None:
+            request = getattr(item.metadata, "request_context", None)
+            self.connection = await self._tapped.connection(request)
+        instead = await self.connection.client(item)
+        if instead:
+            await self._write.send(_like(item, instead))
+        return instead is None
+
+    async def released(self, item: Any) -> list[Any]:
+        """Record what the server's message ends; returns what may go out."""
+        if self.connection is None:
+            return [item]
+        instead = await self.connection.server(item)
+        if instead is None:
+            return [item]
+        return [_like(item, instead, item.metadata)] if instead else []
+
+
+def tap(server: Any, tapped: Tapped) -> None:
+    """Put the tap into a server; `attach.attach` has looked that it is none of ours already."""
+    original = server.run
+    here: dict[Any, _Run] = {}
+
+    @functools.wraps(original)
+    async def run(read_stream: Any, write_stream: Any, *args: Any, **kwargs: Any) -> Any:
+        mine = _Run(tapped, write_stream)
+        writer = _Writer(write_stream, mine)
+        here[writer] = mine
+        try:
+            return await original(_Reader(read_stream, mine), writer, *args, **kwargs)
+        finally:
+            del here[writer]
+            if mine.connection is not None:
+                mine.connection.end()
+
+    run.indelible = tapped  # type: ignore[attr-defined]
+    server.run = run
+    if hasattr(server, "_handle_request"):
+        _tell_request_id(server, here)
+
+
+def _tell_request_id(server: Any, runs: dict[Any, _Run]) -> None:
+    """Set the current call around a handler: it runs in another task than the reader."""
+    original = server._handle_request  # noqa: SLF001 - 1.x has no public place; without it only the id is unknown
+
+    @functools.wraps(original)
+    async def handle(message: Any, req: Any, session: Any, *args: Any, **kwargs: Any) -> Any:
+        mine = runs.get(getattr(session, "_write_stream", None))
+        named = None
+        if mine is not None and mine.connection is not None:
+            with contextlib.suppress(TypeError, ValueError, IndelibleError):
+                named = mine.connection.request_id(message.request_id)
+        if named is None:
+            return await original(message, req, session, *args, **kwargs)
+        with Inside(_Named(named)):
+            return await original(message, req, session, *args, **kwargs)
+
+    server._handle_request = handle  # noqa: SLF001
+
+
+class _Named(msgspec.Struct):
+    request_id: str
+
+
+def _line(item: Any) -> bytes:
+    """Return a message as the line that it was, or will be."""
+    text: str = item.message.model_dump_json(by_alias=True, exclude_none=True)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _like(item: Any, line: bytes, metadata: Any = None) -> Any:
+    """Return a line as a message of the same classes."""
+    return type(item)(message=type(item.message).model_validate_json(line), metadata=metadata)
+
+
+def _with_headers(line: bytes, request: Any) -> bytes:
+    """Return a call with the ids that only its HTTP headers have, put where the correlator looks for them."""
+    found = {
+        name: value for name in _HEADERS if request is not None and (value := peers.header_of(request, name))
+    }
+    message = meta.mapping(line) if found else {}
+    params = message.get("params")
+    if message.get("method") not in _PLAIN or not isinstance(params, dict):
+        return line
+    fields = params.get("_meta")
+    message["params"] = {**params, "_meta": {**found, **(fields if isinstance(fields, dict) else {})}}
+    return msgspec.json.encode(message)
