@@ -112,7 +112,7 @@ class Recorder:
     @property
     def closed(self) -> bool:
         """Tell whether it was closed: nothing is recorded any more."""
-        return self._closed
+        return self._records and self._writer is None
 
     @property
     def waits(self) -> bool:

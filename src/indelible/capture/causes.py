@@ -102,6 +102,20 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "input_required": Cell("input_required"),
         "continued": Cell("completed"),
     },
+    "fastmcp4": {
+        **_COMMON,
+        "raised": Cell("tool_error", error_type="KeyError"),
+        "rpc_error": Cell("protocol_error", -32050, "MCPError"),
+        "unknown_tool": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_resource": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_prompt": Cell("protocol_error", -32602, "NotFoundError"),
+        "invalid_arguments": Cell("protocol_error", -32602, "ValidationError"),
+        "malformed_params": Cell("protocol_error", -32602, "ValidationError"),
+        "denied": Cell("denied", -32602, "NotFoundError"),
+        "timed_out": Cell("timed_out", -32000, "MCPError"),
+        "input_required": Cell("input_required"),
+        "continued": Cell("completed"),
+    },
     "sdk1": {
         **_COMMON,
         "raised": Cell("tool_error"),
@@ -126,5 +140,6 @@ CAPTURES: Final[Mapping[str, str]] = {
     "sdk2": "official SDK 2.x, low-level `Server`",
     "mcpserver": "official SDK 2.x, `MCPServer`",
     "sdk1": "official SDK 1.x, `FastMCP` and low-level `Server`",
+    "fastmcp4": "FastMCP 4",
 }
 """Every capture of the table, in words."""
