@@ -100,7 +100,8 @@ class AuditMiddleware(Middleware):
             return result
         request = about.request_context
         wire = _wire_of(request)
-        outer, scope = server.audited.joined(wire), _scope.get()
+        scope = _scope.get()
+        outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
             return await self._begin(server, context, call_next, wire)
         if outer.audited is server.audited and (scope is None or scope.call is not outer):
@@ -238,6 +239,14 @@ def _open_here() -> OpenCall | None:
     return call if isinstance(call, OpenCall) and not call.closed else None
 
 
+def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:
+    """Return the open call that one is part of which came over no wire."""
+    call = _open_here()
+    if call is None or scope is None or scope.call is not call:
+        return None
+    return call if call.audited.recorder is server.audited.recorder else None
+
+
 def _inherited(wire: Wire | None) -> str | None:
     """Return the request id of the call of another server that this one is a hop of: a proxy in the same process."""
     call = _open_here()
@@ -334,11 +343,15 @@ def _peer_of(about: Any) -> Peer:
 
 
 async def _failed(server: _Server, call: OpenCall, context: Any, exc: BaseException) -> None:
-    if not isinstance(exc, Exception):  # cancelled, or the process is about to end: no await from here on
-        with contextlib.suppress(TrailUnavailable):
-            call.finish(judge_exception(exc, method=context.method))
+    if isinstance(exc, Exception):
+        await _released(call, await server.judge(exc, context))
         return
-    await _released(call, await server.judge(exc, context))
+    verdict = judge_exception(exc, method=context.method)
+    if verdict.kind == "cancelled":  # no await from here on
+        call.cancelled()
+    else:  # the process is about to end
+        with contextlib.suppress(TrailUnavailable):
+            call.finish(verdict)
 
 
 async def _released(call: OpenCall, verdict: Verdict) -> None:

@@ -1,16 +1,19 @@
 """A FastMCP server, of version 4 or 3, in which every cause can be made to happen.
 
-As a program: ``python -m tests.integration.fastmcp.servers TRAIL`` over stdio, with a port as well over HTTP.
+As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http``, which prints its port.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import mcp.shared.exceptions as theirs
+import uvicorn
 from fastmcp import FastMCP
 from fastmcp.server.auth import require_scopes
 from fastmcp.tools import ToolResult
@@ -41,7 +44,7 @@ async def hang(until: str) -> str:
 
 
 async def whoami() -> str:
-    await anyio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     log.warning("asked who I am")
     seen.append(indelible.current_request_id())
     return str(await anyio.to_thread.run_sync(indelible.current_request_id))
@@ -63,6 +66,28 @@ def add_asking(server: FastMCP) -> None:
 
     ask.__annotations__["ctx"] = Context
     server.tool(ask)
+
+
+def add_resources(server: FastMCP) -> None:
+    @server.resource("r://a")
+    def fixed() -> str:
+        return "A"
+
+    @server.resource("r://boom")
+    def broken() -> str:
+        raise KeyError("x")
+
+    @server.resource("item://{number}")
+    def item(number: str) -> str:
+        return f"item {number}"
+
+    @server.prompt
+    def p(q: str) -> str:
+        return q
+
+    @server.resource("r://rpcerr")
+    def rpcerr() -> str:
+        raise wrong(-32050, "not now")
 
 
 def shop(name: str = "shop", **kwargs: Any) -> FastMCP:
@@ -102,26 +127,7 @@ def shop(name: str = "shop", **kwargs: Any) -> FastMCP:
     for tool in (hang, whoami):
         server.tool(tool)
 
-    @server.resource("r://a")
-    def fixed() -> str:
-        return "A"
-
-    @server.resource("r://boom")
-    def broken() -> str:
-        raise KeyError("x")
-
-    @server.resource("item://{number}")
-    def item(number: str) -> str:
-        return f"item {number}"
-
-    @server.prompt
-    def p(q: str) -> str:
-        return q
-
-    @server.resource("r://rpcerr")
-    def rpcerr() -> str:
-        raise wrong(-32050, "not now")
-
+    add_resources(server)
     return server
 
 
@@ -135,7 +141,11 @@ def audited(trail: Any, **kwargs: Any) -> FastMCP:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     made = audited(sys.argv[1])
-    if len(sys.argv) > 2:
-        made.run("http", port=int(sys.argv[2]), show_banner=False, log_level="CRITICAL")
+    if sys.argv[2] == "stdio":
+        made.run("stdio", show_banner=False)
     else:
-        made.run("stdio", show_banner=False, log_level="CRITICAL")
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        print(listening.getsockname()[1], flush=True)
+        config = uvicorn.Config(made.http_app(), log_level="critical", lifespan="on")
+        anyio.run(uvicorn.Server(config).serve, [listening])
