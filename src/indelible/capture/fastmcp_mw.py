@@ -98,8 +98,9 @@ class AuditMiddleware(Middleware):
             if method == "tools/list" and not server.beneath:
                 server.audited.list_tools(_listed(result))
             return result
-        request = about.request_context
-        wire = _wire_of(request)
+        wire = _wire_of(about.request_context)
+        if wire is not None and server.tapped:
+            return await call_next(context)
         scope = _scope.get()
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
@@ -183,6 +184,12 @@ class _Server:
                 chain.insert(0, _Beneath(self.audited))
         self.beneath = isinstance(chain, list)
         """The SDK's middleware is there as well, and learns what the server says of its tools."""
+        self._inner = inner
+
+    @property
+    def tapped(self) -> bool:
+        """Tell whether `attach` has put a tap into a FastMCP 3: it sees all of the wire, so it alone records that."""
+        return hasattr(getattr(self._inner, "run", None), "indelible")
 
     async def know(self, incoming: Incoming) -> None:
         """Ask the server for its tools, before the first call of one that is not known."""
@@ -395,11 +402,13 @@ def _wire_form(result: Any, context: Any) -> Any:
 
 
 def _of_tool(result: Any) -> Any:
-    if isinstance(result, tuple):
-        return {"content": [_dumped(block) for block in result[0]], "structuredContent": result[1]}
-    if isinstance(result, list):
-        return {"content": [_dumped(block) for block in result]}
-    return _dumped(result)
+    if not isinstance(result, list | tuple):
+        return _dumped(result)
+    blocks, structured = result if isinstance(result, tuple) else (result, None)
+    form: dict[str, Any] = {"content": [_dumped(block) for block in blocks], "isError": False}
+    if structured is not None:
+        form["structuredContent"] = structured
+    return form
 
 
 def _dumped(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """A FastMCP server, of version 4 or 3, in which every cause can be made to happen.
 
-As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http``, which prints its port.
+As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http [attached]``; over HTTP it
+prints its port.
 """
 
 from __future__ import annotations
@@ -141,6 +142,8 @@ def audited(trail: Any, **kwargs: Any) -> FastMCP:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     made = audited(sys.argv[1])
+    if "attached" in sys.argv:
+        indelible.attach(made, sys.argv[1])
     if sys.argv[2] == "stdio":
         made.run("stdio", show_banner=False)
     else:

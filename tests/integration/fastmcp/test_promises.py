@@ -24,7 +24,7 @@ from indelible.trail.active import ActiveFile
 from tests.integration.fastmcp import connecting, servers
 from tests.integration.sdk import wires
 from tests.integration.sdk.looking import check, lines, of, wait_until
-from tests.integration.sdk.wires import LEGACY, request
+from tests.integration.sdk.wires import LEGACY, MODERN, request
 
 
 @pytest.fixture
@@ -137,3 +137,57 @@ def test_a_trail_that_cannot_be_opened_is_said_when_the_middleware_is_made(tmp_p
     config.write_text("audit: {on_failure: perhaps}\n")
     with mock.patch.dict(os.environ, {"INDELIBLE_CONFIG": str(config)}), pytest.raises(ConfigError):
         AuditMiddleware()
+
+
+def test_attach_sees_the_very_first_message_with_both_eyes(trail: Path) -> None:
+    async def run() -> None:
+        with indelible.open_trail(trail) as recorder:
+            server = servers.shop()
+            indelible.attach(server, recorder)
+            indelible.attach(server, recorder)
+            server.add_middleware(AuditMiddleware(recorder))
+            async with connecting.memory(server, MODERN) as wire:
+                params = {"name": "ok", "arguments": [1]}
+                await wire.send(request(1, "tools/call", params, MODERN, "malformed_params"))
+                await wire.answer(1)
+                await wire.send(request(2, "tools/call", {"name": "boom"}, MODERN, "raised"))
+                await wire.answer(2)
+
+    asyncio.run(run())
+    for cause in ("malformed_params", "raised"):
+        check(trail, cause, TABLE["fastmcp4"][cause])
+    assert len([line for line in lines(trail) if line["event_type"] == "mcp_operation"]) == 2
+
+
+def test_a_first_message_that_is_a_call_is_recorded(trail: Path) -> None:
+    async def run() -> None:
+        with indelible.open_trail(trail) as recorder:
+            async with connecting.memory(servers.audited(recorder), MODERN) as wire:
+                for mark in ("returned", "again"):
+                    params = {"name": "ok", "arguments": {"a": 1}}
+                    await wire.send(request(mark, "tools/call", params, MODERN, mark))
+                    await wire.answer(mark)
+
+    asyncio.run(run())
+    [first], [second] = of(trail, "returned"), of(trail, "again")
+    assert first["source"] == second["source"]
+    assert first["target"] == second["target"]
+    assert first["target"]["effects"] == "read_only"
+    assert first["request"]["args"] == second["request"]["args"] == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", ["fastmcp4", "fastmcp3"])
+def test_attached_and_with_the_middleware_each_call_is_recorded_once(kind: str, trail: Path) -> None:
+    async def run() -> None:
+        command = (*connecting.command(kind, trail, "stdio"), "attached")
+        async with wires.stdio(*command, era=LEGACY) as wire:
+            await wire.send(call(1, "ok", "returned", a=1))
+            await wire.answer(1)
+            params = {"name": "ok", "arguments": [1]}
+            await wire.send(request(2, "tools/call", params, LEGACY, "malformed_params"))
+            await wire.answer(2)
+
+    asyncio.run(run())
+    found = [line for line in lines(trail) if line["event_type"] == "mcp_operation"]
+    assert [each["outcome"]["kind"] for each in found] == ["completed", "protocol_error"]
+    assert {each["target"]["backend"] for each in found} == {"shop"}
