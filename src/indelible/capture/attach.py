@@ -21,9 +21,9 @@ log = logging.getLogger("indelible")
 def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> None:
     """Record every call that a server gets from now on; a second time on the same server changes nothing.
 
-    `server` is a `MCPServer` (2.x), `FastMCP` (1.x) or low-level `Server` (both) of the official SDK. `trail` is an
-    open recorder, a path, or None for the configured trail; `backend` is the server's name in the trail, by default
-    its own.
+    `server` is a `MCPServer` (2.x), `FastMCP` (1.x) or low-level `Server` (both) of the official SDK, or a `FastMCP` of
+    the package of that name, 3 or 4. `trail` is an open recorder, a path, or None for the configured trail; `backend`
+    is the server's name in the trail, by default its own.
     Raises ConfigError for anything that is no such server, and what opening a trail does.
     """
     inner = getattr(server, "_lowlevel_server", None)  # MCPServer
@@ -31,6 +31,9 @@ def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> N
         inner = getattr(server, "_mcp_server", server)  # FastMCP, of whichever package
     name = backend or getattr(server, "name", None) or program()
     if isinstance(getattr(inner, "middleware", None), list) and hasattr(inner, "add_request_handler"):
+        if server is not inner and hasattr(server, "add_middleware"):
+            _add(server, inner, trail, backend)
+            return
         middleware = _insert(inner, trail, str(name))
         if middleware is not None and server is not inner and hasattr(server, "call_tool"):
             _note_exceptions(server, middleware.audited)
@@ -67,6 +70,17 @@ def _insert(server: Any, trail: Trail, name: str) -> Any:
     traced = bool(chain) and type(chain[0]).__name__ == "OpenTelemetryMiddleware"
     chain.insert(1 if traced else 0, middleware)
     return middleware
+
+
+def _add(server: Any, inner: Any, trail: Trail, backend: str | None) -> None:
+    """Put FastMCP's kind of middleware before all others of a FastMCP 4, and the SDK's beneath it, once."""
+    from indelible.capture.fastmcp_mw import AuditMiddleware
+    from indelible.capture.sdk2 import WireMiddleware
+
+    if not any(isinstance(each, WireMiddleware) for each in inner.middleware):
+        middleware = AuditMiddleware(trail, backend=backend)
+        middleware.attach(server)
+        server.middleware.insert(0, middleware)
 
 
 def _tap(server: Any, trail: Trail, name: str) -> None:

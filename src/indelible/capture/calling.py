@@ -174,14 +174,14 @@ class OpenCall:
 
 def _with_hint(verdict: Verdict, hint: Verdict | None) -> Verdict:
     """Return a verdict with what an inner capture knew of an error that the wire shows but vaguely."""
-    if hint is None or verdict.kind not in ("tool_error", "protocol_error"):
+    if hint is None or verdict.kind not in ("tool_error", "protocol_error", "timed_out"):
         return verdict
     return msgspec.structs.replace(
         verdict,
         kind=hint.kind,
         error=verdict.error or hint.error,
         error_code=verdict.error_code if hint.error_code is None else hint.error_code,
-        error_type=verdict.error_type or hint.error_type,
+        error_type=hint.error_type or verdict.error_type,
     )
 
 

@@ -119,6 +119,38 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "input_required": _NO_ROUNDS,
         "continued": _NO_ROUNDS,
     },
+    "fastmcp4": {
+        **_COMMON,
+        "raised": Cell("tool_error", error_type="KeyError"),
+        "rpc_error": Cell("protocol_error", -32050, "MCPError"),
+        "unknown_tool": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_resource": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_prompt": Cell("protocol_error", -32602, "NotFoundError"),
+        "invalid_arguments": Cell("protocol_error", -32602, "ValidationError"),
+        "malformed_params": Cell("protocol_error", -32602, "ValidationError"),
+        "denied": Cell("denied", -32602, "NotFoundError"),
+        "timed_out": Cell("timed_out", -32000, "MCPError"),
+        "input_required": Cell("input_required"),
+        "continued": Cell("completed"),
+    },
+    "fastmcp3": {
+        **_COMMON,
+        "raised": Cell("tool_error", error_type="KeyError"),
+        "rpc_error": Cell("protocol_error", -32050, "McpError"),
+        "unknown_tool": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_resource": Cell("protocol_error", -32602, "NotFoundError"),
+        "unknown_prompt": Cell("protocol_error", -32602, "NotFoundError"),
+        "invalid_arguments": Cell("protocol_error", -32602, "ValidationError"),
+        "malformed_params": Cell(None, blank="FastMCP 3 refuses it before its middleware is asked."),
+        "denied": Cell("denied", -32602, "NotFoundError"),
+        "disconnected": Cell(
+            "completed",
+            blank="FastMCP 3 cancels nothing when its client goes away: the handler runs to its end.",
+        ),
+        "timed_out": Cell("timed_out", -32000, "McpError"),
+        "input_required": _NO_ROUNDS,
+        "continued": _NO_ROUNDS,
+    },
 }
 """Capture, cause, cell."""
 
@@ -126,5 +158,7 @@ CAPTURES: Final[Mapping[str, str]] = {
     "sdk2": "official SDK 2.x, low-level `Server`",
     "mcpserver": "official SDK 2.x, `MCPServer`",
     "sdk1": "official SDK 1.x, `FastMCP` and low-level `Server`",
+    "fastmcp4": "FastMCP 4",
+    "fastmcp3": "FastMCP 3",
 }
 """Every capture of the table, in words."""

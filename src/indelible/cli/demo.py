@@ -112,7 +112,7 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _introduce(console: Console, servers: list[Any], missing: list[str], secrets: int) -> None:
-    _heading(console, "An agent calls real MCP servers, each behind `indelible wrap`")
+    _heading(console, "An agent calls real MCP servers, behind `indelible wrap` or recording themselves")
     for server in servers:
         console.print(f"  {server.name:<6} from {server.comes_from}", markup=False)
     for line in missing:

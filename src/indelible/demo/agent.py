@@ -1,5 +1,7 @@
 """The scripted agent: it calls three real MCP servers, each behind `indelible wrap`, as a client does.
 
+Our own one it calls a second time, without `wrap`: then the middleware in it records.
+
 The servers run one after the other, so that the log reads like a story.
 """
 
@@ -62,6 +64,8 @@ class Server:
     command: tuple[str, ...]
     act: Act
     env: dict[str, str] = field(default_factory=dict)
+    records_itself: bool = False
+    """It is started with the trail as its argument, instead of behind `indelible wrap`."""
 
 
 @dataclass
@@ -119,6 +123,18 @@ def desk_script(planted: Planted) -> Act:
         await session.tool("delete_account", {"name": "grace"})
         await session.tool("no_such_tool", {"api_key": planted.openai_key})
         await session.tool("crash", {"reason": f"{planted.openai_key} ran out"})
+
+    return act
+
+
+def inside_script(planted: Planted) -> Act:
+    """Return what the agent does with our own server when the middleware is in it."""
+
+    async def act(session: Session) -> None:
+        contact = {"email": planted.email, "phone": planted.phone, "ssn": planted.ssn}
+        await session.tool(
+            "create_account", {"name": "joan", "contact": contact, "passphrase": planted.passphrase}
+        )
 
     return act
 
@@ -191,6 +207,8 @@ def servers(planted: Planted, workspace: Path, start: Path) -> tuple[list[Server
         ready.append(Server("git", "PyPI", start_git, git_script(planted, repository), GIT_ENV))
     ours = (sys.executable, "-m", "indelible.demo.server")
     ready.append(Server("desk", "this package", ours, desk_script(planted)))
+    itself = "this package, which records it itself: one line"
+    ready.append(Server("inside", itself, ours, inside_script(planted), records_itself=True))
     return ready, missing
 
 
@@ -221,9 +239,9 @@ def make_repository(folder: Path) -> Path:
 
 @asynccontextmanager
 async def connect(server: Server, trail: Path, workspace: Path, stderr: Path) -> AsyncIterator[Client]:
-    """Start a server behind `indelible wrap` and shake hands with it."""
+    """Start a server behind `indelible wrap`, or with the trail to record to, and shake hands with it."""
     who = ["--actor", AGENT.name, "--caller-type", "agent"]
-    wrapped = [
+    wrap = [
         "-m",
         "indelible",
         "wrap",
@@ -235,13 +253,14 @@ async def connect(server: Server, trail: Path, workspace: Path, stderr: Path) ->
         "--",
         *server.command,
     ]
+    command, *args = [*server.command, str(trail)] if server.records_itself else [sys.executable, *wrap]
     settings = workspace / "config" / "indelible" / "indelible.yaml"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text("audit:\n  disk_thresholds: none\n")  # a disk that is nearly full has room for a demo
     passed_on = {name: os.environ[name] for name in ("PYTHONPATH", "TMPDIR") if name in os.environ}
     parameters = StdioServerParameters(
-        command=sys.executable,
-        args=wrapped,
+        command=command,
+        args=args,
         env={**passed_on, "XDG_CONFIG_HOME": str(workspace / "config"), **server.env},
         cwd=workspace,  # neither the user's configuration nor one in this folder shall change what is shown
     )

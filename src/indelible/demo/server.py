@@ -1,18 +1,22 @@
 """The demo's own MCP server: a help desk whose tools fail in every way that tools do.
 
-Run it as ``python -m indelible.demo.server``; it speaks MCP on stdin and stdout.
+Run it as ``python -m indelible.demo.server``; it speaks MCP on stdin and stdout. With a trail's path as its argument it
+records its calls itself, and nothing needs to be wrapped around it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Annotated
 
 import anyio
 from fastmcp import FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import Field
+
+from indelible.fastmcp import AuditMiddleware
 
 Secret = Annotated[str, Field(json_schema_extra={"format": "password"})]
 """A text whose schema marks it as a password, so that it is redacted whatever it is called."""
@@ -77,4 +81,6 @@ def welcome(email: str) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        desk.add_middleware(AuditMiddleware(sys.argv[1], backend="inside"))
     desk.run("stdio", show_banner=False)

@@ -79,22 +79,25 @@ def test_every_call_is_in_the_trail_with_what_became_of_it(played: Played) -> No
     folder, _, _ = played
     events = [json.loads(line) for line in (folder / "audit.jsonl").read_bytes().splitlines()]
     calls = [event for event in events if event["event_type"] == "mcp_operation"]
-    assert len(calls) == 21
-    assert Counter(event["target"]["backend"] for event in calls) == {"files": 6, "git": 5, "desk": 10}
+    assert len(calls) == 22
+    backends = Counter(event["target"]["backend"] for event in calls)
+    assert backends == {"files": 6, "git": 5, "desk": 10, "inside": 1}
     kinds = {event["target"]["capability_name"]: event["outcome"]["kind"] for event in calls}
     assert {name: kinds.get(name) for name in KINDS} == KINDS
 
 
-def test_a_passphrase_is_gone_for_its_mark_alone(played: Played) -> None:
+@pytest.mark.parametrize(("backend", "name"), [("desk", "ada"), ("inside", "joan")])
+def test_a_passphrase_is_gone_for_its_mark_alone(played: Played, backend: str, name: str) -> None:
     folder, _, _ = played
     events = [json.loads(line) for line in (folder / "audit.jsonl").read_bytes().splitlines()]
     [event] = [
         event
         for event in events
-        if event["event_type"] == "mcp_operation" and event["target"]["capability_name"] == "create_account"
+        if event["event_type"] == "mcp_operation"
+        and (event["target"]["backend"], event["target"]["capability_name"]) == (backend, "create_account")
     ]
     assert event["request"]["args"]["passphrase"] == "[REDACTED]"
-    assert event["request"]["args"]["name"] == "ada"
+    assert event["request"]["args"]["name"] == name
     assert set(event["request"]["args"]["contact"].values()) == {"[REDACTED]"}
 
 

@@ -126,3 +126,19 @@ def test_the_server_that_audits_itself_makes_a_record(tmp_path: Path) -> None:
     [event] = logged(state)
     assert (event["target"]["backend"], event["outcome"]["kind"]) == ("weather", "completed")
     assert event["request"]["request_id"] in done.stdout
+
+
+def test_a_fastmcp_server_that_records_itself_needs_no_wrap(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    server = [sys.executable, str(EXAMPLES / "audited_fastmcp.py")]
+    command = [
+        sys.executable, str(EXAMPLES / "call.py"), "subscribe", "email=a.b@example.com", "city=Oslo", "--", *server,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=environment(state), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "a.b@example.com will hear about Oslo.\n", done.stderr
+    [event] = logged(state)
+    assert (event["target"]["backend"], event["target"]["capability_name"]) == ("weather", "subscribe")
+    assert event["request"]["args"]["city"] == "Oslo"
+    assert b"a.b@example.com" not in (state / "indelible" / "audit.jsonl").read_bytes()

@@ -255,15 +255,23 @@ async def old(kind: str, transport: str, trail: Path) -> AsyncIterator[Stdio | H
         async with stdio(*old_command(kind, trail, transport), era=LEGACY) as wire:
             yield wire
         return
+    async with serving(*old_command(kind, trail, transport), era=LEGACY) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def serving(*command: str, era: str) -> AsyncIterator[Http]:
+    """Connect over HTTP to a process that prints its port."""
     process = await asyncio.create_subprocess_exec(
-        *old_command(kind, trail, transport), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         port = int(await asyncio.wait_for(process.stdout.readline(), LIMIT_S))
-        client = Http(f"http://127.0.0.1:{port}/mcp", LEGACY)
+        client = Http(f"http://127.0.0.1:{port}/mcp", era)
         await _when_up(port)
-        await greet(client, LEGACY)
+        await greet(client, era)
         yield client
         await client.close()
     finally:

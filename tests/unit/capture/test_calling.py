@@ -373,3 +373,15 @@ def test_who_calls_again_is_known_again(audited: Audited) -> None:
             audited.begin(call("look", number), peer).finish(Verdict("completed"))
     assert len({id(event.source) for event in events}) == 1
     assert len({id(event.target) for event in events}) == 1
+
+
+def test_who_names_the_same_trail_shares_its_recorder_until_it_is_closed(tmp_path: Path) -> None:
+    ask = calling.recorder_of(tmp_path / "audit.jsonl")
+    first = ask()
+    assert not first.closed
+    assert calling.recorder_of(str(tmp_path / "audit.jsonl"))() is first
+    first.close()
+    assert first.closed
+    second = ask()
+    assert second is not first
+    second.close()

@@ -33,6 +33,6 @@ def test_without_node_and_git_only_our_own_server_is_left(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     servers, missing = agent.servers(Planted.draw(), tmp_path, tmp_path)
-    assert [server.name for server in servers] == ["desk"]
+    assert [server.name for server in servers] == ["desk", "inside"]
     assert [line.split()[0] for line in missing] == ["mcp-server-filesystem", "mcp-server-git"]
     assert "npm install @modelcontextprotocol/server-filesystem" in missing[0]

@@ -1,0 +1,154 @@
+"""A FastMCP server, of version 4 or 3, in which every cause can be made to happen.
+
+As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http [attached]``; over HTTP it
+prints its port.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import mcp.shared.exceptions as theirs
+import uvicorn
+from fastmcp import FastMCP
+from fastmcp.server.auth import require_scopes
+from fastmcp.tools import ToolResult
+
+import indelible
+import indelible.fastmcp
+
+log = logging.getLogger("shop")
+seen: list[str | None] = []
+"""The request id that each call of `whoami` saw."""
+
+
+def wrong(code: int, text: str) -> Exception:
+    """Return the SDK's error, of whichever version."""
+    new: Any = getattr(theirs, "MCPError", None)
+    if new is not None:
+        return new(code=code, message=text)  # type: ignore[no-any-return]
+    from mcp.types import ErrorData
+
+    old: Any = theirs.McpError  # type: ignore[attr-defined]
+    return old(ErrorData(code=code, message=text))  # type: ignore[no-any-return]
+
+
+async def hang(until: str) -> str:
+    while not await anyio.Path(until).exists():  # noqa: ASYNC110 - the test may be another process
+        await anyio.sleep(0.01)
+    return "done"
+
+
+async def whoami() -> str:
+    await anyio.lowlevel.checkpoint()
+    log.warning("asked who I am")
+    seen.append(indelible.current_request_id())
+    return str(await anyio.to_thread.run_sync(indelible.current_request_id))
+
+
+def add_asking(server: FastMCP) -> None:
+    import mcp_types as types
+    from fastmcp import Context
+
+    params = types.ElicitRequestFormParams(
+        message="Sure?", requested_schema={"type": "object", "properties": {}}
+    )
+
+    async def ask(ctx: Context) -> Any:
+        if ctx.input_responses:
+            return "thanks"
+        question = types.ElicitRequest(params=params)
+        return types.InputRequiredResult(input_requests={"q": question}, request_state="round-1")
+
+    ask.__annotations__["ctx"] = Context
+    server.tool(ask)
+
+
+def add_resources(server: FastMCP) -> None:
+    @server.resource("r://a")
+    def fixed() -> str:
+        return "A"
+
+    @server.resource("r://boom")
+    def broken() -> str:
+        raise KeyError("x")
+
+    @server.resource("item://{number}")
+    def item(number: str) -> str:
+        return f"item {number}"
+
+    @server.prompt
+    def p(q: str) -> str:
+        return q
+
+    @server.resource("r://rpcerr")
+    def rpcerr() -> str:
+        raise wrong(-32050, "not now")
+
+
+def shop(name: str = "shop", **kwargs: Any) -> FastMCP:
+    """Return the server, not audited yet."""
+    server: FastMCP = FastMCP(name, version="3.1", **kwargs)
+
+    @server.tool(annotations={"readOnlyHint": True})
+    def ok(a: int) -> int:
+        return a
+
+    @server.tool
+    def flag() -> ToolResult:
+        return ToolResult("no stock", is_error=True)
+
+    @server.tool
+    def boom() -> int:
+        raise KeyError("x")
+
+    @server.tool
+    def told() -> int:
+        from fastmcp.exceptions import ToolError
+
+        raise ToolError("not on Sundays")
+
+    @server.tool(auth=require_scopes("admin"))
+    def denied() -> int:
+        return 1
+
+    @server.tool(timeout=0.05)
+    async def limited() -> str:
+        await anyio.sleep_forever()
+        return "never"
+
+    if hasattr(theirs, "MCPError"):  # FastMCP 4: 2026-07-28 has results that ask
+        add_asking(server)
+
+    for tool in (hang, whoami):
+        server.tool(tool)
+
+    add_resources(server)
+    return server
+
+
+def audited(trail: Any, **kwargs: Any) -> FastMCP:
+    """Return the server with the one line that audits it."""
+    server = shop(**kwargs)
+    server.add_middleware(indelible.fastmcp.AuditMiddleware(trail))
+    return server
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    made = audited(sys.argv[1])
+    if "attached" in sys.argv:
+        indelible.attach(made, sys.argv[1])
+    if sys.argv[2] == "stdio":
+        made.run("stdio", show_banner=False)
+    else:
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        print(listening.getsockname()[1], flush=True)
+        config = uvicorn.Config(made.http_app(), log_level="critical", lifespan="on")
+        anyio.run(uvicorn.Server(config).serve, [listening])
