@@ -20,7 +20,7 @@ Examples:
   indelible uninstall claude-desktop
   indelible uninstall cursor --dry-run
   indelible uninstall claude-code --scope project --yes
-  indelible uninstall vscode --config ~/work/.vscode/mcp.json --all
+  indelible uninstall vscode --config ~/src/.vscode/mcp.json --all
 
 A file that nobody has edited since becomes what it was, to the byte, and the backups go. In one that
 was edited the edits stay, and so do the backups.
