@@ -16,14 +16,11 @@ No framework is imported here.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -35,12 +32,14 @@ from indelible.capture import methods
 from indelible.capture.calls import Call, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
+from indelible.capture.incoming import Incoming, Peer, Wire
 from indelible.capture.outcomes import Verdict
+from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
 from indelible.definitions import MAX_TOOLS, Tool, describe
 from indelible.errors import IndelibleError, TrailUnavailable
-from indelible.events import AuthMethod, Caller, CallerType, Effects, Event, Source, Target, format_time
-from indelible.recorder import Recorder, open_trail
+from indelible.events import Effects, Event, Source, Target, format_time
+from indelible.recorder import Recorder
 from indelible.redact.plain import not_finite
 
 __all__ = [
@@ -61,80 +60,6 @@ MAX_KEPT_NAME: Final = 1024
 
 WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
 """What a capture tells a client, after ``refused: `` or ``carried out, but its result is withheld: ``."""
-
-Wire = tuple[object, str]
-"""One request on the wire: its connection or session, compared by ``is``, and its rpc id as a string.
-
-A string, since frameworks disagree about the id's type; the object itself, since an ``id()`` is used again.
-"""
-
-Trail = Recorder | str | os.PathLike[str] | None
-"""How a capture is told where to record: an open recorder, a trail's path, or None for the configured trail."""
-
-
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls, and over what; hashable, so that its source is made once. The fields are `events.Source`'s."""
-
-    caller: Caller
-    session_id: str | None = None
-    client: str | None = None
-    """``name/version``."""
-    client_ip: str | None = None
-    user_id: str | None = None
-    caller_type: CallerType | None = None
-    roles: tuple[str, ...] | None = None
-    tenant: str | None = None
-    auth_method: AuthMethod | None = None
-    auth_key_id: str | None = None
-    issuer: str | None = None
-    on_behalf_of: tuple[str, ...] | None = None
-    protocol_version: str | None = None
-    """Stands in the target."""
-
-    def source(self) -> Source:
-        """Return it as a part of an event."""
-        return Source(
-            caller=self.caller,
-            session_id=self.session_id,
-            client_ip=self.client_ip,
-            client=self.client,
-            user_id=self.user_id,
-            caller_type=self.caller_type,
-            roles=list(self.roles) if self.roles else None,
-            tenant=self.tenant,
-            auth_method=self.auth_method,
-            auth_key_id=self.auth_key_id,
-            issuer=self.issuer,
-            on_behalf_of=list(self.on_behalf_of) if self.on_behalf_of else None,
-        )
-
-    @property
-    def who(self) -> str:
-        """What tells this caller from others, as far as anything does."""
-        return self.user_id or self.session_id or self.client_ip or ""
-
-
-class Incoming(msgspec.Struct, kw_only=True, gc=False):
-    """One request, as a capture saw it."""
-
-    method: str
-    name: str | None = None
-    """The tool's or prompt's name, the resource's URI, what a completion is for."""
-    args: Any = None
-    """A JSON value or `msgspec.Raw`; read before `begin` returns, and never changed."""
-    rpc_id: bytes | None = None
-    """As JSON text; None when there is none."""
-    wire: Wire | None = None
-    """None for a call that came over no wire, directly from Python."""
-    request_id: str | None = None
-    """The caller's own, already found good (`meta.correlation`)."""
-    trace_id: str | None = None
-    span_id: str | None = None
-    request_state: str | None = None
-    """Of a retry (2026-07-28)."""
-    answers_input: bool = False
-    """It carries answers to what an earlier round asked for."""
-    metadata: dict[str, Any] | None = None
 
 
 class OpenCall:
@@ -501,52 +426,3 @@ def _on_asyncio() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-# --- recorders of the process --------------------------------------------------------------------------------
-
-_open: dict[str | None, Recorder] = {}
-_opening = threading.Lock()
-_exiting = False
-
-
-def default_recorder() -> Recorder:
-    """Return the process's recorder of the configured trail, opened at the first call; anew after a fork."""
-    return _opened(None)
-
-
-def recorder_of(trail: Trail) -> Callable[[], Recorder]:
-    """Return who answers for a trail: captures of one process that name the same one share its recorder."""
-    if isinstance(trail, Recorder):
-        return lambda: trail
-    if trail is None:
-        return default_recorder
-    path = str(Path(os.fspath(trail)).absolute())
-    return lambda: _opened(path)
-
-
-def _opened(path: str | None) -> Recorder:
-    recorder = _open.get(path)
-    if recorder is None or (recorder.closed and not _exiting):
-        with _opening:
-            recorder = _open.get(path)
-            if recorder is None or (recorder.closed and not _exiting):
-                recorder = _open[path] = open_trail(path)
-                atexit.register(_at_exit)
-    return recorder
-
-
-def _at_exit() -> None:
-    """From here on nothing is opened again: what comes after the recorders are closed is said to be lost."""
-    global _exiting  # noqa: PLW0603
-    _exiting = True
-
-
-def _after_fork() -> None:
-    """A child has none of its parent's recorders: it opens its own, and writes through the parent's."""
-    global _opening  # noqa: PLW0603 - whoever held it is not in this process
-    _opening = threading.Lock()
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -25,14 +27,20 @@ from indelible.capture.frames import bounded
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.errors import TrailUnavailable
 
+log = logging.getLogger("indelible")
+
 CallNext = Callable[[Any], Awaitable[Any]]
 
 LIST_S: Final = 2.0
 """Seconds that the server has to say which tools it has; a call is not held up longer."""
 
 MAX_PAGES: Final = 100
-MAX_ATTEMPTS: Final = 3
-"""How often a server is asked that does not answer."""
+
+AGAIN_S: Final = 1.0
+"""Seconds after which a call of an unknown tool makes us ask again: tools may be added at any time."""
+
+FAILED_S: Final = 60.0
+"""The same for a server that did not answer."""
 
 
 class WireMiddleware:
@@ -41,7 +49,7 @@ class WireMiddleware:
     def __init__(self, audited: Audited) -> None:
         """`audited` makes the events."""
         self.audited = audited
-        self._attempts = 0
+        self._ask_at = 0.0
         self._listing: Any = None
 
     async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
@@ -66,14 +74,33 @@ class WireMiddleware:
             call = await self.audited.abegin(incoming, peer_of(ctx))
         except TrailUnavailable:
             raise _refusal(f"refused: {WHY_REFUSED}") from None
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+            self._fault(exc, f"refused: {WHY_REFUSED}")
+            return await call_next(ctx)
         try:
             with inside(call):
                 result = await call_next(ctx)
         except BaseException as exc:
             await self._failed(call, exc)
             raise
-        await _released(call, judge_result(_wire_form(result)))
+        await self._released(call, judge_result(_wire_form(result)))
         return result
+
+    async def _released(self, call: OpenCall, verdict: Verdict) -> None:
+        """Record the outcome; then the answer may go out, and else an error goes out in its place."""
+        why = f"carried out, but its result is withheld: {WHY_REFUSED}"
+        try:
+            await call.afinish(verdict)
+        except TrailUnavailable:
+            raise _refusal(why) from None
+        except Exception as exc:  # noqa: BLE001
+            self._fault(exc, why)
+
+    def _fault(self, exc: Exception, why: str) -> None:
+        """Say that an event was lost by a fault of ours; under ``deny`` nothing goes on without its record."""
+        log.error("a call was not recorded: %s", type(exc).__name__)
+        if self.audited.recorder.on_failure == "deny":
+            raise _refusal(why) from None
 
     async def _know(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> None:
         """Learn what the server says of its tools, before the first call of one."""
@@ -89,7 +116,7 @@ class WireMiddleware:
         if verdict.kind == "cancelled":  # no await from here on
             call.cancelled()
         elif isinstance(exc, Exception):
-            await _released(call, verdict)
+            await self._released(call, verdict)
         else:  # the process is about to end
             with contextlib.suppress(TrailUnavailable):
                 call.finish(verdict)
@@ -124,12 +151,13 @@ class WireMiddleware:
         if self._listing is not None:
             with anyio.move_on_after(LIST_S):
                 await self._listing.wait()
-        elif self._attempts < MAX_ATTEMPTS:
-            self._attempts += 1
+        elif time.monotonic() >= self._ask_at:
             self._listing = anyio.Event()
+            self._ask_at = time.monotonic() + FAILED_S
             try:
                 with anyio.move_on_after(LIST_S):
                     await self._pages(ctx, call_next)
+                    self._ask_at = time.monotonic() + AGAIN_S
             except Exception:  # noqa: BLE001 - a server that cannot list its tools can be called all the same
                 return
             finally:
@@ -145,17 +173,8 @@ class WireMiddleware:
             self._learn("tools/list", params, result)
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not cursor:
-                self._attempts = MAX_ATTEMPTS  # a tool that is not among them now is not asked about again
                 return
             params = {**params, "cursor": cursor}
-
-
-async def _released(call: OpenCall, verdict: Verdict) -> None:
-    """Record the outcome; then the answer may go out, and else an error goes out in its place."""
-    try:
-        await call.afinish(verdict)
-    except TrailUnavailable:
-        raise _refusal(f"carried out, but its result is withheld: {WHY_REFUSED}") from None
 
 
 def _refusal(why: str) -> Exception:

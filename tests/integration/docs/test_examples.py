@@ -113,6 +113,21 @@ def test_the_shell_client_and_the_small_server_make_a_record(tmp_path: Path) -> 
     assert b"a.b@example.com" not in (state / "indelible" / "audit.jsonl").read_bytes()
 
 
+def test_the_server_that_audits_itself_makes_a_record(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [
+        sys.executable, str(EXAMPLES / "call.py"), "forecast", "city=Oslo", "--",
+        sys.executable, str(EXAMPLES / "audited_server.py"),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=environment(state), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.startswith("Tomorrow it rains in Oslo"), done.stderr
+    [event] = logged(state)
+    assert (event["target"]["backend"], event["outcome"]["kind"]) == ("weather", "completed")
+    assert event["request"]["request_id"] in done.stdout
+
+
 def test_a_fastmcp_server_that_records_itself_needs_no_wrap(tmp_path: Path) -> None:
     state = tmp_path / "state"
     server = [sys.executable, str(EXAMPLES / "audited_fastmcp.py")]

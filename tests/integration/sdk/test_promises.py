@@ -15,13 +15,17 @@ from typing import Any
 from unittest import mock
 
 import httpx2
+import mcp_types as types
 import pytest
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from pydantic import AnyHttpUrl
 
 import indelible
+from indelible.capture import sdk2
+from indelible.capture.calling import Audited, OpenCall
 from indelible.capture.causes import TABLE
 from indelible.errors import ConfigError
 from indelible.mcp import AuditMiddleware
@@ -250,6 +254,118 @@ def test_a_middleware_in_the_servers_own_list_records_too(trail: Path) -> None:
     [event] = of(trail, "one")
     assert (event["target"]["backend"], event["target"]["effects"]) == ("till", "read_only")
     assert "tool_sha256" in event["target"]
+
+
+def serving(pages: list[list[types.Tool]], asked: list[str]) -> Server[Any]:
+    """Return a server that lists its tools on several pages, and whose tools all return."""
+
+    async def listed(ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        cursor = params.cursor if params is not None and params.cursor else "0"
+        asked.append(cursor)
+        if not pages:
+            raise RuntimeError("out of order")
+        after = str(int(cursor) + 1) if int(cursor) + 1 < len(pages) else None
+        return types.ListToolsResult(tools=pages[int(cursor)], next_cursor=after)
+
+    async def called(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+        return types.CallToolResult(content=[])
+
+    return Server("shop", on_list_tools=listed, on_call_tool=called)
+
+
+def tool(name: str) -> types.Tool:
+    schema = {"type": "object", "properties": {"word": {"type": "string", "x-sensitive": True}}}
+    return types.Tool(name=name, input_schema=schema)
+
+
+def test_what_definitions_say_holds_from_the_first_call(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whichever page they stand, and for tools that come later."""
+    monkeypatch.setattr(sdk2, "AGAIN_S", 0.0)
+    pages, asked = [[tool("a")], [tool("b")]], list[str]()
+
+    async def run() -> None:
+        server = serving(pages, asked)
+        with indelible.open_trail(trail) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                for number, name in enumerate("bab"):
+                    await wire.send(call(number, name, f"call-{number}", word="canary", other="kept"))
+                    await wire.answer(number)
+                pages.append([tool("late")])
+                await wire.send(call(9, "late", "call-9", word="canary", other="kept"))
+                await wire.answer(9)
+
+    asyncio.run(run())
+    assert asked == ["0", "1", "0", "1", "2"]
+    for mark in ("call-0", "call-1", "call-2", "call-9"):
+        assert of(trail, mark)[0]["request"]["args"] == {"word": "[REDACTED]", "other": "kept"}
+    assert b"canary" not in trail.read_bytes()
+
+
+def test_a_server_that_cannot_list_its_tools_is_asked_once_and_called_all_the_same(trail: Path) -> None:
+    asked = list[str]()
+
+    async def run() -> None:
+        server = serving([], asked)
+        with indelible.open_trail(trail) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                for number in range(3):
+                    await wire.send(call(number, "a", f"call-{number}"))
+                    assert "result" in await wire.answer(number)
+
+    asyncio.run(run())
+    assert asked == ["0"]
+    assert [len(of(trail, f"call-{number}")) for number in range(3)] == [1, 1, 1]
+
+
+def test_a_call_that_is_cancelled_while_the_server_lists_its_tools_is_a_call(
+    trail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = asyncio.Event()
+
+    async def listed(ctx: Any, params: Any) -> types.ListToolsResult:
+        listing.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def run() -> None:
+        server = Server[Any]("shop", on_list_tools=listed)
+        with indelible.open_trail(trail) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                await wire.send(call(1, "a", "cancelled"))
+                await listing.wait()
+                cancel = {"requestId": 1}
+                await wire.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel})
+                await wait_until(lambda: of(trail, "cancelled"))
+
+    monkeypatch.setattr(sdk2, "LIST_S", 30.0)
+    asyncio.run(run())
+    check(trail, "cancelled", TABLE["sdk2"]["cancelled"])
+
+
+@pytest.mark.parametrize("where", ["_open", "_conclude"])
+@pytest.mark.parametrize("on_failure", ["allow", "deny"])
+def test_a_fault_of_ours_ends_no_call_unless_nothing_may_go_on_unrecorded(
+    where: str, on_failure: Any, trail: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("canary")
+
+    async def run() -> dict[str, Any]:
+        server = servers.lowlevel()
+        with indelible.open_trail(trail, on_failure=on_failure) as recorder:
+            indelible.attach(server, recorder)
+            async with wires.memory(server, LEGACY) as wire:
+                monkeypatch.setattr(Audited if where == "_open" else OpenCall, where, fail)
+                await wire.send(call(1, "ok", "one", a=1))
+                return await wire.answer(1)
+
+    answer = asyncio.run(run())
+    assert ("result" in answer) == (on_failure == "allow")
+    assert "a call was not recorded: RuntimeError" in caplog.messages
+    assert "canary" not in caplog.text + str(answer)
 
 
 def test_what_is_no_server_is_named() -> None:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indelible
-from indelible.capture import calling
+from indelible.capture import calling, recorders
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.errors import TrailUnavailable
@@ -309,7 +309,7 @@ def test_a_task_that_is_cancelled_anywhere_leaves_one_outcome(audited: Audited, 
 
 def test_the_process_has_one_recorder_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(calling, "_open", {})
+    monkeypatch.setattr(recorders, "_open", {})
     first = calling.default_recorder()
     assert calling.recorder_of(None)() is first
     assert str(first.path) == str(tmp_path / "indelible" / "audit.jsonl")

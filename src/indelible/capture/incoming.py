@@ -1,0 +1,80 @@
+"""What a capture inside a server knows when a call begins: the request, and who sent it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from indelible.events import AuthMethod, Caller, CallerType, Source
+
+Wire = tuple[object, str]
+"""One request on the wire: its connection or session, compared by ``is``, and its rpc id as a string.
+
+A string, since frameworks disagree about the id's type; the object itself, since an ``id()`` is used again.
+"""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls, and over what; hashable, so that its source is made once. The fields are `events.Source`'s."""
+
+    caller: Caller
+    session_id: str | None = None
+    client: str | None = None
+    """``name/version``."""
+    client_ip: str | None = None
+    user_id: str | None = None
+    caller_type: CallerType | None = None
+    roles: tuple[str, ...] | None = None
+    tenant: str | None = None
+    auth_method: AuthMethod | None = None
+    auth_key_id: str | None = None
+    issuer: str | None = None
+    on_behalf_of: tuple[str, ...] | None = None
+    protocol_version: str | None = None
+    """Stands in the target."""
+
+    def source(self) -> Source:
+        """Return it as a part of an event."""
+        return Source(
+            caller=self.caller,
+            session_id=self.session_id,
+            client_ip=self.client_ip,
+            client=self.client,
+            user_id=self.user_id,
+            caller_type=self.caller_type,
+            roles=list(self.roles) if self.roles else None,
+            tenant=self.tenant,
+            auth_method=self.auth_method,
+            auth_key_id=self.auth_key_id,
+            issuer=self.issuer,
+            on_behalf_of=list(self.on_behalf_of) if self.on_behalf_of else None,
+        )
+
+    @property
+    def who(self) -> str:
+        """What tells this caller from others, as far as anything does."""
+        return self.user_id or self.session_id or self.client_ip or ""
+
+
+class Incoming(msgspec.Struct, kw_only=True, gc=False):
+    """One request, as a capture saw it."""
+
+    method: str
+    name: str | None = None
+    """The tool's or prompt's name, the resource's URI, what a completion is for."""
+    args: Any = None
+    """A JSON value or `msgspec.Raw`; read before `begin` returns, and never changed."""
+    rpc_id: bytes | None = None
+    """As JSON text; None when there is none."""
+    wire: Wire | None = None
+    """None for a call that came over no wire, directly from Python."""
+    request_id: str | None = None
+    """The caller's own, already found good (`meta.correlation`)."""
+    trace_id: str | None = None
+    span_id: str | None = None
+    request_state: str | None = None
+    """Of a retry (2026-07-28)."""
+    answers_input: bool = False
+    """It carries answers to what an earlier round asked for."""
+    metadata: dict[str, Any] | None = None
