@@ -48,3 +48,20 @@ import indelible.capture.calling
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_fastmcp_its_middleware_says_in_one_line_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["fastmcp"] = None
+try:
+    from indelible.fastmcp import AuditMiddleware
+except ImportError as exc:
+    print(exc)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == (
+        "indelible.fastmcp needs FastMCP, which is not installed: pip install 'indelible[fastmcp]'\n"
+    )

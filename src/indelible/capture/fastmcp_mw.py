@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
+import time
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -40,7 +41,7 @@ from indelible.capture.calling import (
 )
 from indelible.capture.frames import bounded
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
-from indelible.capture.sdk2 import WireMiddleware
+from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.errors import TrailUnavailable
 
 LIST_S: Final = 2.0
@@ -170,7 +171,7 @@ class _Server:
 
     def __init__(self, fastmcp: Any, trail: Trail, backend: str | None) -> None:
         self._ref = weakref.ref(fastmcp)
-        self._listed = False
+        self._ask_at = 0.0
         inner = getattr(fastmcp, "_mcp_server", None)  # private: without it, this tier records alone
         chain = getattr(inner, "middleware", None)
         found = [each for each in chain if isinstance(each, WireMiddleware)] if isinstance(chain, list) else []
@@ -197,11 +198,12 @@ class _Server:
 
         fastmcp = self._ref()
         unknown = incoming.method == "tools/call" and not self.audited.knows(incoming.name or "")
-        if self._listed or not unknown or fastmcp is None:
+        if not unknown or fastmcp is None or time.monotonic() < self._ask_at:
             return
-        self._listed = True
+        self._ask_at = time.monotonic() + FAILED_S
         with anyio.move_on_after(LIST_S), contextlib.suppress(Exception):
             self.audited.list_tools(_listed(await fastmcp.list_tools(run_middleware=False)))
+            self._ask_at = time.monotonic() + AGAIN_S
 
     async def judge(self, exc: BaseException, context: Any) -> Verdict:
         """Return what an exception means; one that says "there is no such thing" may hide a refusal."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fastmcp.server.middleware.rate_limiting import RateLimitingMiddleware
 
 import indelible
 from indelible.fastmcp import AuditMiddleware
+from tests.environments import old_python
 from tests.integration.fastmcp import connecting, servers
 from tests.integration.sdk import wires
 from tests.integration.sdk.looking import lines
@@ -269,3 +271,25 @@ def test_who_called_over_http(trail: Trail, era: str) -> None:
         assert (source["client"], source["client_ip"]) == ("tester/9", "127.0.0.1")
         assert event["request"]["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert b"good" not in trail.path.read_bytes()
+
+
+def test_with_fastmcp_3_each_call_is_one_call_too(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    program = [str(old_python()), "-m", "tests.integration.fastmcp.composed", str(path)]
+    subprocess.run(program, cwd=wires.ROOT, check=True, capture_output=True, timeout=120)
+    calls = [line for line in lines(path) if line["event_type"] == "mcp_operation"]
+    assert [
+        (each["target"]["backend"], each["target"]["capability_name"], each["target"].get("original_name"))
+        for each in calls
+    ] == [
+        ("parent", "sub_ok", "ok"),
+        ("parent", "sub_boom", "boom"),
+        ("parent", "item://sub/7", "item://7"),
+        ("parent", "sub_p", "p"),
+        ("child", "ok", None),
+        ("parent", "sub_twice", "twice"),
+        ("parent", "sub_ok", "ok"),
+    ]
+    assert calls[1]["outcome"]["error_type"] == "KeyError"
+    assert calls[4]["metadata"] == {"within": calls[5]["request"]["request_id"]}
+    assert indelible.verify(path).ok
