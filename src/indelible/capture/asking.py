@@ -6,13 +6,12 @@ The answer goes on whatever becomes of the event: it is nobody's call, and what 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from indelible.capture import methods
 from indelible.capture.calling import OpenCall
 from indelible.capture.calls import Call
-from indelible.capture.frames import bounded
+from indelible.capture.inputs import judge
 from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.errors import TrailUnavailable
 from indelible.events import Target, format_time
@@ -48,7 +47,7 @@ class Asked:
 
     def answered(self, result: Any) -> None:
         """Record the client's answer, in the wire's form; never raises."""
-        self._finish(_judge(result))
+        self._finish(judge(result))
 
     def failed(self, exc: BaseException) -> None:
         """Record that there was none, or an error; never raises."""
@@ -61,12 +60,3 @@ class Asked:
             recorder.record(event)
         except TrailUnavailable:
             recorder.refuse(event)
-
-
-def _judge(result: Any) -> Verdict:
-    """Return what an answer says; that of an elicitation has an action (MCP schema, ``ElicitResult``)."""
-    action = result.get("action") if isinstance(result, Mapping) else None
-    if not isinstance(action, str):
-        return Verdict("completed", result=result)
-    kind = "cancelled" if action == "cancel" else "completed"
-    return Verdict(kind, result=result, metadata={"action": bounded(action)})  # type: ignore[arg-type]

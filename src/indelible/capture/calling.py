@@ -28,8 +28,8 @@ import orjson
 from msgspec import Raw
 
 from indelible import context
-from indelible.capture import changes, methods
-from indelible.capture.calls import Call, Rounds
+from indelible.capture import changes, inputs, methods
+from indelible.capture.calls import Call, Round, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import Incoming, Peer, Wire
@@ -285,7 +285,11 @@ class Audited:
         call.args = _encoded(incoming.args)
         call.request_id, call.trace_id, call.span_id = incoming.request_id, incoming.trace_id, incoming.span_id
         if incoming.request_state is not None or incoming.answers_input:
-            call.continues = self._continued(incoming, peer)
+            before = self._continued(incoming, peer)
+            if before is not None:
+                call.continues = before.request_id
+                at = inputs.Moment(now, mono)
+                self._record_owing(inputs.answers(before, incoming.input_responses, source, target, at))
         if incoming.metadata:
             call.add_metadata(incoming.metadata)
         opened = OpenCall(self, call, incoming, peer)
@@ -296,13 +300,21 @@ class Audited:
             call.args = recorder.prepare(call.args, target, source)
         return opened, call.start()
 
+    def _record_owing(self, events: Iterable[Event]) -> None:
+        """Record what is nobody's call: what cannot be recorded now is owed, and there is nothing to refuse."""
+        for event in events:
+            try:
+                self._recorder.record(event)
+            except TrailUnavailable:
+                self._recorder.refuse(event)
+
     @staticmethod
     def _intended(opened: OpenCall) -> None:
         """Keep no large arguments until the outcome: they stand in the intent."""
         if opened._call.kept > KEEP_ARGS:  # noqa: SLF001 - its own
             opened._call.drop_args()  # noqa: SLF001
 
-    def _continued(self, incoming: Incoming, peer: Peer) -> str | None:
+    def _continued(self, incoming: Incoming, peer: Peer) -> Round | None:
         with self._lock:
             return self._rounds.continued(
                 incoming.method,
@@ -315,7 +327,7 @@ class Audited:
     def round_opened(self, call: Call, verdict: Verdict, peer: Peer) -> None:
         """Remember a call that asked for input: its retry will say that it continues this one."""
         with self._lock:
-            self._rounds.open(call, verdict.request_state or "", peer.who)
+            self._rounds.open(call, verdict, time.monotonic_ns(), peer.who)
 
     # --- what stands in every event ---
 
@@ -402,11 +414,7 @@ class Audited:
             known = tuple(self._tools.values())
         for old, tool in pairs:
             target = self._make_target("tools/call", tool.name, peer, None)
-            event = changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))
-            try:
-                recorder.record(event)
-            except TrailUnavailable:  # nobody's call: owed, and nothing to refuse
-                recorder.refuse(event)
+            self._record_owing([changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))])
         recorder.learn(self.backend, known)  # last: who dies before says it twice, not never
 
     def _forget_targets(self) -> None:

@@ -34,6 +34,9 @@ from indelible.events import (
 MAX_ROUNDS: Final = 1024
 """Calls that asked for input and whose retry is waited for; the oldest are forgotten."""
 
+MAX_ASKED: Final = 16 * 1024
+"""Bytes of what a call asks for that are kept until its retry."""
+
 MAX_STATE: Final = 256
 """Characters of a `requestState` that are kept as they are; longer ones as a digest."""
 
@@ -220,31 +223,58 @@ class Step:
         """The other requests that stood in the line beside calls."""
 
 
+class Round(NamedTuple):
+    """A call that was answered with ``input_required``."""
+
+    request_id: str
+    asked: Raw | None
+    """Its ``inputRequests``; None when they are too large to be kept."""
+    mono: int
+    """When it was answered."""
+
+
+class _Asked(msgspec.Struct, gc=False):
+    requests: Raw = msgspec.field(default=ABSENT, name="inputRequests")
+
+
+def _asked(result: Any) -> Raw | None:
+    """Return what a result asks for, whether it is encoded or not."""
+    try:
+        if type(result) is Raw:
+            found = msgspec.json.decode(result, type=_Asked).requests
+        else:
+            found = Raw(msgspec.json.encode(result.get("inputRequests")))
+    except (msgspec.MsgspecError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    return Raw(bytes(found)) if 0 < memoryview(found).nbytes <= MAX_ASKED else None
+
+
 class Rounds:
     """Calls that were answered with ``input_required`` (2026-07-28), until their retry."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._open: dict[tuple[str, ...], str] = {}
+        self._open: dict[tuple[str, ...], Round] = {}
 
     @property
     def any(self) -> bool:
         """Tell whether a retry is waited for."""
         return bool(self._open)
 
-    def open(self, call: Call, state: str, who: str = "") -> None:
-        """Remember that `call` was answered so; its retry will carry `state`, empty when there was none.
+    def open(self, call: Call, verdict: Verdict, mono: int, who: str = "") -> None:
+        """Remember that `call` was answered so; its retry will carry the verdict's state, when there was one.
 
         `who` tells callers apart whose sessions meet here.
         """
+        state = verdict.request_state
         key = ("state", who, _short(state)) if state else ("call", who, call.method, call.name or "")
         self._open.pop(key, None)
-        self._open[key] = call.named()
+        self._open[key] = Round(call.named(), _asked(verdict.result), mono)
         if len(self._open) > MAX_ROUNDS:
             del self._open[next(iter(self._open))]
 
-    def find(self, method: str, name: str | None, params: Params, text: bytes) -> str | None:
-        """Return the `request_id` of the round that a request continues."""
+    def find(self, method: str, name: str | None, params: Params, text: bytes) -> Round | None:
+        """Return the round that a request continues."""
         if not self._open:
             return None
         state = None if params.request_state is UNSET else params.request_state
@@ -252,7 +282,7 @@ class Rounds:
 
     def continued(
         self, method: str, name: str | None, state: str | None, *, answers: bool, who: str = ""
-    ) -> str | None:
+    ) -> Round | None:
         """Return the same, of a request that carries `state`, or `answers` to what was asked for."""
         if state is not None:
             return self._open.get(("state", who, _short(state)))

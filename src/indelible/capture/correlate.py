@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw
 
-from indelible.capture import changes, frames, meta, methods
-from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Rounds, Session, Shape, Step
+from indelible.capture import changes, frames, inputs, meta, methods
+from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Round, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
 from indelible.capture.outcomes import Verdict, judge, judge_reply
@@ -211,7 +211,10 @@ class Correlator:
             step.others.append(other)
             self._add_other(self._calls, other)
             return
-        call = self._describe(message, text, carried, now, mono)
+        call, before = self._describe(message, text, carried, now, mono)
+        if before is not None:
+            said = meta.mapping(meta.raw_params(text) or ABSENT).get("inputResponses")
+            step.events += inputs.answers(before, said, call.source, call.target, inputs.Moment(now, mono))
         call.has_id = has_id
         self._open(step, call, mono)
         self._know_shape(message, text, call)
@@ -238,13 +241,15 @@ class Correlator:
             if self._open_calls > MAX_CALLS:
                 self._give_up(step, mono)
 
-    def _describe(self, message: Message, text: bytes, carried: Meta | None, now: int, mono: int) -> Call:
+    def _describe(
+        self, message: Message, text: bytes, carried: Meta | None, now: int, mono: int
+    ) -> tuple[Call, Round | None]:
         method = str(message.method)
         how = methods.describe(method)
         params = message.params
         name: str | None = None
         args: Raw | None = None
-        continues = None
+        before = None
         if params is not UNSET:
             if how.name == "name":
                 name = params.name if params.name is not UNSET else None
@@ -256,18 +261,18 @@ class Correlator:
                 args = params.arguments if params.arguments is not ABSENT else None
             elif how.args == "params":
                 args = meta.raw_params(text)
-            continues = self._rounds.find(method, name, params, text)
+            before = self._rounds.find(method, name, params, text)
         doubtful = message if isinstance(message, DoubtfulMessage) else None
         certain = doubtful is None or not doubtful.ambiguous
         target = self._peers.target(method, name, how, self._tools, certain=certain)
         call = Call(bytes(message.id), method, name, self._peers.source, target, format_time(now), mono)
         call.hold_args(args, text)
-        call.continues = continues
+        call.continues = None if before is None else before.request_id
         if carried is not None:
             call.request_id, call.trace_id, call.span_id = meta.correlation(carried)
         if doubtful is not None:
             call.note(doubtful)
-        return call
+        return call, before
 
     def _answer(self, step: Step, message: Message, text: bytes, now: int, mono: int) -> None:
         found = self._calls.take(bytes(message.id))
@@ -278,7 +283,7 @@ class Correlator:
             self._open_calls -= 1
             verdict = judge(message, text)
             if verdict.kind == "input_required":
-                self._rounds.open(found, verdict.request_state or "")
+                self._rounds.open(found, verdict, mono)
             if isinstance(message, DoubtfulMessage):
                 found.note(message)
             step.answers.append(found)

@@ -77,6 +77,8 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     """Of a retry (2026-07-28)."""
     answers_input: bool = False
     """It carries answers to what an earlier round asked for."""
+    input_responses: Any = None
+    """These, as they came."""
     metadata: dict[str, Any] | None = None
     effects: Effects | None = None
     """What the capture itself knows of them; None: the method or the tool's definition says."""

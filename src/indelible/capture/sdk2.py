@@ -242,6 +242,7 @@ def incoming_of(ctx: Any) -> Incoming:
         state = params.get("requestState")
         incoming.request_state = state if isinstance(state, str) else None
         incoming.answers_input = "inputResponses" in params
+        incoming.input_responses = params.get("inputResponses")
     return incoming
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mcp_types as types
 import pytest
 from mcp import Client
 from mcp.server.mcpserver import Context, MCPServer
@@ -18,7 +19,8 @@ from pydantic import BaseModel
 import indelible
 from indelible.recorder import open_trail
 from tests.integration.sdk.looking import lines
-from tests.integration.sdk.wires import LEGACY
+from tests.integration.sdk.servers import QUESTION
+from tests.integration.sdk.wires import LEGACY, MODERN
 from tests.unit.capture.test_calling import full_disk
 
 
@@ -41,6 +43,12 @@ def made() -> MCPServer:
         message = SamplingMessage(role="user", content=TextContent(type="text", text="Mail ada@example.com"))
         await ctx.session.create_message([message], max_tokens=7, related_request_id=ctx.request_id)
         return "thought"
+
+    @server.tool()
+    async def ask(ctx: Context[Any, Any]) -> types.CallToolResult | types.InputRequiredResult:
+        if ctx.input_responses:
+            return types.CallToolResult(content=[])
+        return types.InputRequiredResult(input_requests={"q": QUESTION}, request_state="round-1")
 
     @server.tool()
     async def plain() -> str:
@@ -68,16 +76,16 @@ async def _refuses(*_: Any) -> Any:
     raise MCPError(code=-32050, message="not now")
 
 
-async def _samples(context: Any, params: Any) -> Any:
+async def _samples(*_: Any, **__: Any) -> Any:
     return CreateMessageResult(role="assistant", content=TextContent(type="text", text="done"), model="m")
 
 
-async def _call(path: Path, name: str, elicits: Elicits = _accepts, **args: Any) -> bool:
+async def _call(path: Path, name: str, elicits: Elicits = _accepts, mode: str = "legacy", **args: Any) -> bool:
     with open_trail(path) as trail:
         server = made()
         indelible.attach(server, trail)
         async with Client(
-            server, mode="legacy", elicitation_callback=elicits, sampling_callback=_samples
+            server, mode=mode, elicitation_callback=elicits, sampling_callback=_samples
         ) as client:
             await client.call_tool("plain", {})
             try:
@@ -137,9 +145,25 @@ def test_a_sampling(tmp_path: Path) -> None:
     assert asked["outcome"]["result_bytes"] > 10
 
 
+@pytest.mark.parametrize(
+    ("elicits", "kind", "action"), [(_accepts, "completed", "accept"), (_cancels, "cancelled", "cancel")]
+)
+def test_an_elicitation_in_two_rounds(tmp_path: Path, elicits: Elicits, kind: str, action: str) -> None:
+    """Of 2026-07-28: the first round's result asks, the second round answers."""
+    path = tmp_path / "audit.jsonl"
+    assert not asyncio.run(_call(path, "ask", elicits, mode=MODERN))
+    [asked] = of(path, "elicitation")
+    [_, first, second] = of(path, "mcp_operation")
+    assert second["request"]["continues"] == first["request"]["request_id"] == asked["request"]["continues"]
+    assert asked["request"]["args"]["message"] == "Sure?"
+    assert (asked["outcome"]["kind"], asked["metadata"]) == (kind, {"action": action})
+    assert asked["target"]["protocol_version"] == MODERN
+    assert asked["outcome"]["latency_ms"] >= 0
+
+
 def test_what_cannot_be_recorded_is_answered_all_the_same_and_owed(tmp_path: Path) -> None:
     async def main() -> None:
-        async def unrecorded(context: Any, params: Any) -> Any:
+        async def unrecorded(*_: Any, **__: Any) -> Any:
             full.__enter__()
             return ElicitResult(action="accept", content={"size": "XL"})
 

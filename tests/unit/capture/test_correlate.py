@@ -435,6 +435,45 @@ def test_a_request_of_the_server_belongs_to_the_only_open_call() -> None:
     assert [request.continues for request in asked if request] == [None, first, None, second]
 
 
+QUESTIONS = {
+    "name": {"method": "elicitation/create", "params": {"message": "Who?"}},
+    "model": {"method": "sampling/createMessage", "params": {"messages": []}},
+    "roots": {"method": "roots/list"},
+    "odd": 7,
+}
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+def test_what_a_round_asks_and_the_next_one_answers(size: int) -> None:
+    """What was asked at too great a length is known by its answer alone."""
+    feed = Feed()
+    feed.call(1, "look", _meta={"request_id": "first"})
+    questions = {**QUESTIONS, "long": "x" * size}
+    feed.answer(1, {"resultType": "input_required", "requestState": "s", "inputRequests": questions})
+    said = {
+        "name": {"action": "accept", "content": {"name": "Ada"}},
+        "model": {"role": "assistant"},
+        "roots": {"roots": []},
+        "odd": 5,
+        "unasked": {"action": "decline"},
+    }
+    step = feed.call(2, "look", requestState="s", inputResponses=said)
+    assert [event.event_type for event in step.events] == ["elicitation", "sampling", "elicitation"]
+    name, model, _ = step.events
+    assert [event.request.continues for event in step.events if event.request] == ["first"] * 3
+    assert [event.metadata for event in step.events] == [{"action": "accept"}, None, {"action": "decline"}]
+    assert name.request is not None
+    assert model.request is not None
+    assert name.request.args == (None if size else {"message": "Who?"})
+    assert model.request.args == (None if size else {"messages": []})
+    assert name.outcome is not None
+    assert name.outcome.result == said["name"]
+    odd: list[Any] = [7, [], {"a": None}, {str(n): {"action": 7} for n in range(1000)}]
+    for hostile in odd:
+        step = feed.call(3, "look", requestState="s", inputResponses=hostile)
+        assert len(step.events) <= 64
+
+
 def test_lists_accumulate_over_pages_and_change() -> None:
     feed = Feed(listed=False)
     for page, tool in enumerate(TOOLS):
