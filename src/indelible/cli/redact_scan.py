@@ -170,5 +170,6 @@ def _report(scans: list[Scan], printer: _Printer, *, as_json: bool) -> None:
 
 
 def _broken(path: Path, count: int, first: int | None) -> str:
-    which = "" if first is None else f", the first is line {first}"
-    return f"{path}: {counted(count, 'line')} no entries{which}; searched as text"
+    which = "" if first is None else f" (the first: line {first})"
+    what = "1 line is no entry" if count == 1 else f"{count} lines are no entries"
+    return f"{path}: {what}{which}; searched as text"

@@ -115,6 +115,8 @@ class Explainer:
                 yield from self._part(value, path, _PARTS[name], tree)
             elif name in _HEAD:
                 yield from self._field(value, path, _HEAD[name])
+            elif name == "metadata" and entry.get("event_type") in _ORDERS:
+                yield from self._anything(_unnamed(value), path)
             elif name == "metadata" or type(value) not in _NUMERIC:
                 yield from self._anything(value, path)
 
@@ -250,6 +252,8 @@ _PARTS: Final[Mapping[str, Mapping[str, fields.Rule]]] = {
     "state": {**fields.STATE, "from": fields.STATE["from_"]},
 }
 _PRINCIPALS: Final = tuple(fields.SOURCE[name] for name in ("user_id", "tenant", "roles", "on_behalf_of"))
+_ORDERS: Final = ("hold_placed", "hold_released", "entry_erased")
+"""Events of the trail's own that say whom they are about, and who asked."""
 _DIGESTS: Final = ("args_hmac", "result_hmac")
 
 
@@ -263,6 +267,19 @@ def parse(data: bytes) -> Any:
         return Plain().convert(json.loads(data.decode("utf-8", "surrogatepass")))
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _unnamed(metadata: Any) -> Any:
+    """Return what an order says without the principals in it: they stay, as in `source`."""
+    if type(metadata) is not dict:
+        return metadata
+    parts = {"hold": ("user", "session"), "asked": ("login",)}
+    return {
+        key: {name: item for name, item in value.items() if name not in parts[key]}
+        if key in parts and type(value) is dict
+        else value
+        for key, value in metadata.items()
+    }
 
 
 def _is_shallow(encoded: bytes) -> bool:
