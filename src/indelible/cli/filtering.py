@@ -83,6 +83,11 @@ def make_filter(
     )
 
 
+def parse_since(text: str | None) -> str | None:
+    """Return the trail's form of what ``--since`` says. Raises ConfigError, one line."""
+    return _time("--since", text, datetime.now(UTC))
+
+
 def _time(option: str, text: str | None, now: datetime) -> str | None:
     if text is None:
         return None

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",
+    "redact": "Say what redaction takes out of a text, or finds in a trail.",
     "witness": "Cosign checkpoints of trails, for who does not trust their machine.",
     "erase": "Erase the content of somebody's events; proofs stay valid.",
     "keygen": "Make a signing key, rotate a trail's, or show its public half.",

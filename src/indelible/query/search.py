@@ -91,6 +91,7 @@ class TrailSearch:
         with reading(path):
             self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
+        self.strangers = self._snapshot.strangers
 
     def __enter__(self) -> TrailSearch:
         return self
@@ -160,14 +161,18 @@ class TrailSearch:
 
     def all(self) -> Iterator[Hit]:
         """Yield every match, oldest first."""
-        start = self._first_file()
+        start, offset = self.start()
         for order in range(start, len(self.files)):
-            file = self.files[order]
+            yield from self._hits_of(order, self.files[order], offset)
             offset = 0
-            if order == start and self._earliest is not None and not file.compressed:
-                with _opened(file) as stream:
-                    offset = bisect_time(stream, self._earliest)
-            yield from self._hits_of(order, file, offset)
+
+    def start(self) -> tuple[int, int]:
+        """Return the file, by its place in `files`, and the offset in it before which everything is too old."""
+        first = self._first_file()
+        if self._earliest is None or not self.files or self.files[first].compressed:
+            return first, 0
+        with _opened(self.files[first]) as stream:
+            return first, bisect_time(stream, self._earliest)
 
     def _first_file(self) -> int:
         """Return the index of the last file that begins before what is asked for; 0 when none does."""

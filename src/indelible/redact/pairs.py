@@ -110,6 +110,11 @@ class Pairs:
 
         With `prose`, what is said to be a password or the like goes too, when a digit is in it.
         """
+        spans = self.spans(text, named=named, prose=prose)
+        return _without(text, spans) if spans else text
+
+    def spans(self, text: bytes, *, named: bool, prose: bool) -> list[tuple[int, int]]:
+        """Return where the values stand that `apply` takes out, in order, none touching another."""
         found: list[Found] = []
         if named:
             # NEEDLES says the same. For bytes, `in` makes and drops an exception each time: `find` does not.
@@ -119,7 +124,7 @@ class Pairs:
                 found += self._find_flags(text)
         if prose:
             found += [(match.end() - 1, "word", True) for match in self._prose.finditer(text)]
-        return _without(text, found) if found else text
+        return _spans(text, found) if found else []
 
     def _find_assigned(self, text: bytes) -> list[Found]:
         """Return where the values of names with a separator begin."""
@@ -179,10 +184,10 @@ Value = tuple[int, int, Kind]
 """Where a value stands, without its quotes."""
 
 
-def _without(text: bytes, found: list[Found]) -> bytes:
-    """Return `text` with a marker for each value; values that overlap or touch have one together."""
-    pieces: list[bytes] = []
-    done, kind = -1, "none"
+def _spans(text: bytes, found: list[Found]) -> list[tuple[int, int]]:
+    """Return where the values are; those that overlap or touch are one."""
+    spans: list[tuple[int, int]] = []
+    begun, done, kind = 0, -1, "none"
     for at, ends, digits_only in sorted(found):
         if at <= done and kind == "closed":
             continue
@@ -193,11 +198,23 @@ def _without(text: bytes, found: list[Found]) -> bytes:
         if not _is_secret(text[start:end], digits_only):
             continue
         if start > done:
-            pieces += (text[max(done, 0) : start], MARKER)
+            if done >= 0:
+                spans.append((begun, done))
+            begun = start
         if end > done:
             done, kind = end, value_kind
-    if not pieces:
-        return text
+    if done >= 0:
+        spans.append((begun, done))
+    return spans
+
+
+def _without(text: bytes, spans: list[tuple[int, int]]) -> bytes:
+    """Return `text` with a marker for each value."""
+    pieces: list[bytes] = []
+    done = 0
+    for start, end in spans:
+        pieces += (text[done:start], MARKER)
+        done = end
     pieces.append(text[done:])
     result = b"".join(pieces)
     return text if result == text else result

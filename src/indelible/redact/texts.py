@@ -32,7 +32,8 @@ BASE64_TEXT: Final = rf"(?:{_QUAD}){{{_MIN_QUADS}}}"
 digits of four half of the alphabet. Words, paths, digests and UUIDs all but never look so."""
 
 _BASE64_IN_TEXT: Final = re.compile(BASE64_TEXT)
-_RUN = re.compile(rb"[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
+RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
+"""Base64, long enough to hide something; its lines belong together."""
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 _ESCAPE_HINT: Final = r"\\\\[u/]"
@@ -311,7 +312,7 @@ class Texts:
             return data
         pieces: list[bytes] = []
         done = 0
-        for match in _RUN.finditer(data):
+        for match in RUN.finditer(data):
             if self._hidden(match[0], level):
                 pieces += (
                     data[done : match.start()],

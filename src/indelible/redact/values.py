@@ -32,8 +32,8 @@ _CLEAN_CHARS: Final = 13
 _PLAIN_INTEGER: Final = 10**12
 """A smaller integer has too few digits for a card's number."""
 _CUT_PASSES: Final = 4
-_DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
-_FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
+DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
+FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
 """A flag of a command line, alone in an item of an array; what looks so is never another flag's value."""
 _FLAG_VALUES: Final = (str, int, float)
 _OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}$")
@@ -98,6 +98,10 @@ class Values:
                     result = list(value) if result is value else result
                     result[position] = new
         return result
+
+    def hides(self, key: str) -> bool:
+        """Tell whether a key hides its value, by its name alone."""
+        return (self._keys.get(key) or self._key(key))[0]
 
     def _inner(self, value: Any, level: int) -> Any:
         return self._walk(value, 0, level, _PLAINLY, ())
@@ -196,7 +200,7 @@ class Values:
             if tree is not None:
                 below = tree.item(place, position)
             hidden, flagged = flagged, False
-            if type(item) is str and item[:1] == "-" and (flag := _FLAG(item)) is not None:
+            if type(item) is str and item[:1] == "-" and (flag := FLAG(item)) is not None:
                 hidden, flagged = False, self._texts.names.sensitive_in_text(flag[1])
             if (hidden and type(item) in _FLAG_VALUES) or (
                 below and tree is not None and tree.sensitive(below)
@@ -237,7 +241,7 @@ class Values:
         return shown if type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER else value
 
     def _digest(self, value: str) -> str:
-        if not value or _DIGESTED.fullmatch(value):
+        if not value or DIGESTED.fullmatch(value):
             return value
         return f"[DIGEST hmac:{self._digester.short(value)}]"
 

@@ -280,7 +280,7 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     return {name for line in heads for name in _OPTION.findall(re.split(r"(?<=\S)  ", line.strip())[0])}
 
 
-GROUPS = {"config": ("check",), "hold": ("add", "list", "release")}
+GROUPS = {"config": ("check",), "hold": ("add", "list", "release"), "redact": ("test", "scan")}
 NAMES = [name for name in COMMANDS if name not in GROUPS]
 NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 

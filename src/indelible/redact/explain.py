@@ -1,0 +1,304 @@
+"""Who found what where: what redaction takes out of a document, a text or a recorded event, and by which rule.
+
+The rule that lives here: **the explanation is of what the redactor does, not of what it might do.** The document is
+redacted by the redactor's own walk; then the two are laid side by side, and each place that differs is asked for its
+reason. So there is a finding exactly when something was taken out, whatever the reasons are. No finding holds a value.
+
+What only changes its form is no finding: an integer beyond 64 bits or a NaN that becomes a text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from indelible.config import RedactionSettings
+from indelible.events import MAX_INTEGER
+from indelible.redact import fields
+from indelible.redact.digest import Digester
+from indelible.redact.limits import MAX_DEPTH, MAX_STRING_CHARS
+from indelible.redact.marks import MarkTree, Place
+from indelible.redact.plain import TOO_DEEP, Plain
+from indelible.redact.texts import Texts
+from indelible.redact.tracing import OTHER, Hit, Tracer
+from indelible.redact.values import DIGESTED, REDACTED, Values
+from indelible.redact.values import FLAG as FLAG_ITEM
+
+KEY: Final = "key"
+"""The member's name is sensitive."""
+MARK: Final = "mark"
+"""The tool's schema marks it."""
+FLAG: Final = "flag"
+"""It follows a sensitive flag in an array."""
+DEPTH: Final = "depth"
+"""It lies deeper than anybody looks."""
+LENGTH: Final = "length"
+"""The text is longer than what is kept of one."""
+
+_MAX_SHOWN_KEY: Final = 64
+_NUMERIC: Final = (int, float)
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_HEX: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+class Found(NamedTuple):
+    """One thing that is taken out."""
+
+    rule: str
+    path: str
+    """Of the value, as ``jq`` takes it: ``.items[0].note``; ``.`` is the document itself."""
+    part: str
+    """``value``, or ``key`` when it is in the member's name."""
+    inside: tuple[str, ...]
+    """What it was wrapped in, outermost first: ``base64``, ``json .path``."""
+    begin: int | None
+    """Characters of the text there from which it is missing, the end exclusive; None for all of a value."""
+    end: int | None
+
+    @property
+    def chars(self) -> int | None:
+        """How many characters are taken out; None where it was no text."""
+        return None if self.begin is None or self.end is None else self.end - self.begin
+
+
+class Explainer:
+    """Redacts by one configuration and says why; used by one thread."""
+
+    def __init__(self, settings: RedactionSettings, digest_key: bytes) -> None:
+        """Compile the configuration; the digests of what is cut are under `digest_key`.
+
+        Raises ConfigError, one line, for a pattern that RE2 does not take.
+        """
+        self._texts = Texts(settings)
+        self._values = Values(self._texts, Digester(digest_key), custom=bool(settings.patterns))
+        self._tracer = Tracer(self._texts, self._inner)
+        self._recorded = False
+        """What is looked at was recorded: a digest in the place of a marked text says nothing any more."""
+
+    def text(self, text: str) -> tuple[str, list[Found]]:
+        """Return a text redacted, and what was taken out of it, by place."""
+        redacted, hits = self._tracer.trace(Plain().text(text))
+        return redacted, [_found(hit, "") for hit in hits]
+
+    def document(self, value: Any, tree: MarkTree | None = None) -> tuple[Any, list[Found]]:
+        """Return JSON data redacted as arguments are, and what was taken out of it; `tree` has its schema's marks."""
+        redacted = self._values.redact(value, tree)
+        return redacted, list(self._document(value, redacted, "", tree))
+
+    def event(self, entry: Mapping[str, Any], tree: MarkTree | None = None) -> list[Found]:
+        """Return what today's rules find in a line of a trail; `tree` has the marks of its arguments.
+
+        A text that is only longer than what would be kept of it is no finding here.
+        """
+        try:
+            encoded = orjson.dumps(entry)
+            if tree is None and not self._texts.flagged(encoded) and _is_shallow(encoded):
+                return []
+        except (TypeError, ValueError):  # a number that nobody else can encode, half a surrogate pair
+            entry = Plain().convert(dict(entry))
+        self._recorded = True
+        try:
+            return [found for found in self._entry(entry, tree) if found.rule != LENGTH]
+        finally:
+            self._recorded = False
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def _entry(self, entry: Mapping[str, Any], tree: MarkTree | None) -> Iterator[Found]:
+        for name, value in entry.items():
+            path = _member("", name)
+            if name in _PARTS and type(value) is dict:
+                yield from self._part(value, path, _PARTS[name], tree)
+            elif name in _HEAD:
+                yield from self._field(value, path, _HEAD[name])
+            elif name == "metadata" and entry.get("event_type") in _ORDERS:
+                yield from self._anything(_unnamed(value), path)
+            elif name == "metadata" or type(value) not in _NUMERIC:
+                yield from self._anything(value, path)
+
+    def _part(
+        self, part: dict[str, Any], path: str, rules: Mapping[str, fields.Rule], tree: MarkTree | None
+    ) -> Iterator[Found]:
+        for name, value in part.items():
+            below = _member(path, name)
+            if name == "args":
+                yield from self._anything(value, below, tree)
+            elif name == "recorder" and type(value) is dict:
+                yield from self._part(value, below, fields.RECORDER, None)
+            elif name in rules:
+                yield from self._field(value, below, rules[name])
+            elif not (name in _DIGESTS and type(value) is str and _HEX(value)):
+                yield from self._anything(value, below)
+
+    def _field(self, value: Any, path: str, rule: fields.Rule) -> Iterator[Found]:
+        if rule in _PRINCIPALS:  # who acted is what the trail is for
+            return
+        if type(value) is not str:
+            yield from self._anything(value, path)
+        elif rule(fields.Room(self._values), value) != value:
+            yield from (_found(hit, path) for hit in self._tracer.trace(value)[1])
+
+    def _anything(self, value: Any, path: str, tree: MarkTree | None = None) -> Iterator[Found]:
+        yield from self._document(value, self._values.redact(value, tree), path, tree)
+
+    # --- documents --------------------------------------------------------------------------------------
+
+    def _document(self, value: Any, redacted: Any, path: str, tree: MarkTree | None) -> Iterator[Found]:
+        if tree is not None and tree.sensitive(tree.root):
+            if value != REDACTED:
+                yield _whole(MARK, path, value)
+            return
+        yield from self._compare(value, redacted, path, 0, tree, () if tree is None else tree.root)
+
+    def _inner(self, value: Any, redacted: Any, level: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Explain JSON that was inside a text."""
+        for found in self._compare(value, redacted, "", level, None, ()):
+            yield found.rule, (f"json {found.path}", *found.inside)
+
+    def _compare(
+        self, old: Any, new: Any, path: str, level: int, tree: MarkTree | None, place: Place
+    ) -> Iterator[Found]:
+        if new is old:
+            return
+        kind = type(old)
+        if kind is dict and type(new) is dict:
+            yield from self._members(old, new, path, level, tree, place)
+        elif kind is list and type(new) is list:
+            yield from self._items(old, new, path, level, tree, place)
+        elif kind is str:
+            yield from self._string(old, new, path, level)
+        elif kind is int or kind is float:
+            yield from self._number(old, new, path)
+        else:
+            yield _whole(DEPTH if new == TOO_DEEP else OTHER, path, old)
+
+    def _members(
+        self,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        path: str,
+        level: int,
+        tree: MarkTree | None,
+        place: Place,
+    ) -> Iterator[Found]:
+        for (key, item), (new_key, new_item) in zip(old.items(), new.items(), strict=True):
+            below = _member(path, new_key)
+            if new_key != key:
+                yield from (_found(hit, below, part="key") for hit in self._tracer.trace(key)[1])
+            if new_item is item:
+                continue
+            inner, marked = ((), False) if tree is None or not place else tree.member(place, key)
+            if self._values.hides(key):
+                yield _whole(KEY, below, item)
+            elif marked:
+                yield from self._marked(item, below)
+            else:
+                yield from self._compare(item, new_item, below, level, tree, inner)
+
+    def _items(
+        self, old: list[Any], new: list[Any], path: str, level: int, tree: MarkTree | None, place: Place
+    ) -> Iterator[Found]:
+        for position, (item, new_item) in enumerate(zip(old, new, strict=True)):
+            if new_item is item:
+                continue
+            below = f"{path or '.'}[{position}]"
+            inner = () if tree is None or not place else tree.item(place, position)
+            if new_item == REDACTED and position and self._is_flag(old[position - 1]):
+                yield _whole(FLAG, below, item)
+            elif tree is not None and inner and tree.sensitive(inner):
+                yield from self._marked(item, below)
+            else:
+                yield from self._compare(item, new_item, below, level, tree, inner)
+
+    def _marked(self, item: Any, path: str) -> Iterator[Found]:
+        if not (self._recorded and type(item) is str and DIGESTED.fullmatch(item)):
+            yield _whole(MARK, path, item)
+
+    def _is_flag(self, before: Any) -> bool:
+        if type(before) is not str:
+            return False
+        flag = FLAG_ITEM(before)
+        return flag is not None and self._texts.names.sensitive_in_text(flag[1])
+
+    def _string(self, old: str, new: str, path: str, level: int) -> Iterator[Found]:
+        redacted, hits = self._tracer.trace(old, level)
+        yield from (_found(hit, path) for hit in hits)
+        if new != redacted and len(redacted) > MAX_STRING_CHARS:
+            yield _whole(LENGTH, path, old)
+        elif not hits and new != old:
+            yield _whole(OTHER, path, old)
+
+    def _number(self, old: float, new: Any, path: str) -> Iterator[Found]:
+        shown = str(old)
+        hits = self._tracer.trace(shown)[1] if type(new) is str else []
+        yield from (_found(hit, path) for hit in hits)
+        beyond = type(old) is int and not -MAX_INTEGER <= old <= MAX_INTEGER
+        if not hits and new != old and not (beyond and new == shown) and old - old == 0:
+            yield _whole(OTHER, path, shown)
+
+
+_HEAD: Final = fields.EVENT
+_PARTS: Final[Mapping[str, Mapping[str, fields.Rule]]] = {
+    "source": fields.SOURCE,
+    "target": fields.TARGET,
+    "request": fields.REQUEST,
+    "policy": fields.POLICY,
+    "outcome": fields.OUTCOME,
+    "cost": fields.COST,
+    "state": {**fields.STATE, "from": fields.STATE["from_"]},
+}
+_PRINCIPALS: Final = tuple(fields.SOURCE[name] for name in ("user_id", "tenant", "roles", "on_behalf_of"))
+_ORDERS: Final = ("hold_placed", "hold_released", "entry_erased")
+"""Events of the trail's own that say whom they are about, and who asked."""
+_DIGESTS: Final = ("args_hmac", "result_hmac")
+
+
+def parse(data: bytes) -> Any:
+    """Return JSON as a recorder takes it, leniently. Raises ValueError for what is none."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return Plain().convert(json.loads(data.decode("utf-8", "surrogatepass")))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _unnamed(metadata: Any) -> Any:
+    """Return what an order says without the principals in it: they stay, as in `source`."""
+    if type(metadata) is not dict:
+        return metadata
+    parts = {"hold": ("user", "session"), "asked": ("login",)}
+    return {
+        key: {name: item for name, item in value.items() if name not in parts[key]}
+        if key in parts and type(value) is dict
+        else value
+        for key, value in metadata.items()
+    }
+
+
+def _is_shallow(encoded: bytes) -> bool:
+    return encoded.count(b"[") + encoded.count(b"{") <= MAX_DEPTH
+
+
+def _found(hit: Hit, path: str, part: str = "value") -> Found:
+    return Found(hit.rule, path or ".", part, hit.inside, hit.begin, hit.end)
+
+
+def _whole(rule: str, path: str, value: Any) -> Found:
+    begin, end = (0, len(value)) if type(value) is str else (None, None)
+    return Found(rule, path or ".", "value", (), begin, end)
+
+
+def _member(path: str, key: str) -> str:
+    """Return the path of a member by what is left of its name."""
+    if len(key) > _MAX_SHOWN_KEY:
+        key = key[: _MAX_SHOWN_KEY - 1] + "…"
+    if _WORD(key):
+        return f"{path}.{key}"
+    return f"{path or '.'}[{json.dumps(key, ensure_ascii=False)}]"
