@@ -20,7 +20,7 @@ from indelible.config import RedactionSettings
 from indelible.events import MAX_INTEGER
 from indelible.redact import fields
 from indelible.redact.digest import Digester
-from indelible.redact.limits import MAX_DEPTH, MAX_STRING_CHARS
+from indelible.redact.limits import MAX_DEPTH, MAX_STRING_CHARS, NAME_CACHE
 from indelible.redact.marks import MarkTree, Place
 from indelible.redact.plain import TOO_DEEP, Plain
 from indelible.redact.texts import Texts
@@ -76,6 +76,8 @@ class Explainer:
         self._texts = Texts(settings)
         self._values = Values(self._texts, Digester(digest_key), custom=bool(settings.patterns))
         self._tracer = Tracer(self._texts, self._inner)
+        self._clean: set[tuple[str, bytes]] = set()
+        """Parts of events in which nothing is found."""
         self._recorded = False
         """What is looked at was recorded: a digest in the place of a marked text says nothing any more."""
 
@@ -111,7 +113,9 @@ class Explainer:
     def _entry(self, entry: Mapping[str, Any], tree: MarkTree | None) -> Iterator[Found]:
         for name, value in entry.items():
             path = _member("", name)
-            if name in _PARTS and type(value) is dict:
+            if name in _REPEATED and type(value) is dict:
+                yield from self._repeated(name, value, path)
+            elif name in _PARTS and type(value) is dict:
                 yield from self._part(value, path, _PARTS[name], tree)
             elif name in _HEAD:
                 yield from self._field(value, path, _HEAD[name])
@@ -119,6 +123,21 @@ class Explainer:
                 yield from self._anything(_unnamed(value), path)
             elif name == "metadata" or type(value) not in _NUMERIC:
                 yield from self._anything(value, path)
+
+    def _repeated(self, name: str, part: dict[str, Any], path: str) -> Iterator[Found]:
+        """Look at a part that is the same in many lines; in most of them nothing is found."""
+        try:
+            known = name, orjson.dumps(part)
+        except TypeError:  # an integer beyond 64 bits
+            known = name, b""
+        if known in self._clean:
+            return
+        found = list(self._part(part, path, _PARTS[name], None))
+        if not found and 0 < len(known[1]) <= _MAX_KNOWN_BYTES:
+            if len(self._clean) >= NAME_CACHE:
+                self._clean.clear()
+            self._clean.add(known)
+        yield from found
 
     def _part(
         self, part: dict[str, Any], path: str, rules: Mapping[str, fields.Rule], tree: MarkTree | None
@@ -251,6 +270,8 @@ _PARTS: Final[Mapping[str, Mapping[str, fields.Rule]]] = {
     "cost": fields.COST,
     "state": {**fields.STATE, "from": fields.STATE["from_"]},
 }
+_REPEATED: Final = ("source", "target")
+_MAX_KNOWN_BYTES: Final = 1_024
 _PRINCIPALS: Final = tuple(fields.SOURCE[name] for name in ("user_id", "tenant", "roles", "on_behalf_of"))
 _ORDERS: Final = ("hold_placed", "hold_released", "entry_erased")
 """Events of the trail's own that say whom they are about, and who asked."""

@@ -235,3 +235,22 @@ def test_an_events_fields_are_judged_as_their_kind() -> None:
         ("CARD", ".metadata.n"),
         ("EMAIL", ".strange.about"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"source": {"client": 2**70}, "metadata": {"n": 2**80, "s": "\ud800 bob@example.com"}}, [".metadata.s"]),
+        ({"target": {"x": 2**70, "method": "a@b.example"}, "request": 5}, [".target.method"]),
+        (
+            {"outcome": [{"pin": 1}], "source": "ada@example.com", "timestamp": {"pin": 2}},
+            [".outcome[0].pin", ".source", ".timestamp.pin"],
+        ),
+        ({"metadata": ["ada@example.com"], "event_type": "hold_placed"}, [".metadata[0]"]),
+        ({"event_type": ["ada@example.com"], "metadata": None}, [".event_type[0]"]),
+        ({"metadata": json.loads("[" * 200 + "1" + "]" * 200)}, [".metadata" + "[0]" * 64]),
+    ],
+)  # fmt: skip
+def test_lines_that_no_recorder_writes(line: dict[str, Any], expected: list[str]) -> None:
+    found = BOTH["defaults"][1].event({"seq": 1, **line})
+    assert sorted(one.path for one in found) == expected
