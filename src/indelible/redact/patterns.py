@@ -183,10 +183,14 @@ def _phone(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
     digits = sum(48 <= byte <= 57 for byte in text[begin:end])
     if not _SHORTEST_PHONE <= digits <= _LONGEST_PHONE:
         return None
+    if text[end : end + 1] == b"/" and _POSITION(text, begin, end):
+        return None
     return b"[PHONE]" if _standalone(text, begin, end, b"" if text[begin] == _PLUS else b"-.") else None
 
 
 _PLUS: Final = ord("+")
+_POSITION: Final = re.compile(rb"\+[0-9]{2}\.[0-9]+-[01][0-9]{2}\.[0-9]+").fullmatch
+"""Latitude and longitude by ISO 6709, which end with a slash: ``+40.2044-123.9876/``."""
 
 
 # --- PEM ------------------------------------------------------------------------------------------------
