@@ -165,6 +165,13 @@ def test_harmless_numbers(number: float, args: Args) -> None:
     ("text", "kept"),
     [
         ("a@b.co", "[EMAIL]"),
+        (
+            "2 validation errors for X\npin\n  Field required [type=missing, input_value={'value': 'us...Xw7z'}, "
+            "input_type=dict]\n    For more\nb\n  Bad [type=int_parsing, input_value='4711', input_type=str]",
+            "2 validation errors for X\npin\n  Field required [type=missing, input_value=[REDACTED], "
+            "input_type=dict]\n    For more\nb\n  Bad [type=int_parsing, input_value=[REDACTED], input_type=str]",
+        ),
+        ("Bad [type=missing, input_value={'va", "Bad [type=missing, input_value=[REDACTED]"),
         ("Bob <bob.o'neil+tag@mail.example.co.uk>, ok", "Bob <[EMAIL]>, ok"),
         ("mailto:bob@example.com?subject=x", "mailto:[EMAIL]?subject=x"),
         ("bob@münchen.de", "[EMAIL]"),
