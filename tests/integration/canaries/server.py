@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """A server of the official SDK, 1.x or 2.x, that says whatever it is told, wherever a server can say something.
 
 ``python server.py lowlevel|high TRAIL|- SEED``: recorded to a trail, or not at all. The descriptions, schemas and

@@ -118,7 +118,7 @@ def record(trail: Path, secrets: list[Canary]) -> None:
     with indelible.open_trail(trail, config=trail.parents[1] / "config.yaml") as recorder:
         for number, canary in enumerate(secrets):
             text = canary.value
-            about: Frame = [
+            choices: list[Frame] = [
                 {"args": {"note": text}},
                 {"args": {"a": [{"b": text}], text: {text: 1}}},
                 {"args": {"x": "a " * 240 + text + " z" * 300}},
@@ -127,7 +127,8 @@ def record(trail: Path, secrets: list[Canary]) -> None:
                 {"metadata": {"a": {text: [text]}}},
                 {"backend": text},
                 {"args": text.encode()},
-            ][(number // len(CLASSES) + number) % 8]
+            ]
+            about = choices[(number // len(CLASSES) + number) % 8]
             with contextlib.suppress(LookupError), recorder.operation("tools/call", text, **about) as call:
                 call.result({"content": [{"type": "text", "text": text}]})
                 raise LookupError(text) from ValueError(text)
