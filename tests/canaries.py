@@ -14,9 +14,13 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+from urllib.parse import unquote
+
+import re2
 
 ALNUM = string.ascii_letters + string.digits
 LOWER = string.ascii_lowercase
@@ -250,12 +254,37 @@ def arguments(seed: int = 0) -> tuple[dict[str, object], tuple[str, ...]]:
 
 
 def found(fragments: tuple[str, ...], data: bytes) -> list[str]:
-    """Return which fragments are in `data`: as they stand, unescaped from JSON, or in base64."""
-    views = [data.decode("utf-8", "replace")]
+    """Return which fragments are in `data`: as they stand, unescaped from JSON or URLs, or in base64 or hex."""
+    seen = views(data)
+    return [fragment for fragment in fragments if any(fragment in view for view in seen)]
+
+
+def leaked(planted: Iterable[Canary], data: bytes) -> list[str]:
+    """Return what of many canaries is in `data`, as `found` does for one: ``name: fragment``, one search for all."""
+    owners = {fragment: canary.name for canary in planted for fragment in canary.fragments}
+    options = re2.Options()
+    options.max_mem = 1 << 28
+    search = re2.compile("|".join(re2.escape(fragment) for fragment in owners), options)
+    leaks = {match[0] for view in views(data) for match in search.finditer(view)}
+    return sorted(f"{owners[leak]}: {leak}" for leak in leaks)
+
+
+def views(data: bytes) -> list[str]:
+    """Return `data` as text, and as what it may be an encoding of."""
+    text = data.decode("utf-8", "replace")
+    seen = [text]
     for _ in range(4):
-        views.append(views[-1].replace('\\"', '"').replace("\\\\", "\\").replace("\\/", "/"))
-    views += list(_decoded(views[0]))
-    return [fragment for fragment in fragments if any(fragment in view for view in views)]
+        seen.append(seen[-1].replace('\\"', '"').replace("\\\\", "\\").replace("\\/", "/"))
+    seen.append(_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), seen[-1]))
+    if "%" in text:
+        seen.append(unquote(text))
+    seen.append("\n".join(bytes.fromhex(run).decode("latin-1") for run in _HEX_RUN.findall(text)))
+    seen.append("\n".join(_decoded(text)))
+    return seen
+
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_HEX_RUN = re.compile(r"(?:[0-9a-fA-F]{2}){6,}")
 
 
 def _decoded(text: str) -> Iterator[str]:

@@ -8,8 +8,9 @@ Cards, in a run of digits with single separators:
 
 Not cards, though one in ten passes the check: numbers of 13, 16 or 19 digits that begin with 1 (milli-,
 micro- and nanoseconds since 1970; no issuer's number begins so at these lengths), numbers that begin with 0
-(counters), dates written as 14 or 17 digits (years 1900 to 2099), ISBNs, the decimals of a number, and pieces
-of UUIDs and of other words.
+(counters), dates written as 14 or 17 digits (years 1900 to 2099), also with a sign between date and time, ISBNs and
+other barcodes of 13 digits (GS1's check digit; the only cards of that length, Visa's, begin with 4), the decimals of a
+number, and pieces of UUIDs, of other words, and of numbers with more parts (``232-6647379-1980444``).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _DATE = re.compile(
     rb"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?"
 )
 _DATE_LENGTHS: Final = (14, 17)
+_DATE_AND_TIME: Final = [8, 6]
 _SHORTEST: Final = 13
 _LONGEST: Final = 19
 _SHAPES: Final = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 3, 3, 3)})
@@ -61,9 +63,14 @@ def is_card(digits: bytes) -> bool:
         return False
     if size in _DATE_LENGTHS and _DATE.fullmatch(digits):
         return False
-    if size == _SHORTEST and digits[:3] in (b"978", b"979"):
+    if size == _SHORTEST and (digits[:3] in (b"978", b"979") or (digits[:1] != b"4" and is_barcode(digits))):
         return False
     return luhn(digits)
+
+
+def is_barcode(digits: bytes) -> bool:
+    """Check the last of `digits` as an EAN's (GS1 General Specifications, section 7.9)."""
+    return sum((digit - 48) * (index % 2 * 2 + 1) for index, digit in enumerate(reversed(digits))) % 10 == 0
 
 
 def replace_cards(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
@@ -115,6 +122,11 @@ def _grouped(parts: list[tuple[bytes, bytes]], start: int, end: int, sizes: list
         return False
     if tuple(sizes) in _SHAPES:
         return True
+    if sizes == _DATE_AND_TIME and _DATE.fullmatch(digits):
+        return False
+    joined = [parts[index][1] == b"-" for index in range(max(0, start - 1), min(end, len(parts) - 1))]
+    if len(joined) >= len(sizes) and all(joined):
+        return False
     # Any other grouping: with spaces or dashes, all groups alike but the last, and long, so that dates and
     # lists of small numbers stay; digits spelled out one by one or in pairs count when nothing else is there.
     if any(parts[index][1] == b"." for index in range(start, end - 1)) or len(set(sizes[:-1])) != 1:

@@ -46,9 +46,17 @@ _BARE = re.compile(
 _BRACKET = re.compile(rb"[\[\]{}]")
 _NOT_VALUES: Final = frozenset(
     b"str string text int integer number float bool boolean none null nil undefined any bytes true false optional"
-    b" required object array secretstr str|none optional[str] string|null".split()
+    b" required object array secretstr str|none optional[str] string|null { [ %s %r %d".split()
 )
-"""What stands behind a name in code and schemas, and is no secret."""
+"""What stands behind a name in code and schemas, and is no secret; nothing closed (``{}``) and formats among it."""
+_STATEMENT: Final = re.compile(
+    rb"[ \t]*+(?:if|elif|while|for|async|with|def|class|case|match|except|when|unless|switch)[ \t(]"
+).match
+_MAX_LINE: Final = 200
+"""Bytes before a name in which a line of code is looked for."""
+_HEX_PART: Final = re.compile(rb"[0-9A-Fa-f]{1,4}(?![0-9A-Za-z])").match
+_IN_ADDRESS: Final = re.compile(rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}::?\Z").search
+_ADDRESS_CHARS: Final = 6
 _WHOLE_LINE: Final = (b"cookie", b"authorization", b"authorisation")
 _BEHIND: Final = b"\"'\\])`* \t"
 """What may stand between a name and its separator."""
@@ -141,7 +149,8 @@ class Pairs:
             left = left[:-3] if left[-3:-1] == b"%3" else left.rstrip(b"=>:")
             name = left.rstrip(_BEHIND)
             if self._sensitive(name) and not (
-                begin and text[begin - 1] == _OPEN_BRACKET and self._is_marker(text, begin + len(name), name)
+                (begin and text[begin - 1] == _OPEN_BRACKET and self._is_marker(text, begin + len(name), name))
+                or (colon and _is_code(text, begin, end, whole, name))
             ):
                 ends: Ends = "word"
                 if block or name.lower().endswith(_WHOLE_LINE):
@@ -261,6 +270,21 @@ def _value(text: bytes, start: int, ends: Ends) -> Value | None:
         more = _MORE(text, end)
         end = end if more is None else more.end()
     return start, end, "line" if ends == "line" else "bare"
+
+
+def _is_code(text: bytes, begin: int, end: int, whole: bytes, name: bytes) -> bool:
+    """Tell whether a name and a colon end a statement (``if token:``) or are a part of an address (``9c:cc:ed:14``)."""
+    if whole.find(b"\n") >= 0:
+        low = max(0, begin - _MAX_LINE)
+        start = text.rfind(b"\n", low, begin) + 1
+        return (start > 0 or low == 0) and _STATEMENT(text, start, begin) is not None
+    return (
+        len(whole) == len(name) + 1
+        and name[-2:].lower() == b"cc"
+        and _HEX_PART(text, begin) is not None
+        and _HEX_PART(text, end) is not None
+        and _IN_ADDRESS(text[max(0, begin - _ADDRESS_CHARS) : begin]) is not None
+    )
 
 
 def _begins_line(text: bytes, at: int) -> bool:

@@ -183,10 +183,14 @@ def _phone(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
     digits = sum(48 <= byte <= 57 for byte in text[begin:end])
     if not _SHORTEST_PHONE <= digits <= _LONGEST_PHONE:
         return None
+    if text[end : end + 1] == b"/" and _POSITION(text, begin, end):
+        return None
     return b"[PHONE]" if _standalone(text, begin, end, b"" if text[begin] == _PLUS else b"-.") else None
 
 
 _PLUS: Final = ord("+")
+_POSITION: Final = re.compile(rb"\+[0-9]{2}\.[0-9]+-[01][0-9]{2}\.[0-9]+").fullmatch
+"""Latitude and longitude by ISO 6709, which end with a slash: ``+40.2044-123.9876/``."""
 
 
 # --- PEM ------------------------------------------------------------------------------------------------
@@ -198,10 +202,24 @@ _PEM = (
 _PEM_HINT = "PRIVATE KEY"
 
 
+# --- what a validator says it was given ------------------------------------------------------------------
+
+# Pydantic cuts what it shows (``{'password': 'hu...er2'}``), and a field's name stands in another line: what is left
+# may be the end of a secret without anything that tells. So all of it goes; type and place of the mistake stay.
+_INPUT_HINT = r"\[type=[A-Za-z0-9_.-]{1,80}, input_value="
+_INPUT = rf"({_INPUT_HINT})[^\n]*?(, input_type=|\n|\z)"
+
+
+def _input(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
+    kept: bytes = match[1] + b"[REDACTED]" + match[2]
+    return kept
+
+
 def built_in(names: KeyNames) -> tuple[Rule, ...]:
     """Return the rules that need no configuration but the names of keys, in the order in which they run."""
     left = partial(glued.name_left, names)
     return (
+        _rule("INPUT", _INPUT, _INPUT_HINT, _input, ("input_value=",)),
         _rule("PEM", _PEM, _PEM_HINT, constant("[REDACTED]"), (_PEM_HINT,)),
         _rule("URL", _USERINFO, _USERINFO_HINT, _userinfo, ("@",)),
         _rule("PARAMETER", _PARAMETER, _SIGNED, _parameter, ("=",), name_left=left),
