@@ -78,8 +78,8 @@ class Client(wires.Stdio):
     replies: list[asyncio.Future[None]]
 
 
-async def drive(command: tuple[str, ...], directory: Path, secrets: list[Canary]) -> int:
-    """Send every canary to one place, all classes to all places in turn; return the number of requests."""
+async def drive(command: tuple[str, ...], directory: Path, secrets: list[Canary]) -> list[str]:
+    """Send every canary to one place, all classes to all places in turn; return the requests' ids."""
     env = {**os.environ, **isolated(directory), "INDELIBLE_CONFIG": str(directory / "config.yaml")}
     with (directory / "stderr").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -106,7 +106,7 @@ async def drive(command: tuple[str, ...], directory: Path, secrets: list[Canary]
         for rpc_id in sent:
             await client.answer(rpc_id)
         await client.close()
-        return len(sent)
+        return [str(rpc_id) for rpc_id in sent]
     finally:
         if process.returncode is None:
             process.kill()
@@ -149,14 +149,17 @@ def test_no_canary_is_left(
     if capture in ATTACHED:
         named = {"trail": str(trail), "old": str(old_python()) if "{old}" in ATTACHED[capture] else ""}
         command = (*(part.format(**named) for part in ATTACHED[capture]), str(LISTED))
-        requests = asyncio.run(drive(command, tmp_path, secrets))
+        sent = asyncio.run(drive(command, tmp_path, secrets))
+        # The SDK 2.x answers what names another era than its connection's before it asks any middleware.
+        refused = [rpc_id for rpc_id in sent if rpc_id.startswith("meta ") and capture in ("sdk2", "mcpserver")]
+        requests = len(sent) - len(refused)
         secrets += canaries(LISTED)
     else:
         record(trail, secrets)
         requests = len(secrets)
     operations = [json.loads(line) for line in trail.read_bytes().splitlines()]
     made = sum(line["event_type"] == "mcp_operation" for line in operations)
-    assert made >= 0.9 * requests  # not what the SDK refuses before any middleware (`meta` places)
+    assert made == requests
     written = dict(contents(tmp_path))
     for marker in (b"[EMAIL]", b"[CARD]", b"[TOKEN]", b"[IBAN]", b"[PHONE]", b"[SSN]", b"[REDACTED]"):
         assert marker in written[trail], "nothing that was planted arrived"

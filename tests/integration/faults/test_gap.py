@@ -28,7 +28,7 @@ from tests.integration.trail.test_kill import entries
 LOSING = Path(__file__).with_name("losing.py")
 
 
-ENOUGH = 16
+ENOUGH = 64
 """So many events make the trail larger than a file with a count: a limit on its size leaves that alone."""
 
 
@@ -64,7 +64,9 @@ class Loser:
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
     def fill(self) -> None:
-        self.set_room(max(self.path.stat().st_size, gapfile.FILE_BYTES))
+        size = self.path.stat().st_size
+        assert size > gapfile.FILE_BYTES
+        self.set_room(size)
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
