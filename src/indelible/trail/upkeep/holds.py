@@ -178,13 +178,21 @@ class HoldBook:
 
     def _not_placed(self, hold: Hold, before: dict[str, Hold], exc: BaseException) -> None:
         """Take a hold back whose event could not be written, unless a file names it already: then it stands."""
-        if hold.id not in self._named:
+        if hold.id not in self._named or not self._is_in_first_line(hold):
             self._standing = before
             return
         self._carried = [*self._carried, hold]
         if isinstance(exc, TrailUnavailable):
             msg = f"{self._layout.active}: hold {hold.id} stands, but is not on record yet: {exc}"
             raise TrailError(msg) from exc
+
+    def _is_in_first_line(self, hold: Hold) -> bool:
+        """Tell whether the newest file names a hold: its first line was made, but the file may not have been."""
+        try:
+            _, ids = _first_line(self._layout)
+        except (OSError, TrailCorrupt):
+            return True  # it is not known, and what is kept for nothing does no harm
+        return ids is not None and hold.id in ids
 
     def release(self, writer: Writer, order: ReleaseHold, asker: Asker) -> Hold | None:
         """Release a hold; None: this very order has done so before. Raises ConfigError, TrailError."""
@@ -360,15 +368,20 @@ def _in_newest(layout: Layout) -> tuple[list[str] | None, dict[str, Hold], dict[
     """Return which holds stand, as the newest file has it; None when its first line does not say."""
     placed: dict[str, Hold] = {}
     released: dict[str, str] = {}
-    newest = next(files.newest_first(layout), None)
-    if newest is None:
-        return [], placed, released
-    with files.open_file(newest) as stream:
-        first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
-    ids = None if first is None else holding.standing_in(first)
-    if ids is not None:
+    newest, ids = _first_line(layout)
+    if newest is not None and ids is not None:
         _follow(newest, ids, placed, released)
     return ids, placed, released
+
+
+def _first_line(layout: Layout) -> tuple[TrailFile | None, list[str] | None]:
+    """Return the newest file and the holds that its first line names; None when that does not say."""
+    newest = next(files.newest_first(layout), None)
+    if newest is None:
+        return None, []
+    with files.open_file(newest) as stream:
+        first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
+    return newest, None if first is None else holding.standing_in(first)
 
 
 def _follow(file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str]) -> None:
