@@ -168,6 +168,16 @@ class Recorder:
             return
         self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
 
+    def record_or_owe(self, event: Event) -> None:
+        """Record what is nobody's call, such as a definition that changed: when that cannot be done now, it is owed.
+
+        There is nothing to refuse, so this does not raise TrailUnavailable, under ``deny`` either.
+        """
+        try:
+            self.record(event)
+        except TrailUnavailable:
+            self.refuse(event)
+
     def operation(self, method: str, name: str | None = None, *, args: Any = None, **about: Any) -> Operation:
         """Return a context manager that makes exactly one `mcp_operation` of what happens in it.
 

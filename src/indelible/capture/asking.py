@@ -13,7 +13,6 @@ from indelible.capture.calling import OpenCall
 from indelible.capture.calls import Call
 from indelible.capture.inputs import judge
 from indelible.capture.outcomes import Verdict, judge_exception
-from indelible.errors import TrailUnavailable
 from indelible.events import Target, format_time
 
 
@@ -54,9 +53,4 @@ class Asked:
         self._finish(judge_exception(exc, method=self._call.method))
 
     def _finish(self, verdict: Verdict) -> None:
-        recorder = self._audited.recorder
-        event = self._call.finish(verdict, time.monotonic_ns())
-        try:
-            recorder.record(event)
-        except TrailUnavailable:
-            recorder.refuse(event)
+        self._audited.recorder.record_or_owe(self._call.finish(verdict, time.monotonic_ns()))

@@ -289,7 +289,8 @@ class Audited:
             if before is not None:
                 call.continues = before.request_id
                 at = inputs.Moment(now, mono)
-                self._record_owing(inputs.answers(before, incoming.input_responses, source, target, at))
+                for event in inputs.answers(before, incoming.input_responses, source, target, at):
+                    recorder.record_or_owe(event)
         if incoming.metadata:
             call.add_metadata(incoming.metadata)
         opened = OpenCall(self, call, incoming, peer)
@@ -299,14 +300,6 @@ class Audited:
             call.kept = memoryview(call.args).nbytes
             call.args = recorder.prepare(call.args, target, source)
         return opened, call.start()
-
-    def _record_owing(self, events: Iterable[Event]) -> None:
-        """Record what is nobody's call: what cannot be recorded now is owed, and there is nothing to refuse."""
-        for event in events:
-            try:
-                self._recorder.record(event)
-            except TrailUnavailable:
-                self._recorder.refuse(event)
 
     @staticmethod
     def _intended(opened: OpenCall) -> None:
@@ -414,7 +407,9 @@ class Audited:
             known = tuple(self._tools.values())
         for old, tool in pairs:
             target = self._make_target("tools/call", tool.name, peer, None)
-            self._record_owing([changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))])
+            recorder.record_or_owe(
+                changes.changed(old, tool, peer.source(), target, format_time(time.time_ns()))
+            )
         recorder.learn(self.backend, known)  # last: who dies before says it twice, not never
 
     def _forget_targets(self) -> None:

@@ -27,7 +27,7 @@ from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator
 from indelible.context import Inside
 from indelible.definitions import Tool
-from indelible.errors import IndelibleError, TrailUnavailable
+from indelible.errors import IndelibleError
 from indelible.events import Target
 from indelible.recorder import Recorder
 
@@ -82,11 +82,9 @@ class Tapped:
         new, pairs = changes.learned(self._tools, listed, recorder.word)
         self._tools.update((tool.name, tool) for tool in new)
         for old, tool in pairs:
-            event = changes.changed(old, tool, _ITSELF.source(), self._target(tool), events.now())
-            try:
-                recorder.record(event)
-            except TrailUnavailable:  # nobody's call: owed, and nothing to refuse
-                recorder.refuse(event)
+            recorder.record_or_owe(
+                changes.changed(old, tool, _ITSELF.source(), self._target(tool), events.now())
+            )
         recorder.learn(self.backend, tuple(self._tools.values()))
 
     def _target(self, tool: Tool) -> Target:
