@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from indelible import context, events
 from indelible.errors import TrailUnavailable
@@ -32,7 +32,8 @@ def needs_intent(mode: str, effects: Effects | None) -> bool:
     return mode == "all" or (mode == "writes" and effects != "read_only")
 
 
-WHY_REFUSED = "the call could not be recorded in the audit trail"
+WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
+"""Stands in the outcome that is owed, and in what a capture tells a client."""
 
 
 class Operation:

@@ -49,8 +49,12 @@ def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> N
 
 def audited(trail: Trail, backend: str, version: object = None) -> Audited:
     """Return the audit of a server."""
-    known = version if isinstance(version, str) and version else None
-    return Audited(recorder_of(trail), backend=backend, server_version=known)
+    return Audited(recorder_of(trail), backend=backend, server_version=_known(version))
+
+
+def _known(version: object) -> str | None:
+    """Return what a server object says of its version, if that is one."""
+    return version if isinstance(version, str) and version else None
 
 
 def program() -> str:
@@ -88,9 +92,8 @@ def _tap(server: Any, trail: Trail, name: str) -> None:
     from indelible.capture.sdk1 import Tapped, tap
 
     if not hasattr(server.run, "indelible"):
-        version = getattr(server, "version", None)
-        known = version if isinstance(version, str) and version else None
-        tap(server, Tapped(server, recorder_of(trail), backend=name, version=known))
+        version = _known(getattr(server, "version", None))
+        tap(server, Tapped(server, recorder_of(trail), backend=name, version=version))
 
 
 def _note_exceptions(server: Any, audit: Audited) -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from indelible.capture.calls import Call, Session, Step
 from indelible.capture.correlate import Correlator
@@ -15,10 +15,9 @@ from indelible.config import OnFailure
 from indelible.definitions import Tool
 from indelible.errors import TrailUnavailable
 from indelible.events import Event, Source, State, Target, format_time, new_id
+from indelible.operation import WHY_REFUSED
 
 log = logging.getLogger("indelible")
-
-WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
 
 
 class Records(Protocol):

@@ -39,11 +39,12 @@ from indelible.context import Inside as inside  # noqa: N813 - reads as a word: 
 from indelible.definitions import Tool
 from indelible.errors import IndelibleError, TrailUnavailable
 from indelible.events import Effects, Event, Source, Target, format_time
+from indelible.operation import WHY_REFUSED
 from indelible.recorder import Recorder
 from indelible.redact.plain import not_finite
 
 __all__ = [
-    "WHY_REFUSED", "Audited", "Incoming", "OpenCall", "Peer", "Trail", "Wire",
+    "LIST_S", "REFUSED", "WITHHELD", "Audited", "Incoming", "OpenCall", "Peer", "Trail", "Wire",
     "default_recorder", "inside", "recorder_of",
 ]  # fmt: skip
 
@@ -58,8 +59,12 @@ MAX_TARGETS: Final = 1024
 MAX_KEPT_NAME: Final = 1024
 """Characters; a target with a longer name is made anew each time."""
 
-WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
-"""What a capture tells a client, after ``refused: `` or ``carried out, but its result is withheld: ``."""
+REFUSED: Final = f"refused: {WHY_REFUSED}"
+WITHHELD: Final = f"carried out, but its result is withheld: {WHY_REFUSED}"
+"""What a capture tells a client of a call that was not made, and of one whose answer does not go out."""
+
+LIST_S: Final = 2.0
+"""Seconds that a server has to say which tools it has; a call, or a session, is not held up longer."""
 
 
 class OpenCall:

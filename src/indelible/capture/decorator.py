@@ -20,6 +20,7 @@ import msgspec
 from indelible import context
 from indelible.capture.attach import program
 from indelible.capture.calling import Audited, Incoming, OpenCall, Peer, Trail, inside, recorder_of
+from indelible.capture.incoming import dumped
 from indelible.capture.outcomes import INVALID_PARAMS, Verdict, judge_exception, judge_result
 from indelible.errors import ConfigError, TrailUnavailable
 from indelible.events import Effects
@@ -363,11 +364,10 @@ def _verdict(result: Any) -> Verdict:
     """Return what a function's return value says; a result in MCP's own form may say that it failed."""
     if isinstance(result, Mapping):
         return judge_result(result)
-    dump = getattr(result, "model_dump", None)
-    if dump is None or isinstance(result, type):
+    if not hasattr(result, "model_dump") or isinstance(result, type):
         return Verdict("completed", result=result)
     try:
-        return judge_result(dump(by_alias=True, mode="json", exclude_none=True))
+        return judge_result(dumped(result))
     except Exception:  # noqa: BLE001 - a class of anybody's
         return Verdict("completed", result=result)
 

@@ -29,7 +29,9 @@ from fastmcp.server.middleware import Middleware
 from indelible import context as current_call
 from indelible.capture import attach, meta, methods, peers
 from indelible.capture.calling import (
-    WHY_REFUSED,
+    LIST_S,
+    REFUSED,
+    WITHHELD,
     Audited,
     Incoming,
     OpenCall,
@@ -40,12 +42,10 @@ from indelible.capture.calling import (
     recorder_of,
 )
 from indelible.capture.frames import bounded
+from indelible.capture.incoming import dumped
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.errors import TrailUnavailable
-
-LIST_S: Final = 2.0
-"""Seconds that the server has to say which tools it has; a call is not held up longer."""
 
 MAX_FRAMES: Final = 200
 """How far the stack is looked up for who made a call."""
@@ -152,7 +152,7 @@ class AuditMiddleware(Middleware):
         try:
             call = await server.audited.abegin(incoming, peer)
         except TrailUnavailable:
-            raise _refusal(f"refused: {WHY_REFUSED}") from None
+            raise _refusal(REFUSED) from None
         token = _scope.set(_Scope(call, context.message))
         try:
             with inside(call):
@@ -291,7 +291,7 @@ def _incoming(context: Any, wire: Wire | None, within: OpenCall | None) -> Incom
     if methods.describe(method).args == "arguments":
         incoming.args = getattr(message, "arguments", None)
     else:
-        incoming.args = _dumped(message)
+        incoming.args = dumped(message)
     here = within or (_open_here() if wire is None else None)
     if here is not None:
         incoming.metadata = {"within": here.request_id}
@@ -322,7 +322,7 @@ def _name_of(method: str, message: Any) -> str | None:
 
 def _fields(request: Any) -> Mapping[str, Any] | None:
     """Return a request's ``_meta``: a mapping, or a model that takes any field."""
-    fields = _dumped(getattr(request, "meta", None))
+    fields = dumped(getattr(request, "meta", None))
     return fields if isinstance(fields, Mapping) else None
 
 
@@ -368,7 +368,7 @@ async def _released(call: OpenCall, verdict: Verdict) -> None:
     try:
         await call.afinish(verdict)
     except TrailUnavailable:
-        raise _refusal(f"carried out, but its result is withheld: {WHY_REFUSED}") from None
+        raise _refusal(WITHHELD) from None
 
 
 def _refusal(why: str) -> Exception:
@@ -390,36 +390,31 @@ def _wire_form(result: Any, context: Any) -> Any:
     try:
         asked = getattr(result, "input_required", None)
         if asked is not None:
-            return _dumped(asked)
+            return dumped(asked)
         match context.method:
             case "tools/call" if hasattr(result, "to_mcp_result"):
                 return _of_tool(result.to_mcp_result())
             case "resources/read" if hasattr(result, "to_mcp_result"):
-                return _dumped(result.to_mcp_result(context.message.uri))
+                return dumped(result.to_mcp_result(context.message.uri))
             case "prompts/get" if hasattr(result, "to_mcp_prompt_result"):
-                return _dumped(result.to_mcp_prompt_result())
-        return _dumped(result)
+                return dumped(result.to_mcp_prompt_result())
+        return dumped(result)
     except Exception:  # noqa: BLE001 - FastMCP will meet it as well, and says so to the client
         return None
 
 
 def _of_tool(result: Any) -> Any:
     if not isinstance(result, list | tuple):
-        return _dumped(result)
+        return dumped(result)
     blocks, structured = result if isinstance(result, tuple) else (result, None)
-    form: dict[str, Any] = {"content": [_dumped(block) for block in blocks], "isError": False}
+    form: dict[str, Any] = {"content": [dumped(block) for block in blocks], "isError": False}
     if structured is not None:
         form["structuredContent"] = structured
     return form
-
-
-def _dumped(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    return value if dump is None else dump(by_alias=True, mode="json", exclude_none=True)
 
 
 def _listed(tools: Any) -> Iterable[object]:
     """Return FastMCP's tools in their wire form; what has none is left out."""
     for tool in tools if isinstance(tools, list | tuple) else ():
         with contextlib.suppress(Exception):
-            yield _dumped(tool.to_mcp_tool())
+            yield dumped(tool.to_mcp_tool())

@@ -82,3 +82,9 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     metadata: dict[str, Any] | None = None
     effects: Effects | None = None
     """What the capture itself knows of them; None: the method or the tool's definition says."""
+
+
+def dumped(value: Any) -> Any:
+    """Return a framework's object in its wire form; what is no model is that already. Raises what the model does."""
+    dump = getattr(value, "model_dump", None)
+    return value if dump is None else dump(by_alias=True, mode="json", exclude_none=True)

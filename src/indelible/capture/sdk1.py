@@ -22,17 +22,15 @@ import msgspec
 from indelible import events
 from indelible.capture import changes, meta, peers
 from indelible.capture.audit import Auditor
-from indelible.capture.calling import Peer
+from indelible.capture.calling import LIST_S, Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator
+from indelible.capture.incoming import dumped
 from indelible.context import Inside
 from indelible.definitions import Tool
 from indelible.errors import IndelibleError
 from indelible.events import Target
 from indelible.recorder import Recorder
-
-LIST_S: Final = 2.0
-"""Seconds that the server has to say which tools it has; a session is not held up longer."""
 
 _ITSELF: Final = Peer(caller="library")
 """Who asks a server for its tools before anybody has called one."""
@@ -71,9 +69,7 @@ class Tapped:
             with anyio.move_on_after(LIST_S):
                 for kind, handler in tuple(self._server.request_handlers.items()):
                     if kind.__name__ == "ListToolsRequest":
-                        result = (await handler(kind(method="tools/list"))).model_dump(
-                            by_alias=True, mode="json", exclude_none=True
-                        )
+                        result = dumped(await handler(kind(method="tools/list")))
                         self._learn(recorder, result.get("tools"))
         except Exception:  # noqa: BLE001 - a server that cannot list its tools can be called all the same
             return
@@ -160,8 +156,8 @@ class Connection:
         self._auditor.client_gone("the client went away")
 
 
-class _Reader:
-    """The stream that a run reads from, with our eyes on it."""
+class _Stream:
+    """A stream of a run, with our eyes on it."""
 
     def __init__(self, inner: Any, run: _Run) -> None:
         self._inner, self._run = inner, run
@@ -174,6 +170,13 @@ class _Reader:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> Any:
         return await self._inner.__aexit__(kind, exc, trace)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Reader(_Stream):
+    """The one that it reads from."""
 
     def __aiter__(self) -> Self:
         return self
@@ -190,24 +193,9 @@ class _Reader:
             if await self._run.admitted(item):
                 return item
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
-
-class _Writer:
-    """The stream that a run writes to."""
-
-    def __init__(self, inner: Any, run: _Run) -> None:
-        self._inner, self._run = inner, run
-
-    async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> Any:
-        return await self._inner.__aexit__(kind, exc, trace)
+class _Writer(_Stream):
+    """The one that it writes to."""
 
     async def send(self, item: Any) -> None:
         for each in await self._run.released(item):
@@ -215,9 +203,6 @@ class _Writer:
 
     def clone(self) -> _Writer:
         return _Writer(self._inner.clone(), self._run)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 class _Run:

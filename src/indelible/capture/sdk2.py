@@ -24,17 +24,15 @@ import msgspec
 
 from indelible.capture import meta, methods, peers
 from indelible.capture.asking import Asked
-from indelible.capture.calling import WHY_REFUSED, Audited, Incoming, OpenCall, Peer, inside
+from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Audited, Incoming, OpenCall, Peer, inside
 from indelible.capture.frames import bounded
+from indelible.capture.incoming import dumped
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.errors import TrailUnavailable
 
 log = logging.getLogger("indelible")
 
 CallNext = Callable[[Any], Awaitable[Any]]
-
-LIST_S: Final = 2.0
-"""Seconds that the server has to say which tools it has; a call is not held up longer."""
 
 MAX_PAGES: Final = 100
 
@@ -75,9 +73,9 @@ class WireMiddleware:
         try:
             call = await self.audited.abegin(incoming, peer_of(ctx))
         except TrailUnavailable:
-            raise _refusal(f"refused: {WHY_REFUSED}") from None
+            raise _refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
-            self._fault(exc, f"refused: {WHY_REFUSED}")
+            self._fault(exc, REFUSED)
             return await call_next(ctx)
         _listen(ctx.session, call)
         try:
@@ -91,13 +89,12 @@ class WireMiddleware:
 
     async def _released(self, call: OpenCall, verdict: Verdict) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""
-        why = f"carried out, but its result is withheld: {WHY_REFUSED}"
         try:
             await call.afinish(verdict)
         except TrailUnavailable:
-            raise _refusal(why) from None
+            raise _refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001
-            self._fault(exc, why)
+            self._fault(exc, WITHHELD)
 
     def _fault(self, exc: Exception, why: str) -> None:
         """Say that an event was lost by a fault of ours; under ``deny`` nothing goes on without its record."""
@@ -214,11 +211,8 @@ def _refusal(why: str) -> Exception:
 
 def _wire_form(result: Any) -> Any:
     """Return a result as it goes out: a middleware that answers itself may have made a model."""
-    dump = getattr(result, "model_dump", None)
-    if dump is None:
-        return result
     try:
-        return dump(by_alias=True, mode="json", exclude_none=True)
+        return dumped(result)
     except Exception:  # noqa: BLE001 - the SDK will meet it as well, and says so to the client
         return None
 
