@@ -128,8 +128,11 @@ class Recorder:
         try:
             if self._gap.open:
                 self._gap.catch_up(writer)
-            opens, closes = _intent_of(event)
-            writer.append(body, opens, closes)
+            if event.event_type == "mcp_operation":
+                request = event.request
+                writer.append(body, "", (request.intent or "") if request is not None else "")
+            else:
+                writer.append(body, *_intent_of(event))
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise
