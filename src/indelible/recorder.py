@@ -168,6 +168,11 @@ class Recorder:
             return
         self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
 
+    def lost(self, why: str) -> None:
+        """Count an event that never came to be, by a fault of ours: it is lost like one that could not be written."""
+        if self._records:
+            self._gap.lose(TrailUnavailable(why), events.now(), b"")
+
     def record_or_owe(self, event: Event) -> None:
         """Record what is nobody's call, such as a definition that changed: when that cannot be done now, it is owed.
 

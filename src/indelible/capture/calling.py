@@ -93,6 +93,11 @@ class OpenCall:
         """The request on the wire that it is."""
         return self.incoming.wire
 
+    @property
+    def original_name(self) -> str | None:
+        """The capability's name behind the server that was asked, as far as it is known."""
+        return self._call.target.original_name
+
     def is_of(self, wire: Wire | None) -> bool:
         """Tell whether it is the call of this wire request."""
         mine = self.incoming.wire
@@ -144,6 +149,12 @@ class OpenCall:
             except TrailUnavailable:
                 self._withhold()
                 raise
+
+    def finish_unasked(self, verdict: Verdict) -> None:
+        """Record the outcome of what nobody waits for: when that cannot be done now, it is owed as it is."""
+        event = self._conclude(verdict)
+        if event is not None:
+            self.audited.recorder.record_or_owe(event)
 
     def cancelled(self, why: str | None = None) -> None:
         """Record that nobody waits for an answer any more; never raises."""
@@ -289,6 +300,7 @@ class Audited:
         call.has_id = rpc_id is not None
         call.args = _encoded(incoming.args)
         call.request_id, call.trace_id, call.span_id = incoming.request_id, incoming.trace_id, incoming.span_id
+        call.continues = incoming.continues
         if incoming.request_state is not None or incoming.answers_input:
             before = self._continued(incoming, peer)
             if before is not None:
