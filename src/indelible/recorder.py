@@ -40,10 +40,11 @@ from indelible.trail.start import keys
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Unpack
 
     from indelible.config import OnFailure, Settings
     from indelible.events import Caller, Source, Target
-    from indelible.operation import Operation
+    from indelible.operation import About, Operation
 
 log = logging.getLogger("indelible")
 
@@ -183,10 +184,12 @@ class Recorder:
         except TrailUnavailable:
             self.refuse(event)
 
-    def operation(self, method: str, name: str | None = None, *, args: Any = None, **about: Any) -> Operation:
+    def operation(
+        self, method: str, name: str | None = None, *, args: Any = None, **about: Unpack[About]
+    ) -> Operation:
         """Return a context manager that makes exactly one `mcp_operation` of what happens in it.
 
-        See `indelible.operation.Operation` for `about`.
+        See `indelible.operation.About` for `about`; anything else is a TypeError.
         """
         from indelible.operation import Operation
 

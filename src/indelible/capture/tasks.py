@@ -51,8 +51,8 @@ class Tasks:
             effects=asked.effects,
         )
         opened = await self._audited.abegin(incoming, call.peer)
-        if call.original_name is not None:
-            opened.learn(original_name=call.original_name)
+        if call.target.original_name is not None:
+            opened.learn(original_name=call.target.original_name)
         self._open[task] = opened
         if len(self._open) > MAX_TASKS:
             why = f"more than {MAX_TASKS} tasks were under way: no end was waited for"

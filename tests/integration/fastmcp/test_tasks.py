@@ -6,6 +6,7 @@ The worker is docket's own, with its store in memory. Nobody asks about a task u
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.integration.sdk.looking import lines, of, wait_until
 from tests.integration.sdk.wires import MODERN, Frame, request
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-TASKS = {"elicitation": {"form": {}}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
+TASKS: Frame = {"elicitation": {"form": {}}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_how_each_task_ended_is_recorded_though_nobody_asks(trail: Path, tmp_pat
             async with connecting.memory(audited(recorder), MODERN) as wire:
                 tasks.update(await one_of_each(wire, trail, tmp_path / "never"))
                 for mark in tasks:
-                    await wait_until(lambda mark=mark: ends(trail, mark))
+                    await wait_until(functools.partial(ends, trail, mark))
                 assert (await get(wire, tasks["quick"], "late"))["result"]["status"] == "completed"
 
     asyncio.run(run())
@@ -145,7 +146,7 @@ def test_what_the_client_is_told_of_a_task_is_recorded_before(trail: Path) -> No
                         await asyncio.sleep(0.01)
                     assert len(ends(trail, mark)) == 1
                     await get(wire, task, f"{mark} again")
-                task = await accepted(wire, "nothing")
+                task, answer = await accepted(wire, "nothing"), {}
                 with full_disk():
                     for number in range(1000):
                         answer = await get(wire, task, f"full {number}")
