@@ -644,7 +644,7 @@ def test_what_is_sent_whole_before_the_holder_hangs_is_in_doubt_and_the_rest_is_
                 outbox.withdraw(job, TrailUnavailable("late"))
         messages, whole = wire.Messages(), []
         while data := its.recv(1 << 16):
-            whole += [wire.decode_to_holder(raw).id for raw in messages.feed(data)]  # type: ignore[union-attr]
+            whole += [wire.decode_to_holder(raw).id for raw in messages.feed(data)]
     assert len(whole) < len(names)
     assert whole == names[: len(whole)] == [letter.id for letter in outbox.letters]
     assert [isinstance(job.error, NotInTime) for job in jobs] == [name in whole for name in names]
