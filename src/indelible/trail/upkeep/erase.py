@@ -313,9 +313,12 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
-        _record(writer, plan, records)
-        _go(writer, plan, records[0])
-        _done(writer.layout if home is None else home)
+        with (
+            writer.housekeeper.erasing
+        ):  # a restore does so on its own thread, and wakes the house by its checkpoints
+            _record(writer, plan, records)
+            _go(writer, plan, records[0])
+            _done(writer.layout if home is None else home)
     except (OSError, TrailUnavailable) as exc:
         where = (isinstance(exc, OSError) and exc.filename) or writer.layout.active
         why = (isinstance(exc, OSError) and exc.strerror) or exc
