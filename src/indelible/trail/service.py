@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indelible import events
 from indelible.events import Event, EventType, RecorderId, Source
 from indelible.trail.commit import Item
+from indelible.trail.proofs import ownwords
+
+if TYPE_CHECKING:
+    from indelible.trail.proofs.checkpoint import Signer
 
 
 def service_event(
-    recorder: RecorderId, timestamp: str, event_type: EventType, metadata: dict[str, Any]
+    recorder: RecorderId,
+    timestamp: str,
+    event_type: EventType,
+    metadata: dict[str, Any],
+    signer: Signer | None = None,
 ) -> Item:
-    """Return an event of `recorder`'s own; `metadata` must hold nothing that a caller chose."""
+    """Return an event of `recorder`'s own; `metadata` must hold nothing that a caller chose.
+
+    With a `signer` it is signed, if it is of a kind that counts only so: who holds the trail has one.
+    """
     event = Event(
         timestamp=timestamp,
         event_type=event_type,
@@ -20,4 +31,5 @@ def service_event(
         source=Source(recorder=recorder),
         metadata=metadata,
     )
-    return Item(events.encode_body(event))
+    body = events.encode_body(event)
+    return Item(ownwords.sign(signer, body) if signer is not None and event_type in ownwords.KINDS else body)

@@ -18,7 +18,8 @@ from indelible.trail.checking.walk import Block, Gap, Walk
 from indelible.trail.erased import PLAN_HEAD, Erasures, Ranges, not_erased, split_plan
 from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
-from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, successors
+from indelible.trail.proofs.ownwords import OwnWords
+from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, relatives, successors
 from indelible.trail.proofs.tiles import StoredTiles
 
 ROLLBACK: Final = "a rollback to an earlier checkpoint cannot be seen without a checkpoint kept elsewhere"
@@ -101,7 +102,8 @@ def verify(
         detail = "who reads it does not see the trail; take it away, and the next writer links again"
         result.add(Finding(words.LINK_ALTERED, file, expected=expected, found=found, detail=detail))
     erasures = Erasures((erased or {}).get(result.origin or ""))
-    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures)
+    own = _own_words(source, vkey) if signed else OwnWords(None)  # no line is vouched for, and that is said
+    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures, own)
     _read(source, walk, result)
     walk.finish()
     _excuse(walk.gaps, walk.recorded, result)
@@ -151,6 +153,15 @@ def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
     except NoteError as exc:
         result.add(Finding(words.CHECKPOINT_INVALID, where, expected="the trail's public key", detail=str(exc)))
         return None
+
+
+def _own_words(source: Source, vkey: Verifier | None) -> OwnWords:
+    """Return what tells the trail's own words: signed by the trusted key, or a predecessor or successor of it."""
+    try:
+        key = vkey or parse_vkey((source.small("key.vkey") or b"").decode("utf-8", "replace"))
+    except NoteError:
+        return OwnWords(None)
+    return OwnWords(lambda: relatives(key, parse_rotations(source.rotations())))
 
 
 def _compare_own_key(

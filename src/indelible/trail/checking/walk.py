@@ -18,10 +18,11 @@ from indelible.trail.erased import Erasures
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.layout import SEGMENT_DIGITS
 from indelible.trail.proofs.merkle import HASH_SIZE, leaf_hash, leaf_hashes
+from indelible.trail.proofs.ownwords import KINDS, OwnWords
 from indelible.trail.proofs.tiles import StoredTiles
 
 _OPENED: Final = b'"event_type":"file_opened"'
-_TOLD: Final = (_OPENED, b'"event_type":"retention_applied"', b'"event_type":"entry_erased"')
+_TOLD: Final = tuple(b'"event_type":"%b"' % kind.encode() for kind in sorted(KINDS))
 """Lines that say something of other lines. A caller's text may hold the same: whoever looks at them parses them."""
 
 
@@ -50,12 +51,15 @@ class Walk:
         origin: str | None,
         name: Callable[[str], str],
         erasures: Erasures | None = None,
+        own: OwnWords | None = None,
     ) -> None:
+        """`own` tells which lines that say something of others are the trail's; without it all are."""
         self.erasures = erasures or Erasures()
         self.gaps: list[Gap] = []
         self.recorded: list[tuple[int, int]] = []
         """Ranges (first, last) whose deletion a sealed line records."""
         self._tiles = tiles
+        self._own = own or OwnWords(None)
         self._rows = Rows(tiles, result, name)
         self._result = result
         self._origin = origin
@@ -293,8 +297,20 @@ class Walk:
         elif kind == "file_opened":
             detail = "a file's first line stands inside another file"
             self._rows.emit(Finding(words.FILE_START, file, number, entry.get("seq"), "line 1", detail=detail))
-        self.recorded += pruned_in(entry)
-        self.erasures.record(entry)
+        if self._is_own(entry, file, number):
+            self.recorded += pruned_in(entry)
+            self.erasures.record(entry)
+
+    def _is_own(self, entry: dict[str, Any], file: str, number: int) -> bool:
+        """Tell whether what an entry says of other lines is the trail's word; say so if it is not."""
+        kind = entry.get("event_type")
+        if kind not in KINDS or self._own.has(entry):
+            return True
+        detail = f"{kind}: somebody else wrote it, or altered it, so it excuses nothing"
+        expected = "signed by the trail's key"
+        said = Finding(words.NOT_SIGNED, file, number, entry.get("seq"), expected, "no such signature", detail)
+        self._rows.emit(said)
+        return False
 
     def _check_start(self, entry: dict[str, Any], file: str) -> None:
         """A file begins with its `file_opened`, which names the trail and the file's first seq."""
@@ -342,6 +358,7 @@ class Walk:
             self._rows.emit(Finding(words.LINE_MISSING, line.file, line.number, next_, span, f"seq {seq}"))
         self._tail_next, self._tail_bad = seq + 1, 0
         self._result.unsealed += 1
+        self._is_own(entry, line.file, line.number)
         if line.number == 1:
             self._check_start(entry, line.file)
 

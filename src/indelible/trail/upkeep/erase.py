@@ -35,6 +35,8 @@ from indelible.trail.commit import Item
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
+from indelible.trail.proofs import ownwords
+from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
 from indelible.trail.upkeep import holds, plans
@@ -46,6 +48,7 @@ from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, 
 if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.ownwords import OwnWords
     from indelible.trail.upkeep.orders import Asker, Erase
     from indelible.trail.writer import Writer
 
@@ -310,9 +313,12 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
-        _record(writer, plan, records)
-        _go(writer, plan, records[0])
-        _done(writer.layout if home is None else home)
+        with (
+            writer.housekeeper.erasing
+        ):  # a restore does so on its own thread, and wakes the house by its checkpoints
+            _record(writer, plan, records)
+            _go(writer, plan, records[0])
+            _done(writer.layout if home is None else home)
     except (OSError, TrailUnavailable) as exc:
         where = (isinstance(exc, OSError) and exc.filename) or writer.layout.active
         why = (isinstance(exc, OSError) and exc.strerror) or exc
@@ -326,9 +332,11 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
 
 def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     """Have the records in the trail, and sealed."""
-    there = _records_from(writer.layout, plan.size)
+    there = _records_from(writer.layout, plan.size, own_words(writer.layout, *writer.signer.verifiers))
     items = [
-        Item(body.encode())
+        Item(
+            ownwords.sign(writer.signer, body.encode())
+        )  # the plan may be an earlier trail's, or an earlier key's
         for event_id, body in zip(records, plan.records, strict=True)
         if event_id not in there
     ]
@@ -337,8 +345,8 @@ def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     writer.seal()
 
 
-def _records_from(layout: Layout, seq: int) -> set[str]:
-    """Return the ids of the records at `seq` or later."""
+def _records_from(layout: Layout, seq: int, own: OwnWords) -> set[str]:
+    """Return the ids of the trail's own records at `seq` or later."""
     found: set[str] = set()
     with Snapshot(layout) as snapshot:
         ends = [file.named_seq for file in snapshot.files[1:]]
@@ -346,14 +354,14 @@ def _records_from(layout: Layout, seq: int) -> set[str]:
             if end is None or end > seq:
                 with file.open() as stream:
                     for lines, raw in Lines(stream):
-                        found.update(_records_in(lines, seq) if _RECORD in raw else ())
+                        found.update(_records_in(lines, seq, own) if _RECORD in raw else ())
     return found
 
 
-def _records_in(lines: list[bytes], seq: int) -> Iterator[str]:
+def _records_in(lines: list[bytes], seq: int, own: OwnWords) -> Iterator[str]:
     for line in lines:
         entry = (parse_line(line) if _RECORD in line else None) or {}
-        if entry.get("event_type") == RECORD and int(entry["seq"]) >= seq:
+        if entry.get("event_type") == RECORD and int(entry["seq"]) >= seq and own.has(entry):
             yield str(entry.get("event_id"))
 
 

@@ -23,7 +23,7 @@ import logging
 import os
 import pwd
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -34,12 +34,14 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.entry import parse_line
 from indelible.trail.layout import Layout
+from indelible.trail.proofs.stored import words_beside
 from indelible.trail.upkeep import facts, holding
 from indelible.trail.upkeep.holding import Hold
 
 if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.files import TrailFile
+    from indelible.trail.proofs.ownwords import OwnWords
     from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
     from indelible.trail.writer import Writer
 
@@ -66,7 +68,9 @@ _decode_cache: Final = msgspec.json.Decoder(Standing).decode
 class HoldBook:
     """The holds of a trail that this process writes. Read from the trail when they are first asked for."""
 
-    def __init__(self, layout: Layout, access: Access) -> None:
+    def __init__(self, layout: Layout, access: Access, own: Callable[[], OwnWords]) -> None:
+        """`own` returns what tells the trail's own words."""
+        self._own = own
         self._layout = layout
         self._access = access
         self._loading = threading.Lock()
@@ -104,7 +108,7 @@ class HoldBook:
 
     def _load(self) -> dict[str, Hold]:
         try:
-            found = read_standing(self._layout)
+            found = read_standing(self._layout, self._own())
         except TrailCorrupt as exc:
             raise OSError(5, str(exc)) from exc
         self.released, self._carried = found.released, found.carried
@@ -189,7 +193,7 @@ class HoldBook:
     def _is_in_first_line(self, hold: Hold) -> bool:
         """Tell whether the newest file names a hold: its first line was made, but the file may not have been."""
         try:
-            _, ids = _first_line(self._layout)
+            _, ids = _first_line(self._layout, self._own())
         except (OSError, TrailCorrupt):
             return True  # it is not known, and what is kept for nothing does no harm
         return ids is not None and hold.id in ids
@@ -304,17 +308,22 @@ class Found(NamedTuple):
     """Those of them that an earlier trail has placed, and this one has not."""
 
 
-def read_standing(layout: Layout, depth: int = 0) -> Found:
-    """Return the holds that stand, by id. Raises OSError, TrailCorrupt."""
-    ids, placed, released = _in_newest(layout)
+def read_standing(layout: Layout, own: OwnWords | None = None, depth: int = 0) -> Found:
+    """Return the holds that stand, by id. Raises OSError, TrailCorrupt.
+
+    `own` tells the trail's own words: no other line places or releases a hold. Without it, the key that
+    lies beside the trail does.
+    """
+    own = own or words_beside(layout)
+    ids, placed, released = _in_newest(layout, own)
     if ids is None:
         placed, released = {}, {}
-        ids = _replay(layout, placed)
+        ids = _replay(layout, placed, own)
     missing = [one for one in ids if one not in placed]
     if missing:
-        placed |= _cached(layout, missing)
+        placed |= _cached(layout, missing, own)
     if any(one not in placed for one in missing):
-        _replay(layout, placed)
+        _replay(layout, placed, own)
     earlier = _earlier(layout, depth)
     if _is_first(layout):
         ids += [one for one in earlier if one not in ids and one not in placed and one not in released]
@@ -361,37 +370,39 @@ def _of_earlier(layout: Layout, about: object, depth: int) -> dict[str, Hold]:
     there = Layout(place if place.name == layout.active.name else place / layout.active.name)
     cache = read_cache(there.holds)
     said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
-    return said | read_standing(there, depth + 1).standing
+    return said | read_standing(there, depth=depth + 1).standing
 
 
-def _in_newest(layout: Layout) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:
-    """Return which holds stand, as the newest file has it; None when its first line does not say."""
+def _in_newest(layout: Layout, own: OwnWords) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:
+    """Return which holds stand, as the newest file has it; None when no first line of the trail's own says."""
     placed: dict[str, Hold] = {}
     released: dict[str, str] = {}
-    newest, ids = _first_line(layout)
+    newest, ids = _first_line(layout, own)
     if newest is not None and ids is not None:
-        _follow(newest, ids, placed, released)
+        _follow(newest, ids, placed, released, own)
     return ids, placed, released
 
 
-def _first_line(layout: Layout) -> tuple[TrailFile | None, list[str] | None]:
-    """Return the newest file and the holds that its first line names; None when that does not say."""
+def _first_line(layout: Layout, own: OwnWords) -> tuple[TrailFile | None, list[str] | None]:
+    """Return the newest file and the holds that its first line names; None when no word of the trail's own does."""
     newest = next(files.newest_first(layout), None)
     if newest is None:
         return None, []
     with files.open_file(newest) as stream:
         first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
-    return newest, None if first is None else holding.standing_in(first)
+    return newest, holding.standing_in(first) if first is not None and own.has(first) else None
 
 
-def _follow(file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str]) -> None:
+def _follow(
+    file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str], own: OwnWords
+) -> None:
     """Take in what a file says of holds: `ids` are those that stand."""
     for block in facts.whole_lines(file):
         if not any(kind in block for kind in _KINDS):
             continue
         for line in block.splitlines():
             event = parse_line(line) if any(kind in line for kind in _KINDS) else None
-            if event is None:
+            if event is None or not own.has(event):
                 continue
             hold, over = holding.placed_in(event), holding.released_in(event)
             if hold is not None:
@@ -404,15 +415,15 @@ def _follow(file: TrailFile, ids: list[str], placed: dict[str, Hold], released: 
                     ids.remove(over[0])
 
 
-def _replay(layout: Layout, placed: dict[str, Hold]) -> list[str]:
+def _replay(layout: Layout, placed: dict[str, Hold], own: OwnWords) -> list[str]:
     """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand."""
     ids: list[str] = []
     for file in reversed(list(files.newest_first(layout))):
-        _follow(file, ids, placed, {})
+        _follow(file, ids, placed, {}, own)
     return ids
 
 
-def _cached(layout: Layout, wanted: list[str]) -> dict[str, Hold]:
+def _cached(layout: Layout, wanted: list[str], own: OwnWords) -> dict[str, Hold]:
     """Return what the file `holds` says of these, as far as the trail says the same."""
     cache = read_cache(layout.holds)
     said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
@@ -420,7 +431,7 @@ def _cached(layout: Layout, wanted: list[str]) -> dict[str, Hold]:
     found: dict[str, Hold] = {}
     for hold in asked:
         for file in _files_about(layout, hold.placed_at):
-            _follow(file, [], found, {})
+            _follow(file, [], found, {}, own)
             if hold.id in found:
                 break
     return found

@@ -39,8 +39,16 @@ def test_a_checkpoint_by_another_key_is_refused(trail: Path) -> None:
     note = (directory(trail) / "checkpoint").read_text().split("\n\n")[0] + "\n"
     (directory(trail) / "checkpoint").write_text(other.sign(note))
     (directory(trail) / "key.vkey").write_text(other.verifier.vkey() + "\n")
-    assert verify_trail(trail).ok  # nobody can tell: this is why keys are pinned
+    assert {finding.problem for finding in verify_trail(trail).findings} == {words.NOT_SIGNED}
     problems = [finding.problem for finding in verify_trail(trail, VKEY).findings]
+    assert problems == [words.KEY_MISMATCH, words.CHECKPOINT_INVALID]
+
+
+def test_a_trail_that_another_key_signed_throughout_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    Maker(path, signer=Signer(ORIGIN, Ed25519PrivateKey.generate())).add_many(20).seal()
+    assert verify_trail(path).ok  # nobody can tell: this is why keys are pinned
+    problems = [finding.problem for finding in verify_trail(path, VKEY).findings]
     assert problems == [words.KEY_MISMATCH, words.CHECKPOINT_INVALID]
 
 
