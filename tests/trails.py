@@ -98,7 +98,7 @@ class Maker:
         self.clock += 1
         data = encode(body)
         if body.get("event_type") in ownwords.KINDS and not forged:
-            data = ownwords.sign(self.signer, data)
+            data = ownwords.sign(self.signer, self.seq, data)
         line = stamp(self.seq, recorded_at or at(self.clock), data)
         self.raw(line + b"\n")
         self._waiting.append(line)

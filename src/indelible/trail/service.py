@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from indelible import events
 from indelible.events import Event, EventType, RecorderId, Source
-from indelible.trail.commit import Item
-from indelible.trail.proofs import ownwords
-
-if TYPE_CHECKING:
-    from indelible.trail.proofs.checkpoint import Signer
+from indelible.trail.commit import Item, OwnWord
+from indelible.trail.proofs.ownwords import KINDS
 
 
 def service_event(
-    recorder: RecorderId,
-    timestamp: str,
-    event_type: EventType,
-    metadata: dict[str, Any],
-    signer: Signer | None = None,
+    recorder: RecorderId, timestamp: str, event_type: EventType, metadata: dict[str, Any]
 ) -> Item:
-    """Return an event of `recorder`'s own; `metadata` must hold nothing that a caller chose.
-
-    With a `signer` it is signed, if it is of a kind that counts only so: who holds the trail has one.
-    """
+    """Return an event of `recorder`'s own; `metadata` must hold nothing that a caller chose."""
     event = Event(
         timestamp=timestamp,
         event_type=event_type,
@@ -31,5 +21,4 @@ def service_event(
         source=Source(recorder=recorder),
         metadata=metadata,
     )
-    body = events.encode_body(event)
-    return Item(ownwords.sign(signer, body) if signer is not None and event_type in ownwords.KINDS else body)
+    return (OwnWord if event_type in KINDS else Item)(events.encode_body(event))

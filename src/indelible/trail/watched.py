@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from indelible.trail.clock import TrailClock
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
-    from indelible.trail.proofs.checkpoint import Signer
     from indelible.trail.start.recovery import Resume
 
 log = logging.getLogger("indelible")
@@ -81,11 +80,6 @@ class Watched(Unsealed):
     def _write(self, items: Sequence[Item]) -> list[int]:
         """Stamp and write items in order, the first at least; return the seqs of those that are in the file."""
 
-    @property
-    @abstractmethod
-    def signer(self) -> Signer:
-        """Who signs now."""
-
     @abstractmethod
     def try_again(self) -> None:
         """Let the next append try the disk at once, though it has just failed."""
@@ -94,8 +88,7 @@ class Watched(Unsealed):
 
     def service_event(self, event_type: EventType, metadata: dict[str, Any]) -> Item:
         """Return an event of the trail's own; `metadata` must hold nothing that a caller chose."""
-        now = events.format_time(self._clock.wall())
-        return service_event(self.recorder, now, event_type, metadata, self.signer)
+        return service_event(self.recorder, events.format_time(self._clock.wall()), event_type, metadata)
 
     def write_service_events(self, items: Sequence[Item]) -> None:
         """Append events of the trail's own, in order, also when callers' are withheld. Raises TrailUnavailable."""

@@ -264,6 +264,34 @@ def test_a_hold_that_somebody_else_released_or_narrowed_stands(trail: Path, even
     assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
 
 
+def test_a_hold_that_somebody_else_placed_stands_and_is_found(trail: Path) -> None:
+    """What is kept for nothing does no harm; who may release holds releases it."""
+    record(trail, "steal")
+    append_forged(trail, "hold_placed", metadata={"hold": {"id": FORGED, "user": "ada"}})
+    record(trail, "later")
+    assert {one.user for one in holds.read_standing(Layout(trail)).standing.values()} == {"ada"}
+    release = [sys.executable, "-m", "indelible", "hold", "release", FORGED, "--trail", str(trail)]
+    subprocess.run([*release, "--reason", "nobody's"], check=True, capture_output=True, timeout=60)
+    record(trail, "later still")
+    assert not holds.read_standing(Layout(trail)).standing
+    assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
+
+
+def test_what_the_trail_has_said_says_nothing_in_another_place(trail: Path) -> None:
+    record(trail, "steal")
+    for words in (["add", "--user", "ada"], ["release", "", "--reason", "over"]):
+        words[1] = words[1] or next(iter(holds.read_standing(Layout(trail)).standing))
+        order = [sys.executable, "-m", "indelible", "hold", *words, "--trail", str(trail)]
+        subprocess.run(order, check=True, capture_output=True, timeout=60)
+    lines = trail.read_bytes().splitlines(keepends=True)
+    said = next(line for line in lines if b'"hold_placed"' in line)
+    again = said.replace(b'{"seq":%d,' % lines.index(said), b'{"seq":%d,' % len(lines))
+    trail.write_bytes(b"".join([*lines, again]))
+    record(trail, "later")
+    assert not holds.read_standing(Layout(trail)).standing
+    assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
+
+
 def test_a_first_line_that_says_what_was_deleted_is_the_trails_or_nothing(trail: Path) -> None:
     """Altered where no checkpoint covers it: the next writer signs it, and it excuses nothing."""
     trail.parent.mkdir()

@@ -19,7 +19,7 @@ from indelible.trail.erased import PLAN_HEAD, Erasures, Ranges, not_erased, spli
 from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
 from indelible.trail.proofs.ownwords import OwnWords
-from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, relatives, successors
+from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, speakers, successors
 from indelible.trail.proofs.tiles import StoredTiles
 
 ROLLBACK: Final = "a rollback to an earlier checkpoint cannot be seen without a checkpoint kept elsewhere"
@@ -102,7 +102,9 @@ def verify(
         detail = "who reads it does not see the trail; take it away, and the next writer links again"
         result.add(Finding(words.LINK_ALTERED, file, expected=expected, found=found, detail=detail))
     erasures = Erasures((erased or {}).get(result.origin or ""))
-    own = _own_words(source, vkey) if signed else OwnWords(None)  # no line is vouched for, and that is said
+    own = (
+        _own_words(source, vkey, result) if signed else OwnWords(None)
+    )  # no line is vouched for, and that is said
     walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures, own)
     _read(source, walk, result)
     walk.finish()
@@ -155,13 +157,20 @@ def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
         return None
 
 
-def _own_words(source: Source, vkey: Verifier | None) -> OwnWords:
-    """Return what tells the trail's own words: signed by the trusted key, or a predecessor or successor of it."""
+def _own_words(source: Source, vkey: Verifier | None, result: VerifyResult) -> OwnWords:
+    """Return what tells the trail's own words: by the last of the trusted keys that signed the checkpoint, and others.
+
+    Those before it have spoken in their time, and those after it may do so by now.
+    """
+    newest = next((one.vkey for one in reversed(result.keys) if one.signed), None)
     try:
-        key = vkey or parse_vkey((source.small("key.vkey") or b"").decode("utf-8", "replace"))
+        if newest is not None:
+            key = parse_vkey(newest)
+        else:
+            key = vkey or parse_vkey((source.small("key.vkey") or b"").decode("utf-8", "replace"))
     except NoteError:
         return OwnWords(None)
-    return OwnWords(lambda: relatives(key, parse_rotations(source.rotations())))
+    return OwnWords(lambda: speakers(key, parse_rotations(source.rotations())))
 
 
 def _compare_own_key(

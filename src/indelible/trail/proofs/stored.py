@@ -25,7 +25,7 @@ from indelible.trail.proofs.rotation import (
     Rotation,
     open_checkpoint,
     parse_rotations,
-    relatives,
+    speakers,
     successors,
 )
 from indelible.trail.proofs.tiles import StoredTiles
@@ -181,9 +181,9 @@ def rotations_of(layout: Layout) -> list[Rotation]:
     return parse_rotations(rotation_notes(layout.rotations))
 
 
-def own_words(layout: Layout, *keys: Verifier) -> OwnWords:
-    """Return what tells the trail's own words; `keys` sign for it, the one that does so now first."""
-    return OwnWords(lambda: dict.fromkeys([*keys, *relatives(keys[0], rotations_of(layout))]))
+def own_words(layout: Layout, key: Verifier) -> OwnWords:
+    """Return what tells the trail's own words; `key` signs for it now."""
+    return OwnWords(lambda: speakers(key, rotations_of(layout)))
 
 
 def words_beside(layout: Layout) -> OwnWords:

@@ -82,7 +82,7 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     hint = intents.read_hint(
         layout, signer.verifier, checkpoint, lambda size: _root_at(layout, checkpoint, size)
     )
-    hint, tracker = intents.follow_sealed(layout, hint, sealed, own_words(layout, *signer.verifiers))
+    hint, tracker = intents.follow_sealed(layout, hint, sealed, own_words(layout, signer.verifier))
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:
         _check_last_sealed(layout, checkpoint, tree)
@@ -316,7 +316,7 @@ class _Tail:
         if len(self._batch) >= SEAL_BATCH:
             self._hash()
         self.tracker.take(line)
-        if entry["event_type"] == "key_rotated":
+        if entry["event_type"] == "key_rotated" and self.tracker.own.has(entry):
             about = entry.get("metadata")
             self.state.rotated |= {str(about.get("to"))} if isinstance(about, dict) else set()
 

@@ -110,7 +110,7 @@ def _sealed_records(writer: Writer, place: Layout) -> Iterator[tuple[str, dict[s
         if place.directory != writer.layout.directory:
             verifiers = [one.verifier for one in keys.read_source(writer.layout, writer.audit, origin)]
         sealed = open_sealed(place.active, verifiers[0])
-        own = own_words(place, *verifiers)
+        own = own_words(place, verifiers[0])
         for file in _files(place):
             for block in whole_lines(file):
                 for line in block.splitlines() if _RECORD in block else ():

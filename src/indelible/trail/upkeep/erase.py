@@ -31,11 +31,10 @@ import orjson
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
 from indelible.events import MAX_BODY_BYTES
 from indelible.trail import durable, files
-from indelible.trail.commit import Item
+from indelible.trail.commit import OwnWord
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
-from indelible.trail.proofs import ownwords
 from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
@@ -313,9 +312,7 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
-        with (
-            writer.housekeeper.erasing
-        ):  # a restore does so on its own thread, and wakes the house by its checkpoints
+        with writer.housekeeper.erasing:  # a restore does so on its own thread, and wakes the house
             _record(writer, plan, records)
             _go(writer, plan, records[0])
             _done(writer.layout if home is None else home)
@@ -332,11 +329,9 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
 
 def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     """Have the records in the trail, and sealed."""
-    there = _records_from(writer.layout, plan.size, own_words(writer.layout, *writer.signer.verifiers))
+    there = _records_from(writer.layout, plan.size, own_words(writer.layout, writer.signer.verifier))
     items = [
-        Item(
-            ownwords.sign(writer.signer, body.encode())
-        )  # the plan may be an earlier trail's, or an earlier key's
+        OwnWord(body.encode())
         for event_id, body in zip(records, plan.records, strict=True)
         if event_id not in there
     ]

@@ -311,27 +311,30 @@ class Found(NamedTuple):
 def read_standing(layout: Layout, own: OwnWords | None = None, depth: int = 0) -> Found:
     """Return the holds that stand, by id. Raises OSError, TrailCorrupt.
 
-    `own` tells the trail's own words: no other line places or releases a hold. Without it, the key that
-    lies beside the trail does.
+    `own` tells the trail's own words: no other line releases a hold, or changes one. Without it, the key that lies
+    beside the trail does. A hold that another line places stands: what is kept for nothing does no harm.
     """
     own = own or words_beside(layout)
-    ids, placed, released = _in_newest(layout, own)
+    ids, said = _in_newest(layout, own)
+    placed = said.placed
     if ids is None:
-        placed, released = {}, {}
-        ids = _replay(layout, placed, own)
+        ids, said = _replay(layout, own)
+        placed = said.placed
     missing = [one for one in ids if one not in placed]
     if missing:
         placed |= _cached(layout, missing, own)
     if any(one not in placed for one in missing):
-        _replay(layout, placed, own)
+        placed |= _replay(layout, own)[1].placed
     earlier = _earlier(layout, depth)
     if _is_first(layout):
-        ids += [one for one in earlier if one not in ids and one not in placed and one not in released]
+        ids += [one for one in earlier if one not in ids and one not in placed and one not in said.released]
     carried = [earlier[one] for one in ids if one not in placed and one in earlier]
+    carried += [hold for one, hold in said.unsigned.items() if one not in {*ids, *placed, *said.released}]
     placed |= {hold.id: hold for hold in carried}
+    ids = list(dict.fromkeys([*ids, *(hold.id for hold in carried)]))
     # One whose event nobody finds any more holds everything: what it was about is not known.
     standing = {one: placed.get(one, Hold(id=one, since="0", until="~")) for one in ids}
-    return Found(standing, released, carried)
+    return Found(standing, said.released, carried)
 
 
 def _is_first(layout: Layout) -> bool:
@@ -373,14 +376,23 @@ def _of_earlier(layout: Layout, about: object, depth: int) -> dict[str, Hold]:
     return said | read_standing(there, depth=depth + 1).standing
 
 
-def _in_newest(layout: Layout, own: OwnWords) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:
+class _Said:
+    """What lines say of holds, by id."""
+
+    def __init__(self) -> None:
+        self.placed: dict[str, Hold] = {}
+        self.released: dict[str, str] = {}
+        self.unsigned: dict[str, Hold] = {}
+        """Those that somebody else's lines place."""
+
+
+def _in_newest(layout: Layout, own: OwnWords) -> tuple[list[str] | None, _Said]:
     """Return which holds stand, as the newest file has it; None when no first line of the trail's own says."""
-    placed: dict[str, Hold] = {}
-    released: dict[str, str] = {}
+    said = _Said()
     newest, ids = _first_line(layout, own)
     if newest is not None and ids is not None:
-        _follow(newest, ids, placed, released, own)
-    return ids, placed, released
+        _follow(newest, ids, said, own)
+    return ids, said
 
 
 def _first_line(layout: Layout, own: OwnWords) -> tuple[TrailFile | None, list[str] | None]:
@@ -393,34 +405,39 @@ def _first_line(layout: Layout, own: OwnWords) -> tuple[TrailFile | None, list[s
     return newest, holding.standing_in(first) if first is not None and own.has(first) else None
 
 
-def _follow(
-    file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str], own: OwnWords
-) -> None:
+def _follow(file: TrailFile, ids: list[str], said: _Said, own: OwnWords) -> None:
     """Take in what a file says of holds: `ids` are those that stand."""
     for block in facts.whole_lines(file):
         if not any(kind in block for kind in _KINDS):
             continue
         for line in block.splitlines():
             event = parse_line(line) if any(kind in line for kind in _KINDS) else None
-            if event is None or not own.has(event):
-                continue
-            hold, over = holding.placed_in(event), holding.released_in(event)
-            if hold is not None:
-                placed[hold.id] = hold
-                if hold.id not in ids:
-                    ids.append(hold.id)
-            elif over is not None:
-                released[over[0]] = over[1]
-                if over[0] in ids:
-                    ids.remove(over[0])
+            if event is not None:
+                _take(event, ids, said, own)
 
 
-def _replay(layout: Layout, placed: dict[str, Hold], own: OwnWords) -> list[str]:
-    """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand."""
+def _take(event: dict[str, Any], ids: list[str], said: _Said, own: OwnWords) -> None:
+    hold, over = holding.placed_in(event), holding.released_in(event)
+    if (hold is not None or over is not None) and not own.has(event):
+        if hold is not None:
+            said.unsigned.setdefault(hold.id, hold)
+    elif hold is not None:
+        said.placed[hold.id] = hold
+        if hold.id not in ids:
+            ids.append(hold.id)
+    elif over is not None:
+        said.released[over[0]] = over[1]
+        if over[0] in ids:
+            ids.remove(over[0])
+
+
+def _replay(layout: Layout, own: OwnWords) -> tuple[list[str], _Said]:
+    """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand, too."""
     ids: list[str] = []
+    said = _Said()
     for file in reversed(list(files.newest_first(layout))):
-        _follow(file, ids, placed, {}, own)
-    return ids
+        _follow(file, ids, said, own)
+    return ids, said
 
 
 def _cached(layout: Layout, wanted: list[str], own: OwnWords) -> dict[str, Hold]:
@@ -428,13 +445,13 @@ def _cached(layout: Layout, wanted: list[str], own: OwnWords) -> dict[str, Hold]
     cache = read_cache(layout.holds)
     said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
     asked = [said[one] for one in wanted if one in said]
-    found: dict[str, Hold] = {}
+    found = _Said()
     for hold in asked:
         for file in _files_about(layout, hold.placed_at):
-            _follow(file, [], found, {}, own)
-            if hold.id in found:
+            _follow(file, [], found, own)
+            if hold.id in found.placed:
                 break
-    return found
+    return found.placed
 
 
 def _files_about(layout: Layout, time: str | None) -> list[TrailFile]:

@@ -183,7 +183,7 @@ def _vouched(writer: Writer) -> dict[str, str]:
     if tiles.leaf(0) != leaf_hash(line) or not tiles.trusted(0, 0):
         return {}  # somebody has written into it
     entry = parse_line(line) or {}
-    if not own_words(writer.layout, *writer.signer.verifiers).has(entry):
+    if not own_words(writer.layout, writer.signer.verifier).has(entry):
         return {}
     metadata = entry.get("metadata")
     about = metadata.get("previous") if isinstance(metadata, dict) else None

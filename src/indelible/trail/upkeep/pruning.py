@@ -257,7 +257,7 @@ class Pruner:
         self._store.drop(first_seq)
 
     def _own_words(self) -> OwnWords:
-        return own_words(self._layout, *self._writer.signer.verifiers)
+        return own_words(self._layout, self._writer.signer.verifier)
 
     def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
