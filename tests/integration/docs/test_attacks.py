@@ -267,14 +267,16 @@ def test_a_hold_that_somebody_else_released_or_narrowed_stands(trail: Path, even
 def test_a_hold_that_somebody_else_placed_stands_and_is_found(trail: Path) -> None:
     """What is kept for nothing does no harm; who may release holds releases it."""
     record(trail, "steal")
-    append_forged(trail, "hold_placed", metadata={"hold": {"id": FORGED, "user": "ada"}})
+    no_id = "so that nobody can release it"
+    for hold in (no_id, "0a1b2c3d4e5f"):
+        append_forged(trail, "hold_placed", metadata={"hold": {"id": hold, "user": "ada"}})
     record(trail, "later")
     assert {one.user for one in holds.read_standing(Layout(trail)).standing.values()} == {"ada"}
-    release = [sys.executable, "-m", "indelible", "hold", "release", FORGED, "--trail", str(trail)]
+    release = [sys.executable, "-m", "indelible", "hold", "release", "0a1b2c3d4e5f", "--trail", str(trail)]
     subprocess.run([*release, "--reason", "nobody's"], check=True, capture_output=True, timeout=60)
     record(trail, "later still")
     assert not holds.read_standing(Layout(trail)).standing
-    assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
+    assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED, NOT_SIGNED]
 
 
 def test_what_the_trail_has_said_says_nothing_in_another_place(trail: Path) -> None:

@@ -27,7 +27,7 @@ def old(tmp_path: Path) -> Path:
         without_threads(look_after=False),
     ):
         writer = start(path, SMALL)
-        placed = {"hold": {"id": "h1", "user": "ada"}, "reason": "case 7", "asked": {"login": "root"}}
+        placed = {"hold": {"id": "0a1b2c3d4e5f", "user": "ada"}, "reason": "case 7", "asked": {"login": "root"}}
         writer.write_service_events([writer.service_event("hold_placed", placed)])
         for number in range(40):
             writer.append(body(f"a{number}"))
@@ -62,4 +62,4 @@ def test_the_next_writer_goes_on_and_what_it_says_is_its_own(old: Path) -> None:
     assert {entry["event_type"] for entry in said} == {"file_opened", "hold_placed"}
     assert all(own.has(entry) for entry in said)
     (hold,) = read_standing(Layout(old)).standing.values()
-    assert (hold.id, hold.user, hold.reason) == ("h1", "ada", "case 7")
+    assert (hold.id, hold.user, hold.reason) == ("0a1b2c3d4e5f", "ada", "case 7")

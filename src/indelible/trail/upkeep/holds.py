@@ -329,7 +329,9 @@ def read_standing(layout: Layout, own: OwnWords | None = None, depth: int = 0) -
     if _is_first(layout):
         ids += [one for one in earlier if one not in ids and one not in placed and one not in said.released]
     carried = [earlier[one] for one in ids if one not in placed and one in earlier]
-    carried += [hold for one, hold in said.unsigned.items() if one not in {*ids, *placed, *said.released}]
+    known = {*ids, *placed, *said.released}
+    more = [hold for one, hold in said.unsigned.items() if one not in known and holding.is_one(hold)]
+    carried += more[: max(0, holding.MAX_HOLDS - len(ids))]
     placed |= {hold.id: hold for hold in carried}
     ids = list(dict.fromkeys([*ids, *(hold.id for hold in carried)]))
     # One whose event nobody finds any more holds everything: what it was about is not known.
