@@ -114,8 +114,8 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     from indelible.trail.reader import is_there
     from indelible.trail.start.intents import Tracker, pruned_ranges
     from indelible.trail.upkeep.facts import FactsStore
-    from indelible.trail.upkeep.holds import read_standing
     from indelible.trail.upkeep.pruning import Rules, hold_finder, make_plan, sealed_size
+    from indelible.trail.upkeep.standing import read_standing
 
     if not is_there(path):
         msg = f"{path}: there is no trail here"

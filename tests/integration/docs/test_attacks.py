@@ -16,7 +16,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint
 from indelible.trail.proofs.kept import Comparison
 from indelible.trail.proofs.merkle import TileTree, leaf_hash
-from indelible.trail.upkeep import holds
+from indelible.trail.upkeep.standing import read_standing
 from tests.trails import Maker
 
 
@@ -255,12 +255,12 @@ def test_a_hold_that_somebody_else_released_or_narrowed_stands(trail: Path, even
     record(trail, "steal")
     add = [sys.executable, "-m", "indelible", "hold", "add", "--trail", str(trail), "--user", "ada"]
     subprocess.run(add, check=True, capture_output=True, timeout=60)
-    (hold,) = holds.read_standing(Layout(trail)).standing
+    (hold,) = read_standing(Layout(trail)).standing
     about = {"hold": {"id": hold, **({"user": "bob"} if event_type == "hold_placed" else {})}}
     append_forged(trail, event_type, metadata=about)
-    assert holds.read_standing(Layout(trail)).standing[hold].user == "ada"
+    assert read_standing(Layout(trail)).standing[hold].user == "ada"
     record(trail, "later")
-    assert holds.read_standing(Layout(trail)).standing[hold].user == "ada"
+    assert read_standing(Layout(trail)).standing[hold].user == "ada"
     assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
 
 
@@ -271,18 +271,18 @@ def test_a_hold_that_somebody_else_placed_stands_and_is_found(trail: Path) -> No
     for hold in (no_id, "0a1b2c3d4e5f"):
         append_forged(trail, "hold_placed", metadata={"hold": {"id": hold, "user": "ada"}})
     record(trail, "later")
-    assert {one.user for one in holds.read_standing(Layout(trail)).standing.values()} == {"ada"}
+    assert {one.user for one in read_standing(Layout(trail)).standing.values()} == {"ada"}
     release = [sys.executable, "-m", "indelible", "hold", "release", "0a1b2c3d4e5f", "--trail", str(trail)]
     subprocess.run([*release, "--reason", "nobody's"], check=True, capture_output=True, timeout=60)
     record(trail, "later still")
-    assert not holds.read_standing(Layout(trail)).standing
+    assert not read_standing(Layout(trail)).standing
     assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED, NOT_SIGNED]
 
 
 def test_what_the_trail_has_said_says_nothing_in_another_place(trail: Path) -> None:
     record(trail, "steal")
     for words in (["add", "--user", "ada"], ["release", "", "--reason", "over"]):
-        words[1] = words[1] or next(iter(holds.read_standing(Layout(trail)).standing))
+        words[1] = words[1] or next(iter(read_standing(Layout(trail)).standing))
         order = [sys.executable, "-m", "indelible", "hold", *words, "--trail", str(trail)]
         subprocess.run(order, check=True, capture_output=True, timeout=60)
     lines = trail.read_bytes().splitlines(keepends=True)
@@ -290,7 +290,7 @@ def test_what_the_trail_has_said_says_nothing_in_another_place(trail: Path) -> N
     again = said.replace(b'{"seq":%d,' % lines.index(said), b'{"seq":%d,' % len(lines))
     trail.write_bytes(b"".join([*lines, again]))
     record(trail, "later")
-    assert not holds.read_standing(Layout(trail)).standing
+    assert not read_standing(Layout(trail)).standing
     assert [f.problem for f in indelible.verify(trail, vkey(trail)).findings] == [NOT_SIGNED]
 
 

@@ -11,7 +11,7 @@ from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import ownwords
 from indelible.trail.proofs.stored import words_beside
-from indelible.trail.upkeep.holds import read_standing
+from indelible.trail.upkeep.standing import read_standing
 
 from .faults import read_all, without_threads
 from .test_writer import body, start

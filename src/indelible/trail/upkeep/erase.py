@@ -38,10 +38,11 @@ from indelible.trail.files import TrailFile
 from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
-from indelible.trail.upkeep import holds, plans
+from indelible.trail.upkeep import plans
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.plans import Part, Plan, Unfinished
 from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
+from indelible.trail.upkeep.standing import Standing, read_cache
 from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
 
 if TYPE_CHECKING:
@@ -405,12 +406,12 @@ def _outdated(writer: Writer, plan: Plan) -> Iterator[Path]:
 
 def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:
     """Take holds that name who is meant out of what an earlier trail remembers of its own: none of them stands."""
-    cache = holds.read_cache(layout.holds)
+    cache = read_cache(layout.holds)
     if cache is None:
         return
     left = [one for one in cache.holds if getattr(one, selector.by, None) not in selector.values]
     if len(left) < len(cache.holds):
-        durable.replace_file(layout.holds, msgspec.json.encode(holds.Standing(left)), access)
+        durable.replace_file(layout.holds, msgspec.json.encode(Standing(left)), access)
 
 
 def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:
