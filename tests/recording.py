@@ -13,7 +13,7 @@ from indelible.events import Event, Source, encode_body, new_id, now
 from indelible.trail.sharing import wire
 from indelible.trail.sharing.shared import SharedWriter
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """No wait in these tests is longer; every one of them is for a condition."""
 
 

@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack
 
 from indelible import context, events
 from indelible.errors import TrailUnavailable
-from indelible.events import Event, Kind, Outcome, Policy, Request, Source, Target
+from indelible.events import (
+    AuthMethod,
+    Caller,
+    CallerType,
+    Effects,
+    Event,
+    Kind,
+    Outcome,
+    Policy,
+    Request,
+    Source,
+    Target,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from indelible.events import AuthMethod, CallerType, Effects
     from indelible.recorder import Recorder
 
 TYPE_OF_METHOD = {"tools": "tool", "resources": "resource", "prompts": "prompt"}
@@ -36,6 +48,85 @@ WHY_REFUSED: Final = "the call could not be recorded in the audit trail"
 """Stands in the outcome that is owed, and in what a capture tells a client."""
 
 
+class About(TypedDict, total=False):
+    """What may be said of a call beside its method, name and arguments; the fields of the event have these names."""
+
+    backend: str | None
+    effects: Effects | None
+    user_id: str | None
+    caller_type: CallerType | None
+    session_id: str | None
+    auth_method: AuthMethod | None
+    roles: list[str] | None
+    tenant: str | None
+    client: str | None
+    client_ip: str | None
+    request_id: str | None
+    rpc_id: str | None
+    trace_id: str | None
+    span_id: str | None
+    original_name: str | None
+    server_version: str | None
+    protocol_version: str | None
+    metadata: dict[str, Any] | None
+
+
+_KNOWN: Final = frozenset(About.__annotations__)
+_OF_SOURCE: Final = (
+    "session_id", "client_ip", "client", "user_id", "caller_type", "tenant", "auth_method", "roles",
+)  # fmt: skip
+_OF_TARGET: Final = ("backend", "effects", "original_name", "server_version", "protocol_version")
+
+MAX_PARTS: Final = 1024
+"""Sources, and targets, that are remembered; those with odd values or long names are made anew each time."""
+
+MAX_KEPT: Final = 1024
+"""Characters of the values of one that is remembered."""
+
+_sources: dict[tuple[Any, ...], Source] = {}
+_targets: dict[tuple[Any, ...], Target] = {}
+"""Made once and used again, as in a capture: the redactor knows them by identity, which is half of its speed."""
+
+
+def _source(caller: Caller, about: Mapping[str, Any]) -> Source:
+    roles = about.get("roles")
+    spread = ("", *roles) if type(roles) is list else (roles,)
+    key = (caller, *(about.get(name) for name in _OF_SOURCE[:-1]), *spread)
+    known = _sources.get(key) if _is_plain(key) else None
+    if known is None:
+        fields = {name: about.get(name) for name in _OF_SOURCE}
+        if type(roles) is list:
+            fields["roles"] = [*roles]  # the caller's own may change
+        known = _kept(_sources, key, Source(caller=caller, **fields))
+    return known
+
+
+def _target(method: str, name: str | None, about: Mapping[str, Any]) -> Target:
+    key = (method, name, *(about.get(each) for each in _OF_TARGET))
+    known = _targets.get(key) if _is_plain(key) else None
+    if known is None:
+        fields = {each: about.get(each) for each in _OF_TARGET}
+        made = Target(method=method, type=target_type(method), capability_name=name, **fields)
+        known = _kept(_targets, key, made)
+    return known
+
+
+P = TypeVar("P", Source, Target)
+
+
+def _kept(known: dict[tuple[Any, ...], P], key: tuple[Any, ...], made: P) -> P:
+    if _is_plain(key) and sum(map(len, filter(None, key))) <= MAX_KEPT:
+        if len(known) >= MAX_PARTS:
+            known.clear()
+        known[key] = made
+    return made
+
+
+def _is_plain(key: tuple[Any, ...]) -> bool:
+    """Tell whether there are only texts in a key: `1`, `True` and `1.0` would be taken for each other."""
+    return all(value is None or type(value) is str for value in key)
+
+
 class Operation:
     """A call under way; `with` or `async with`. Made by `Recorder.operation`.
 
@@ -44,60 +135,27 @@ class Operation:
     means; the exception goes on. Within, it is the current call: `indelible.current_request_id` gives its id.
     """
 
-    def __init__(  # noqa: PLR0913 - what is known of a call, by keyword
+    def __init__(
         self,
         recorder: Recorder,
         method: str,
         name: str | None = None,
         *,
         args: Any = None,
-        backend: str | None = None,
-        effects: Effects | None = None,
-        user_id: str | None = None,
-        caller_type: CallerType | None = None,
-        session_id: str | None = None,
-        auth_method: AuthMethod | None = None,
-        roles: list[str] | None = None,
-        tenant: str | None = None,
-        client: str | None = None,
-        client_ip: str | None = None,
-        request_id: str | None = None,
-        rpc_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        original_name: str | None = None,
-        server_version: str | None = None,
-        protocol_version: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        **about: Unpack[About],
     ) -> None:
+        if not about.keys() <= _KNOWN:
+            msg = f"operation() got an unexpected keyword argument {min(about.keys() - _KNOWN)!r}"
+            raise TypeError(msg)
         self._recorder = recorder
         self._inside = context.Inside(self)
-        self._wire = (rpc_id, trace_id, span_id)
-        self.request_id = request_id or events.new_id()
+        self._wire = (about.get("rpc_id"), about.get("trace_id"), about.get("span_id"))
+        self.request_id = about.get("request_id") or events.new_id()
         """Correlates everything of this call."""
-        self._source = Source(
-            caller=recorder.caller,
-            session_id=session_id,
-            client_ip=client_ip,
-            client=client,
-            user_id=user_id,
-            caller_type=caller_type,
-            roles=roles,
-            tenant=tenant,
-            auth_method=auth_method,
-        )
-        self._target = Target(
-            backend=backend,
-            method=method,
-            type=target_type(method),
-            capability_name=name,
-            original_name=original_name,
-            effects=effects,
-            server_version=server_version,
-            protocol_version=protocol_version,
-        )
+        self._source = _source(recorder.caller, about)
+        self._target = _target(method, name, about)
         self._args = args
-        self._metadata = metadata
+        self._metadata = about.get("metadata")
         self._timestamp = events.now()
         self._started = time.perf_counter()
         self._intent: str | None = None

@@ -40,10 +40,11 @@ from indelible.trail.start import keys
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Unpack
 
     from indelible.config import OnFailure, Settings
     from indelible.events import Caller, Source, Target
-    from indelible.operation import Operation
+    from indelible.operation import About, Operation
 
 log = logging.getLogger("indelible")
 
@@ -128,8 +129,11 @@ class Recorder:
         try:
             if self._gap.open:
                 self._gap.catch_up(writer)
-            opens, closes = _intent_of(event)
-            writer.append(body, opens, closes)
+            if event.event_type == "mcp_operation":
+                request = event.request
+                writer.append(body, "", (request.intent or "") if request is not None else "")
+            else:
+                writer.append(body, *_intent_of(event))
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 raise
@@ -168,6 +172,11 @@ class Recorder:
             return
         self._gap.refuse(Item(self._redactor.redact(event), *_intent_of(event)), event.timestamp)
 
+    def lost(self, why: str) -> None:
+        """Count an event that never came to be, by a fault of ours: it is lost like one that could not be written."""
+        if self._records:
+            self._gap.lose(TrailUnavailable(why), events.now(), b"")
+
     def record_or_owe(self, event: Event) -> None:
         """Record what is nobody's call, such as a definition that changed: when that cannot be done now, it is owed.
 
@@ -178,10 +187,12 @@ class Recorder:
         except TrailUnavailable:
             self.refuse(event)
 
-    def operation(self, method: str, name: str | None = None, *, args: Any = None, **about: Any) -> Operation:
+    def operation(
+        self, method: str, name: str | None = None, *, args: Any = None, **about: Unpack[About]
+    ) -> Operation:
         """Return a context manager that makes exactly one `mcp_operation` of what happens in it.
 
-        See `indelible.operation.Operation` for `about`.
+        See `indelible.operation.About` for `about`; anything else is a TypeError.
         """
         from indelible.operation import Operation
 

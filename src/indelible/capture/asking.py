@@ -8,12 +8,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from indelible.capture import methods
 from indelible.capture.calling import OpenCall
-from indelible.capture.calls import Call
-from indelible.capture.inputs import judge
+from indelible.capture.inputs import Moment, asked, judge
 from indelible.capture.outcomes import Verdict, judge_exception
-from indelible.events import Target, format_time
 
 
 class Asked:
@@ -21,28 +18,11 @@ class Asked:
 
     def __init__(self, within: OpenCall, method: str, params: Any) -> None:
         """`method` is one of `methods.SERVER_CALLS`; `params` its parameters in the wire's form."""
-        audited, peer = within.audited, within.peer
-        target = Target(
-            backend=audited.backend,
-            method=method,
-            type=method.partition("/")[0],
-            server_version=audited.server_version,
-            protocol_version=peer.protocol_version,
-        )
-        call = Call(
-            b"null",
-            method,
-            None,
-            audited.source(peer),
-            target,
-            format_time(time.time_ns()),
-            time.monotonic_ns(),
-        )
-        call.has_id = False  # the SDK numbers its requests itself
-        call.event_type = methods.SERVER_CALLS[method]
-        call.args = params
-        call.continues = within.request_id
-        self._call, self._audited = call, audited
+        audited = within.audited
+        at = Moment(time.time_ns(), time.monotonic_ns())
+        source = audited.source(within.peer)
+        self._call = asked(method, params, source, within.target, at, within.request_id)
+        self._audited = audited
 
     def answered(self, result: Any) -> None:
         """Record the client's answer, in the wire's form; never raises."""

@@ -20,7 +20,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -93,33 +93,25 @@ class OpenCall:
         """The request on the wire that it is."""
         return self.incoming.wire
 
+    @property
+    def target(self) -> Target:
+        """What is called."""
+        return self._call.target
+
     def is_of(self, wire: Wire | None) -> bool:
         """Tell whether it is the call of this wire request."""
         mine = self.incoming.wire
         return mine is not None and wire is not None and mine[0] is wire[0] and mine[1] == wire[1]
 
-    def learn(
-        self,
-        *,
-        original_name: str | None = None,
-        backend: str | None = None,
-        error_type: str | None = None,
-        verdict: Verdict | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
+    def learn(self, *, original_name: str | None = None, verdict: Verdict | None = None) -> None:
         """Take what an inner capture knows better than the wire.
 
         A `verdict` is a hint: its kind, code and `error_type` count when the answer turns out to be an error.
         """
-        if original_name is not None or backend is not None:
-            self._call.target = self.audited.target_behind(self._call.target, original_name, backend)
+        if original_name is not None:
+            self._call.target = self.audited.target_behind(self._call.target, original_name)
         if verdict is not None:
             self._hint = verdict
-        if error_type is not None:
-            hint = self._hint or Verdict("tool_error")
-            self._hint = msgspec.structs.replace(hint, error_type=error_type)
-        if metadata:
-            self._call.add_metadata(metadata)
 
     def finish(self, verdict: Verdict) -> None:
         """Record the outcome. Raises TrailUnavailable (``deny``): the answer must be withheld."""
@@ -144,6 +136,12 @@ class OpenCall:
             except TrailUnavailable:
                 self._withhold()
                 raise
+
+    def finish_unasked(self, verdict: Verdict) -> None:
+        """Record the outcome of what nobody waits for: when that cannot be done now, it is owed as it is."""
+        event = self._conclude(verdict)
+        if event is not None:
+            self.audited.recorder.record_or_owe(event)
 
     def cancelled(self, why: str | None = None) -> None:
         """Record that nobody waits for an answer any more; never raises."""
@@ -216,7 +214,7 @@ class Audited:
         self._tools: dict[str, Tool] = self._recorder.recall(backend)
         self._callers: dict[Peer, _Known] = {}
         self._made = 0
-        self._behind: dict[tuple[int, str | None, str | None], tuple[Target, Target]] = {}
+        self._behind: dict[tuple[int, str], tuple[Target, Target]] = {}
         self._rounds = Rounds()
         self._lock = threading.Lock()
 
@@ -289,6 +287,7 @@ class Audited:
         call.has_id = rpc_id is not None
         call.args = _encoded(incoming.args)
         call.request_id, call.trace_id, call.span_id = incoming.request_id, incoming.trace_id, incoming.span_id
+        call.continues = incoming.continues
         if incoming.request_state is not None or incoming.answers_input:
             before = self._continued(incoming, peer)
             if before is not None:
@@ -370,18 +369,15 @@ class Audited:
             tool_sha256=None if tool is None else tool.sha256,
         )
 
-    def target_behind(self, target: Target, original_name: str | None, backend: str | None) -> Target:
+    def target_behind(self, target: Target, original_name: str) -> Target:
         """Return a target with its name behind it; the same object for the same two."""
-        key = (id(target), original_name, backend)
+        key = (id(target), original_name)
         known = self._behind.get(key)
         if known is None or known[0] is not target:  # an id may be used again
             if len(self._behind) >= MAX_TARGETS:
                 self._behind.clear()
-            more = {
-                "original_name": target.original_name if original_name is None else bounded(original_name),
-                "backend": target.backend if backend is None else bounded(backend),
-            }
-            known = self._behind[key] = (target, msgspec.structs.replace(target, **more))
+            behind = msgspec.structs.replace(target, original_name=bounded(original_name))
+            known = self._behind[key] = (target, behind)
         return known[1]
 
     # --- what the server says of itself ---

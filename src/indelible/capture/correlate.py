@@ -391,10 +391,10 @@ class Correlator:
             if call.outcome_id not in done:
                 events.append(self._close(call, Verdict("denied", error=why), mono, "audit_unavailable"))
             if call.has_id:
-                replies.append(_error_reply(call.rpc_id, f"refused: {why}"))
+                replies.append(error_reply(call.rpc_id, f"refused: {why}"))
         for other in step.others:
             self._calls.remove(other)
-            replies.append(_error_reply(other.rpc_id, f"refused with the calls beside it: {why}"))
+            replies.append(error_reply(other.rpc_id, f"refused with the calls beside it: {why}"))
         return _line(replies), events
 
     def withhold(self, step: Step, recorded: Iterable[str], mono: int, why: str) -> tuple[bytes, list[Event]]:
@@ -408,7 +408,7 @@ class Correlator:
             if call.outcome_id not in done:
                 call.add_metadata({"answer_withheld": True})
                 events.append(call.finish(Verdict("denied", error=why), mono, "audit_unavailable"))
-            replies.append(_error_reply(call.rpc_id, f"carried out, but its result is withheld: {why}"))
+            replies.append(error_reply(call.rpc_id, f"carried out, but its result is withheld: {why}"))
         return _line(replies), events
 
     # --- small parts ---
@@ -435,7 +435,7 @@ class Correlator:
             self._count(what)
 
 
-def _error_reply(rpc_id: bytes, why: str) -> bytes:
+def error_reply(rpc_id: bytes, why: str) -> bytes:
     """Return a JSON-RPC 2.0 error (section 5.1) of our own, for a call that the server does not answer."""
     text = msgspec.json.encode(why)
     return b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32603,"message":%b}}' % (rpc_id or b"null", text)

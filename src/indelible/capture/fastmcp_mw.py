@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 from fastmcp.server.middleware import Middleware
 
-from indelible import context as current_call
-from indelible.capture import attach, meta, methods, peers
+from indelible.capture import attach, methods
 from indelible.capture.calling import (
     LIST_S,
     REFUSED,
@@ -35,16 +34,26 @@ from indelible.capture.calling import (
     Audited,
     Incoming,
     OpenCall,
-    Peer,
     Trail,
     Wire,
     inside,
     recorder_of,
 )
-from indelible.capture.frames import bounded
-from indelible.capture.incoming import dumped
+from indelible.capture.fastmcp_forms import (
+    incoming_of,
+    inherited,
+    listed,
+    name_of,
+    open_here,
+    peer_of,
+    wire_form,
+    wire_of,
+)
+from indelible.capture.fastmcp_tasks import Follower
+from indelible.capture.faults import Faults
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
+from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
 MAX_FRAMES: Final = 200
@@ -79,7 +88,8 @@ class AuditMiddleware(Middleware):
 
         `backend` is the server's name in the trail, by default its own. Raises what opening a trail does.
         """
-        recorder_of(trail)()  # a mistake shows now
+        recorder = recorder_of(trail)
+        self._faults = Faults(recorder, _refusal)  # opens the trail: a mistake shows now
         self._trail, self._backend = trail, backend
         self._servers: weakref.WeakKeyDictionary[Any, _Server] = weakref.WeakKeyDictionary()
 
@@ -89,39 +99,55 @@ class AuditMiddleware(Middleware):
 
     async def __call__(self, context: Any, call_next: Any) -> Any:
         """Take a message on its way through one server's middleware."""
+        try:
+            go = self._way(context)
+        except TrailUnavailable:
+            raise _refusal(REFUSED) from None
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+            self._faults.lost(exc, REFUSED)
+            go = None
+        return await (call_next(context) if go is None else go(context, call_next))
+
+    def _way(self, context: Any) -> Callable[[Any, Any], Awaitable[Any]] | None:
+        """Return what is done with a message; None when there is nothing to do."""
         about = context.fastmcp_context
         if about is None:
-            return await call_next(context)
+            return None
         server = self._of(about.fastmcp)
         method = context.method or ""
         if context.type == "notification" or not methods.is_call(method, has_id=True):
-            result = await call_next(context)
-            if method == "tools/list" and not server.beneath:
-                server.audited.list_tools(_listed(result))
-            return result
-        wire = _wire_of(about.request_context)
+            lists = method == "tools/list" and not server.beneath
+            return functools.partial(self._learn, server) if lists else None
+        wire = wire_of(about.request_context)
         if wire is not None and server.tapped:
-            return await call_next(context)
+            return None
         scope = _scope.get()
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
-            return await self._begin(server, context, call_next, wire)
+            return functools.partial(self._begin, server, wire, None)
         if outer.audited is server.audited and (scope is None or scope.call is not outer):
-            return await self._join(server, outer, context, call_next)
+            return functools.partial(self._join, server, outer)
         if scope is not None and scope.message is context.message:  # added twice
-            return await call_next(context)
+            return None
         if outer.audited is not server.audited and _delegated():
-            name = _name_of(method, context.message)
+            name = name_of(method, context.message)
             if name is not None and name != outer.incoming.name:
                 outer.learn(original_name=name)
-            return await self._join(server, outer, context, call_next)
-        return await self._begin(server, context, call_next, wire, within=outer)
+            return functools.partial(self._join, server, outer)
+        return functools.partial(self._begin, server, wire, outer)
 
     def _of(self, fastmcp: Any) -> _Server:
         server = self._servers.get(fastmcp)
         if server is None:
             server = self._servers[fastmcp] = _Server(fastmcp, self._trail, self._backend)
         return server
+
+    async def _learn(self, server: _Server, context: Any, call_next: Any) -> Any:
+        """Learn what a server says of its tools, where the tier beneath does not."""
+        result = await call_next(context)
+        with self._faults.minor():
+            server.audited.list_tools(listed(result))
+        return result
 
     async def _join(self, server: _Server, call: OpenCall, context: Any, call_next: Any) -> Any:
         """Go along with a call that is recorded already, for what is only known here."""
@@ -133,37 +159,67 @@ class AuditMiddleware(Middleware):
         except Exception as exc:
             if scope.raised is not exc:  # a mounted server knows better than the one in front of it
                 scope.raised = exc
-                call.learn(verdict=await server.judge(exc, context))
+                with self._faults.minor():
+                    call.learn(verdict=await server.judge(exc, context))
             raise
         finally:
             _scope.reset(token)
 
     async def _begin(
-        self, server: _Server, context: Any, call_next: Any, wire: Wire | None, within: OpenCall | None = None
+        self, server: _Server, wire: Wire | None, within: OpenCall | None, context: Any, call_next: Any
     ) -> Any:
-        incoming = _incoming(context, wire, within)
-        peer = _peer_of(context.fastmcp_context) if within is None else within.peer
         try:
-            await server.know(incoming)
-        except BaseException:  # cancelled meanwhile: a call all the same
-            with contextlib.suppress(TrailUnavailable):
-                server.audited.begin(incoming, peer).cancelled()
-            raise
-        try:
-            call = await server.audited.abegin(incoming, peer)
+            call = await _begun(server, wire, within, context)
         except TrailUnavailable:
             raise _refusal(REFUSED) from None
+        except Exception as exc:  # noqa: BLE001
+            self._faults.lost(exc, REFUSED)
+            return await call_next(context)
         token = _scope.set(_Scope(call, context.message))
         try:
             with inside(call):
                 result = await call_next(context)
-        except BaseException as exc:
-            await _failed(server, call, context, exc)
+        except Exception as exc:
+            await self._released(server, call, functools.partial(server.judge, exc, context))
+            raise
+        except BaseException as exc:  # cancelled, or the process is about to end: no await from here on
+            with contextlib.suppress(Exception):
+                verdict = judge_exception(exc, method=context.method)
+                call.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
             raise
         finally:
             _scope.reset(token)
-        await _released(call, judge_result(_wire_form(result, context)))
+        await self._released(server, call, functools.partial(_judge_answer, result, context))
         return result
+
+    async def _released(self, server: _Server, call: OpenCall, judge: Callable[[], Awaitable[Verdict]]) -> None:
+        """Record the outcome; then the answer may go on, and else an error goes on in its place."""
+        try:
+            verdict = await judge()
+            await call.afinish(verdict)
+            if server.tasks is not None:
+                await server.tasks.accepted(call, verdict)
+        except TrailUnavailable:
+            raise _refusal(WITHHELD) from None
+        except Exception as exc:  # noqa: BLE001
+            self._faults.lost(exc, WITHHELD)
+
+
+async def _judge_answer(result: Any, context: Any) -> Verdict:
+    return judge_result(wire_form(result, context))
+
+
+async def _begun(server: _Server, wire: Wire | None, within: OpenCall | None, context: Any) -> OpenCall:
+    """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
+    incoming = incoming_of(context, wire, within)
+    peer = peer_of(context.fastmcp_context) if within is None else within.peer
+    try:
+        await server.know(incoming)
+    except BaseException:  # cancelled meanwhile: a call all the same
+        with contextlib.suppress(Exception):
+            server.audited.begin(incoming, peer).cancelled()
+        raise
+    return await server.audited.abegin(incoming, peer)
 
 
 class _Server:
@@ -177,12 +233,18 @@ class _Server:
         found = [each for each in chain if isinstance(each, WireMiddleware)] if isinstance(chain, list) else []
         if found:
             self.audited: Audited = found[0].audited
+            self.tasks: Tasks | None = found[0].tasks
         else:
             name = backend or getattr(fastmcp, "name", None) or attach.program()
             version = getattr(inner, "version", None) or getattr(fastmcp, "version", None)
             self.audited = attach.audited(trail, str(name), version)
+            self.tasks = None
             if isinstance(chain, list):
-                chain.insert(0, _Beneath(self.audited))
+                beneath = _Beneath(self.audited)
+                chain.insert(0, beneath)
+                self.tasks = beneath.tasks
+        if self.tasks is not None and self.tasks.follow is None:
+            self.tasks.follow = Follower(fastmcp, self.tasks)
         self.beneath = isinstance(chain, list)
         """The SDK's middleware is there as well, and learns what the server says of its tools."""
         self._inner = inner
@@ -202,7 +264,7 @@ class _Server:
             return
         self._ask_at = time.monotonic() + FAILED_S
         with anyio.move_on_after(LIST_S), contextlib.suppress(Exception):
-            self.audited.list_tools(_listed(await fastmcp.list_tools(run_middleware=False)))
+            self.audited.list_tools(listed(await fastmcp.list_tools(run_middleware=False)))
             self._ask_at = time.monotonic() + AGAIN_S
 
     async def judge(self, exc: BaseException, context: Any) -> Verdict:
@@ -210,7 +272,7 @@ class _Server:
         verdict = judge_exception(exc, method=context.method)
         if verdict.error_type == "NotFoundError":
             with contextlib.suppress(Exception):  # the components' own code may be asked
-                if await self._is_hidden(context.method, _name_of(context.method, context.message)):
+                if await self._is_hidden(context.method, name_of(context.method, context.message)):
                     verdict.kind = "denied"
         return verdict
 
@@ -237,29 +299,19 @@ class _Server:
 class _Beneath(WireMiddleware):
     """The SDK's tier beneath; a call that comes over a wire in the same process keeps the id that it had before."""
 
-    async def _call(self, ctx: Any, call_next: Any, incoming: Incoming) -> Any:
-        if incoming.request_id is None:
-            incoming.request_id = _inherited(incoming.wire)
-        return await super()._call(ctx, call_next, incoming)
-
-
-def _open_here() -> OpenCall | None:
-    call = current_call.current.get()
-    return call if isinstance(call, OpenCall) and not call.closed else None
+    def _seen(self, ctx: Any) -> Incoming | None:
+        incoming = super()._seen(ctx)
+        if incoming is not None and incoming.request_id is None:
+            incoming.request_id = inherited(incoming.wire)
+        return incoming
 
 
 def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:
     """Return the open call that one is part of which came over no wire."""
-    call = _open_here()
+    call = open_here()
     if call is None or scope is None or scope.call is not call:
         return None
     return call if call.audited.recorder is server.audited.recorder else None
-
-
-def _inherited(wire: Wire | None) -> str | None:
-    """Return the request id of the call of another server that this one is a hop of: a proxy in the same process."""
-    call = _open_here()
-    return None if call is None or wire is None or call.is_of(wire) else call.request_id
 
 
 def _delegated() -> bool:
@@ -275,102 +327,6 @@ def _delegated() -> bool:
     return False
 
 
-# --- what a call is, and who makes it ---
-
-
-def _wire_of(request: Any) -> Wire | None:
-    rpc_id = getattr(request, "request_id", None)
-    return None if rpc_id is None else (request.session, str(rpc_id))
-
-
-def _incoming(context: Any, wire: Wire | None, within: OpenCall | None) -> Incoming:
-    """Return the call as FastMCP has it: its parameters are validated already."""
-    about, message = context.fastmcp_context, context.message
-    method: str = context.method
-    incoming = Incoming(method=method, name=_name_of(method, message), wire=wire)
-    if methods.describe(method).args == "arguments":
-        incoming.args = getattr(message, "arguments", None)
-    else:
-        incoming.args = dumped(message)
-    here = within or (_open_here() if wire is None else None)
-    if here is not None:
-        incoming.metadata = {"within": here.request_id}
-    if within is not None or wire is None:
-        return incoming
-    request = about.request_context
-    raw = getattr(request, "_srctx", request)  # FastMCP 4 makes a string of the id
-    incoming.rpc_id = msgspec.json.encode(raw.request_id)
-    incoming.request_id, incoming.trace_id, incoming.span_id = peers.correlation_of(
-        _fields(request), request.request
-    )
-    incoming.request_id = incoming.request_id or _inherited(wire)
-    state = getattr(message, "request_state", None)
-    incoming.request_state = state if isinstance(state, str) else None
-    incoming.answers_input = getattr(message, "input_responses", None) is not None
-    return incoming
-
-
-def _name_of(method: str, message: Any) -> str | None:
-    how = methods.describe(method)
-    if how.name is None:
-        return None
-    value = message.get(how.name) if isinstance(message, Mapping) else getattr(message, how.name, None)
-    if how.name == "ref":
-        value = getattr(value, "name", None) or getattr(value, "uri", None)
-    return None if value is None else bounded(str(value))
-
-
-def _fields(request: Any) -> Mapping[str, Any] | None:
-    """Return a request's ``_meta``: a mapping, or a model that takes any field."""
-    fields = dumped(getattr(request, "meta", None))
-    return fields if isinstance(fields, Mapping) else None
-
-
-def _peer_of(about: Any) -> Peer:
-    """Return who calls, of FastMCP's `Context`. Its `session_id` may be made up for one request, and is not asked."""
-    request = about.request_context
-    if request is None:
-        return peers.local_peer("library")
-    params = getattr(request.session, "client_params", None)
-    client = peers.client_of(_fields(request), params)
-    asked = getattr(params, "protocol_version", None) or getattr(params, "protocolVersion", None)
-    version = meta.short(getattr(request, "protocol_version", None) or asked)
-    if request.request is None:
-        stdio = getattr(about, "transport", None) == "stdio"
-        return peers.local_peer("stdio" if stdio else "library", client=client, protocol_version=version)
-    known = getattr(getattr(request.session, "_connection", None), "session_id", None)
-    return peers.peer_of_request(
-        request.request,
-        peers.token_of(request.request),
-        session_id=meta.short(known),
-        client=client,
-        protocol_version=version,
-    )
-
-
-# --- what became of it ---
-
-
-async def _failed(server: _Server, call: OpenCall, context: Any, exc: BaseException) -> None:
-    if isinstance(exc, Exception):
-        await _released(call, await server.judge(exc, context))
-        return
-    verdict = judge_exception(exc, method=context.method)
-    if verdict.kind == "cancelled":  # no await from here on
-        call.cancelled()
-    else:  # the process is about to end
-        with contextlib.suppress(TrailUnavailable):
-            call.finish(verdict)
-
-
-async def _released(call: OpenCall, verdict: Verdict) -> None:
-    """Record the outcome; then the answer may go on, and else an error goes on in its place."""
-    try:
-        await call.afinish(verdict)
-    except TrailUnavailable:
-        raise _refusal(WITHHELD) from None
-
-
 def _refusal(why: str) -> Exception:
     import mcp.shared.exceptions as theirs
 
@@ -383,38 +339,3 @@ def _refusal(why: str) -> Exception:
 
         made = getattr(theirs, "McpError")(ErrorData(code=INTERNAL_ERROR, message=why))  # noqa: B009 - of SDK 1.x
     return made
-
-
-def _wire_form(result: Any, context: Any) -> Any:
-    """Return a result as FastMCP will send it, as near as can be had here; None when it has no such form."""
-    try:
-        asked = getattr(result, "input_required", None)
-        if asked is not None:
-            return dumped(asked)
-        match context.method:
-            case "tools/call" if hasattr(result, "to_mcp_result"):
-                return _of_tool(result.to_mcp_result())
-            case "resources/read" if hasattr(result, "to_mcp_result"):
-                return dumped(result.to_mcp_result(context.message.uri))
-            case "prompts/get" if hasattr(result, "to_mcp_prompt_result"):
-                return dumped(result.to_mcp_prompt_result())
-        return dumped(result)
-    except Exception:  # noqa: BLE001 - FastMCP will meet it as well, and says so to the client
-        return None
-
-
-def _of_tool(result: Any) -> Any:
-    if not isinstance(result, list | tuple):
-        return dumped(result)
-    blocks, structured = result if isinstance(result, tuple) else (result, None)
-    form: dict[str, Any] = {"content": [dumped(block) for block in blocks], "isError": False}
-    if structured is not None:
-        form["structuredContent"] = structured
-    return form
-
-
-def _listed(tools: Any) -> Iterable[object]:
-    """Return FastMCP's tools in their wire form; what has none is left out."""
-    for tool in tools if isinstance(tools, list | tuple) else ():
-        with contextlib.suppress(Exception):
-            yield dumped(tool.to_mcp_tool())

@@ -79,9 +79,19 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     """It carries answers to what an earlier round asked for."""
     input_responses: Any = None
     """These, as they came."""
+    continues: str | None = None
+    """The request id of the call that it goes on with, when the capture itself knows."""
     metadata: dict[str, Any] | None = None
     effects: Effects | None = None
     """What the capture itself knows of them; None: the method or the tool's definition says."""
+
+
+def rpc_id_of(value: Any) -> bytes:
+    """Return a request's id as JSON text; of one that JSON-RPC does not know, the string that it shows itself as."""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError):
+        return msgspec.json.encode(str(value))
 
 
 def dumped(value: Any) -> Any:

@@ -34,28 +34,37 @@ def answers(before: Round, responses: Any, source: Source, target: Target, at: M
     """Return an event of each sampling or elicitation that a retry answers; `target` is the call's."""
     if not isinstance(responses, Mapping):
         return []
-    asked = _mapping(before.asked)
+    questions = _mapping(before.asked)
     found = []
     for name, answer in itertools.islice(responses.items(), MAX_ANSWERS):
-        request = asked.get(name)
+        request = questions.get(name)
         method = request.get("method") if isinstance(request, Mapping) else _guess(answer)
         if not isinstance(method, str) or method not in methods.SERVER_CALLS:
             continue
-        kind = method.partition("/")[0]
-        about = Target(
-            backend=target.backend,
-            method=method,
-            type=kind,
-            server_version=target.server_version,
-            protocol_version=target.protocol_version,
-        )
-        call = Call(b"null", method, None, source, about, format_time(at.now), before.mono)
-        call.has_id = False
-        call.event_type = methods.SERVER_CALLS[method]
-        call.args = request.get("params") if isinstance(request, Mapping) else None
-        call.continues = before.request_id
+        params = request.get("params") if isinstance(request, Mapping) else None
+        call = asked(method, params, source, target, Moment(at.now, before.mono), before.request_id)
         found.append(call.finish(judge(answer), at.mono))
     return found
+
+
+def asked(method: str, params: Any, source: Source, target: Target, at: Moment, within: str) -> Call:
+    """Return what a server asks its client, `method` being one of `methods.SERVER_CALLS`.
+
+    `target` is that of the call `within` which it asks.
+    """
+    about = Target(
+        backend=target.backend,
+        method=method,
+        type=method.partition("/")[0],
+        server_version=target.server_version,
+        protocol_version=target.protocol_version,
+    )
+    call = Call(b"null", method, None, source, about, format_time(at.now), at.mono)
+    call.has_id = False  # in a round it has none, and the SDK numbers its requests itself
+    call.event_type = methods.SERVER_CALLS[method]
+    call.args = params
+    call.continues = within
+    return call
 
 
 def judge(answer: Any) -> Verdict:

@@ -20,15 +20,15 @@ from typing import Any, Final, Self
 import msgspec
 
 from indelible import events
-from indelible.capture import changes, meta, peers
+from indelible.capture import changes, meta, methods, peers
 from indelible.capture.audit import Auditor
-from indelible.capture.calling import LIST_S, Peer
+from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
-from indelible.capture.correlate import Correlator
-from indelible.capture.incoming import dumped
+from indelible.capture.correlate import Correlator, error_reply
+from indelible.capture.faults import Faults
+from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.context import Inside
 from indelible.definitions import Tool
-from indelible.errors import IndelibleError
 from indelible.events import Target
 from indelible.recorder import Recorder
 
@@ -49,6 +49,7 @@ class Tapped:
         """Open the trail, so that a mistake shows now; `server` is only asked for its tools."""
         self._server = server
         self._recorder = recorder
+        self.faults = Faults(recorder, _RefusedError)
         self.backend, self.version = backend, version
         self._tools = recorder().recall(backend)
         self._listed = False
@@ -92,6 +93,10 @@ class Tapped:
             server_version=self.version,
             tool_sha256=tool.sha256,
         )
+
+
+class _RefusedError(Exception):
+    """Under ``deny``: what a fault of ours makes of a message."""
 
 
 class Connection:
@@ -216,10 +221,13 @@ class _Run:
         """Record what the client's message begins or ends; False when it must not reach the server."""
         if isinstance(item, Exception):  # a line that is no JSON-RPC: the SDK says so itself
             return True
-        if self.connection is None:
-            request = getattr(item.metadata, "request_context", None)
-            self.connection = await self._tapped.connection(request)
-        instead = await self.connection.client(item)
+        try:
+            if self.connection is None:
+                request = getattr(item.metadata, "request_context", None)
+                self.connection = await self._tapped.connection(request)
+            instead = await self.connection.client(item)
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+            instead = self._fault(exc, item, REFUSED, is_call=_is_call(item))
         if instead:
             await self._write.send(_like(item, instead))
         return instead is None
@@ -228,10 +236,42 @@ class _Run:
         """Record what the server's message ends; returns what may go out."""
         if self.connection is None:
             return [item]
-        instead = await self.connection.server(item)
+        try:
+            instead = await self.connection.server(item)
+        except Exception as exc:  # noqa: BLE001
+            instead = self._fault(exc, item, WITHHELD, is_call=_field(item, "method") is None)
         if instead is None:
             return [item]
         return [_like(item, instead, item.metadata)] if instead else []
+
+    def _fault(self, exc: Exception, item: Any, why: str, *, is_call: bool) -> bytes | None:
+        """Return what goes on instead of a message in which we failed; None for nothing else."""
+        faults = self._tapped.faults
+        if not is_call:
+            faults.noted(exc)
+            return None
+        try:
+            faults.lost(exc, why)
+        except _RefusedError:
+            rpc_id = _field(item, "id")
+            return b"" if rpc_id is None else error_reply(rpc_id_of(rpc_id), why) + b"\n"
+        return None
+
+    def end(self) -> None:
+        """Nobody is there any more."""
+        with self._tapped.faults.minor():
+            if self.connection is not None:
+                self.connection.end()
+
+
+def _field(item: Any, name: str) -> Any:
+    """Return a field of a message, of whichever of JSON-RPC's classes."""
+    return getattr(getattr(item.message, "root", item.message), name, None)
+
+
+def _is_call(item: Any) -> bool:
+    method = _field(item, "method")
+    return isinstance(method, str) and methods.is_call(method, has_id=_field(item, "id") is not None)
 
 
 def tap(server: Any, tapped: Tapped) -> None:
@@ -248,8 +288,7 @@ def tap(server: Any, tapped: Tapped) -> None:
             return await original(_Reader(read_stream, mine), writer, *args, **kwargs)
         finally:
             del here[writer]
-            if mine.connection is not None:
-                mine.connection.end()
+            mine.end()
 
     run.indelible = tapped  # type: ignore[attr-defined]
     server.run = run
@@ -266,7 +305,7 @@ def _tell_request_id(server: Any, runs: dict[Any, _Run]) -> None:
         mine = runs.get(getattr(session, "_write_stream", None))
         named = None
         if mine is not None and mine.connection is not None:
-            with contextlib.suppress(TypeError, ValueError, IndelibleError):
+            with contextlib.suppress(Exception):  # its id is a convenience
                 named = mine.connection.request_id(message.request_id)
         if named is None:
             return await original(message, req, session, *args, **kwargs)

@@ -14,23 +14,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from indelible.capture import meta, methods, peers
 from indelible.capture.asking import Asked
 from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Audited, Incoming, OpenCall, Peer, inside
+from indelible.capture.faults import Faults
 from indelible.capture.frames import bounded
-from indelible.capture.incoming import dumped
+from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
+from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
-
-log = logging.getLogger("indelible")
 
 CallNext = Callable[[Any], Awaitable[Any]]
 
@@ -49,91 +46,114 @@ class WireMiddleware:
     def __init__(self, audited: Audited) -> None:
         """`audited` makes the events."""
         self.audited = audited
+        self.tasks = Tasks(audited)
+        self.faults = Faults(lambda: audited.recorder, refusal)
         self._ask_at = 0.0
         self._listing: Any = None
 
     async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
         """Take one message of the client on its way to the server's handler."""
-        method = ctx.method
-        if not methods.is_call(method, has_id=ctx.request_id is not None):
-            result = await call_next(ctx)
-            self._learn(method, ctx, result)
-            return result
-        wire = None if ctx.request_id is None else (ctx.session, str(ctx.request_id))
-        if self.audited.joined(wire) is not None:  # attached twice
-            return await call_next(ctx)
-        incoming = incoming_of(ctx)
-        if method == "tools/call" and incoming.name is not None and not self.audited.knows(incoming.name):
-            await self._know(ctx, call_next, incoming)
-        if wire is None:
-            return await self._notified(ctx, call_next, incoming)
-        return await self._call(ctx, call_next, incoming)
-
-    async def _call(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> Any:
         try:
-            call = await self.audited.abegin(incoming, peer_of(ctx))
+            incoming = self._seen(ctx)
+            peer = peer_of(ctx) if incoming is not None else None
         except TrailUnavailable:
-            raise _refusal(REFUSED) from None
+            raise refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
-            self._fault(exc, REFUSED)
+            self.faults.lost(exc, REFUSED)
             return await call_next(ctx)
-        _listen(ctx.session, call)
+        if incoming is None or peer is None:
+            result = await call_next(ctx)
+            await self._heard(ctx, result)
+            return result
+        if incoming.method == "tools/call" and incoming.name and not self.audited.knows(incoming.name):
+            await self._know(ctx, call_next, incoming, peer)
+        if incoming.wire is None:
+            return await self._notified(ctx, call_next, incoming, peer)
+        try:
+            call = await self.audited.abegin(incoming, peer)
+        except TrailUnavailable:
+            raise refusal(REFUSED) from None
+        except Exception as exc:  # noqa: BLE001
+            self.faults.lost(exc, REFUSED)
+            return await call_next(ctx)
+        return await self._call(ctx, call_next, call)
+
+    def _seen(self, ctx: Any) -> Incoming | None:
+        """Return the call that a message is; None when it is none, or one that is recorded already."""
+        if not methods.is_call(ctx.method, has_id=ctx.request_id is not None):
+            return None
+        incoming = incoming_of(ctx)
+        return None if self.audited.joined(incoming.wire) is not None else incoming  # attached twice
+
+    async def _call(self, ctx: Any, call_next: CallNext, call: OpenCall) -> Any:
+        with self.faults.minor():
+            _listen(ctx.session, call, self.faults)
         try:
             with inside(call):
                 result = await call_next(ctx)
         except BaseException as exc:
             await self._failed(call, exc)
             raise
-        await self._released(call, judge_result(_wire_form(result)))
+        await self._released(call, lambda: judge_result(_wire_form(result)))
         return result
 
-    async def _released(self, call: OpenCall, verdict: Verdict) -> None:
+    async def _released(self, call: OpenCall, judge: Callable[[], Verdict]) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""
         try:
+            verdict = judge()
             await call.afinish(verdict)
+            await self.tasks.accepted(call, verdict)
         except TrailUnavailable:
-            raise _refusal(WITHHELD) from None
+            raise refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001
-            self._fault(exc, WITHHELD)
+            self.faults.lost(exc, WITHHELD)
 
-    def _fault(self, exc: Exception, why: str) -> None:
-        """Say that an event was lost by a fault of ours; under ``deny`` nothing goes on without its record."""
-        log.error("a call was not recorded: %s", type(exc).__name__)
-        if self.audited.recorder.on_failure == "deny":
-            raise _refusal(why) from None
-
-    async def _know(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> None:
+    async def _know(self, ctx: Any, call_next: CallNext, incoming: Incoming, peer: Peer) -> None:
         """Learn what the server says of its tools, before the first call of one."""
         try:
             await self._list(ctx, call_next)
         except BaseException:  # cancelled meanwhile: a call all the same
-            with contextlib.suppress(TrailUnavailable):
-                self.audited.begin(incoming, peer_of(ctx)).cancelled()
+            with contextlib.suppress(Exception):
+                self.audited.begin(incoming, peer).cancelled()
             raise
 
     async def _failed(self, call: OpenCall, exc: BaseException) -> None:
-        verdict = judge_exception(exc, method=call.incoming.method)
-        if verdict.kind == "cancelled":  # no await from here on
-            call.cancelled()
-        elif isinstance(exc, Exception):
-            await self._released(call, verdict)
-        else:  # the process is about to end
-            with contextlib.suppress(TrailUnavailable):
-                call.finish(verdict)
+        if isinstance(exc, Exception):
+            await self._released(call, lambda: judge_exception(exc, method=call.incoming.method))
+            return
+        with contextlib.suppress(Exception):  # cancelled, or the process is about to end: no await from here on
+            verdict = judge_exception(exc, method=call.incoming.method)
+            call.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
 
-    async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming) -> Any:
+    async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming, peer: Peer) -> Any:
         """Record a call that nobody waits for: a server that is lax about ids may carry it out."""
         why = "sent as a notification: no answer was asked for, so its outcome is not known"
-        with contextlib.suppress(TrailUnavailable):
-            call = await self.audited.abegin(incoming, peer_of(ctx))
+        try:
+            call = await self.audited.abegin(incoming, peer)
             await call.afinish(Verdict("protocol_error", error=why, error_code=-32600))
-            return await call_next(ctx)
-        return None
+        except TrailUnavailable:  # not handed on, and there is nobody to tell
+            return None
+        except Exception as exc:  # noqa: BLE001
+            self.faults.lost(exc, REFUSED)
+        return await call_next(ctx)
+
+    async def _heard(self, ctx: Any, result: Any) -> None:
+        """Take an answer that ends no call: what a server says of itself, or of a task's end."""
+        try:
+            form = _wire_form(result) if ctx.method in methods.HOUSEKEEPING else None
+            if form is None:
+                return
+            self._learn(ctx.method, ctx, form)
+            if ctx.method.startswith("tasks/"):
+                await self.tasks.heard(ctx.method, ctx.params, form)
+        except TrailUnavailable:
+            raise refusal(WITHHELD) from None
+        except Exception as exc:  # noqa: BLE001
+            self.faults.noted(exc)
 
     # --- what the server says of itself ---
 
-    def _learn(self, method: str, ctx: Any, result: Any) -> None:
-        form = _wire_form(result)
+    def _learn(self, method: str, ctx: Any, form: Any) -> None:
         if not isinstance(form, Mapping):
             return
         if method == "tools/list" and isinstance(form.get("tools"), list):
@@ -177,7 +197,7 @@ class WireMiddleware:
             params = {**params, "cursor": cursor}
 
 
-def _listen(session: Any, call: OpenCall) -> None:
+def _listen(session: Any, call: OpenCall, faults: Faults) -> None:
     """Record what the server asks the client from within a call: the session is one message's own."""
     original = getattr(session, "send_request", None)
     if original is None:
@@ -188,22 +208,28 @@ def _listen(session: Any, call: OpenCall) -> None:
         method = getattr(request, "method", None)
         if method not in methods.SERVER_CALLS:
             return await original(request, *args, **kwargs)
-        asked = Asked(call, method, _wire_form(getattr(request, "params", None)))
+        asked = None
+        with faults.minor():
+            asked = Asked(call, method, _wire_form(getattr(request, "params", None)))
         try:
             result = await original(request, *args, **kwargs)
         except BaseException as exc:
-            asked.failed(exc)
+            with faults.minor():
+                if asked is not None:
+                    asked.failed(exc)
             raise
-        asked.answered(_wire_form(result))
+        with faults.minor():
+            if asked is not None:
+                asked.answered(_wire_form(result))
         return result
 
-    with contextlib.suppress(
-        AttributeError
-    ):  # a session that takes no new attributes: its requests are not seen
+    # A session that takes no new attributes: its requests are not seen.
+    with contextlib.suppress(AttributeError):
         session.send_request = send_request
 
 
-def _refusal(why: str) -> Exception:
+def refusal(why: str) -> Exception:
+    """Return what the SDK answers a client with when a call, or its answer, does not go on."""
     from mcp.shared.exceptions import MCPError
 
     return MCPError(code=INTERNAL_ERROR, message=why)
@@ -227,7 +253,7 @@ def incoming_of(ctx: Any) -> Incoming:
         method=ctx.method, request_id=request_id, trace_id=trace_id, span_id=span_id, args=ctx.params
     )
     if ctx.request_id is not None:
-        incoming.rpc_id = msgspec.json.encode(ctx.request_id)
+        incoming.rpc_id = rpc_id_of(ctx.request_id)
         incoming.wire = (ctx.session, str(ctx.request_id))
     if params is not None:
         incoming.name = _name(params, how)

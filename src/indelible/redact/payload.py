@@ -32,7 +32,7 @@ _SORTED: Final = orjson.OPT_SORT_KEYS
 class Payload(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a payload."""
 
-    kept: msgspec.Raw | None = None
+    kept: bytes | None = None
     """Redacted compact JSON, at most the field's cap; None when only a digest is recorded."""
     size: int | None = None
     """Bytes of the original as compact JSON (as received, when it has no such form)."""
@@ -109,29 +109,34 @@ class Payloads:
                 value if raw else _loads(encoded), tree, digest=digest, may=may or _NOTHING
             )
             kept = _fitted(redacted, cap)
-        return Payload(msgspec.Raw(kept), len(encoded), hmac, beside_clean=clean and beside != b"")
+        return Payload(kept, len(encoded), hmac, None, False, clean and beside != b"")  # noqa: FBT003 - as `take`
 
     def again(self, kept: msgspec.Raw, cap: int) -> msgspec.Raw | None:
         """Look through a payload that was redacted before: most come out as they are, and none is digested anew."""
         try:
             encoded = _dumps(_loads(memoryview(kept)))
         except (TypeError, ValueError):  # the long way knows what to do with it
-            return self.take(kept, "full", cap).kept
+            return as_raw(self.take(kept, "full", cap).kept)
         if self._search(encoded) is None and _simple(encoded, cap):
             return msgspec.Raw(encoded)
-        return self.take(kept, "full", cap).kept
+        return as_raw(self.take(kept, "full", cap).kept)
 
     def _odd(self, form: _Odd, mode: RecordMode, cap: int, tree: MarkTree | None, *, digest: bool) -> Payload:
         """Do a payload that has no canonical JSON."""
         kept = hmac = None
         if mode == "full":
-            kept = msgspec.Raw(_fitted(self._values.redact(form.value, tree, digest=digest), cap))
+            kept = _fitted(self._values.redact(form.value, tree, digest=digest), cap)
         if mode != "none":
             hmac = self._hex(form.canonical)
         return Payload(kept, form.size, hmac, form.digested, form.replaced_surrogates, unusual=True)
 
 
 _NOTHING: Final[list[int]] = []
+
+
+def as_raw(kept: bytes | None) -> msgspec.Raw | None:
+    """Return what is kept of a payload as a part of a struct that is still to be encoded."""
+    return None if kept is None else msgspec.Raw(kept)
 
 
 def _fitted(redacted: Any, cap: int) -> bytes:

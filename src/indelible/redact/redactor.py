@@ -46,7 +46,7 @@ from indelible.redact.limits import (
 )
 from indelible.redact.marks import Marks, MarkTree
 from indelible.redact.parts import Parts
-from indelible.redact.payload import ABSENT, Payload, Payloads
+from indelible.redact.payload import ABSENT, Payload, Payloads, as_raw
 from indelible.redact.plain import Plain
 from indelible.redact.rules import Modes
 from indelible.redact.shrink import shrink
@@ -153,18 +153,17 @@ class Redactor:
     def redact(self, event: Event) -> bytes:
         """Return the body of an event: one JSON object, compact UTF-8, at most `MAX_BODY_BYTES`; never raises."""
         try:
-            body = self._quickly(event) or encode_body(self._redacted(event))
+            try:
+                body = self._ordinary(event)
+            except (TypeError, ValueError):  # a lone surrogate in an id, a type that is no text at all
+                body = None
+            if body is None:
+                body = encode_body(self._redacted(event))
             if len(body) <= MAX_BODY_BYTES:
                 return body
             return shrink(body, self._values)
         except Exception as exc:  # noqa: BLE001 - see the rule of this module
             return self._last_resort(event, exc)
-
-    def _quickly(self, event: Event) -> bytes | None:
-        try:
-            return self._ordinary(event)
-        except (TypeError, ValueError):  # a lone surrogate in an id, a type that is no text at all
-            return None
 
     def _ordinary(self, event: Event) -> bytes | None:
         """Make the body of an event that has nothing unusual about it, the short way; None: take the long one."""
@@ -192,7 +191,10 @@ class Redactor:
             if args.unusual:
                 return None
             ordinary.request(parts, args, self._key_id_json)
-        parts.append(b"}" if policy is None else b'},"policy":%b' % (policy,))
+        if policy is None:
+            parts.append(b"}")
+        else:
+            parts += (b'},"policy":', policy)
         if outcome is None:
             parts.append(b"}")
         else:
@@ -339,7 +341,7 @@ class Redactor:
             size = fields.size(request.args_bytes)
         if room is not None:
             kept = fields.apply(room, request, fields.REQUEST)
-            return Request(**kept, args=args.kept, args_bytes=size, args_hmac=hmac, hmac_key_id=key_id)
+            return Request(**kept, args=as_raw(args.kept), args_bytes=size, args_hmac=hmac, hmac_key_id=key_id)
         return Request(
             request_id=request.request_id,
             intent=request.intent,
@@ -347,7 +349,7 @@ class Redactor:
             trace_id=None if request.trace_id is None else fields.trace_id(request.trace_id),
             span_id=None if request.span_id is None else fields.span_id(request.span_id),
             continues=request.continues,
-            args=args.kept,
+            args=as_raw(args.kept),
             args_bytes=size,
             args_hmac=hmac,
             hmac_key_id=key_id,
@@ -357,9 +359,9 @@ class Redactor:
         kept = self._payloads.take(metadata, "full", MAX_METADATA_BYTES)
         if kept.replaced_surrogates:
             notes["replaced_surrogates"] = True
-        if kept.kept is None or bytes(kept.kept)[:1] == b"{":
-            return kept.kept
-        return {"value": kept.kept}
+        if kept.kept is None or kept.kept[:1] == b"{":
+            return as_raw(kept.kept)
+        return {"value": as_raw(kept.kept)}
 
     def _last_resort(self, event: object, exc: Exception) -> bytes:
         """Return an event that says only that there was one, and that it could not be looked at."""
@@ -415,7 +417,7 @@ def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Out
         kept = {"status": _UNKNOWN, "kind": _UNKNOWN, **fields.apply(room, outcome, fields.OUTCOME)}
         if result.size is not None:
             kept["result_bytes"] = result.size
-        return Outcome(**kept, result_hmac=result.hmac, result=result.kept)
+        return Outcome(**kept, result_hmac=result.hmac, result=as_raw(result.kept))
     if result is ABSENT and outcome.result_hmac is None:
         return outcome
     return Outcome(
@@ -426,7 +428,7 @@ def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Out
         error_type=outcome.error_type,
         result_bytes=outcome.result_bytes if result.size is None else result.size,
         result_hmac=result.hmac,
-        result=result.kept,
+        result=as_raw(result.kept),
     )
 
 

@@ -18,12 +18,11 @@ import orjson
 import re2
 
 from indelible.config import RedactionSettings
-from indelible.redact import patterns
+from indelible.redact import jsontext, patterns, percent
 from indelible.redact.glued import name_left
 from indelible.redact.keys import MARKERS, KeyNames
 from indelible.redact.limits import MAX_NESTING
 from indelible.redact.pairs import FLAG_IN_TEXT, MARKER, NEEDLES, PROSE_HINT, PROSE_IN_TEXT, Pairs
-from indelible.redact.plain import Plain
 
 _QUAD: Final = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 _MIN_QUADS: Final = 4
@@ -126,13 +125,14 @@ class Texts:
         options.encoding = re2.Options.Encoding.LATIN1
         options.max_mem = 64 << 20
         prefilter = re2.Set.SearchSet(options)
-        own = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT)
+        own = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT, percent.ESCAPE)
         self._own: tuple[Conditions, ...] = (
             ((), _BASE64_IN_TEXT),
             (NEEDLES, FLAG_IN_TEXT),
             ((), PROSE_IN_TEXT),
             (("\\",), None),
             (('"',), None),
+            ((), percent.ESCAPE_IN_TEXT),
         )
         for hint in (*(rule.hint for rule in self._rules), *own):
             prefilter.Add(hint.encode("latin-1"))
@@ -141,6 +141,7 @@ class Texts:
         self._named = self._base64 + 1
         self._prose = self._base64 + 2
         self._escaped = self._base64 + 3
+        self._percent = self._base64 + 5
         return prefilter
 
     def flagged(self, encoded: bytes) -> bool:
@@ -175,7 +176,7 @@ class Texts:
 
     def _make_plan(self, may: set[int]) -> Plan:
         escaped = self._escaped in may
-        steps = tuple(self._steps(set(range(self._escaped)) if escaped else may))
+        steps = tuple(self._steps({*range(self._escaped), self._percent} if escaped else may))
         found = {index: self._conditions(index) for index in may}
         needles = {needle for mine, _ in found.values() for needle in mine}
         triggers = {trigger.pattern for _, trigger in found.values() if trigger is not None}
@@ -195,7 +196,7 @@ class Texts:
         `plan` is what the document that holds the text needs, when that is known: it saves a search.
         """
         # What an escape hides in one text says nothing of the others; JSON is parsed only where it must be.
-        if plan is None or plan.alone or text[:1] in _JSON_STARTS:
+        if plan is None or plan.alone or text[:1] in jsontext.STARTS:
             plan = self._look(text)
         for _ in range(_MAX_PASSES):
             if plan is None:
@@ -215,7 +216,7 @@ class Texts:
         on what the one before left, and the plan only spares those that would find nothing: after a change there
         is a new one.
         """
-        if level < MAX_NESTING and text[:1] in _JSON_STARTS:
+        if level < MAX_NESTING and text[:1] in jsontext.STARTS:
             inside = self._inside_json(text, level)
             if inside is not None:
                 return inside, self._look(inside)
@@ -247,7 +248,7 @@ class Texts:
             at = sum(step.number <= number for step in steps)
         if not changed:
             return text, None
-        again = self.custom or text[:1] in _JSON_STARTS or plan.finds(text) is not None
+        again = self.custom or text[:1] in jsontext.STARTS or plan.finds(text) is not None
         return text, plan if again else None
 
     def _pairs_are_done(self, text: str, data: bytes, plan: Plan) -> bool:
@@ -256,7 +257,7 @@ class Texts:
         Without quotes and brackets each value that is left is a marker, and nothing that begins or ends one is new.
         """
         only = len(plan.steps) == 1 and plan.steps[0].number == self._named
-        return only and not plan.alone and text[:1] not in _JSON_STARTS and _OPENED(data) is None
+        return only and not plan.alone and text[:1] not in jsontext.STARTS and _OPENED(data) is None
 
     def _steps(self, numbers: set[int]) -> Iterator[Step]:
         for number, rule in enumerate(self._rules):
@@ -274,6 +275,9 @@ class Texts:
                 _either if prose and named else (PROSE_IN_TEXT if prose else FLAG_IN_TEXT).search,
                 lambda data, _level: self._pairs.apply(data, named=named, prose=prose),
             )
+        # Last: a value that is an escaped text (`password=a%20b`) is to go as a whole.
+        if self._percent in numbers:
+            yield Step(self._percent, (), percent.ESCAPE_IN_TEXT.search, self._inside_percent)
 
     def _apply_custom(self, data: bytes, _level: int) -> bytes:
         for rule in self._custom:
@@ -284,14 +288,14 @@ class Texts:
 
     def _inside_json(self, text: str, level: int) -> str | None:
         """Return the text with the JSON in it redacted; None when there is none or nothing to redact."""
-        stripped = text.strip(_SPACES)
+        stripped = text.strip(jsontext.SPACES)
         if len(stripped) < 2 or stripped[0] not in '{["':
             return None
-        parsed = _parse(stripped)
-        if parsed is _NOTHING:
+        parsed = jsontext.parse(stripped)
+        if parsed is jsontext.NOTHING:
             return self._json_lines(text, level) if stripped[0] == "{" and "\n" in stripped else None
         redacted = self.redact_json(parsed, level + 1)
-        if redacted is parsed and not ("\\u" in stripped and _has_duplicates(stripped)):
+        if redacted is parsed and not ("\\u" in stripped and jsontext.has_duplicates(stripped)):
             return None
         try:
             return orjson.dumps(redacted).decode()
@@ -300,7 +304,10 @@ class Texts:
 
     def _json_lines(self, text: str, level: int) -> str | None:
         lines = text.split("\n")
-        done = [self._inside_json(line, level) if line.lstrip(_SPACES)[:1] == "{" else None for line in lines]
+        done = [
+            self._inside_json(line, level) if line.lstrip(jsontext.SPACES)[:1] == "{" else None
+            for line in lines
+        ]
         if all(line is None for line in done):
             return None
         return "\n".join(line if new is None else new for line, new in zip(lines, done, strict=True))
@@ -338,48 +345,36 @@ class Texts:
                 return True
         return False
 
+    # --- percent-encoding in a text ---------------------------------------------------------------------
+
+    def _inside_percent(self, data: bytes, level: int) -> bytes:
+        if level >= MAX_NESTING:
+            return data
+        pieces: list[bytes] = []
+        done = 0
+        for match in percent.RUN.finditer(data):
+            new = self._unescaped(data, match, level)
+            if new is not None:
+                pieces += (data[done : match.start()], new)
+                done = match.end()
+        if not pieces:
+            return data
+        pieces.append(data[done:])
+        return b"".join(pieces)
+
+    def _unescaped(self, _data: bytes, match: re.Match[bytes], level: int) -> bytes | None:
+        """Return what stays of a run of escapes; None when all of it does."""
+        run = match[0]
+        for said in percent.readings(run):
+            inner = said.decode("utf-8", "replace")
+            left = self.redact(inner, level + 1)
+            if left != inner:
+                return percent.patch(run, said, left.encode())
+        return None
+
 
 _MAX_PASSES: Final = 6
 """Each pass replaces something by a shorter or fixed text, so two are the rule; the bound is for the theory."""
 
 _MAX_COMBINATIONS: Final = 256
 """Sets of rules whose plans are remembered."""
-_NOTHING: Final = object()
-_SPACES: Final = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff"
-)
-"""What a reader may strip before it parses, lenient ones too: Unicode's White_Space, and the byte order mark."""
-_JSON_STARTS: Final = frozenset('{["' + _SPACES)
-"""What JSON may begin with, of those values that can hold a text."""
-
-
-def _parse(text: str) -> Any:
-    """Parse JSON as leniently as any server may (NaN, lone surrogates); `_NOTHING` when it is none."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    if text[-1] not in '}]"':
-        return _NOTHING
-    try:
-        return Plain().convert(json.loads(text))
-    except (ValueError, RecursionError):
-        return _NOTHING
-
-
-def _has_duplicates(text: str) -> bool:
-    """Tell whether an object in JSON text has a key twice: only one of the values was looked at."""
-    found = False
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal found
-        result = dict(items)
-        found = found or len(result) != len(items)
-        return result
-
-    try:
-        json.loads(text, object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        return True
-    return found

@@ -7,6 +7,7 @@ them, and given back in the text as it came. The redactor never goes this way, s
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -248,6 +249,14 @@ class Tracer(Texts):
                 inside = tuple((hit.rule, ("base64", *hit.inside)) for hit in hits)
                 marker = MARKER + name_left(self.names, match[0], data, match.end())
                 self._replaced(data, _Edit(match.start(), match.end(), marker, "base64", inside))
+        return new
+
+    def _unescaped(self, data: bytes, match: re.Match[bytes], level: int) -> bytes | None:
+        self._nested = []
+        new = super()._unescaped(data, match, level)
+        if new is not None:
+            inside = tuple((hit.rule, ("percent", *hit.inside)) for hit in self._nested)
+            self._replaced(data, _Edit(*match.span(), new, "percent", inside))
         return new
 
     def _hidden(self, run: bytes, level: int) -> bool:

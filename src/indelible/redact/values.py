@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from indelible.events import MAX_INTEGER
 from indelible.redact.digest import Digester
@@ -221,6 +222,8 @@ class Values:
         names = self._texts.names
         # What a pattern leaves of a key may be a name too: `tokeneyJ…` becomes `token[TOKEN]`.
         sensitive = names.sensitive(key) or (new != key and names.sensitive(new))
+        if not sensitive and "%" in key:
+            sensitive = names.sensitive(unquote(key))
         known = (sensitive, None if new == key else new)
         known = _HARMLESS if known == _HARMLESS else known
         if len(key) <= CACHED_CHARS:

@@ -39,11 +39,7 @@ ATTACHED = {
     "sdk1": ("{old}", SERVER, "lowlevel", "{trail}"),
     "sdk1 fastmcp": ("{old}", SERVER, "high", "{trail}"),
 }
-PERCENT = pytest.mark.xfail(
-    strict=True, reason="FastMCP 1.x quotes URIs percent-encoded; see 'What it cannot do'"
-)
 CAPTURES = (*ATTACHED, "operation()")
-CLEAN = tuple(capture for capture in CAPTURES if capture != "sdk1 fastmcp")
 Frame = dict[str, Any]
 
 
@@ -134,7 +130,7 @@ def record(trail: Path, secrets: list[Canary]) -> None:
                 raise LookupError(text) from ValueError(text)
 
 
-@pytest.mark.parametrize("capture", [*CLEAN, pytest.param("sdk1 fastmcp", marks=PERCENT)])
+@pytest.mark.parametrize("capture", CAPTURES)
 def test_no_canary_is_left(
     capture: str,
     tmp_path: Path,
@@ -176,7 +172,7 @@ def test_no_canary_is_left(
 def test_the_readme_says_what_is_planted() -> None:
     [(count, classes)] = SAID.findall(" ".join(README.read_text().split()))
     each = len(planted())
-    assert int(count.replace(",", "")) == each * len(CLEAN) + len(CLASSES) * (len(CLEAN) - 1)
+    assert int(count.replace(",", "")) == each * len(CAPTURES) + len(CLASSES) * (len(CAPTURES) - 1)
     assert int(classes) == len(CLASSES)
 
 

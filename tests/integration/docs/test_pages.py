@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,9 @@ def make_trail() -> None:
     with indelible.open_trail() as trail:
 
         def call(
-            method: str, name: str, backend: str, user: str, effects: str, **args: object
+            method: str, name: str, backend: str, user: str, effects: Any, **args: object
         ) -> indelible.Operation:
-            kind = "agent" if user == "ada" else "human"
+            kind: Any = "agent" if user == "ada" else "human"
             return trail.operation(
                 method,
                 name,

@@ -23,7 +23,7 @@ from tests.environments import old_python
 ROOT = Path(__file__).parents[3]
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 CLIENT = {"name": "tester", "version": "9"}
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 Frame = dict[str, Any]
 
 

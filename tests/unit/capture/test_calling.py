@@ -176,20 +176,19 @@ def test_a_direct_call_is_joined_by_nobody(audited: Audited) -> None:
 
 def test_an_inner_capture_knows_more_of_an_error(audited: Audited, path: Path) -> None:
     opened = audited.begin(call("look"), PEER)
-    opened.learn(original_name="child_look", backend="child", metadata={"mounted": True})
+    opened.learn(original_name="child_look")
     opened.learn(verdict=judge_exception(KeyError("x"), method="tools/call"))
     opened.finish(Verdict("protocol_error", error="Internal error", error_code=-32603))
     [outcome] = of_calls(path)
     assert outcome["outcome"]["kind"] == "tool_error"
     assert (outcome["outcome"]["error_type"], outcome["outcome"]["error_code"]) == ("KeyError", -32603)
     assert outcome["outcome"]["error"] == "Internal error"
-    assert (outcome["target"]["original_name"], outcome["target"]["backend"]) == ("child_look", "child")
-    assert outcome["metadata"]["mounted"] is True
+    assert (outcome["target"]["original_name"], outcome["target"]["backend"]) == ("child_look", "shop")
 
 
 def test_a_hint_is_nothing_to_a_call_that_went_well(audited: Audited, path: Path) -> None:
     opened = audited.begin(call("look"), PEER)
-    opened.learn(error_type="KeyError")
+    opened.learn(verdict=Verdict("tool_error", error_type="KeyError"))
     opened.finish(Verdict("completed"))
     assert "error_type" not in of_calls(path)[0]["outcome"]
 

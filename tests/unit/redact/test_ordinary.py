@@ -109,7 +109,7 @@ WARM = {mode: warm(mode) for mode in get_args(RecordMode)}
 def test_both_ways_make_the_same_bytes(event: Event, mode: RecordMode) -> None:
     redactor = WARM[mode]
     expected = encode_body(redactor._redacted(event))
-    assert redactor._quickly(event) in (None, expected)
+    assert redactor._ordinary(event) in (None, expected)
     assert redactor.redact(event) == expected or len(expected) > MAX_BODY_BYTES
 
 

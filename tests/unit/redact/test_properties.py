@@ -6,6 +6,7 @@ import base64
 import json
 import random
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -83,6 +84,8 @@ WORDS = (
         "B",
         "9",
         "%40",
+        "%20",
+        "%3a",
         " ",
         " ",
         " ",
@@ -106,6 +109,7 @@ wrapped = st.one_of(
     st.builds(lambda key, text: json.dumps({key: [text]}), st.sampled_from(NAMES), texts),
     texts.map(lambda text: json.dumps(text, ensure_ascii=False)),
     texts.map(lambda text: base64.b64encode(text.encode("utf-8", "replace")).decode()),
+    texts.map(lambda text: quote(text.encode("utf-8", "replace"))),
     texts.map(lambda text: text * 30),
 )
 scalars = st.one_of(

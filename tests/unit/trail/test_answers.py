@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -585,3 +586,65 @@ def test_an_outbox_keeps_what_may_be_in_the_trail(path: Path, writer: SharedWrit
             outbox.withdraw(job, TrailUnavailable("late"))
             assert str(job.error) == "late"
     assert [letter.id for letter in outbox.letters] == ["e0"]
+
+
+def test_what_a_dead_holder_was_sent_is_lost_and_not_in_doubt(path: Path, writer: SharedWriter) -> None:
+    """It died, and nobody has seen that yet: nothing that is put now can be in the trail."""
+    outbox, job = Outbox(path), Job(2, None)
+    mine, its = socket.socketpair()
+    its.close()
+    with mine, outbox.lock:
+        outbox.sock = mine
+        outbox.put([Item(body(writer, name)) for name in ("e0", "e1")], job)
+        assert outbox.sent == 0
+        assert outbox.sock is None
+        outbox.disconnected("it is gone", said_bye=False)
+        assert not any(letter.again or letter.orphaned for letter in outbox.letters)
+        outbox.withdraw(job, TrailUnavailable("late"))
+    assert job.error is not None
+    assert not isinstance(job.error, NotInTime)
+    assert not outbox.letters
+
+
+class Rung(Exception):  # noqa: N818
+    """What a signal's handler raises."""
+
+
+def ring() -> None:
+    raise Rung
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_is_sent_whole_before_the_holder_hangs_is_in_doubt_and_the_rest_is_not(
+    path: Path, writer: SharedWriter, raises: bool
+) -> None:
+    """Until the time for sending is up, or a handler raises in the middle of it."""
+    outbox = Outbox(path)
+    names = [f"e{number}" for number in range(wire.WINDOW)]
+    jobs = [Job(1, None) for _ in names]
+    mine, its = socket.socketpair()
+    with its:
+        with mine, outbox.lock:
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
+            for name, job in zip(names, jobs, strict=True):
+                outbox.put([Item(body(writer, name, text="x" * 500))], job)
+            outbox.sock = mine
+            if raises:
+                with on_signal(ring):
+                    interrupting = interrupt_when(lambda: outbox.sent == len(names))
+                    with pytest.raises(Rung):
+                        outbox.pump()
+                    interrupting.join()
+            else:
+                mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 50_000))
+                outbox.pump()
+            assert outbox.sock is None
+            outbox.disconnected("it hangs", said_bye=False)
+            for job in jobs:
+                outbox.withdraw(job, TrailUnavailable("late"))
+        messages, whole = wire.Messages(), []
+        while data := its.recv(1 << 16):
+            whole += [wire.decode_to_holder(raw).id for raw in messages.feed(data)]  # type: ignore[union-attr]
+    assert len(whole) < len(names)
+    assert whole == names[: len(whole)] == [letter.id for letter in outbox.letters]
+    assert [isinstance(job.error, NotInTime) for job in jobs] == [name in whole for name in names]

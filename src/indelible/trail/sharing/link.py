@@ -4,6 +4,8 @@ What may not move:
 
 - An event stays in the `Outbox` until the holder has acknowledged or refused it, or its caller was told that it is not
   recorded.
+- One that the holder was not sent whole is not in the trail, and nobody is told that it may be: the count of those that
+  are in doubt is said later than that of those that are lost.
 - Events go out in the order in which they came; when another process holds the trail, again in that order, marked,
   since they may be in the trail already. Those that were on their way when a holder died go one at a time: should one
   of them be what killed it, no other goes with it.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import errno
+import itertools
 import math
 import os
 import select
@@ -171,7 +174,23 @@ class Outbox:
         most = min(len(self.letters), self._window)
         if self.sock is None or self.sent >= most:
             return
-        packed = []
+        packed: list[bytes] = []
+        gone: list[int] = []
+        try:
+            self._pack(most, packed)
+            data = memoryview(packed[0] if len(packed) == 1 else b"".join(packed))
+            while (begin := sum(gone)) < len(
+                data
+            ):  # sent and noted in one step, whatever a signal's handler raises
+                gone.extend(map(self.sock.send, (data[begin:],)))
+        except BaseException as exc:
+            self._hang_up()  # half a message may have gone
+            self._take_back(packed, sum(gone))
+            if not isinstance(exc, OSError):
+                raise
+
+    def _pack(self, most: int, packed: list[bytes]) -> None:
+        """Count the next ones as sent."""
         while self.sent < most:
             letter = self.letters[self.sent]
             if self.sent and (letter.deaths or self.letters[self.sent - 1].deaths):
@@ -182,11 +201,11 @@ class Outbox:
                 letter.since = self.size or -1  # a holder that does not say it
             self.sent += 1
             packed.append(wire.pack(_put(letter)))
-        if packed:
-            try:
-                self.sock.sendall(packed[0] if len(packed) == 1 else b"".join(packed))
-            except OSError:
-                self._hang_up()
+
+    def _take_back(self, packed: list[bytes], gone: int) -> None:
+        """Of a batch only so many bytes were sent: what the holder does not have whole cannot be in the trail."""
+        ends = list(itertools.accumulate(map(len, packed)))
+        self.sent -= sum(end > gone for end in ends)
 
     def _hang_up(self) -> None:
         """Let whoever reads see that the connection is of no use any more."""

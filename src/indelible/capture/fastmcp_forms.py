@@ -1,0 +1,139 @@
+"""What FastMCP's objects say of a call: who makes it, what it asks for, what it is answered with.
+
+No framework is imported. FastMCP hands its middleware validated models and results of its own; the wire's form is
+made of them here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from indelible import context as current_call
+from indelible.capture import meta, methods, peers
+from indelible.capture.calling import Incoming, OpenCall, Peer, Wire
+from indelible.capture.frames import bounded
+from indelible.capture.incoming import dumped, rpc_id_of
+
+
+def open_here() -> OpenCall | None:
+    """Return the call that this code runs in, as long as it has no outcome."""
+    call = current_call.current.get()
+    return call if isinstance(call, OpenCall) and not call.closed else None
+
+
+def inherited(wire: Wire | None) -> str | None:
+    """Return the request id of the call of another server that this one is a hop of: a proxy in the same process."""
+    call = open_here()
+    return None if call is None or wire is None or call.is_of(wire) else call.request_id
+
+
+def wire_of(request: Any) -> Wire | None:
+    """Return the request on the wire that a call is; None for one directly from Python."""
+    rpc_id = getattr(request, "request_id", None)
+    return None if rpc_id is None else (request.session, str(rpc_id))
+
+
+def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Incoming:
+    """Return the call as FastMCP has it: its parameters are validated already."""
+    about, message = context.fastmcp_context, context.message
+    method: str = context.method
+    incoming = Incoming(method=method, name=name_of(method, message), wire=wire)
+    if methods.describe(method).args == "arguments":
+        incoming.args = getattr(message, "arguments", None)
+    else:
+        incoming.args = dumped(message)
+    here = within or (open_here() if wire is None else None)
+    if here is not None:
+        incoming.metadata = {"within": here.request_id}
+    if within is not None or wire is None:
+        return incoming
+    request = about.request_context
+    raw = getattr(request, "_srctx", request)  # FastMCP 4 makes a string of the id
+    incoming.rpc_id = rpc_id_of(raw.request_id)
+    incoming.request_id, incoming.trace_id, incoming.span_id = peers.correlation_of(
+        _fields(request), request.request
+    )
+    incoming.request_id = incoming.request_id or inherited(wire)
+    state = getattr(message, "request_state", None)
+    incoming.request_state = state if isinstance(state, str) else None
+    incoming.answers_input = getattr(message, "input_responses", None) is not None
+    return incoming
+
+
+def name_of(method: str, message: Any) -> str | None:
+    """Return the name of what is called: a tool's or prompt's, a resource's URI."""
+    how = methods.describe(method)
+    if how.name is None:
+        return None
+    value = message.get(how.name) if isinstance(message, Mapping) else getattr(message, how.name, None)
+    if how.name == "ref":
+        value = getattr(value, "name", None) or getattr(value, "uri", None)
+    return None if value is None else bounded(str(value))
+
+
+def _fields(request: Any) -> Mapping[str, Any] | None:
+    """Return a request's ``_meta``: a mapping, or a model that takes any field."""
+    fields = dumped(getattr(request, "meta", None))
+    return fields if isinstance(fields, Mapping) else None
+
+
+def peer_of(about: Any) -> Peer:
+    """Return who calls, of FastMCP's `Context`. Its `session_id` may be made up for one request, and is not asked."""
+    request = about.request_context
+    if request is None:
+        return peers.local_peer("library")
+    params = getattr(request.session, "client_params", None)
+    client = peers.client_of(_fields(request), params)
+    asked = getattr(params, "protocol_version", None) or getattr(params, "protocolVersion", None)
+    version = meta.short(getattr(request, "protocol_version", None) or asked)
+    if request.request is None:
+        stdio = getattr(about, "transport", None) == "stdio"
+        return peers.local_peer("stdio" if stdio else "library", client=client, protocol_version=version)
+    known = getattr(getattr(request.session, "_connection", None), "session_id", None)
+    return peers.peer_of_request(
+        request.request,
+        peers.token_of(request.request),
+        session_id=meta.short(known),
+        client=client,
+        protocol_version=version,
+    )
+
+
+# --- what it is answered with ---
+
+
+def wire_form(result: Any, context: Any) -> Any:
+    """Return a result as FastMCP will send it, as near as can be had here; None when it has no such form."""
+    try:
+        asked = getattr(result, "input_required", None)
+        if asked is not None:
+            return dumped(asked)
+        match context.method:
+            case "tools/call" if hasattr(result, "to_mcp_result"):
+                return _of_tool(result.to_mcp_result())
+            case "resources/read" if hasattr(result, "to_mcp_result"):
+                return dumped(result.to_mcp_result(context.message.uri))
+            case "prompts/get" if hasattr(result, "to_mcp_prompt_result"):
+                return dumped(result.to_mcp_prompt_result())
+        return dumped(result)
+    except Exception:  # noqa: BLE001 - FastMCP will meet it as well, and says so to the client
+        return None
+
+
+def _of_tool(result: Any) -> Any:
+    if not isinstance(result, list | tuple):
+        return dumped(result)
+    blocks, structured = result if isinstance(result, tuple) else (result, None)
+    form: dict[str, Any] = {"content": [dumped(block) for block in blocks], "isError": False}
+    if structured is not None:
+        form["structuredContent"] = structured
+    return form
+
+
+def listed(tools: Any) -> Iterable[object]:
+    """Return FastMCP's tools in their wire form; what has none is left out."""
+    for tool in tools if isinstance(tools, list | tuple) else ():
+        with contextlib.suppress(Exception):
+            yield dumped(tool.to_mcp_tool())
