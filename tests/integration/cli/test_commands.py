@@ -82,6 +82,11 @@ def test_version(run: Run) -> None:
         (["log", "-n", "many"], None),
         (["log", "-n", "-1"], None),
         (["log", "--status", "succes"], "indelible: --status: no such value 'succes'; did you mean 'success'?\n"),
+        (
+            ["log", "--tool", ""],
+            "indelible: --tool: an empty value, which nothing is called; leave it out, or say what to look for\n",
+        ),
+        (["tail", "--user", "ada", "--user", ""], None),
         (["log", "--events", "alerts"], "indelible: --events: no event type 'alerts'; did you mean 'alert'?\n"),
         (["log", "surplus"], "indelible: log: got unexpected extra argument (surplus)\n"),
         (["verify", "--vkey", "nonsense"], None),
