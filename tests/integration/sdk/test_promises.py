@@ -364,7 +364,9 @@ def test_a_fault_of_ours_ends_no_call_unless_nothing_may_go_on_unrecorded(
 
     answer = asyncio.run(run())
     assert ("result" in answer) == (on_failure == "allow")
-    [said] = [message for message in caplog.messages if message.startswith("a fault in Indelible: RuntimeError at ")]
+    [said] = [
+        message for message in caplog.messages if message.startswith("a fault in Indelible: RuntimeError at ")
+    ]
     assert "calling.py" in said
     assert "canary" not in caplog.text + str(answer)
 

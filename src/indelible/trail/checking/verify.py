@@ -9,7 +9,8 @@ A `Source` hands over bytes; `indelible.trail.reader` has the one that reads a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt
@@ -33,7 +34,7 @@ class LineFile(Protocol):
     first_seq: int | None
     """What the file's name says; None for the active one."""
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Generator[Block, None, None]:
         """Yield the whole lines in order. Raises TrailCorrupt when the file cannot be decoded."""
 
     def rest(self) -> bytes:
@@ -224,8 +225,11 @@ def _read(source: Source, walk: Walk, result: VerifyResult) -> None:
         walk.start_file(file.name, file.first_seq)
         result.files += 1
         try:
-            for block in file.blocks():
-                walk.block(block)
+            with contextlib.closing(file.blocks()) as blocks:
+                for block in blocks:
+                    if walk.is_anothers(block):
+                        break
+                    walk.block(block)
         except TrailCorrupt as exc:
             result.add(Finding(words.FILE_UNREADABLE, file.name, detail=str(exc)))
         rest = file.rest()

@@ -71,6 +71,8 @@ class Walk:
         self._run: list[Line] = []
         self._ahead: Line | None = None
         self._absent = Absent()
+        self._strangers: dict[str, Finding] = {}
+        """Files of other trails, and what is said of each when it is known what should stand there."""
         self._said: dict[int, tuple[Finding, int, int]] = {}
         self._tail_next = tiles.size
         self._tail_bad = 0
@@ -80,6 +82,29 @@ class Walk:
     def start_file(self, name: str, first_seq: int | None) -> None:
         """A file begins; `first_seq` is what its name says, None for the active one."""
         self._file, self._first_seq, self._number = name, first_seq, 0
+
+    def is_anothers(self, block: Block) -> bool:
+        """Tell whether the file that begins with these lines is another trail's: none of them is this one's.
+
+        It is one finding, and what it holds is nobody's business here.
+        """
+        if self._number or self._origin is None or not block.lines:
+            return False
+        entry = parse_line(block.lines[0]) or {}
+        metadata = entry.get("metadata")
+        origin = metadata.get("origin") if isinstance(metadata, dict) else None
+        if entry.get("event_type") != "file_opened" or not isinstance(origin, str) or origin == self._origin:
+            return False
+        if any(self._has(line) for line in block.lines):
+            return False
+        detail = "a file of another trail stands in this one's place"
+        said = Finding(words.ORIGIN_MISMATCH, self._file, None, None, self._origin, origin, detail)
+        self._strangers[self._file] = said
+        return True
+
+    def _has(self, data: bytes) -> bool:
+        seq = line_seq(data)
+        return seq is not None and self._stored(seq) == leaf_hash(data)
 
     def block(self, block: Block) -> None:
         """Take the next lines of the file."""
@@ -115,6 +140,8 @@ class Walk:
         for finding, total, back in self._said.values():
             if 0 < back < total:
                 finding.detail += f"; only {back} of {total} stand elsewhere"
+        for said in self._strangers.values():
+            self._rows.emit(said)
         self._rows.finish()
 
     # --- stretches that agree --------------------------------------------------------------------------------
@@ -273,12 +300,18 @@ class Walk:
         """Say that the lines from `first` up to `end` are not there."""
         span = f"seq {first}" if end == first + 1 else f"seq {first} to {end - 1}"
         if before is None:
+            said = self._strangers.pop(self._file, None)
+            if said is not None:
+                return _instead(said, first, span)
             detail = f"the checkpoint covers {self._tiles.size} events, the lines end before seq {first}"
             return Finding(
                 words.TAIL_CUT, self._file or None, self._number or None, first, span, "the end", detail
             )
         if before.number == 1 and _OPENED in before.data:
             name = self._name(f"segments/{first:0{SEGMENT_DIGITS}d}.jsonl")
+            said = self._strangers.pop(name, None)
+            if said is not None:
+                return _instead(said, first, span)
             detail = f"no file holds {span}, and no deletion of it is on record"
             finding = Finding(words.FILE_MISSING, name, None, first, span, "nothing", detail)
             self.gaps.append(Gap(first, end, finding))
@@ -361,6 +394,13 @@ class Walk:
         self._is_own(entry, line.file, line.number)
         if line.number == 1:
             self._check_start(entry, line.file)
+
+
+def _instead(said: Finding, first: int, span: str) -> Finding:
+    """Let a finding about another trail's file say what should stand there."""
+    said.seq = first
+    said.detail += f": {span} of this trail, which the checkpoint covers, is nowhere"
+    return said
 
 
 def _tells(data: bytes) -> bool:
