@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from indelible.events import format_time
 from indelible.trail.entry import stamp
 from indelible.trail.layout import Layout
+from indelible.trail.proofs import ownwords
 from indelible.trail.proofs.checkpoint import Checkpoint, Signer
 from indelible.trail.proofs.merkle import Tile, TileTree, leaf_hash, tile_path
 
@@ -89,10 +90,16 @@ class Maker:
     def service(self, event_type: str, metadata: Body) -> Body:
         return {"timestamp": at(self.clock), "event_type": event_type, "event_id": "x", "metadata": metadata}
 
-    def add(self, body: Body, recorded_at: str | None = None) -> bytes:
-        """Append one line; time goes on by a second unless `recorded_at` is given."""
+    def add(self, body: Body, recorded_at: str | None = None, *, forged: bool = False) -> bytes:
+        """Append one line; time goes on by a second unless `recorded_at` is given.
+
+        It is signed, as the trail's own words are, unless it is `forged`.
+        """
         self.clock += 1
-        line = stamp(self.seq, recorded_at or at(self.clock), encode(body))
+        data = encode(body)
+        if body.get("event_type") in ownwords.KINDS and not forged:
+            data = ownwords.sign(self.signer, self.seq, data)
+        line = stamp(self.seq, recorded_at or at(self.clock), data)
         self.raw(line + b"\n")
         self._waiting.append(line)
         self.seq += 1

@@ -64,6 +64,10 @@ ClientEventType = Literal[
     "audit_gap",
 ]
 """What a service's client may record: what happened at its place. Of itself, only the trail says anything."""
+SignedEventType = Literal[
+    "file_opened", "key_rotated", "retention_applied", "entry_erased", "hold_placed", "hold_released"
+]
+"""What the trail says of its own lines, files and keys: its key signs each of them, and nobody else records one."""
 Caller = Literal["http", "stdio", "cli", "library"]
 CallerType = Literal["human", "agent", "service", "anonymous"]
 AuthMethod = Literal["jwt", "api_key", "mtls", "os", "none"]

@@ -13,6 +13,7 @@ from indelible.query.filters import (
     CHOICES,
     Filter,
     check_choices,
+    check_given,
     check_interval,
     parse_event_types,
     parse_time,
@@ -70,6 +71,8 @@ def make_filter(
     since: str | None, until: str | None, events: tuple[str, ...], **values: tuple[str, ...]
 ) -> Filter:
     """Return the filter that the options ask for. Raises ConfigError, one line, naming the option."""
+    for name, chosen in values.items():
+        check_given(_option(name), chosen)
     for name, known in CHOICES.items():
         check_choices(_option(name), values[name], known)
     now = datetime.now(UTC)

@@ -79,7 +79,7 @@ def list_(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signatu
 
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
-    from indelible.trail.upkeep.holds import read_standing
+    from indelible.trail.upkeep.standing import read_standing
 
     path = one_trail(where)
     if not is_there(path):

@@ -110,11 +110,12 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     """Return what would become of the closed files of a trail; nothing is changed. Raises OSError, TrailError."""
     from indelible.errors import TrailError
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.stored import words_beside
     from indelible.trail.reader import is_there
     from indelible.trail.start.intents import Tracker, pruned_ranges
     from indelible.trail.upkeep.facts import FactsStore
-    from indelible.trail.upkeep.holds import read_standing
     from indelible.trail.upkeep.pruning import Rules, hold_finder, make_plan, sealed_size
+    from indelible.trail.upkeep.standing import read_standing
 
     if not is_there(path):
         msg = f"{path}: there is no trail here"
@@ -123,7 +124,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     standing = read_standing(layout).standing
     rules = Rules(audit.retention_rules, audit.backup_count)
     finder = hold_finder(list(standing.values()))
-    pruned = pruned_ranges(layout, None, Tracker())
+    pruned = pruned_ranges(layout, None, Tracker(words_beside(layout)))
     return make_plan(layout, rules, sealed_size(layout), FactsStore(layout, None), finder, pruned)
 
 

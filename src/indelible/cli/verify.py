@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,11 +11,16 @@ import click
 from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import counted, one_line
+from indelible.trail import findings as words
 from indelible.trail.checking.check import load_vkey, verify_trail
 from indelible.trail.checking.previous import LOST_END
+from indelible.trail.findings import Finding
+from indelible.trail.layout import Layout
+from indelible.trail.reader import read_small
 
 if TYPE_CHECKING:
     from indelible.trail.findings import Previous, VerifyResult
+    from indelible.trail.proofs.checkpoint import Verifier
 
 SHOWN_FINDINGS: Final = 20
 """A person reads so many; `--json` has them all."""
@@ -23,7 +29,8 @@ EPILOG: Final = """\b
 Examples:
   indelible verify                       the configured trail, and those beside it
   indelible verify --trail /var/log/indelible
-  indelible verify --vkey trail.vkey     against a key that was kept elsewhere
+  indelible verify --vkey trail.vkey     against a key that was kept elsewhere; with several
+                                         trails, each against its own: repeat --vkey
   indelible verify --checkpoint kept     and against checkpoints that were kept elsewhere: one,
                                          many in a file, or a syslog's lines; may be repeated
   indelible verify --witness w1.vkey --witness w2.vkey --witnesses 1
@@ -40,7 +47,13 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
 
 
 @click.command("verify", epilog=EPILOG)
-@click.option("--vkey", metavar="VKEY|FILE", help="The trail's public key, from a place that you trust.")
+@click.option(
+    "--vkey",
+    "vkeys",
+    metavar="VKEY|FILE",
+    multiple=True,
+    help="The trail's public key, from a place that you trust; of several trails, one for each.",
+)
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -64,7 +77,7 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
 @where_options
 def command(
     where: Where,
-    vkey: str | None,
+    vkeys: tuple[str, ...],
     checkpoints: tuple[str, ...],
     witnesses: tuple[str, ...],
     needed: int | None,
@@ -79,7 +92,10 @@ def command(
     alone = "--checkpoint" if checkpoints else "--witness" if proof is None else None
     if kept is not None and alone is not None and (line is not None or proof is not None):
         raise click.UsageError(f"{alone} checks a whole trail: not together with --line or --proof")
-    verifier = None if vkey is None else load_vkey(vkey)  # before anything is read
+    keys = [load_vkey(vkey) for vkey in vkeys]  # before anything is read
+    if len(keys) > 1 and (kept is not None or line is not None or proof is not None):
+        raise click.UsageError("several --vkey: only to check whole trails, against nothing but themselves")
+    verifier = keys[0] if keys else None
     if proof is not None:
         if verifier is None:
             raise click.UsageError("--proof needs --vkey: nothing else says whose checkpoint it may be")
@@ -88,7 +104,7 @@ def command(
         return verify_found.check_proof(proof, line, verifier, kept.quorum if kept else None, as_json=as_json)
     if line is not None:
         return verify_found.check_lines(find_trails(where), line, verifier, as_json=as_json)
-    results = _verify(find_trails(where), vkey)
+    results = _verify(find_trails(where), keys)
     if kept is not None:
         verify_kept.compare(results, kept, verifier)
     if as_json:
@@ -99,9 +115,40 @@ def command(
     return 0 if all(result.ok for result in results) else 1
 
 
-def _verify(paths: list[Path], vkey: str | None) -> list[VerifyResult]:
+def _verify(paths: list[Path], keys: list[Verifier]) -> list[VerifyResult]:
+    results = []
     with progress_bar(paths, "verifying", earlier=True) as progress:
-        return [verify_trail(path, vkey, progress) for path in paths]
+        for path in paths:
+            origin = _origin(path)
+            key = next((one for one in keys if one.name == origin), None)
+            if key is None and keys and (len(paths) == len(keys) == 1 or origin is None):
+                key = keys[0]
+            result = verify_trail(path, None if key is None else key.vkey(), progress)
+            if keys and key is None:
+                result.add(_not_given(path, result, keys))
+            results.append(result)
+    here = {result.origin for result in results}
+    for key in keys if len(keys) > 1 else []:
+        if key.name not in here:
+            detail = "a --vkey is of a trail that is not here"
+            results[0].add(Finding(words.KEY_MISMATCH, None, expected=f"a trail of {key.name}", detail=detail))
+    return results
+
+
+def _origin(path: Path) -> str | None:
+    """Return the name that a trail gives itself: which key it must be signed by, if any of those given."""
+    with contextlib.suppress(OSError):
+        data = read_small(Layout(path.absolute()).origin)
+        return None if data is None else data.decode("utf-8", "replace").removesuffix("\n")
+    return None
+
+
+def _not_given(path: Path, result: VerifyResult, keys: list[Verifier]) -> Finding:
+    """Say that a trail was judged by the key beside it, though keys were given: anybody may have made it."""
+    found = ", ".join(key.name for key in keys)
+    detail = "no --vkey is this trail's: give one for each trail, or name one trail with --trail FILE"
+    where = str(Layout(path.absolute()).vkey)
+    return Finding(words.KEY_MISMATCH, where, None, None, f"a key of {result.origin}", found, detail)
 
 
 def combine(results: list[VerifyResult]) -> dict[str, Any]:

@@ -269,6 +269,13 @@ def check_choices(asked: str, wanted: Iterable[str], known: tuple[str, ...]) -> 
             raise ConfigError(msg)
 
 
+def check_given(asked: str, wanted: Iterable[str]) -> None:
+    """Raise ConfigError for an empty value, such as a shell's variable that is not set: it would find nothing."""
+    if not all(value.strip() for value in wanted):
+        msg = f"{asked}: an empty value, which nothing is called; leave it out, or say what to look for"
+        raise ConfigError(msg)
+
+
 def check_interval(since: str | None, until: str | None, asked: tuple[str, str]) -> None:
     """Raise ConfigError when nothing can be at or after `since` and before `until`, times in the trail's form."""
     if since is not None and until is not None and since >= until:

@@ -16,6 +16,7 @@ from indelible.query.filters import (
     CHOICES,
     Filter,
     check_choices,
+    check_given,
     check_interval,
     parse_event,
     parse_event_types,
@@ -122,12 +123,14 @@ def make_filter(filters: Filters) -> Filter:
         msg = f"search: no filter {shown(unknown[0])}; there are {', '.join(Filters.__annotations__)}"
         raise ConfigError(msg)
     sets = {key: _values(key, value) for key, value in values.items()}
+    for key, chosen in sets.items():
+        check_given(key, chosen)
     for key, known in CHOICES.items():
         check_choices(key, sets.get(key, ()), known)
     begin, end = _time("since", since), _time("until", until)
     check_interval(begin, end, ("since", "until"))
-    chosen = () if events is None else _values("events", events)
-    return Filter(events=parse_event_types(chosen, "events"), since=begin, until=end, **sets)
+    types = () if events is None else _values("events", events)
+    return Filter(events=parse_event_types(types, "events"), since=begin, until=end, **sets)
 
 
 def _values(key: str, value: object) -> frozenset[str]:

@@ -21,7 +21,7 @@ from indelible.trail.reader import TrailFile, open_snapshot, read_small, with_ea
 from indelible.trail.sharing.link import ASKED_S, ask
 from indelible.trail.start.holder import current_holder
 from indelible.trail.start.intents import LEFT_OPEN, recorder_of
-from indelible.trail.upkeep.holds import read_cache
+from indelible.trail.upkeep.standing import read_cache
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
 from indelible import events
+from indelible.errors import EventError
 from indelible.redact.limits import MAX_ERROR_CHARS, MAX_ID_CHARS, MAX_LIST, MAX_NAME_CHARS, MAX_WORD_CHARS
 from indelible.redact.plain import Plain, number
 from indelible.redact.values import Values
@@ -178,7 +179,9 @@ def apply(room: Room, part: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
 
 STATUSES: Final = frozenset(get_args(events.Status))
 KINDS: Final = frozenset(get_args(events.Kind))
-TYPES: Final = frozenset(get_args(events.EventType))
+SIGNED_TYPES: Final = frozenset(get_args(events.SignedEventType))
+TYPES: Final = frozenset(get_args(events.EventType)) - SIGNED_TYPES
+"""What a recorder may say; the rest the trail alone says, and its key signs it."""
 ordinary: Final = re.compile(rf'"{_UUID.pattern}(?:\\n(?:{_UUID.pattern}|[0-9]{{1,12}}))*"'.encode()).fullmatch
 """Matches the small strings of most calls, encoded: ids of our own, and a number."""
 _head = re.compile(_TIME.pattern + _UUID.pattern, re.ASCII).fullmatch
@@ -213,6 +216,9 @@ def head(room: Room, event: Any) -> tuple[Any, Any, Any]:
         and kind in TYPES
     ):
         return timestamp, kind, event_id
+    if type(kind) is str and kind in SIGNED_TYPES:
+        msg = f"{kind} is an event of the trail's own"
+        raise EventError(msg)
     timestamp, kind, event_id = (rule(room, getattr(event, name)) for name, rule in EVENT.items())
     return timestamp, kind, event_id
 

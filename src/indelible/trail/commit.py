@@ -51,6 +51,12 @@ class Item(NamedTuple):
     closes: str = ""
 
 
+class OwnWord(Item):
+    """One that the writer signs when it gives it a seq: see `ownwords`. It goes by no queue."""
+
+    __slots__ = ()
+
+
 class _Id(msgspec.Struct):
     event_id: str
 

@@ -38,6 +38,7 @@ LINK_ALTERED: Final = "link altered"
 PREVIOUS_MISMATCH: Final = "previous trail mismatch"
 ERASED_UNRECORDED: Final = "erased without record"
 ERASED_BACK: Final = "erased line is back"
+NOT_SIGNED: Final = "record not signed by the trail"
 
 ROLLED_BACK: Final = "rolled back"
 FORKED: Final = "forked"

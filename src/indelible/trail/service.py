@@ -6,7 +6,8 @@ from typing import Any
 
 from indelible import events
 from indelible.events import Event, EventType, RecorderId, Source
-from indelible.trail.commit import Item
+from indelible.trail.commit import Item, OwnWord
+from indelible.trail.proofs.ownwords import KINDS
 
 
 def service_event(
@@ -20,4 +21,4 @@ def service_event(
         source=Source(recorder=recorder),
         metadata=metadata,
     )
-    return Item(events.encode_body(event))
+    return (OwnWord if event_type in KINDS else Item)(events.encode_body(event))

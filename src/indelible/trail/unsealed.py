@@ -29,6 +29,7 @@ from indelible.trail import switch
 from indelible.trail.condition import Condition
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
+from indelible.trail.proofs import ownwords
 from indelible.trail.space import NO_SPACE
 from indelible.trail.turn import Turn
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from indelible.trail.commit import Item
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.checkpoint import Signer
     from indelible.trail.sealer import Sealer
     from indelible.trail.start.recovery import Resume
     from indelible.trail.upkeep.housekeeping import Housekeeper
@@ -97,6 +99,11 @@ class Unsealed(ABC):
         self._ended = ""
         """Why this object writes nothing more, ever: closed, or on the wrong side of a fork."""
         self._notice = Notice(f"{layout.active}: can be written again")
+
+    @property
+    @abstractmethod
+    def signer(self) -> Signer:
+        """Who signs now."""
 
     @abstractmethod
     def _file_opened(self, first_seq: int, extra: dict[str, Any]) -> bytes:
@@ -309,7 +316,7 @@ class Unsealed(ABC):
         if again:  # it stands before lines that are older than it
             first = stamp_line(start, unstamp(again[0])[0], unstamp(first)[1])
         lines = [first]
-        lines += [stamp_line(start + 1 + index, *unstamp(line)) for index, line in enumerate(again)]
+        lines += [self._stamp_again(start + 1 + index, line) for index, line in enumerate(again)]
         self._active = switch.switch(self.layout, old, lines, start, self.access, removed=removed)
         for event_id, seq in self._intents.items():
             if seq >= start:
@@ -318,6 +325,13 @@ class Unsealed(ABC):
         self._pending = self._pending[:at] + lines
         self._pending_bytes = sum(map(len, self._pending))
         self._sealer.note(len(self._pending), len(self._pending), self._pending_bytes)
+
+    def _stamp_again(self, seq: int, line: bytes) -> bytes:
+        """Return a line as it stands at another seq, where the trail's own words have another signature."""
+        recorded_at, body = unstamp(line)
+        if ownwords.is_one(line[:-1], self.signer):
+            body = ownwords.sign(self.signer, seq, body)
+        return stamp_line(seq, recorded_at, body)
 
     # --- a hold that is gone -----------------------------------------------------------------------------------
 

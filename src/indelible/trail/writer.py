@@ -29,8 +29,9 @@ from indelible.events import RecorderId
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.anchors.handout import HandOut
-from indelible.trail.commit import Done, GroupCommit, Item, Late
+from indelible.trail.commit import Done, GroupCommit, Item, Late, OwnWord
 from indelible.trail.entry import stamp_line
+from indelible.trail.proofs import ownwords
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
 from indelible.trail.turn import Turn
 from indelible.trail.unsealed import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
@@ -265,7 +266,8 @@ class Writer(Watched):
         lines: list[bytes] = []
         size = 0
         for item in items[start:most]:
-            line = stamp_line(seq, recorded_at, item.body)
+            body = ownwords.sign(self.signer, seq, item.body) if type(item) is OwnWord else item.body
+            line = stamp_line(seq, recorded_at, body)
             if size + len(line) > room and (has_events or lines):
                 break
             if lines and self._pending_bytes + size >= MAX_PENDING_BYTES:
@@ -306,7 +308,7 @@ class Writer(Watched):
             **extra,
         }
         body = self.service_event("file_opened", metadata).body
-        return stamp_line(first_seq, self._tick(), body)
+        return stamp_line(first_seq, self._tick(), ownwords.sign(self.signer, first_seq, body))
 
     def _create_active(self, extra: dict[str, Any] | None = None) -> None:
         """Make the active file with its first line."""
@@ -417,7 +419,8 @@ class Writer(Watched):
                 with self._lock, self._own_words():
                     if not self._write((item,)):
                         return
-            keyring.handed_over()
+            with self._lock:  # who writes a word of the trail's own signs it by the one or by the other
+                keyring.handed_over()
 
     # --- life --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from indelible.trail.layout import Layout
+from indelible.trail.proofs.checkpoint import Signer
 from tests.integration.cli.conftest import COMMAND, Run
 from tests.trails import VKEY, Maker, at, operation
 
@@ -82,9 +85,15 @@ def test_version(run: Run) -> None:
         (["log", "-n", "many"], None),
         (["log", "-n", "-1"], None),
         (["log", "--status", "succes"], "indelible: --status: no such value 'succes'; did you mean 'success'?\n"),
+        (
+            ["log", "--tool", ""],
+            "indelible: --tool: an empty value, which nothing is called; leave it out, or say what to look for\n",
+        ),
+        (["tail", "--user", "ada", "--user", ""], None),
         (["log", "--events", "alerts"], "indelible: --events: no event type 'alerts'; did you mean 'alert'?\n"),
         (["log", "surplus"], "indelible: log: got unexpected extra argument (surplus)\n"),
         (["verify", "--vkey", "nonsense"], None),
+        (["verify", "--vkey", VKEY, "--vkey", VKEY, "--checkpoint", "kept"], None),
         (["log", "--since", "yesterday"], None),
         (["log", "--until", "5 apples\n"], None),
         (["log", "--where", "x"], None),
@@ -221,6 +230,31 @@ def test_corrupt_lines_are_counted_on_stderr(run: Run, maker: Maker) -> None:
     assert len(result.stdout.splitlines()) == 18
     expected = f"2 lines could not be read, the first: {maker.layout.active}, line 5;"
     assert expected in result.stderr.decode()
+
+
+def test_each_of_several_trails_is_judged_by_its_own_key(run: Run, maker: Maker) -> None:
+    """One without a key among those given is not called altered, and not called good."""
+    origin = "indelible/" + "f" * 32
+    signer = Signer(origin, Ed25519PrivateKey.generate())
+    Maker(maker.layout.active.with_name("other.jsonl"), origin=origin, signer=signer).add_many(3).seal()
+    verify = ("verify", "--trail", str(maker.layout.active.parent), "--json")
+    both = run(*verify, "--vkey", VKEY, "--vkey", signer.verifier.vkey())
+    value = json.loads(both.stdout)
+    assert (both.returncode, value["ok"], value["findings"]) == (0, True, [])
+    assert not [said for said in value["not_checked"] if "key not pinned" in said]
+    one = run(*verify, "--vkey", VKEY)
+    (finding,) = json.loads(one.stdout)["findings"]
+    assert one.returncode == 1
+    assert (finding["problem"], finding["expected"]) == ("key mismatch", f"a key of {origin}")
+    (Layout(maker.layout.active.with_name("other.jsonl")).origin).unlink()
+    assert run(*verify, "--vkey", VKEY, "--vkey", signer.verifier.vkey()).returncode == 1
+
+
+def test_a_key_whose_trail_is_not_there_is_a_finding(run: Run, maker: Maker) -> None:
+    gone = Signer("indelible/" + "f" * 32, Ed25519PrivateKey.generate()).verifier
+    verify = ("verify", "--trail", str(maker.layout.active.parent), "--json", "--vkey", VKEY, "--vkey")
+    (finding,) = json.loads(run(*verify, gone.vkey()).stdout)["findings"]
+    assert (finding["problem"], finding["expected"]) == ("key mismatch", f"a trail of {gone.name}")
 
 
 def test_a_directory_is_all_of_its_trails(run: Run, maker: Maker) -> None:

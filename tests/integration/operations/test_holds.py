@@ -11,8 +11,8 @@ import pytest
 from indelible import verify
 from indelible.errors import IndelibleError
 from indelible.trail.layout import Layout
-from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.holding import Hold
+from indelible.trail.upkeep.standing import read_standing
 from indelible.trail.writer import Writer
 from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
 from tests.unit.trail.test_holds import AUDIT, ID, OTHER_ID, add, event, prune, release, scenario
@@ -71,7 +71,7 @@ def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: in
             assert said - may_be_over <= standing, (at, spoiled.calls[at : at + 1], done)
             prune(again)
             again.close()
-            assert set(holds.read_standing(Layout(path)).standing) == standing
+            assert set(read_standing(Layout(path)).standing) == standing
         found = verify(path)
         assert found.ok, (at, spoiled.calls[at : at + 1], found.findings)
 

@@ -118,6 +118,8 @@ def test_a_damaged_compressed_file_ends_nothing(maker: Maker, filters: Any) -> N
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
+        ({"tool": ""}, "tool: an empty value, which nothing is called; leave it out, or say what to look for"),
+        ({"user": ["ada", " "]}, "user: an empty value, which nothing is called; leave it out, or say what to"),
         ({"status": "succes"}, "status: no such value 'succes'; did you mean 'success'?"),
         ({"kind": ["completed", "denid"]}, "kind: no such value 'denid'; did you mean 'denied'?"),
         ({"events": "alerts"}, "events: no event type 'alerts'; did you mean 'alert'?"),

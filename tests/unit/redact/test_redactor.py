@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
@@ -349,6 +349,16 @@ def test_what_is_no_event_becomes_one_without_content(redactor: Any, thing: Any)
     found = body(redactor, thing)
     assert found["event_type"] == "alert"
     assert found["metadata"]["redaction_failed"]
+
+
+@pytest.mark.parametrize("kind", get_args(events.SignedEventType))
+@pytest.mark.parametrize("args", [None, {"a": 1}])
+def test_what_the_trail_alone_says_of_itself_nobody_records(redactor: Any, kind: Any, args: Any) -> None:
+    """It would not be signed, and `verify` would find it for ever."""
+    given = msgspec.structs.replace(event(args, metadata={"pruned": [[0, 3]]}), event_type=kind)
+    found = body(redactor, given)
+    assert found["event_type"] == "alert"
+    assert found["metadata"] == {"redaction_failed": "EventError"}
 
 
 def test_an_event_that_breaks_keeps_its_head(redactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:

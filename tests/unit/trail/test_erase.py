@@ -727,7 +727,7 @@ def test_a_backup_that_replaces_a_trail_brings_nothing_back_that_was_erased_sinc
 def test_a_backup_from_the_midst_of_it_whose_plan_was_not_copied(tmp_path: Path) -> None:
     path = tmp_path / "trail" / "audit.jsonl"
     with without_threads(look_after=False):
-        while not planned(path, 20):
+        while not planned(path, 16):
             pytest.fail("it was finished")
     (Layout(path).directory / "erasing").unlink()
     target = tmp_path / "new" / path.name

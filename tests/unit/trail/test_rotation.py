@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, NoteError, TrailError
+from indelible.trail import findings as words
 from indelible.trail.checking.check import verify_trail
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint, rotation
@@ -164,9 +165,14 @@ def test_the_three_phases(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (new, said["size"], True),
     ]
     assert prove(path, 0, checkpoint.parse_vkey(old)).index == 0
-    for file in layout.rotations.iterdir():
+    notes = {file: file.read_bytes() for file in layout.rotations.iterdir()}
+    for file in notes:
         file.unlink()
     assert not verify_trail(path, old).ok
+    said_by_nobody = {finding.problem for finding in verify_trail(path, new).findings}
+    assert said_by_nobody == {words.NOT_SIGNED}, "the new key does not know whom it followed"
+    for file, note_text in notes.items():
+        file.write_bytes(note_text)
     assert verify_trail(path, new).ok
     start(path).close()
     assert_sealed(path, read_all(path))

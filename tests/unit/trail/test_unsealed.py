@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from indelible.config import AuditSettings
 from indelible.errors import TrailUnavailable
@@ -19,6 +20,9 @@ from indelible.trail.active import ActiveFile
 from indelible.trail.commit import GroupCommit, Item
 from indelible.trail.layout import Layout
 from indelible.trail.notice import EVERY_S, Notice
+from indelible.trail.proofs.checkpoint import Signer
+from indelible.trail.proofs.ownwords import OwnWords
+from indelible.trail.proofs.rotation import Rotation, Speaker
 from indelible.trail.sealer import Sealer
 from indelible.trail.unsealed import Unsealed
 from indelible.trail.writer import Writer
@@ -263,6 +267,37 @@ def test_what_one_dropped_batch_both_opened_and_closed_leaves_nothing(path: Path
 
 
 # --- lines that were written again ------------------------------------------------------------------------------
+
+
+def test_the_trails_own_words_are_signed_for_where_they_stand_now(path: Path) -> None:
+    """By whichever of two keys that sign: one has just handed over. What somebody else says so is not signed."""
+    with mock.patch.object(Sealer, "start"):
+        writer = start(path)
+    writer.append(body("a"))
+    writer.seal()
+    metadata = {"hold": {"id": "h1", "user": "ada"}}
+    writer.write_service_events([writer.service_event("hold_placed", metadata)])
+    writer.append(body("b", "hold_released", metadata={"hold": {"id": "h1"}}))
+    before = {entry["event_id"]: entry["seq"] for entry in read_all(path)}
+    old = writer.signer
+    new = Signer(old.verifier.name, Ed25519PrivateKey.generate(), old._keys[0][1])
+    note = Rotation(old.verifier, new.verifier, writer.sealed, "2026-11-21T05:38:34.123456Z")
+    writer.layout.rotations.mkdir()
+    (writer.layout.rotations / note.file_name()).write_text(new.sign(note.text()))
+    with (
+        mock.patch.object(ActiveFile, "sync", side_effect=BROKEN),
+        mock.patch.object(writer._keyring, "signer", new),
+        pytest.raises(OSError, match="Input"),
+    ):
+        writer.seal()
+    found = {entry["event_type"]: entry for entry in read_all(path) if entry["seq"] >= writer.sealed}
+    assert all(entry.pop("leaf") for entry in found.values())
+    assert found["hold_placed"]["seq"] == before[found["hold_placed"]["event_id"]] + 1
+    own = OwnWords(lambda: [Speaker(new.verifier, 2**53)])  # no other needs to be known by now
+    assert {kind: own.has(entry) for kind, entry in found.items()} == {
+        "file_opened": True, "hold_placed": True, "hold_released": False
+    }  # fmt: skip
+    writer.abandon()
 
 
 @pytest.mark.parametrize("sealed", [True, False])

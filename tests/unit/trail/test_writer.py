@@ -23,6 +23,7 @@ from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint, merkle
 from indelible.trail.sealer import Sealer
+from indelible.trail.start import recovery
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 
@@ -299,6 +300,41 @@ def test_calls_that_were_under_way_are_recorded_as_interrupted(path: Path) -> No
     assert [e["request"]["intent"] for e in interrupted] == ["i1", "i3"]
     assert interrupted[0]["request"]["args"] == {"a": 1}
     assert interrupted[0]["outcome"] == {"status": "error", "kind": "interrupted"}
+
+
+def test_open_calls_whose_recorder_lives_are_told_from_the_others_at_one_look(path: Path) -> None:
+    """There may be 65,536 of them: none is compared with another."""
+    writer = start(path)
+    for number in range(60):
+        writer.append(body(f"i{number}", "mcp_operation_started"), opens=f"i{number}")
+    crash(path, writer)
+    looked: list[str] = []
+
+    class Alone(dict[str, Any]):
+        __hash__ = None
+
+        def __eq__(self, other: object) -> bool:
+            pytest.fail("compared")
+
+    def lives(intent: dict[str, Any]) -> bool:
+        looked.append(intent["event_id"])
+        return int(intent["event_id"][1:]) % 2 == 0
+
+    def resume(*args: Any) -> recovery.Resume:
+        state = found(*args)
+        state.intents = [Alone(intent) for intent in state.intents]
+        return state
+
+    found = recovery.resume
+    with mock.patch.object(recovery, "resume", resume):
+        opened = open_writer(path, AUDIT, "test", lives=lives)
+    opened.writer.close()
+    assert looked == [f"i{number}" for number in range(60)]
+    assert [intent["event_id"] for intent in opened.spared] == [f"i{number}" for number in range(0, 60, 2)]
+    ended = [
+        e["request"]["intent"] for e in read_all(path) if e.get("outcome", {}).get("kind") == "interrupted"
+    ]
+    assert ended == [f"i{number}" for number in range(1, 60, 2)]
 
 
 def test_without_the_hint_open_calls_are_found_all_the_same(path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -129,7 +129,7 @@ class DiskLines:
         self._progress = progress
         self._rest = b""
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Generator[Block, None, None]:
         """See `indelible.trail.checking.verify.LineFile`."""
         with self._file.open() as stream:
             self.name = str(self._file.path)

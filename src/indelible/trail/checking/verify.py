@@ -9,7 +9,8 @@ A `Source` hands over bytes; `indelible.trail.reader` has the one that reads a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt
@@ -18,7 +19,8 @@ from indelible.trail.checking.walk import Block, Gap, Walk
 from indelible.trail.erased import PLAN_HEAD, Erasures, Ranges, not_erased, split_plan
 from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
-from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, successors
+from indelible.trail.proofs.ownwords import OwnWords
+from indelible.trail.proofs.rotation import Accepted, open_checkpoint, parse_rotations, speakers, successors
 from indelible.trail.proofs.tiles import StoredTiles
 
 ROLLBACK: Final = "a rollback to an earlier checkpoint cannot be seen without a checkpoint kept elsewhere"
@@ -32,7 +34,7 @@ class LineFile(Protocol):
     first_seq: int | None
     """What the file's name says; None for the active one."""
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Generator[Block, None, None]:
         """Yield the whole lines in order. Raises TrailCorrupt when the file cannot be decoded."""
 
     def rest(self) -> bytes:
@@ -101,7 +103,10 @@ def verify(
         detail = "who reads it does not see the trail; take it away, and the next writer links again"
         result.add(Finding(words.LINK_ALTERED, file, expected=expected, found=found, detail=detail))
     erasures = Erasures((erased or {}).get(result.origin or ""))
-    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures)
+    own = (
+        _own_words(source, vkey, result) if signed else OwnWords(None)
+    )  # no line is vouched for, and that is said
+    walk = Walk(_tiles(source, checkpoint, signed=signed), result, result.origin, source.name, erasures, own)
     _read(source, walk, result)
     walk.finish()
     _excuse(walk.gaps, walk.recorded, result)
@@ -151,6 +156,22 @@ def _own_key(source: Source, result: VerifyResult) -> Verifier | None:
     except NoteError as exc:
         result.add(Finding(words.CHECKPOINT_INVALID, where, expected="the trail's public key", detail=str(exc)))
         return None
+
+
+def _own_words(source: Source, vkey: Verifier | None, result: VerifyResult) -> OwnWords:
+    """Return what tells the trail's own words: by the last of the trusted keys that signed the checkpoint, and others.
+
+    Those before it have spoken in their time, and those after it may do so by now.
+    """
+    newest = next((one.vkey for one in reversed(result.keys) if one.signed), None)
+    try:
+        if newest is not None:
+            key = parse_vkey(newest)
+        else:
+            key = vkey or parse_vkey((source.small("key.vkey") or b"").decode("utf-8", "replace"))
+    except NoteError:
+        return OwnWords(None)
+    return OwnWords(lambda: speakers(key, parse_rotations(source.rotations())))
 
 
 def _compare_own_key(
@@ -204,8 +225,11 @@ def _read(source: Source, walk: Walk, result: VerifyResult) -> None:
         walk.start_file(file.name, file.first_seq)
         result.files += 1
         try:
-            for block in file.blocks():
-                walk.block(block)
+            with contextlib.closing(file.blocks()) as blocks:
+                for block in blocks:
+                    if walk.is_anothers(block):
+                        break
+                    walk.block(block)
         except TrailCorrupt as exc:
             result.add(Finding(words.FILE_UNREADABLE, file.name, detail=str(exc)))
         rest = file.rest()

@@ -18,10 +18,11 @@ from indelible.trail.erased import Erasures
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.layout import SEGMENT_DIGITS
 from indelible.trail.proofs.merkle import HASH_SIZE, leaf_hash, leaf_hashes
+from indelible.trail.proofs.ownwords import KINDS, OwnWords
 from indelible.trail.proofs.tiles import StoredTiles
 
 _OPENED: Final = b'"event_type":"file_opened"'
-_TOLD: Final = (_OPENED, b'"event_type":"retention_applied"', b'"event_type":"entry_erased"')
+_TOLD: Final = tuple(b'"event_type":"%b"' % kind.encode() for kind in sorted(KINDS))
 """Lines that say something of other lines. A caller's text may hold the same: whoever looks at them parses them."""
 
 
@@ -50,12 +51,15 @@ class Walk:
         origin: str | None,
         name: Callable[[str], str],
         erasures: Erasures | None = None,
+        own: OwnWords | None = None,
     ) -> None:
+        """`own` tells which lines that say something of others are the trail's; without it all are."""
         self.erasures = erasures or Erasures()
         self.gaps: list[Gap] = []
         self.recorded: list[tuple[int, int]] = []
         """Ranges (first, last) whose deletion a sealed line records."""
         self._tiles = tiles
+        self._own = own or OwnWords(None)
         self._rows = Rows(tiles, result, name)
         self._result = result
         self._origin = origin
@@ -67,6 +71,8 @@ class Walk:
         self._run: list[Line] = []
         self._ahead: Line | None = None
         self._absent = Absent()
+        self._strangers: dict[str, Finding] = {}
+        """Files of other trails, and what is said of each when it is known what should stand there."""
         self._said: dict[int, tuple[Finding, int, int]] = {}
         self._tail_next = tiles.size
         self._tail_bad = 0
@@ -76,6 +82,29 @@ class Walk:
     def start_file(self, name: str, first_seq: int | None) -> None:
         """A file begins; `first_seq` is what its name says, None for the active one."""
         self._file, self._first_seq, self._number = name, first_seq, 0
+
+    def is_anothers(self, block: Block) -> bool:
+        """Tell whether the file that begins with these lines is another trail's: none of them is this one's.
+
+        It is one finding, and what it holds is nobody's business here.
+        """
+        if self._number or self._origin is None or not block.lines:
+            return False
+        entry = parse_line(block.lines[0]) or {}
+        metadata = entry.get("metadata")
+        origin = metadata.get("origin") if isinstance(metadata, dict) else None
+        if entry.get("event_type") != "file_opened" or not isinstance(origin, str) or origin == self._origin:
+            return False
+        if any(self._has(line) for line in block.lines):
+            return False
+        detail = "a file of another trail stands in this one's place"
+        said = Finding(words.ORIGIN_MISMATCH, self._file, None, None, self._origin, origin, detail)
+        self._strangers[self._file] = said
+        return True
+
+    def _has(self, data: bytes) -> bool:
+        seq = line_seq(data)
+        return seq is not None and self._stored(seq) == leaf_hash(data)
 
     def block(self, block: Block) -> None:
         """Take the next lines of the file."""
@@ -111,6 +140,8 @@ class Walk:
         for finding, total, back in self._said.values():
             if 0 < back < total:
                 finding.detail += f"; only {back} of {total} stand elsewhere"
+        for said in self._strangers.values():
+            self._rows.emit(said)
         self._rows.finish()
 
     # --- stretches that agree --------------------------------------------------------------------------------
@@ -269,12 +300,18 @@ class Walk:
         """Say that the lines from `first` up to `end` are not there."""
         span = f"seq {first}" if end == first + 1 else f"seq {first} to {end - 1}"
         if before is None:
+            said = self._strangers.pop(self._file, None)
+            if said is not None:
+                return _instead(said, first, span)
             detail = f"the checkpoint covers {self._tiles.size} events, the lines end before seq {first}"
             return Finding(
                 words.TAIL_CUT, self._file or None, self._number or None, first, span, "the end", detail
             )
         if before.number == 1 and _OPENED in before.data:
             name = self._name(f"segments/{first:0{SEGMENT_DIGITS}d}.jsonl")
+            said = self._strangers.pop(name, None)
+            if said is not None:
+                return _instead(said, first, span)
             detail = f"no file holds {span}, and no deletion of it is on record"
             finding = Finding(words.FILE_MISSING, name, None, first, span, "nothing", detail)
             self.gaps.append(Gap(first, end, finding))
@@ -293,8 +330,20 @@ class Walk:
         elif kind == "file_opened":
             detail = "a file's first line stands inside another file"
             self._rows.emit(Finding(words.FILE_START, file, number, entry.get("seq"), "line 1", detail=detail))
-        self.recorded += pruned_in(entry)
-        self.erasures.record(entry)
+        if self._is_own(entry, file, number):
+            self.recorded += pruned_in(entry)
+            self.erasures.record(entry)
+
+    def _is_own(self, entry: dict[str, Any], file: str, number: int) -> bool:
+        """Tell whether what an entry says of other lines is the trail's word; say so if it is not."""
+        kind = entry.get("event_type")
+        if kind not in KINDS or self._own.has(entry):
+            return True
+        detail = f"{kind}: somebody else wrote it, or altered it, so it excuses nothing"
+        expected = "signed by the trail's key"
+        said = Finding(words.NOT_SIGNED, file, number, entry.get("seq"), expected, "no such signature", detail)
+        self._rows.emit(said)
+        return False
 
     def _check_start(self, entry: dict[str, Any], file: str) -> None:
         """A file begins with its `file_opened`, which names the trail and the file's first seq."""
@@ -342,8 +391,16 @@ class Walk:
             self._rows.emit(Finding(words.LINE_MISSING, line.file, line.number, next_, span, f"seq {seq}"))
         self._tail_next, self._tail_bad = seq + 1, 0
         self._result.unsealed += 1
+        self._is_own(entry, line.file, line.number)
         if line.number == 1:
             self._check_start(entry, line.file)
+
+
+def _instead(said: Finding, first: int, span: str) -> Finding:
+    """Let a finding about another trail's file say what should stand there."""
+    said.seq = first
+    said.detail += f": {span} of this trail, which the checkpoint covers, is nowhere"
+    return said
 
 
 def _tells(data: bytes) -> bool:

@@ -113,10 +113,17 @@ class Signer:
         """Return the signed note of `text`, which ends in a newline: a signature line a key."""
         return text + "\n" + "".join(_signature_line(verifier, key, text) for verifier, key in self._keys)
 
+    def sign_alone(self, text: str) -> str:
+        """Return base64(key id ‖ signature) of `text` by the trail's own key: what ends a note's signature line."""
+        return _encode_signature(*self._keys[0], text)
+
 
 def _signature_line(verifier: Verifier, key: Ed25519PrivateKey, text: str) -> str:
-    value = base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
-    return f"— {verifier.name} {value}\n"
+    return f"— {verifier.name} {_encode_signature(verifier, key, text)}\n"
+
+
+def _encode_signature(verifier: Verifier, key: Ed25519PrivateKey, text: str) -> str:
+    return base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
 
 
 def check_name(name: str) -> None:

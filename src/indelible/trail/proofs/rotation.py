@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from indelible.errors import NoteError
+from indelible.events import MAX_INTEGER
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
 
 KIND: Final = "key rotation"
@@ -32,6 +33,10 @@ MAX_ROTATIONS: Final = 1_000
 
 MAX_ROTATION_BYTES: Final = 4096
 """Two keys, two signatures, and an origin: a sixth of it."""
+
+STRAGGLERS: Final = 8192
+"""So many lines after its hand-over a key may still have signed words of the trail's own: those that were written and
+not sealed when the note was made, twice as many as may be."""
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -62,6 +67,13 @@ class Accepted(NamedTuple):
 
     verifier: Verifier
     size: int
+
+
+class Speaker(NamedTuple):
+    """A key that signs words of the trail's own (see `ownwords`), in lines before `end`."""
+
+    key: Verifier
+    end: int
 
 
 def parse_rotation(note: bytes) -> Rotation:
@@ -131,3 +143,17 @@ def relatives(pinned: Verifier, rotations: Iterable[Rotation]) -> list[Verifier]
                 found.append(rotation.old)
                 waiting.append(rotation.old)
     return found + [item.verifier for item in successors(pinned, known) if item.verifier not in found]
+
+
+def speakers(newest: Verifier, rotations: Iterable[Rotation]) -> list[Speaker]:
+    """Return the keys that speak for the trail when `newest` does: those after it, and those before it in their time.
+
+    Who holds a key whose time is over signs nothing more for the trail, wherever he adds a line.
+    """
+    known = list(rotations)
+    named, going_on = relatives(newest, known), {item.verifier for item in successors(newest, known)}
+    found = []
+    for key in named:
+        end = max(rotation.size for rotation in known if rotation.old == key) if key not in going_on else None
+        found.append(Speaker(key, MAX_INTEGER + 1 if end is None else end + STRAGGLERS))
+    return found

@@ -15,6 +15,7 @@ from indelible.errors import NoteError, NotProven, TrailError
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
 from indelible.trail.proofs.merkle import HASH_SIZE, TILE_WIDTH, tile_path
+from indelible.trail.proofs.ownwords import OwnWords
 from indelible.trail.proofs.proof import Proof
 from indelible.trail.proofs.prove import blame, proven
 from indelible.trail.proofs.rotation import (
@@ -24,6 +25,7 @@ from indelible.trail.proofs.rotation import (
     Rotation,
     open_checkpoint,
     parse_rotations,
+    speakers,
     successors,
 )
 from indelible.trail.proofs.tiles import StoredTiles
@@ -177,6 +179,19 @@ def own_key(layout: Layout) -> Verifier:
 def rotations_of(layout: Layout) -> list[Rotation]:
     """Return the hand-overs from one signing key to the next that lie beside a trail, their signatures checked."""
     return parse_rotations(rotation_notes(layout.rotations))
+
+
+def own_words(layout: Layout, key: Verifier) -> OwnWords:
+    """Return what tells the trail's own words; `key` signs for it now."""
+    return OwnWords(lambda: speakers(key, rotations_of(layout)))
+
+
+def words_beside(layout: Layout) -> OwnWords:
+    """Return what tells the trail's own words by the key that lies beside it; without one every word is taken."""
+    try:
+        return own_words(layout, own_key(layout))
+    except NotProven:
+        return OwnWords(None)
 
 
 def _opened(layout: Layout, note: bytes, key: Verifier, accepted: list[Accepted]) -> Checkpoint:

@@ -31,6 +31,7 @@ from indelible.trail.proofs.checkpoint import open_note
 if TYPE_CHECKING:
     from indelible.trail.proofs.checkpoint import Checkpoint, Signer, Verifier
     from indelible.trail.proofs.merkle import TileTree
+    from indelible.trail.proofs.ownwords import OwnWords
 
 Entry = dict[str, Any]
 
@@ -133,7 +134,9 @@ _DELETED: Final = (b'"file_opened"', b'"retention_applied"')
 class Tracker:
     """Follows lines, keeps the intents that are open, and what was deleted."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnWords) -> None:
+        """`own` tells whether the trail itself has said that something was deleted."""
+        self.own = own
         self.open: dict[str, bytes] = {}
         """Their lines by `event_id`."""
         self.closed: set[str] = set()
@@ -164,7 +167,12 @@ class Tracker:
                 if recorder_of(parse_line(intent) or {}) != who
             }
         elif kind in ("file_opened", "retention_applied"):
-            self.pruned += pruned_in(parse_line(line))
+            self.pruned += self.pruned_in(line)
+
+    def pruned_in(self, line: bytes) -> list[tuple[int, int]]:
+        """Return the ranges of seqs whose files a line says were deleted, if that is the trail's own word."""
+        entry = parse_line(line)
+        return pruned_in(entry) if self.own.has(entry) else []
 
 
 def _head_of(entry: Entry) -> _Head:
@@ -199,19 +207,19 @@ def open_intents(layout: Layout, hint: Hint | None, since: Tracker) -> list[Entr
     return sorted(found.values(), key=lambda entry: int(entry["seq"]))
 
 
-def follow_sealed(layout: Layout, hint: Hint | None, sealed: int) -> tuple[Hint | None, Tracker]:
+def follow_sealed(layout: Layout, hint: Hint | None, sealed: int, own: OwnWords) -> tuple[Hint | None, Tracker]:
     """Follow the sealed lines, which are the first `sealed`, from the hint on, or from the last start on without one.
 
     Return the hint, None when it is of no use, and the tracker. Everything that `open_intents` will read is read here,
     before anything is changed. Raises TrailCorrupt.
     """
-    tracker = Tracker()
+    tracker = Tracker(own)
     if hint is not None and _follow(layout, tracker, hint.size, sealed):
         for file, _ in _holding(layout, set(hint.intents.values())):
             if file.compressed:
                 files.end_of_compressed(file)
         return hint, tracker
-    tracker = Tracker()
+    tracker = Tracker(own)
     _follow(layout, tracker, _last_start(layout, sealed), sealed)
     return None, tracker
 
@@ -337,7 +345,7 @@ def pruned_ranges(layout: Layout, hint: Hint | None, since: Tracker) -> list[tup
         for said in _DELETED:
             with files.open_file(newest) as stream:
                 for line in files.lines_with(stream, _find(said)):
-                    ranges += pruned_in(parse_line(line))
+                    ranges += since.pruned_in(line)
     return merge_ranges(ranges)
 
 

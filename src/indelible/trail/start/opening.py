@@ -136,8 +136,11 @@ def _open_locked(
         layout, audit, lock=lock, keyring=keyring, access=access, state=state, recorder=identity, clock=clock
     )
     writer.start({"previous": previous} if previous else None)
-    spared = [intent for intent in state.intents if lives(intent)]
-    state.intents = [intent for intent in state.intents if intent not in spared]
+    spared: list[Intent] = []
+    ended: list[Intent] = []
+    for intent in state.intents:  # there may be as many as may be open, of many recorders: each is judged once
+        (spared if lives(intent) else ended).append(intent)
+    state.intents = ended
     try:
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
         if previous:

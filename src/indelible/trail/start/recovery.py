@@ -32,6 +32,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint, Signer, open_note, parse
 from indelible.trail.proofs.merkle import HASH_SIZE, TileTree, edge_widths, leaf_hash, leaf_hashes, tile_path
 from indelible.trail.proofs.prove import TileMissing, root_at
+from indelible.trail.proofs.stored import own_words
 from indelible.trail.proofs.tiles import StoredTiles
 from indelible.trail.start import intents
 from indelible.trail.start.intents import Tracker
@@ -81,7 +82,7 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     hint = intents.read_hint(
         layout, signer.verifier, checkpoint, lambda size: _root_at(layout, checkpoint, size)
     )
-    hint, tracker = intents.follow_sealed(layout, hint, sealed)
+    hint, tracker = intents.follow_sealed(layout, hint, sealed, own_words(layout, signer.verifier))
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:
         _check_last_sealed(layout, checkpoint, tree)
@@ -315,7 +316,7 @@ class _Tail:
         if len(self._batch) >= SEAL_BATCH:
             self._hash()
         self.tracker.take(line)
-        if entry["event_type"] == "key_rotated":
+        if entry["event_type"] == "key_rotated" and self.tracker.own.has(entry):
             about = entry.get("metadata")
             self.state.rotated |= {str(about.get("to"))} if isinstance(about, dict) else set()
 

@@ -2,7 +2,7 @@
 
 The rule that lives here: (origin, seq) is one event, wherever it lies, so a sealed record that its content goes is
 about every copy of it. A record counts when the trail in which it stands has it under a checkpoint that a key at hand
-has signed: whoever could have made one up could have lines erased.
+has signed, and the trail's key has signed the record itself: whoever could have made one up could have lines erased.
 
 What a hold is about by now stays. For the rest it is an erasure like any other (see `erase`): with a plan, and the same
 records, repeated as of an earlier trail. What was set aside as no line is not reached: a record does not say whose
@@ -26,7 +26,7 @@ from indelible.trail.entry import line_seq, parse_line
 from indelible.trail.erased import RECORD, Selector, record_in
 from indelible.trail.files import TrailFile
 from indelible.trail.proofs.merkle import leaf_hash
-from indelible.trail.proofs.stored import open_sealed
+from indelible.trail.proofs.stored import open_sealed, own_words
 from indelible.trail.start import keys
 from indelible.trail.upkeep import plans
 from indelible.trail.upkeep.facts import whole_lines
@@ -110,6 +110,7 @@ def _sealed_records(writer: Writer, place: Layout) -> Iterator[tuple[str, dict[s
         if place.directory != writer.layout.directory:
             verifiers = [one.verifier for one in keys.read_source(writer.layout, writer.audit, origin)]
         sealed = open_sealed(place.active, verifiers[0])
+        own = own_words(place, verifiers[0])
         for file in _files(place):
             for block in whole_lines(file):
                 for line in block.splitlines() if _RECORD in block else ():
@@ -117,7 +118,11 @@ def _sealed_records(writer: Writer, place: Layout) -> Iterator[tuple[str, dict[s
                     seq = entry.get("seq")
                     if entry.get("event_type") != RECORD or type(seq) is not int:
                         continue
-                    if sealed.tiles.leaf(seq) == leaf_hash(line) and sealed.tiles.trusted(0, seq >> 8):
+                    if (
+                        own.has(entry)
+                        and sealed.tiles.leaf(seq) == leaf_hash(line)
+                        and sealed.tiles.trusted(0, seq >> 8)
+                    ):
                         yield origin, entry
 
 

@@ -31,21 +31,24 @@ import orjson
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
 from indelible.events import MAX_BODY_BYTES
 from indelible.trail import durable, files
-from indelible.trail.commit import Item
+from indelible.trail.commit import OwnWord
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
+from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.start import keys
-from indelible.trail.upkeep import holds, plans
+from indelible.trail.upkeep import plans
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.plans import Part, Plan, Unfinished
 from indelible.trail.upkeep.rewrite import Mark, pieces, rewrite, rewrite_loose
+from indelible.trail.upkeep.standing import Standing, read_cache
 from indelible.trail.upkeep.traces import Found, Held, Moment, find, leftovers, nobody_holds, places
 
 if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.ownwords import OwnWords
     from indelible.trail.upkeep.orders import Asker, Erase
     from indelible.trail.writer import Writer
 
@@ -310,9 +313,10 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
-        _record(writer, plan, records)
-        _go(writer, plan, records[0])
-        _done(writer.layout if home is None else home)
+        with writer.housekeeper.erasing:  # a restore does so on its own thread, and wakes the house
+            _record(writer, plan, records)
+            _go(writer, plan, records[0])
+            _done(writer.layout if home is None else home)
     except (OSError, TrailUnavailable) as exc:
         where = (isinstance(exc, OSError) and exc.filename) or writer.layout.active
         why = (isinstance(exc, OSError) and exc.strerror) or exc
@@ -326,9 +330,9 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
 
 def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     """Have the records in the trail, and sealed."""
-    there = _records_from(writer.layout, plan.size)
+    there = _records_from(writer.layout, plan.size, own_words(writer.layout, writer.signer.verifier))
     items = [
-        Item(body.encode())
+        OwnWord(body.encode())
         for event_id, body in zip(records, plan.records, strict=True)
         if event_id not in there
     ]
@@ -337,8 +341,8 @@ def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
     writer.seal()
 
 
-def _records_from(layout: Layout, seq: int) -> set[str]:
-    """Return the ids of the records at `seq` or later."""
+def _records_from(layout: Layout, seq: int, own: OwnWords) -> set[str]:
+    """Return the ids of the trail's own records at `seq` or later."""
     found: set[str] = set()
     with Snapshot(layout) as snapshot:
         ends = [file.named_seq for file in snapshot.files[1:]]
@@ -346,14 +350,14 @@ def _records_from(layout: Layout, seq: int) -> set[str]:
             if end is None or end > seq:
                 with file.open() as stream:
                     for lines, raw in Lines(stream):
-                        found.update(_records_in(lines, seq) if _RECORD in raw else ())
+                        found.update(_records_in(lines, seq, own) if _RECORD in raw else ())
     return found
 
 
-def _records_in(lines: list[bytes], seq: int) -> Iterator[str]:
+def _records_in(lines: list[bytes], seq: int, own: OwnWords) -> Iterator[str]:
     for line in lines:
         entry = (parse_line(line) if _RECORD in line else None) or {}
-        if entry.get("event_type") == RECORD and int(entry["seq"]) >= seq:
+        if entry.get("event_type") == RECORD and int(entry["seq"]) >= seq and own.has(entry):
             yield str(entry.get("event_id"))
 
 
@@ -402,12 +406,12 @@ def _outdated(writer: Writer, plan: Plan) -> Iterator[Path]:
 
 def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:
     """Take holds that name who is meant out of what an earlier trail remembers of its own: none of them stands."""
-    cache = holds.read_cache(layout.holds)
+    cache = read_cache(layout.holds)
     if cache is None:
         return
     left = [one for one in cache.holds if getattr(one, selector.by, None) not in selector.values]
     if len(left) < len(cache.holds):
-        durable.replace_file(layout.holds, msgspec.json.encode(holds.Standing(left)), access)
+        durable.replace_file(layout.holds, msgspec.json.encode(Standing(left)), access)
 
 
 def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:

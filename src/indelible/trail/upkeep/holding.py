@@ -99,6 +99,15 @@ def check(hold: Hold) -> None:
         raise ConfigError("--since: is not before --until: nothing would be held")
 
 
+def is_one(hold: Hold) -> bool:
+    """Tell whether somebody could have placed a hold like this, and can release it."""
+    try:
+        check(hold)
+    except ConfigError:
+        return False
+    return True
+
+
 # --- what events say of holds ---------------------------------------------------------------------------------------
 
 

@@ -20,53 +20,37 @@ What may not move, whatever happens in between:
 from __future__ import annotations
 
 import logging
-import os
 import pwd
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
-from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.entry import parse_line
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import facts, holding
 from indelible.trail.upkeep.holding import Hold
+from indelible.trail.upkeep.standing import Standing, first_line, read_standing
 
 if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.files import TrailFile
+    from indelible.trail.proofs.ownwords import OwnWords
     from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
 
-_KINDS: Final = (b'"hold_placed"', b'"hold_released"')
-
-
-MAX_EARLIER: Final = 8
-"""So many trails that were set aside, one after the other, are asked for their holds."""
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """What the file `holds` says."""
-
-    holds: list[Hold]
-    files: dict[str, int] = {}
-    """How many closed files each of them kept from deletion at the last look."""
-
-
-_decode_cache: Final = msgspec.json.Decoder(Standing).decode
-
 
 class HoldBook:
     """The holds of a trail that this process writes. Read from the trail when they are first asked for."""
 
-    def __init__(self, layout: Layout, access: Access) -> None:
+    def __init__(self, layout: Layout, access: Access, own: Callable[[], OwnWords]) -> None:
+        """`own` returns what tells the trail's own words."""
+        self._own = own
         self._layout = layout
         self._access = access
         self._loading = threading.Lock()
@@ -104,7 +88,7 @@ class HoldBook:
 
     def _load(self) -> dict[str, Hold]:
         try:
-            found = read_standing(self._layout)
+            found = read_standing(self._layout, self._own())
         except TrailCorrupt as exc:
             raise OSError(5, str(exc)) from exc
         self.released, self._carried = found.released, found.carried
@@ -189,7 +173,7 @@ class HoldBook:
     def _is_in_first_line(self, hold: Hold) -> bool:
         """Tell whether the newest file names a hold: its first line was made, but the file may not have been."""
         try:
-            _, ids = _first_line(self._layout)
+            _, ids = first_line(self._layout, self._own())
         except (OSError, TrailCorrupt):
             return True  # it is not known, and what is kept for nothing does no harm
         return ids is not None and hold.id in ids
@@ -289,161 +273,3 @@ def _candidates(file: TrailFile, hold: Hold) -> Iterator[dict[str, Any]]:
                 event = parse_line(line) if may(line) else None
                 if event is not None:
                     yield event
-
-
-# --- what stands ----------------------------------------------------------------------------------------------------
-
-
-class Found(NamedTuple):
-    """What a trail says of holds."""
-
-    standing: dict[str, Hold]
-    released: dict[str, str]
-    """Those that the newest file releases: see `HoldBook.released`."""
-    carried: list[Hold]
-    """Those of them that an earlier trail has placed, and this one has not."""
-
-
-def read_standing(layout: Layout, depth: int = 0) -> Found:
-    """Return the holds that stand, by id. Raises OSError, TrailCorrupt."""
-    ids, placed, released = _in_newest(layout)
-    if ids is None:
-        placed, released = {}, {}
-        ids = _replay(layout, placed)
-    missing = [one for one in ids if one not in placed]
-    if missing:
-        placed |= _cached(layout, missing)
-    if any(one not in placed for one in missing):
-        _replay(layout, placed)
-    earlier = _earlier(layout, depth)
-    if _is_first(layout):
-        ids += [one for one in earlier if one not in ids and one not in placed and one not in released]
-    carried = [earlier[one] for one in ids if one not in placed and one in earlier]
-    placed |= {hold.id: hold for hold in carried}
-    # One whose event nobody finds any more holds everything: what it was about is not known.
-    standing = {one: placed.get(one, Hold(id=one, since="0", until="~")) for one in ids}
-    return Found(standing, released, carried)
-
-
-def _is_first(layout: Layout) -> bool:
-    """Tell whether the trail's newest file is its first."""
-    newest = next(files.newest_first(layout), None)
-    return newest is not None and newest.first_seq == 0
-
-
-def _earlier(layout: Layout, depth: int) -> dict[str, Hold]:
-    """Return the holds of the trail in whose place this one began; also what only its file `holds` says.
-
-    Its end is lost, and with it perhaps what placed one.
-    """
-    first = next((file for file in reversed(list(files.newest_first(layout))) if file.first_seq == 0), None)
-    if first is None or depth >= MAX_EARLIER:
-        return {}
-    with files.open_file(first) as stream:
-        entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
-    metadata = entry.get("metadata")
-    previous = metadata.get("previous") if isinstance(metadata, dict) else None
-    found: dict[str, Hold] = {}
-    if isinstance(previous, dict):
-        for about in (
-            previous.get("replaced"),
-            previous,
-        ):  # a restore may have set a trail aside that stood there
-            found |= _of_earlier(layout, about, depth)
-    return found
-
-
-def _of_earlier(layout: Layout, about: object, depth: int) -> dict[str, Hold]:
-    moved_to = about.get("moved_to") if isinstance(about, dict) else None
-    if not isinstance(moved_to, str) or ".." in Path(moved_to).parts:
-        return {}
-    place = layout.active.parent / moved_to
-    there = Layout(place if place.name == layout.active.name else place / layout.active.name)
-    cache = read_cache(there.holds)
-    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
-    return said | read_standing(there, depth + 1).standing
-
-
-def _in_newest(layout: Layout) -> tuple[list[str] | None, dict[str, Hold], dict[str, str]]:
-    """Return which holds stand, as the newest file has it; None when its first line does not say."""
-    placed: dict[str, Hold] = {}
-    released: dict[str, str] = {}
-    newest, ids = _first_line(layout)
-    if newest is not None and ids is not None:
-        _follow(newest, ids, placed, released)
-    return ids, placed, released
-
-
-def _first_line(layout: Layout) -> tuple[TrailFile | None, list[str] | None]:
-    """Return the newest file and the holds that its first line names; None when that does not say."""
-    newest = next(files.newest_first(layout), None)
-    if newest is None:
-        return None, []
-    with files.open_file(newest) as stream:
-        first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
-    return newest, None if first is None else holding.standing_in(first)
-
-
-def _follow(file: TrailFile, ids: list[str], placed: dict[str, Hold], released: dict[str, str]) -> None:
-    """Take in what a file says of holds: `ids` are those that stand."""
-    for block in facts.whole_lines(file):
-        if not any(kind in block for kind in _KINDS):
-            continue
-        for line in block.splitlines():
-            event = parse_line(line) if any(kind in line for kind in _KINDS) else None
-            if event is None:
-                continue
-            hold, over = holding.placed_in(event), holding.released_in(event)
-            if hold is not None:
-                placed[hold.id] = hold
-                if hold.id not in ids:
-                    ids.append(hold.id)
-            elif over is not None:
-                released[over[0]] = over[1]
-                if over[0] in ids:
-                    ids.remove(over[0])
-
-
-def _replay(layout: Layout, placed: dict[str, Hold]) -> list[str]:
-    """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand."""
-    ids: list[str] = []
-    for file in reversed(list(files.newest_first(layout))):
-        _follow(file, ids, placed, {})
-    return ids
-
-
-def _cached(layout: Layout, wanted: list[str]) -> dict[str, Hold]:
-    """Return what the file `holds` says of these, as far as the trail says the same."""
-    cache = read_cache(layout.holds)
-    said = {hold.id: hold for hold in cache.holds} if cache is not None else {}
-    asked = [said[one] for one in wanted if one in said]
-    found: dict[str, Hold] = {}
-    for hold in asked:
-        for file in _files_about(layout, hold.placed_at):
-            _follow(file, [], found, {})
-            if hold.id in found:
-                break
-    return found
-
-
-def _files_about(layout: Layout, time: str | None) -> list[TrailFile]:
-    """Return the file that was the active one at a time, and the one after it."""
-    before: list[TrailFile] = []
-    for file in files.newest_first(layout):
-        with files.open_file(file) as stream:
-            first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
-        before = [file, *before[:1]]
-        if time is not None and str(first.get("recorded_at")) <= time:
-            return before
-    return before
-
-
-def read_cache(path: Path) -> Standing | None:
-    """Return what the file `holds` says; None when there is none that can be read."""
-    try:
-        if os.stat(path).st_size > holding.MAX_HOLDS * 8192:  # noqa: PTH116 - its size only
-            return None
-        found: Standing = _decode_cache(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found

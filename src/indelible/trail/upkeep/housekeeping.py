@@ -67,6 +67,8 @@ class Housekeeper:
     def __init__(self, writer: Writer, pruned: list[tuple[int, int]]) -> None:
         self._writer = writer
         self.pruner = Pruner(writer, pruned)
+        self.erasing = threading.RLock()
+        """Held while a plan is carried out: two threads would write the same files."""
         self._notice = Notice(good="")
         self._layout = writer.layout
         self._audit = writer.audit

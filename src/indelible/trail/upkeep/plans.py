@@ -26,7 +26,7 @@ from indelible.trail.erased import Selector, plan_text, split_plan
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Verifier, open_note
 from indelible.trail.proofs.merkle import leaf_hash
-from indelible.trail.proofs.stored import open_sealed
+from indelible.trail.proofs.stored import open_sealed, own_words
 from indelible.trail.start import keys
 from indelible.trail.upkeep.traces import places
 
@@ -183,6 +183,8 @@ def _vouched(writer: Writer) -> dict[str, str]:
     if tiles.leaf(0) != leaf_hash(line) or not tiles.trusted(0, 0):
         return {}  # somebody has written into it
     entry = parse_line(line) or {}
+    if not own_words(writer.layout, writer.signer.verifier).has(entry):
+        return {}
     metadata = entry.get("metadata")
     about = metadata.get("previous") if isinstance(metadata, dict) else None
     named = [about, about.get("replaced")] if isinstance(about, dict) else []

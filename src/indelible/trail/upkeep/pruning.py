@@ -24,6 +24,7 @@ from indelible.trail.entry import line_recorded_at, parse_line
 from indelible.trail.erased import RECORD, record_in
 from indelible.trail.files import TrailFile
 from indelible.trail.proofs import checkpoint
+from indelible.trail.proofs.stored import own_words
 from indelible.trail.start import intents, keys
 from indelible.trail.upkeep import keeping, traces
 from indelible.trail.upkeep.facts import FactsStore, whole_lines
@@ -33,6 +34,7 @@ from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
 
 if TYPE_CHECKING:
     from indelible.trail.layout import Layout
+    from indelible.trail.proofs.ownwords import OwnWords
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
@@ -213,7 +215,7 @@ class Pruner:
         """The ranges of seqs (first and last) whose files were deleted. Replaced, never changed."""
         self._said: list[tuple[int, int]] | None = None
         """Those that a line of the trail has on record; None: not read yet."""
-        self.holds = HoldBook(writer.layout, writer.access)
+        self.holds = HoldBook(writer.layout, writer.access, self._own_words)
         self._writer = writer
         self._layout = writer.layout
         self._store = FactsStore(writer.layout, writer.access)
@@ -254,10 +256,13 @@ class Pruner:
         """A closed file has changed: what is remembered of it is not so any more."""
         self._store.drop(first_seq)
 
+    def _own_words(self) -> OwnWords:
+        return own_words(self._layout, self._writer.signer.verifier)
+
     def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
         if self._said is None:  # the last record may be younger than the hint
-            self._said = intents.pruned_ranges(self._layout, None, intents.Tracker())
+            self._said = intents.pruned_ranges(self._layout, None, intents.Tracker(self._own_words()))
             self.pruned = intents.merge_ranges([*self.pruned, *self._said])
         closed = files.segments(self._layout)
         left = [

@@ -14,7 +14,7 @@ from indelible.trail.checking.check import verify_trail
 from indelible.trail.checking.verify import Source, verify
 from indelible.trail.findings import VerifyResult
 from indelible.trail.proofs.checkpoint import Signer, Verifier
-from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased, erasure
+from tests.trails import ORIGIN, SIGNER, VKEY, Maker, erased, erasure, operation
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only, segments
 
 
@@ -39,8 +39,16 @@ def test_a_checkpoint_by_another_key_is_refused(trail: Path) -> None:
     note = (directory(trail) / "checkpoint").read_text().split("\n\n")[0] + "\n"
     (directory(trail) / "checkpoint").write_text(other.sign(note))
     (directory(trail) / "key.vkey").write_text(other.verifier.vkey() + "\n")
-    assert verify_trail(trail).ok  # nobody can tell: this is why keys are pinned
+    assert {finding.problem for finding in verify_trail(trail).findings} == {words.NOT_SIGNED}
     problems = [finding.problem for finding in verify_trail(trail, VKEY).findings]
+    assert problems == [words.KEY_MISMATCH, words.CHECKPOINT_INVALID]
+
+
+def test_a_trail_that_another_key_signed_throughout_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    Maker(path, signer=Signer(ORIGIN, Ed25519PrivateKey.generate())).add_many(20).seal()
+    assert verify_trail(path).ok  # nobody can tell: this is why keys are pinned
+    problems = [finding.problem for finding in verify_trail(path, VKEY).findings]
     assert problems == [words.KEY_MISMATCH, words.CHECKPOINT_INVALID]
 
 
@@ -82,6 +90,64 @@ def test_a_file_of_another_trail(tmp_path: Path) -> None:
     maker.add_many(3).seal()
     finding = only(verify_trail(maker.layout.active, VKEY))
     assert (finding.problem, finding.file, finding.line) == (words.ORIGIN_MISMATCH, str(maker.layout.active), 1)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """Return the active file of another trail."""
+    path = tmp_path / "other" / "audit.jsonl"
+    path.parent.mkdir()
+    Maker(path, origin="indelible/" + "f" * 32).add_many(40, lambda seq: operation(seq + 1000))
+    return path
+
+
+def test_another_trails_file_in_the_place_of_the_active_one_is_one_finding(trail: Path, stranger: Path) -> None:
+    lines = trail.read_bytes().count(b"\n")
+    trail.write_bytes(stranger.read_bytes() + b"and a torn line")
+    finding = only(verify_trail(trail, VKEY))
+    assert (finding.problem, finding.file, finding.seq) == (words.ORIGIN_MISMATCH, str(trail), EVENTS - lines)
+    assert (finding.expected, finding.found) == (ORIGIN, "indelible/" + "f" * 32)
+    assert f"seq {EVENTS - lines} to {EVENTS - 1} of this trail" in finding.detail
+
+
+def test_another_trails_file_among_the_closed_ones_is_one_finding(trail: Path, stranger: Path) -> None:
+    segment = segments(trail)[0]
+    segment.write_bytes(stranger.read_bytes())
+    finding = only(verify_trail(trail, VKEY))
+    assert (finding.problem, finding.file, finding.seq) == (words.ORIGIN_MISMATCH, str(segment), 0)
+    assert "seq 0 to 190 of this trail" in finding.detail
+
+
+def test_where_nothing_should_stand_another_trails_file_is_still_a_finding(
+    tmp_path: Path, stranger: Path
+) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(5).seal()
+    maker.layout.active.rename(maker.layout.segment(0))
+    maker.layout.active.write_bytes(stranger.read_bytes())
+    finding = only(verify_trail(maker.layout.active, VKEY))
+    assert (finding.problem, finding.file, finding.seq) == (
+        words.ORIGIN_MISMATCH,
+        str(maker.layout.active),
+        None,
+    )
+
+
+def test_a_deletion_on_record_does_not_excuse_another_trails_file(tmp_path: Path, stranger: Path) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(5)
+    maker.rotate()
+    segment = maker.layout.segment(0)
+    maker.add(maker.service("retention_applied", {"pruned": [[0, 5]]}))
+    maker.seal()
+    segment.write_bytes(stranger.read_bytes())
+    assert only(verify_trail(maker.layout.active, VKEY)).problem == words.ORIGIN_MISMATCH
+
+
+def test_who_writes_another_origin_into_the_first_line_has_altered_that_line(trail: Path) -> None:
+    edit_lines(
+        trail, lambda lines: lines.__setitem__(0, lines[0].replace(ORIGIN.encode(), b"indelible/" + b"f" * 32))
+    )
+    assert words.ORIGIN_MISMATCH not in {finding.problem for finding in verify_trail(trail, VKEY).findings}
+    assert only(verify_trail(trail, VKEY)).line == 1
 
 
 def test_a_wrong_vkey_is_the_users_mistake(trail: Path, tmp_path: Path) -> None:
