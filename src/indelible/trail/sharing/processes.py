@@ -41,6 +41,23 @@ def began(pid: int) -> float | None:
     return time.time() - age
 
 
+def born(pid: int) -> int | None:
+    """Return when a process began, in clock ticks since the machine did: exact, and no other one of its pid has it.
+
+    None where that cannot be known.
+    """
+    stat = _stat(pid)
+    return None if stat is None or len(stat) < 20 else int(stat[19])
+
+
+def namespace() -> int | None:
+    """Return what tells this process's pid namespace from others (pid_namespaces(7)); None where there is none."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return None
+
+
 def is_before(began: float | None, timestamp: str) -> bool:
     """Tell whether a process that `began` then did so before a moment (RFC 3339), as far as that can be known."""
     try:
