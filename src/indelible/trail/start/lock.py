@@ -60,7 +60,8 @@ class TrailLock:
         self._access = access
         self._fd = self._directory_fd = -1
         self._phase: Phase = STARTING
-        self._since = events.now()
+        self._about = {"pid": os.getpid(), "command": _command(), "since": events.now()}
+        self._about |= {"born": processes.born(os.getpid()), "namespace": processes.namespace()}
         self._writing = threading.Lock()
         """Held while the descriptor of the file is used, or another one takes its place: its number may be reused."""
         try:
@@ -86,14 +87,11 @@ class TrailLock:
 
     def _describe(self) -> None:
         """Write into the file who holds it."""
-        command = " ".join(os.path.basename(word) for word in sys.argv[:2])  # noqa: PTH119 - no paths, no secrets
-        about = {"pid": os.getpid(), "command": command, "since": self._since, "phase": self._phase}
-        about |= {"born": processes.born(os.getpid()), "namespace": processes.namespace()}
         with contextlib.suppress(OSError):  # a full disk: the lock holds without it
             if self._access.gid != -1:
                 os.fchown(self._fd, -1, self._access.gid)
                 os.fchmod(self._fd, self._access.file_mode)
-            _put(self._fd, json.dumps(about).encode() + b"\n")
+            _put(self._fd, json.dumps({**self._about, "phase": self._phase}).encode() + b"\n")
 
     def ensure(self) -> None:
         """Make sure that nobody else can hold the trail; raises TrailLocked when somebody may."""
@@ -157,6 +155,10 @@ def _take(fd: int) -> None:
         else:
             return
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _command() -> str:
+    return " ".join(os.path.basename(word) for word in sys.argv[:2])  # noqa: PTH119 - no paths, no secrets
 
 
 def _put(fd: int, line: bytes) -> None:
