@@ -11,10 +11,11 @@ the very same one, since pids are used again.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+
+import orjson
 
 from indelible.errors import TrailError
 from indelible.trail.reader import open_plain
@@ -111,7 +112,7 @@ def current_holder(lock: Path) -> Holder | None:
 
 def _about(data: bytes) -> Holder:
     try:
-        about = json.loads(data.partition(b"\n")[0])
+        about = orjson.loads(data.partition(b"\n")[0])
         command, since, phase = (_text(about.get(name)) for name in ("command", "since", "phase"))
         pid, born, namespace = (_number(about.get(name)) for name in ("pid", "born", "namespace"))
     except (ValueError, AttributeError):
