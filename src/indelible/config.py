@@ -101,6 +101,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure | None = None
     """None: ``allow`` for `wrap` and the library, ``deny`` for servers."""
     write_timeout: float = 2.0
+    open_timeout: float = 300.0
+    """How long a start waits at the most for another process that is opening the trail, or closing it."""
     max_size: int = 100 * MEGABYTE
     backup_count: int = 5
     compress_rotated: bool = False
@@ -265,6 +267,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "record_results": ("record_results", _record("digest")),
     "on_failure": ("on_failure", one_of("deny", "allow")),
     "write_timeout": ("write_timeout", parse_duration),
+    "open_timeout": ("open_timeout", parse_duration),
     "max_size_mb": ("max_size", parse_megabytes),
     "backup_count": ("backup_count", parse_count),
     "compress_rotated": ("compress_rotated", parse_boolean),

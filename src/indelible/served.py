@@ -23,6 +23,7 @@ from indelible.trail.sharing.doors import Service
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.quotas import Quotas
 from indelible.trail.sharing.recent import recent_ids
+from indelible.trail.start.holder import ENDING, HOLDING
 from indelible.trail.start.intents import recorder_of
 from indelible.trail.start.opening import Intent, open_writer
 
@@ -59,7 +60,7 @@ class Served:
             outstanding=limits.max_outstanding,
             overtime=limits.max_overtime / 100,
         )
-        self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other)
+        self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other, listens=True)
         self._writer = self._opened.writer
         self._hub: Hub | None = None
         self._closing = threading.Lock()
@@ -74,6 +75,7 @@ class Served:
         hub = Hub(self._opened, lambda: [*recent(), *own()], door)
         hub.start()
         self._hub = hub
+        self._writer.say(HOLDING)
 
     def _check_for(self, recorder: RecorderId, key: tuple[bytes, str]) -> Checker:
         return Again(self._rules, recorder, key)
@@ -122,6 +124,7 @@ class Served:
         """Take in what has come, acknowledge it, seal everything, and give the trail back. May be called twice."""
         with self._closing:
             hub, self._hub = self._hub, None
+            self._writer.say(ENDING)
             if hub is not None:
                 hub.close()
             others = hub.open_calls if hub is not None else frozenset()

@@ -26,9 +26,8 @@ from indelible.events import Event, Request, Source, Target
 from indelible.recorder import Recorder, open_recorder
 from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
-from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
-from indelible.trail.sharing import shared
+from indelible.trail.sharing import patience
 from indelible.trail.start.opening import open_writer
 
 
@@ -276,8 +275,7 @@ def test_two_recorders_write_one_trail(path: Path) -> None:
 def test_beside_a_holder_that_lets_nobody_in_a_label_writes_beside_and_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "START_S", 0.1)
-    monkeypatch.setattr(handout, "CLOSE_S", 0.0)
+    monkeypatch.setattr(patience, "START_S", 0.1)
     settings = Settings(audit=AuditSettings(path=str(path)))
     holder = open_writer(path, settings.audit, "alone").writer  # it does not listen
     try:

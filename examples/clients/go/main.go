@@ -48,6 +48,7 @@ type letter struct {
 	number int
 	again  bool
 	deaths int
+	since  int // how many lines the trail had at least when it was sent first; 0 when nobody has said
 }
 
 type hello struct {
@@ -64,6 +65,7 @@ type put struct {
 	Body   Event  `json:"body"`
 	Again  bool   `json:"again,omitempty"`
 	Deaths int    `json:"deaths,omitempty"`
+	Since  int    `json:"since,omitempty"`
 }
 
 type answer struct {
@@ -72,6 +74,7 @@ type answer struct {
 	Error  string `json:"error"`
 	Window int    `json:"window"`
 	Life   string `json:"life"`
+	Size   int    `json:"size"`
 }
 
 // Client is a recorder.
@@ -82,7 +85,7 @@ type Client struct {
 	path, recorder string
 	letters        []*letter
 	sent, number   int
-	window         int
+	window, size   int
 	life           string
 	saidBye        bool
 	conn           net.Conn
@@ -156,7 +159,13 @@ func (c *Client) send() error {
 		c.number++
 		c.sent++
 		next.number = c.number
-		if err := c.say(put{"put", next.number, next.id, next.event, next.again, next.deaths}); err != nil {
+		since := 0
+		if next.again {
+			since = next.since
+		} else {
+			next.since = c.size
+		}
+		if err := c.say(put{"put", next.number, next.id, next.event, next.again, next.deaths, since}); err != nil {
 			return err
 		}
 	}
@@ -174,6 +183,7 @@ func (c *Client) hear() error {
 			c.settle()
 			c.Acknowledged++
 		}
+		c.size = max(c.size, said.Size)
 	case "nack": // answers come in the order of the numbers: it is the first that is still unanswered
 		c.Refused = append(c.Refused, Refusal{c.letters[0].event, said.Error})
 		c.settle()
@@ -239,7 +249,7 @@ func (c *Client) greet() error {
 			l.deaths++
 		}
 	}
-	c.window, c.life, c.saidBye, c.number, c.sent = said.Window, said.Life, false, 0, 0
+	c.window, c.life, c.size, c.saidBye, c.number, c.sent = said.Window, said.Life, said.Size, false, 0, 0
 	return nil
 }
 

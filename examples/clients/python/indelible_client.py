@@ -36,6 +36,8 @@ class _Letter:
         self.number = 0
         self.again = False
         self.deaths = 0
+        self.since = -1
+        """How many lines the trail had at least when this was sent first; -1 when nobody has said."""
 
 
 class Client:
@@ -50,6 +52,7 @@ class Client:
         self._letters: deque[_Letter] = deque()
         self._sent = 0
         self._number = 0
+        self._size = 0
         self._sock: socket.socket | None = None
         self._rest = b""
         self._said_bye = False
@@ -101,9 +104,11 @@ class Client:
                 return  # an event that was on its way when a service died goes alone
             self._number += 1
             letter.number = self._number
+            if not letter.again:
+                letter.since = self._size or -1
             put = {"t": "put", "n": letter.number, "id": letter.event["event_id"], "body": letter.event}
             if letter.again:
-                put.update(again=True, deaths=letter.deaths)
+                put.update(again=True, deaths=letter.deaths, since=letter.since)
             self._sent += 1
             self._say(put)
 
@@ -114,6 +119,7 @@ class Client:
             while self._sent and self._letters[0].number <= message["n"]:
                 self._settle()
                 self.acknowledged += 1
+            self._size = message.get("size", 0) or self._size
         elif kind == "nack":
             # Answers come in the order of the numbers: it is the first that is still unanswered.
             self.refused.append((self._letters[0].event, message["error"]))
@@ -161,6 +167,7 @@ class Client:
             letter.again = True
             letter.deaths += died
         self.welcome, self._number, self._sent, self._said_bye = answer, 0, 0, False
+        self._size = answer.get("size", 0)
 
     def _say(self, message: dict[str, Any]) -> None:
         assert self._sock is not None

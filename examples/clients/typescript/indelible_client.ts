@@ -18,15 +18,16 @@ const PAUSE_MS = [20, 1000] as const;
 
 export type AuditEvent = { event_id?: string; timestamp?: string; event_type: string; [key: string]: unknown };
 
-type Welcome = { t: "welcome"; window: number; life: string; durability: string; uid: number; pid: number };
+type Welcome = { t: "welcome"; window: number; life: string; size?: number; durability: string; uid: number; pid: number };
 type Message =
   | Welcome
   | { t: "refused"; error: string }
-  | { t: "ack"; n: number }
+  | { t: "ack"; n: number; size?: number }
   | { t: "nack"; n: number; error: string }
   | { t: "bye" };
 
-type Letter = { event: AuditEvent; number: number; again: boolean; deaths: number };
+/** `since`: how many lines the trail had at least when it was sent first; -1 when nobody has said. */
+type Letter = { event: AuditEvent; number: number; again: boolean; deaths: number; since: number };
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -39,6 +40,7 @@ export class Client {
   private letters: Letter[] = [];
   private sent = 0;
   private number = 0;
+  private size = 0;
   private socket: Socket | undefined;
   private saidBye = false;
   private closed = false;
@@ -63,7 +65,7 @@ export class Client {
   async record(event: AuditEvent): Promise<string> {
     event.event_id ??= randomUUID();
     event.timestamp ??= new Date().toISOString();
-    this.letters.push({ event, number: 0, again: false, deaths: 0 });
+    this.letters.push({ event, number: 0, again: false, deaths: 0, since: -1 });
     this.send();
     await this.until(() => this.letters.length < (this.welcome?.window ?? 1));
     return event.event_id;
@@ -102,9 +104,10 @@ export class Client {
       // An event that was on its way when a service died goes alone.
       if (this.sent && (letter.deaths || this.letters[this.sent - 1]!.deaths)) return;
       letter.number = ++this.number;
+      if (!letter.again) letter.since = this.size || -1;
       this.sent++;
       const put = { t: "put", n: letter.number, id: letter.event.event_id, body: letter.event };
-      this.say(letter.again ? { ...put, again: true, deaths: letter.deaths } : put);
+      this.say(letter.again ? { ...put, again: true, deaths: letter.deaths, since: letter.since } : put);
     }
   }
 
@@ -121,6 +124,7 @@ export class Client {
         this.settle();
         this.acknowledged++;
       }
+      this.size = message.size || this.size;
     } else if (message.t === "nack") {
       // Answers come in the order of the numbers: it is the first that is still unanswered.
       this.refused.push({ event: this.letters[0]!.event, error: message.error });
@@ -204,6 +208,7 @@ export class Client {
     }
     this.welcome = welcome;
     this.saidBye = false;
+    this.size = welcome.size ?? 0;
     this.number = this.sent = 0;
     this.send();
     this.wake();

@@ -152,8 +152,9 @@ def _holder(holder: dict[str, Any] | None) -> str:
     if holder is None:
         return "nobody"
     who = f"process {holder['pid']}" if holder["pid"] else "another process"
+    phase = holder["phase"] if holder["phase"] != "holding" else None
     about = ", ".join(
-        part for part in (holder["command"], holder["since"] and f"since {holder['since']}") if part
+        part for part in (holder["command"], holder["since"] and f"since {holder['since']}", phase) if part
     )
     return f"{who} ({about})" if about else who
 

@@ -19,13 +19,14 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import parse, split_note
 from indelible.trail.reader import TrailFile, open_snapshot, read_small, with_earlier
 from indelible.trail.sharing.link import ASKED_S, ask
-from indelible.trail.start.holder import current_holder
+from indelible.trail.start.holder import ENDING, STARTING, current_holder
 from indelible.trail.start.intents import LEFT_OPEN, recorder_of
 from indelible.trail.upkeep.standing import read_cache
 
 LOOK_BACK_BYTES: Final = 8 << 20
 """So much of the newest lines is looked at for what happened last."""
 
+HELD_BY: Final = ("pid", "command", "since", "phase")
 STARTED: Final = ("version", "durability", "intent")
 NOTABLE: Final = (
     "alert", "audit_gap", "audit_recovered", "retention_applied", "entry_erased", "clock_stepped",
@@ -47,14 +48,16 @@ def trail_state(
             if file.compressed or not recent.look_at(file):
                 break
         holder = current_holder(layout.lock)
-        recorders, users, unknown = (None, None, None) if holder is None else ask_recorders(layout)
+        recorders, users, unknown = (
+            (None, None, None) if holder is None else ask_recorders(layout, holder.phase)
+        )
         size = _checkpoint_size(layout)
         segments = len(snapshot.segments)
         oldest = _first_event(files)
         return {
             "trail": str(path),
             "origin": _origin(layout),
-            "held_by": None if holder is None else holder._asdict(),
+            "held_by": None if holder is None else {key: getattr(holder, key) for key in HELD_BY},
             "recorders": recorders,
             "users": users,
             "recorders_unknown": unknown,
@@ -88,7 +91,7 @@ def holds_of(layout: Layout) -> list[dict[str, Any]]:
 
 
 def ask_recorders(
-    layout: Layout,
+    layout: Layout, phase: str | None
 ) -> tuple[list[dict[str, Any]] | None, list[dict[str, Any]] | None, str | None]:
     """Return the recorders that write through the holder, and a service's users; or None, and why not."""
     answer = ask(layout.socket)
@@ -96,6 +99,8 @@ def ask_recorders(
         window = {"window": answer.window}
         recorders = [msgspec.structs.asdict(recorder) | window for recorder in answer.recorders]
         return recorders, [msgspec.structs.asdict(user) for user in answer.users], None
+    if phase in (STARTING, ENDING):
+        return None, None, f"it is just {phase}: they wait"
     if not layout.socket.exists():
         return None, None, "it lets nobody in: there is no writer.sock"
     if not os.access(layout.socket, os.W_OK):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
     from indelible.trail.proofs.checkpoint import Signer
+    from indelible.trail.start.holder import Phase
     from indelible.trail.start.keyring import Keyring
     from indelible.trail.start.lock import TrailLock
     from indelible.trail.start.recovery import Resume
@@ -377,6 +378,10 @@ class Writer(Watched):
                 self.lose(exc)
         if self.lost:
             raise self._unavailable()
+
+    def say(self, phase: Phase) -> None:
+        """Let whoever finds the trail locked know what its holder is at."""
+        self._trail_lock.say(phase)
 
     def keys_stay(self) -> AbstractContextManager[object]:
         """Keep one key from handing over to the next, and checkpoints from being made, as long as it is entered."""

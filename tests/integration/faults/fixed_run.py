@@ -128,6 +128,7 @@ def _recorder(case: Case, channel: socket.socket) -> None:
     logging.getLogger("indelible").addHandler(_Told(lambda text: channel.send(text.encode())))
     if case.short:
         _limit_files(case.short)
+    channel.send(b"ready")
     channel.recv(16)  # go
     try:
         _run(case, lambda text: channel.send(text.encode()))

@@ -115,6 +115,7 @@ class Recorders:
             with theirs:
                 socket.send_fds(self._control, [encode(case)], [theirs.fileno()])
                 pid = int(self._control.recv(64))
+            assert ours.recv(64) == b"ready"  # and makes no call of which nobody knows whether strace sees it
             outcome = Outcome(trace=trace)
             with strace(pid, options, trace):
                 ours.send(b"go")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,81 @@ def test_a_client_loses_and_doubles_nothing_when_its_service_dies(
     result = verify(service.path)
     assert result.ok
     assert result.size == len(service.entries())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_that_sends_again_says_where_the_trail_ended(tmp_path: Path, language: str) -> None:
+    """Each event by what was said when it was sent first: by `welcome`, by an `ack`, or not at all."""
+    command = LANGUAGES[language](tmp_path)
+    for size, since in ((7, 7), (0, -1)):
+        path = tmp_path / f"{size}.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(LIMIT_S)
+            listener.bind(str(path))
+            listener.listen()
+            client = subprocess.Popen([*command, str(path), "3"], stdout=subprocess.PIPE, text=True)
+            try:
+                lose_twice(listener, size, since)
+                out, _ = client.communicate(timeout=LIMIT_S)
+            finally:
+                client.kill()
+                client.wait()
+        assert (out, client.returncode) == ("acknowledged 3, refused 0\n", 0)
+
+
+def lose_twice(listener: socket.socket, size: int, since: int) -> None:
+    """Be a holder that hangs up twice; the first two events are sent again twice, the third once."""
+    with greeted(listener, size=size) as holder:
+        assert [marks(put) for put in holder.hear(2)] == [(False, -1), (False, -1)]
+    with greeted(listener, size=8) as holder:
+        assert [marks(put) for put in holder.hear(2)] == [(True, since), (True, since)]
+        holder.say(t="ack", n=1, size=3000)
+        assert [marks(put) for put in holder.hear(1)] == [(False, -1)]
+    with greeted(listener, size=9000) as holder:
+        assert [marks(put) for put in holder.hear(2)] == [(True, since), (True, 3000)]
+        holder.say(t="ack", n=2)
+        assert holder.next()["t"] == "bye"
+
+
+def marks(put: dict[str, Any]) -> tuple[bool, int]:
+    return put.get("again", False), put.get("since", -1)
+
+
+@contextlib.contextmanager
+def greeted(listener: socket.socket, **about: Any) -> Iterator[Holder]:
+    """Let the next client in; hang up without a good-bye at the end."""
+    sock = listener.accept()[0]
+    with sock:
+        sock.settimeout(LIMIT_S)
+        holder = Holder(sock)
+        assert holder.next()["t"] == "hello"
+        holder.say(
+            t="welcome", v=1, origin="o", durability="process", window=2, digest_key="", digest_key_id="",
+            life="one", **about,
+        )  # fmt: skip
+        yield holder
+
+
+class Holder:
+    """A holder that says what a test wants it to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def say(self, **message: Any) -> None:
+        data = json.dumps(message).encode()
+        self._sock.sendall(len(data).to_bytes(4, "big") + data)
+
+    def next(self) -> dict[str, Any]:
+        size = int.from_bytes(self._sock.recv(4, socket.MSG_WAITALL), "big")
+        message: dict[str, Any] = json.loads(self._sock.recv(size, socket.MSG_WAITALL))
+        return message
+
+    def hear(self, count: int) -> list[dict[str, Any]]:
+        """Return so many events."""
+        heard = [self.next() for _ in range(count)]
+        assert [put["t"] for put in heard] == ["put"] * count
+        return heard
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

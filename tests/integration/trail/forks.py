@@ -32,6 +32,7 @@ LATE: Final = (
     "indelible.trail.sharing.shared",
     "tests.integration.trail.appender",
     "tests.integration.trail.sharer",
+    "tests.integration.trail.starter",
 )
 """What a recorder imports when it starts, or later."""
 

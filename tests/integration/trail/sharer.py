@@ -17,21 +17,19 @@ import msgspec
 from indelible.config import AuditSettings, Settings
 from indelible.events import Event, Request, Source, Target, new_id, now, outcome
 from indelible.recorder import open_recorder
-from indelible.trail.sharing import shared
 
 SOURCE = Source(caller="library")
 TARGET = Target(backend="b", method="tools/call", type="tool", capability_name="t", effects="write")
 
 
 def main() -> None:
-    shared.START_S = 60.0  # type: ignore[misc] # holder after holder dies while it starts, on a machine that may be busy
     audit = AuditSettings(
         path=sys.argv[1],
         durability=sys.argv[2],  # type: ignore[arg-type]
         max_size=int(sys.argv[3]),
         backup_count=1_000_000,
         compress_rotated=True,
-        write_timeout=30.0,
+        write_timeout=120.0,  # holder after holder is killed, on a machine that may be busy
     )
     number = 0
     with open_recorder(Settings(audit=audit), caller="library", on_failure="deny") as trail:

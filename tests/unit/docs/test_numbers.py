@@ -16,7 +16,7 @@ from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES
 from indelible.trail.sharing import calls as open_calls
-from indelible.trail.sharing import doors, hub, link, peer, porter, quotas, suspects, wire
+from indelible.trail.sharing import doors, hub, link, patience, peer, porter, quotas, suspects, through, wire
 from indelible.trail.start import keyring
 from indelible.trail.upkeep import holding, orders, pruning
 from indelible.witness import server as serving
@@ -42,6 +42,14 @@ SAID: list[tuple[str, str]] = [
     (COMMANDS, f"{serving.MAX_CONNECTIONS} connections"),
     (COMMANDS, f"{serving.CONNECTION_S:g} s"),
     (COMMANDS, f"`{DEFAULT_LISTEN}`"),
+    (GUARANTEES, f"suspended for {patience.STOPPED_S:g} s"),
+    (GUARANTEES, f"they give it {through.START_S:g} s"),
+    (WRITERS, f"a debugger) for {patience.STOPPED_S:g} s"),
+    (WRITERS, f"({AuditSettings().open_timeout / 60:g} min by default)"),
+    (WRITERS, f"is given {patience.START_S:g} s"),
+    (WRITERS, {0.25: "a quarter of a second"}[patience.SLOW_RETRY_S]),
+    (WRITERS, {60.0: "After a minute"}[patience.TOLD_S]),
+    (TRAIL, f"in its start: after {patience.STOPPED_S:g} s"),
     (GUARANTEES, f"an anchor gets {handout.CLOSE_S:g} s"),
     (GUARANTEES, f"{AnchorSettings(type='file', name='x').every:g} s old"),
     (ANCHORS, {300.0: "every five minutes"}[handout.MAX_RETRY_S]),

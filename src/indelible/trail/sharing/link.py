@@ -197,7 +197,7 @@ class Outbox:
                 break
             self._number += 1
             letter.number = self._number
-            if letter.since < 0:
+            if not letter.again:  # else it may stand further back
                 letter.since = self.size or -1  # a holder that does not say it
             self.sent += 1
             packed.append(wire.pack(_put(letter)))

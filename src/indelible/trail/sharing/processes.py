@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Final
+
+_STAT_BYTES: Final = 4096
+"""More than a line of proc_pid_stat(5) has."""
 
 _SLACK_S: Final = 2.0
 """Start times come in ticks, and the clock may have been set a little since."""
@@ -41,6 +43,23 @@ def began(pid: int) -> float | None:
     return time.time() - age
 
 
+def born(pid: int) -> int | None:
+    """Return when a process began, in clock ticks since the machine did: exact, and no other one of its pid has it.
+
+    None where that cannot be known.
+    """
+    stat = _stat(pid)
+    return None if stat is None or len(stat) < 20 else int(stat[19])
+
+
+def namespace() -> int | None:
+    """Return what tells this process's pid namespace from others (pid_namespaces(7)); None where there is none."""
+    try:
+        return int(os.readlink("/proc/self/ns/pid").strip("pid:[]"))  # noqa: PTH115 - and no path is looked at
+    except (OSError, ValueError):
+        return None
+
+
 def is_before(began: float | None, timestamp: str) -> bool:
     """Tell whether a process that `began` then did so before a moment (RFC 3339), as far as that can be known."""
     try:
@@ -52,8 +71,12 @@ def is_before(began: float | None, timestamp: str) -> bool:
 def _stat(pid: int) -> list[str] | None:
     """Return the fields of /proc/<pid>/stat from the state on; its second, the name, may hold anything."""
     try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return os.read(fd, _STAT_BYTES).rpartition(b")")[2].decode(errors="replace").split()
+    except OSError:  # it is gone meanwhile
+        return None
+    finally:
+        os.close(fd)

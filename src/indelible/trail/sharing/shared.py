@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 from indelible import events
 from indelible.errors import IndelibleError, TrailLocked, TrailUnavailable
 from indelible.events import EventType, RecorderId
-from indelible.trail.anchors import handout
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.reentry import stands_on_a_call_of_ours
@@ -32,29 +31,29 @@ from indelible.trail.sharing import link, processes, wire
 from indelible.trail.sharing.answers import Answers
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.link import Connection, Job, Letter, Outbox
+from indelible.trail.sharing.patience import RETRY_S, Patience, describe
 from indelible.trail.sharing.recent import find_ids, recent_ids
 from indelible.trail.start import keys
+from indelible.trail.start.holder import ENDING, HOLDING, who_comes_or_goes
 from indelible.trail.start.intents import recorder_of
 from indelible.trail.start.opening import Intent, OpenTrail, open_writer
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
     from indelible.trail.commit import Done, Late
+    from indelible.trail.start.holder import Holder
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
-
-START_S: Final = 2.0
-"""How long a start waits for a holder that is just starting, or ending, to listen or to let go."""
-
-RETRY_S: Final = 0.02
-"""About how long between two attempts to take the trail over, or to connect to who did."""
 
 CLOSE_S: Final = 5.0
 """How much longer than any append may take `close` waits for the lock."""
 
 FAILED_S: Final = 1.0
 """The same when the trail itself could not be opened."""
+
+LOOK_EVERY: Final = 8
+"""Who waits for one that is starting tries for the lock every so many attempts: what is said in it may be old."""
 
 _SAFETY: Final = {"memory": 0, "process": 1, "disk": 2}
 
@@ -117,13 +116,11 @@ class SharedWriter:
     # --- opening -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        deadline = time.monotonic() + START_S + handout.CLOSE_S  # a holder at its end may hand a checkpoint out
+        patience = Patience(self.layout, self.audit.open_timeout)
         while True:
             try:
                 with _opening:
-                    self._hold(
-                        open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._is_other)
-                    )
+                    self._hold(self._open_here(self._is_other))
             except TrailLocked as exc:
                 held = exc
             else:
@@ -131,13 +128,14 @@ class SharedWriter:
             try:
                 self._connect(patient=False)
             except OSError:  # it does not listen yet, or no longer
-                if time.monotonic() >= deadline:
-                    raise held from None
-                time.sleep(RETRY_S)
+                patience.wait(held)
             else:
                 self._thread = threading.Thread(target=self._listen, name="indelible-link", daemon=True)
                 self._thread.start()
                 return
+
+    def _open_here(self, lives: Callable[[Intent], bool]) -> OpenTrail:
+        return open_writer(self.layout.active, self.audit, self.recorder.id, lives=lives, listens=True)
 
     def _is_other(self, intent: Intent) -> bool:
         """Tell whether an open call is another living process's: its outcome may still come."""
@@ -167,6 +165,7 @@ class SharedWriter:
             self._hub = hub
         except OSError as exc:
             log.warning("%s: others cannot write through this process: %s", self.layout.socket, exc.strerror)
+        writer.say(HOLDING)
         if self._on_late is not None:
             writer.tell_late(self._on_late)
         self._writer, self.append = writer, writer.append
@@ -221,40 +220,54 @@ class SharedWriter:
 
     def _find_holder(self) -> None:
         """Take the trail over, or connect to who did; goes on until that is done, or this is closed."""
+        attempts = 0
         while not self._ended:
             pause = RETRY_S
+            coming = who_comes_or_goes(self.layout.lock)
             try:
-                self._take_over()
-            except TrailLocked:
-                try:
-                    self._connect(patient=True)
-                except OSError as exc:
-                    self._outbox.why = f"nobody answers at {self.layout.socket.name}: {exc.strerror or exc}"
-                except TrailLocked as exc:  # refused
-                    self._outbox.why = str(exc)
-                    pause = FAILED_S
-                else:
+                if (coming is None or attempts % LOOK_EVERY == 0) and self._took_over():
+                    return
+                if self._connected(coming):
                     return
             except (
-                IndelibleError,
+                IndelibleError,  # TrailLocked: refused
                 OSError,
                 RuntimeError,
             ) as exc:  # no thread starts while the interpreter ends
                 self._outbox.why = str(exc)
                 pause = FAILED_S
-            else:
-                return
+            attempts += 1
             self._pause(pause)
+
+    def _connected(self, coming: Holder | None) -> bool:
+        """Connect to whoever holds the trail; False while nobody listens. `coming`: who is about to, as far as known.
+
+        Raises TrailLocked when we are not let in.
+        """
+        try:
+            self._connect(patient=True)
+        except OSError as exc:
+            nobody = f"nobody answers at {self.layout.socket.name}: {exc.strerror or exc}"
+            self._outbox.why = nobody if coming is None else describe(coming)
+            return False
+        return True
 
     def _pause(self, seconds: float) -> None:
         with self._outbox.lock:
             self._outbox.changed.wait_for(lambda: bool(self._ended), seconds * random.uniform(0.5, 1.5))  # noqa: S311
 
+    def _took_over(self) -> bool:
+        try:
+            self._take_over()
+        except TrailLocked:
+            return False
+        return True
+
     def _take_over(self) -> None:
         """Open the trail here, and write what was on its way."""
         calls: list[Callable[[], None]] = []
         with _opening:
-            opened = open_writer(self.layout.active, self.audit, self.recorder.id, lives=self._lives)
+            opened = self._open_here(self._lives)
             with self._outbox.lock:
                 self._outbox.count_deaths(died=not opened.clean)
                 there = self._hold(opened)
@@ -406,6 +419,8 @@ class SharedWriter:
         if self._writer is None:
             self._give_up()
         others: frozenset[str] = frozenset()
+        if self._writer is not None:
+            self._writer.say(ENDING)
         if self._hub is not None:
             self._hub.close()
             others = self._hub.open_calls

@@ -13,9 +13,13 @@ from typing import Final
 
 from indelible.errors import TrailError, TrailLocked
 from indelible.events import RecorderId
-from indelible.trail.sharing.shared import FAILED_S, RETRY_S, START_S, SharedWriter
+from indelible.trail.sharing.patience import RETRY_S
+from indelible.trail.sharing.shared import FAILED_S, SharedWriter
 
 log = logging.getLogger("indelible")
+
+START_S: Final = 2.0
+"""How long a start waits for a service that is just starting anew."""
 
 MAX_RETRY_S: Final = 1.0
 """How long at most between two attempts to reach a service that is gone."""

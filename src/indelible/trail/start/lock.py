@@ -1,9 +1,10 @@
 """One writer a trail: a flock on its directory, and one on the file `lock` in it.
 
 The directory's keeps a second writer out: deleting the file `lock` does not let one in. The file's is what readers look
-at, and what stands in it is for people: who holds it. A writer takes the directory first, so that one who is refused
-never touches the file. After each flock the descriptor is compared with what the path names: a lock on something that
-was deleted or replaced in between is worth nothing, and is taken again.
+at, and what stands in it says who holds it, and what he is at: whoever finds the trail held waits for one who is only
+starting, or ending. A writer takes the directory first, so that one who is refused never touches the file. After each
+flock the descriptor is compared with what the path names: a lock on something that was deleted or replaced in between
+is worth nothing, and is taken again.
 
 The holder looks again before each checkpoint (`ensure`). A `lock` file that was deleted or replaced is made anew, which
 is safe while the directory is held. When the directory itself was moved or replaced, or somebody holds a new `lock`, a
@@ -12,6 +13,9 @@ that moves, it may have appended to the active file: lines that no checkpoint of
 
 The kernel drops the locks when the last descriptor of them is closed, however the process ends. Forked children close
 theirs at once (see `writer`), executed ones never have them (O_CLOEXEC), so nobody holds them by accident.
+
+What a crash leaves in the file is what stood there: it names a process that is gone, and counts for nothing. Its first
+line is all that counts: a new one is written over the old before the file is cut to it, and there is no moment without.
 """
 
 from __future__ import annotations
@@ -23,12 +27,15 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from indelible import events
 from indelible.errors import TrailLocked
 from indelible.trail import durable
+from indelible.trail.sharing import processes
+from indelible.trail.start.holder import STARTING, Phase, said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +59,11 @@ class TrailLock:
         self._path = path
         self._access = access
         self._fd = self._directory_fd = -1
+        self._phase: Phase = STARTING
+        self._about = {"pid": os.getpid(), "command": _command(), "since": events.now()}
+        self._about |= {"born": processes.born(os.getpid()), "namespace": processes.namespace()}
+        self._writing = threading.Lock()
+        """Held while the descriptor of the file is used, or another one takes its place: its number may be reused."""
         try:
             self._directory_fd = _hold(path.parent, _DIRECTORY_FLAGS, access)
             self._fd = _hold(path, _FILE_FLAGS, access)
@@ -66,16 +78,20 @@ class TrailLock:
             raise
         self._describe()
 
+    def say(self, phase: Phase) -> None:
+        """Let whoever finds the trail locked know what its holder is at."""
+        with self._writing:
+            self._phase = phase
+            if self._fd >= 0:
+                self._describe()
+
     def _describe(self) -> None:
         """Write into the file who holds it."""
-        command = " ".join(os.path.basename(word) for word in sys.argv[:2])  # noqa: PTH119 - no paths, no secrets
-        about = json.dumps({"pid": os.getpid(), "command": command, "since": events.now()})
         with contextlib.suppress(OSError):  # a full disk: the lock holds without it
             if self._access.gid != -1:
                 os.fchown(self._fd, -1, self._access.gid)
                 os.fchmod(self._fd, self._access.file_mode)
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, about.encode() + b"\n", 0)
+            _put(self._fd, json.dumps({**self._about, "phase": self._phase}).encode() + b"\n")
 
     def ensure(self) -> None:
         """Make sure that nobody else can hold the trail; raises TrailLocked when somebody may."""
@@ -92,17 +108,19 @@ class TrailLock:
             raise TrailLocked(msg, holder) from exc
         except OSError:
             return  # a full disk, or no file of ours to be had there: the directory is held
-        os.close(self._fd)
-        self._fd = fd
-        self._describe()
+        with self._writing:
+            os.close(self._fd)
+            self._fd = fd
+            self._describe()
         log.warning("%s: was deleted or replaced while it was held; it was made anew", self._path)
 
     def release(self) -> None:
         """Give the lock back."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, 0)
-        self.abandon()
+        with self._writing:
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):
+                    _put(self._fd, b"\n")  # not empty: the next one finds room for a line, on a full disk too
+            self.abandon()
 
     def abandon(self) -> None:
         """Close the descriptors; in a forked child, where they are inherited, the parent keeps the lock."""
@@ -139,6 +157,15 @@ def _take(fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _command() -> str:
+    return " ".join(os.path.basename(word) for word in sys.argv[:2])  # noqa: PTH119 - no paths, no secrets
+
+
+def _put(fd: int, line: bytes) -> None:
+    os.pwrite(fd, line, 0)
+    os.ftruncate(fd, len(line))
+
+
 def _names(path: Path, fd: int) -> bool:
     """Tell whether `path` names what `fd` has open."""
     try:
@@ -149,8 +176,5 @@ def _names(path: Path, fd: int) -> bool:
 
 def read_holder(path: Path) -> str:
     """Return ``process 123 (indelible wrap, since …)`` from a lock file, or an empty text."""
-    try:
-        about = json.loads(path.read_bytes()[:4096])
-        return f"process {about['pid']} ({about['command']}, since {about['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    holder = said(path)
+    return "" if holder is None else str(holder)

@@ -26,7 +26,7 @@ from indelible.trail.proofs.rotation import open_checkpoint, successors
 from indelible.trail.reader import read_small
 from indelible.trail.sharing import processes
 from indelible.trail.start import ground, keyring, keys, retire
-from indelible.trail.start.holder import current_holder
+from indelible.trail.start.holder import ENDING, current_holder
 from indelible.trail.start.intents import recorder_of
 from indelible.trail.start.keys import HeldKey
 from indelible.trail.start.lock import TrailLock
@@ -42,7 +42,8 @@ _KEPT: Final = 1_000_000
 @contextlib.contextmanager
 def open_for_maintenance(path: Path, audit: AuditSettings) -> Iterator[OpenTrail]:
     """Open a trail as its writer for a moment. Raises what `open_writer` raises."""
-    opened = open_writer(path, maintenance_settings(path, audit), RECORDER, lives=_lives)
+    opened = open_writer(path, maintenance_settings(path, audit), RECORDER, lives=_lives, listens=True)
+    opened.writer.say(ENDING)  # whoever finds the trail held by this may well wait
     try:
         yield opened
     finally:

@@ -24,6 +24,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint
 from indelible.trail.proofs.merkle import TileTree
 from indelible.trail.start import ground, keys, place, recovery, retire
+from indelible.trail.start.holder import HOLDING
 from indelible.trail.start.intents import LEFT_OPEN
 from indelible.trail.start.keyring import Keyring
 from indelible.trail.start.lock import TrailLock
@@ -67,11 +68,13 @@ def open_writer(
     clock: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = steady_ns,
     lives: Callable[[Intent], bool] = _nobody,
+    listens: bool = False,
 ) -> OpenTrail:
     """Open the trail at `path` for writing, or make it.
 
     `clock` gives nanoseconds since the epoch, `steady` those of a clock that nobody sets. `lives` tells whether the
-    recorder of an open call is still there; the others' are recorded as interrupted.
+    recorder of an open call is still there; the others' are recorded as interrupted. Who `listens` for others' events
+    lets them know when he does (`Writer.say`): until then he is starting.
 
     Raises ConfigError (a path that cannot be a trail's), TrailLocked (naming who writes it), TrailCorrupt (what must
     not be mended; nothing was written), TrailError (what could not be done).
@@ -87,7 +90,7 @@ def open_writer(
         msg = f"{exc.filename or path}: cannot write the trail: {exc.strerror}"
         raise TrailError(msg) from exc
     try:
-        return _open_locked(layout, audit, access, lock, recorder, (clock, steady), lives)
+        opened = _open_locked(layout, audit, access, lock, recorder, (clock, steady), lives)
     except OSError as exc:
         lock.release()
         msg = f"{exc.filename or path}: cannot open the trail: {exc.strerror or exc}"
@@ -95,6 +98,9 @@ def open_writer(
     except BaseException:
         lock.release()
         raise
+    if not listens:
+        opened.writer.say(HOLDING)
+    return opened
 
 
 def prepare(layout: Layout, access: Access, trusted: str | None) -> None:
