@@ -32,6 +32,9 @@ class Records(Protocol):
     def refuse(self, event: Event) -> None:
         """Remember an event until it can be recorded."""
 
+    def lost(self, why: str) -> None:
+        """Count an event that was lost by a fault of ours."""
+
     def learn(self, backend: str, tools: Sequence[Tool]) -> None:
         """Take in a server's tools."""
 
@@ -145,6 +148,8 @@ class Auditor:
                 self._complain(exc)
                 if self._denies:
                     return [done.event_id for done in events[:index]]
+                name = type(exc).__name__
+                self._guard(lambda name=name: self._recorder.lost(f"a fault in Indelible: {name}"))  # type: ignore[misc]
         return None
 
     def _owe(self, events: Iterable[Event]) -> None:

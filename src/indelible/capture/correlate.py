@@ -373,6 +373,13 @@ class Correlator:
         self._open_calls = 0
         return events
 
+    def forget(self, rpc_id: bytes) -> None:
+        """Wait no longer for the answer to a request; nothing is recorded of its end."""
+        found = self._calls.take(rpc_id)
+        if isinstance(found, Call):
+            self._open_calls -= 1
+            self._kept -= found.kept
+
     def refuse(self, step: Step, recorded: Iterable[str], mono: int, why: str) -> tuple[bytes, list[Event]]:
         """Take back a line's calls because they could not be recorded; the line must not be forwarded.
 

@@ -50,7 +50,7 @@ from indelible.capture.fastmcp_forms import (
     wire_of,
 )
 from indelible.capture.fastmcp_tasks import Follower
-from indelible.capture.faults import Faults
+from indelible.capture.faults import Faults, given_up
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.capture.tasks import Tasks
@@ -104,7 +104,10 @@ class AuditMiddleware(Middleware):
         except TrailUnavailable:
             raise _refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
-            self._faults.lost(exc, REFUSED)
+            if _on_record():
+                self._faults.noted(exc)
+            else:
+                self._faults.lost(exc, REFUSED)
             go = None
         return await (call_next(context) if go is None else go(context, call_next))
 
@@ -119,7 +122,7 @@ class AuditMiddleware(Middleware):
             lists = method == "tools/list" and not server.beneath
             return functools.partial(self._learn, server) if lists else None
         wire = wire_of(about.request_context)
-        if wire is not None and server.tapped:
+        if wire is not None and (server.tapped or given_up.get() is wire[0]):
             return None
         scope = _scope.get()
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
@@ -169,7 +172,7 @@ class AuditMiddleware(Middleware):
         self, server: _Server, wire: Wire | None, within: OpenCall | None, context: Any, call_next: Any
     ) -> Any:
         try:
-            call = await _begun(server, wire, within, context)
+            call = await self._begun(server, wire, within, context)
         except TrailUnavailable:
             raise _refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001
@@ -192,6 +195,21 @@ class AuditMiddleware(Middleware):
         await self._released(server, call, functools.partial(_judge_answer, result, context))
         return result
 
+    async def _begun(
+        self, server: _Server, wire: Wire | None, within: OpenCall | None, context: Any
+    ) -> OpenCall:
+        """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
+        incoming = incoming_of(context, wire, within)
+        peer = peer_of(context.fastmcp_context) if within is None else within.peer
+        try:
+            with self._faults.minor():
+                await server.know(incoming)
+        except BaseException:  # cancelled meanwhile: a call all the same
+            with contextlib.suppress(Exception):
+                server.audited.begin(incoming, peer).cancelled()
+            raise
+        return await server.audited.abegin(incoming, peer)
+
     async def _released(self, server: _Server, call: OpenCall, judge: Callable[[], Awaitable[Verdict]]) -> None:
         """Record the outcome; then the answer may go on, and else an error goes on in its place."""
         try:
@@ -207,19 +225,6 @@ class AuditMiddleware(Middleware):
 
 async def _judge_answer(result: Any, context: Any) -> Verdict:
     return judge_result(wire_form(result, context))
-
-
-async def _begun(server: _Server, wire: Wire | None, within: OpenCall | None, context: Any) -> OpenCall:
-    """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
-    incoming = incoming_of(context, wire, within)
-    peer = peer_of(context.fastmcp_context) if within is None else within.peer
-    try:
-        await server.know(incoming)
-    except BaseException:  # cancelled meanwhile: a call all the same
-        with contextlib.suppress(Exception):
-            server.audited.begin(incoming, peer).cancelled()
-        raise
-    return await server.audited.abegin(incoming, peer)
 
 
 class _Server:
@@ -304,6 +309,14 @@ class _Beneath(WireMiddleware):
         if incoming is not None and incoming.request_id is None:
             incoming.request_id = inherited(incoming.wire)
         return incoming
+
+
+def _on_record() -> bool:
+    """Tell whether the tier beneath has recorded the call that is on its way to us."""
+    with contextlib.suppress(Exception):
+        call, scope = open_here(), _scope.get()
+        return call is not None and call.wire is not None and (scope is None or scope.call is not call)
+    return False
 
 
 def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:

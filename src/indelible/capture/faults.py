@@ -9,13 +9,19 @@ its place; its text may hold anything, and is not.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from indelible.recorder import Recorder
 
 log = logging.getLogger("indelible")
+
+
+given_up: Final[contextvars.ContextVar[object]] = contextvars.ContextVar("indelible_given_up", default=None)
+"""The session of the request on the wire that was lost by a fault: a capture above counts it no second time."""
 
 
 class Faults:

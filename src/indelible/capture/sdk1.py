@@ -156,6 +156,10 @@ class Connection:
         """Return the request id of a call under way."""
         return self._correlator.named(msgspec.json.encode(rpc_id))
 
+    def forget(self, rpc_id: Any) -> None:
+        """Wait no longer for the end of a call that is counted as lost."""
+        self._correlator.forget(rpc_id_of(rpc_id))
+
     def end(self) -> None:
         """Nobody is there any more."""
         self._auditor.client_gone("the client went away")
@@ -216,6 +220,8 @@ class _Run:
     def __init__(self, tapped: Tapped, write: Any) -> None:
         self._tapped, self._write = tapped, write
         self.connection: Connection | None = None
+        self._given_up: set[Any] = set()
+        """Ids of calls that were lost by a fault: their answers cost nothing more."""
 
     async def admitted(self, item: Any) -> bool:
         """Record what the client's message begins or ends; False when it must not reach the server."""
@@ -228,13 +234,16 @@ class _Run:
             instead = await self.connection.client(item)
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
             instead = self._fault(exc, item, REFUSED, is_call=_is_call(item))
+            if instead is None and _is_call(item):
+                self._given_up.add(_field(item, "id"))
         if instead:
             await self._write.send(_like(item, instead))
         return instead is None
 
     async def released(self, item: Any) -> list[Any]:
         """Record what the server's message ends; returns what may go out."""
-        if self.connection is None:
+        if self.connection is None or _field(item, "id") in self._given_up:
+            self._given_up.discard(_field(item, "id"))
             return [item]
         try:
             instead = await self.connection.server(item)
@@ -246,14 +255,16 @@ class _Run:
 
     def _fault(self, exc: Exception, item: Any, why: str, *, is_call: bool) -> bytes | None:
         """Return what goes on instead of a message in which we failed; None for nothing else."""
-        faults = self._tapped.faults
+        faults, rpc_id = self._tapped.faults, _field(item, "id")
+        if self.connection is not None and is_call and rpc_id is not None:
+            with faults.minor():
+                self.connection.forget(rpc_id)
         if not is_call:
             faults.noted(exc)
             return None
         try:
             faults.lost(exc, why)
         except _RefusedError:
-            rpc_id = _field(item, "id")
             return b"" if rpc_id is None else error_reply(rpc_id_of(rpc_id), why) + b"\n"
         return None
 

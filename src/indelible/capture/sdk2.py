@@ -22,7 +22,7 @@ from typing import Any, Final
 from indelible.capture import meta, methods, peers
 from indelible.capture.asking import Asked
 from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Audited, Incoming, OpenCall, Peer, inside
-from indelible.capture.faults import Faults
+from indelible.capture.faults import Faults, given_up
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
@@ -60,7 +60,7 @@ class WireMiddleware:
             raise refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
             self.faults.lost(exc, REFUSED)
-            return await call_next(ctx)
+            return await _unrecorded(ctx, call_next)
         if incoming is None or peer is None:
             result = await call_next(ctx)
             await self._heard(ctx, result)
@@ -75,7 +75,7 @@ class WireMiddleware:
             raise refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001
             self.faults.lost(exc, REFUSED)
-            return await call_next(ctx)
+            return await _unrecorded(ctx, call_next)
         return await self._call(ctx, call_next, call)
 
     def _seen(self, ctx: Any) -> Incoming | None:
@@ -195,6 +195,15 @@ class WireMiddleware:
             if not cursor:
                 return
             params = {**params, "cursor": cursor}
+
+
+async def _unrecorded(ctx: Any, call_next: CallNext) -> Any:
+    """Let a call go on that is counted as lost."""
+    token = given_up.set(getattr(ctx, "session", None))
+    try:
+        return await call_next(ctx)
+    finally:
+        given_up.reset(token)
 
 
 def _listen(session: Any, call: OpenCall, faults: Faults) -> None:

@@ -30,6 +30,7 @@ class Memory:
         self.owed: list[Event] = []
         self.prepared: list[tuple[Any, Target | None, Source | None]] = []
         self.learned: list[str] = []
+        self.counted: list[str] = []
         self.fails: Exception | None = None
 
     def record(self, event: Event) -> None:
@@ -43,6 +44,9 @@ class Memory:
 
     def refuse(self, event: Event) -> None:
         self.owed.append(event)
+
+    def lost(self, why: str) -> None:
+        self.counted.append(why)
 
     def learn(self, backend: str, tools: Sequence[Tool]) -> None:
         self.learned += [f"{backend}/{tool.name}" for tool in tools]
