@@ -1,6 +1,6 @@
 """The tap between a client on our stdin and stdout and a server that is our child.
 
-One thread, poll() on raw descriptors, no line changed. The rules:
+One thread, poll() on raw descriptors, no line changed; how it waits is in `looking`. The rules:
 
 - a line is forwarded only when the audit has had it (see `correlate`), except before the audit is ready: then one
   request that is provably ``initialize`` may pass, and whatever the server says, since no call has reached it yet;
@@ -26,6 +26,7 @@ import time
 
 from indelible.capture.child import TERM_GRACE_S
 from indelible.capture.lanes import MAX_QUEUE, READ_BYTES, CutLine, Lines, Outlet, Part
+from indelible.capture.looking import Looking, processors
 from indelible.capture.ourselves import TO_GROUP, replace_with_null, watch_process
 
 TYPE_CHECKING = False
@@ -129,6 +130,8 @@ class Tap:
         self._deadline: float | None = None
         self._at_deadline = self._terminate
         self._parent_fd = watch_process(parent)
+        self._last = _CLIENT
+        """Whose bytes were the last to come."""
         self._hurry = False
         self._closing: str | None = None
         self.on_wake: Any = None
@@ -142,9 +145,10 @@ class Tap:
         if self._parent_fd is not None:
             self._poll.register(self._parent_fd, select.POLLIN)
         self._settle()
+        looking = Looking(self._poll.poll, 2, processors=processors())
         while not self._is_done():
             idle = self._deadline is None and self._parent_fd is not None
-            events = self._poll.poll(None if idle else self._timeout())
+            events = looking.wait(None if idle else self._timeout(), self._last)
             settled = True
             for descriptor, event in events:
                 settled = self._handle(descriptor, event) and settled
@@ -226,6 +230,7 @@ class Tap:
         except OSError:
             chunk = b""
         now, mono = time.time_ns(), time.monotonic_ns()
+        self._last = side
         if not chunk:
             self._take(side, self._in[side].finish(), now, mono)
             self._open[side] = False

@@ -1,0 +1,91 @@
+"""Waiting for what is expected at once: looked for awhile, before going to sleep.
+
+Waking up costs a thread, and the interpreter with it, more than all that the tap does for most lines, on both ways of a
+call. So where the last wait was short, the next one looks for `LOOK_NS` without sleeping.
+
+What may not move: this must never cost anybody else. On a single processor whoever looks keeps the others from what he
+looks for, so nothing is looked for there. Who is interrupted while he looks has company on his processor: he sleeps as
+everybody does for `MIN_PAUSE_NS`, twice as long the next time, and so on. What is looked for in vain costs `LOOK_NS`
+once, and then nothing until a wait was short again.
+
+Standard library only: see `child`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    Poll = Callable[[int | None], list[tuple[int, int]]]
+
+LOOK_NS: Final = 100_000
+"""A wait that is shorter is worth looking: two wake-ups of a processor that sleeps, and a quick tool."""
+
+MIN_PAUSE_NS: Final = 20_000_000
+MAX_PAUSE_NS: Final = 5_000_000_000
+_CALMER: Final = 6
+"""Each look that nobody interrupts makes the next pause shorter by one part in two to this power."""
+
+_WHOSE: Final = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+
+
+def processors() -> int:
+    """Return on how many processors this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def interruptions() -> int:
+    """Return how often somebody else was given the processor that this thread was using."""
+    return resource.getrusage(_WHOSE).ru_nivcsw
+
+
+class Looking:
+    """The waits of one loop, each after one of so many kinds of events."""
+
+    def __init__(
+        self,
+        poll: Poll,
+        kinds: int,
+        *,
+        processors: int,
+        clock: Callable[[], int] = time.monotonic_ns,
+        interrupted: Callable[[], int] = interruptions,
+    ) -> None:
+        """`poll` takes milliseconds, or None, and returns what has happened."""
+        self._poll = poll
+        self._short = [False] * kinds
+        self._clock = clock
+        self._interrupted = interrupted
+        self._pause = MIN_PAUSE_NS
+        self._from = 0 if processors > 1 else None
+        """Looks from this time on; None: never."""
+
+    def wait(self, timeout: int | None, after: int) -> list[tuple[int, int]]:
+        """Return what has happened, at the latest after so many milliseconds; `after` is what did last."""
+        if self._from is None:
+            return self._poll(timeout)
+        began = self._clock()
+        if self._short[after] and began >= self._from and (events := self._look(began)):
+            return events
+        events = self._poll(timeout)
+        self._short[after] = self._clock() - began < LOOK_NS
+        return events
+
+    def _look(self, began: int) -> list[tuple[int, int]]:
+        """Look for events without going to sleep; none when there are none in time."""
+        poll, clock, end = self._poll, self._clock, began + LOOK_NS
+        before = self._interrupted()
+        while not (events := poll(0)) and clock() < end:
+            pass
+        if self._interrupted() != before:
+            self._from = clock() + self._pause
+            self._pause = min(2 * self._pause, MAX_PAUSE_NS)
+        elif self._pause > MIN_PAUSE_NS:
+            self._pause -= self._pause >> _CALMER
+        return events
