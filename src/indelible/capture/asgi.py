@@ -4,7 +4,8 @@ Messages are read beside the bytes that go by, which are never changed; the one 
 
 - A request's last piece is handed to the app when the intents of its calls are on record; an answer's last piece goes
   out when its outcome is.
-- Nothing is held back but that last piece, and in front of an answer in one piece its headers.
+- Nothing is held back but that last piece, and in front of an answer in one piece its headers. Last is the piece with
+  which an answer is complete, whether or not an empty one follows.
 - Nothing is kept without bound: see `kept`.
 - What cannot be recorded under ``deny`` is refused before the app has read it all, which is told that the client
   went away; an answer is replaced where nothing of it is out yet, and else its end never goes out.

@@ -210,7 +210,7 @@ def reason_of(kept: Kept, challenge: str | None) -> str | None:
         return judge_error(error.get("code"), error.get("message")).error
     told = [error, fields.get("error_description") or fields.get("message") or fields.get("detail")]
     texts = [bounded(text) for text in told if isinstance(text, str) and text]
-    return ": ".join(texts) or _challenged(challenge or "")
+    return _said(texts) or _challenged(challenge or "")
 
 
 def _challenged(challenge: str) -> str | None:
@@ -219,7 +219,14 @@ def _challenged(challenge: str) -> str | None:
         _, there, rest = challenge[:MAX_REASON].partition(f'{name}="')
         if there:
             found.append(rest.partition('"')[0])
-    return ": ".join(text for text in found if text) or None
+    return _said([text for text in found if text])
+
+
+def _said(texts: list[str]) -> str | None:
+    """Return a word with its explanation; with a colon, "invalid_token: …" would be taken for a token and its value."""
+    if not texts:
+        return None
+    return texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]})"
 
 
 def said_of(message: Message) -> dict[str, Any]:

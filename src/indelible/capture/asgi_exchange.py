@@ -4,8 +4,8 @@ The states of a response, in order: ``None`` before it starts, then one of
 
 - ``pass``: nothing in it concerns us;
 - ``events``: an event stream, whose events are judged as they are completed;
-- ``whole``: an answer in one body; its start is held until the first piece of the body comes, so that an answer in one
-  piece can still be replaced;
+- ``whole``: an answer in one body; a piece with which it may be complete is held until more comes, and the start until
+  the first piece goes out, so that an answer in one piece can still be replaced;
 - ``refusal``: of a credential; its body is read for the reason;
 - ``severed``: its end must not go out, and nothing does any more.
 """
@@ -77,6 +77,7 @@ class HttpExchange(Outside):
         self._status = 0
         self._challenge: str | None = None
         self._start: Message | None = None
+        self._held: Message | None = None
         self._answer_body = Body(None)
         self._events = sse.Parser()
         self._out = 0
@@ -335,21 +336,32 @@ class HttpExchange(Outside):
             if instead is not None:
                 await self._replace(instead)
                 return
+        elif self._mode == "whole" and self._may_complete(piece):
+            if self._held is not None:
+                await self._release()
+            self._held = message
+            return
         await self._release()
         await self._send(message)
 
+    def _may_complete(self, piece: bytes) -> bool:
+        """Tell whether an answer may be complete with this piece, and what still comes be nothing or white space."""
+        return not self._answer_body.plain or piece.rstrip()[-1:] in (b"}", b"]", b"")
+
     async def _release(self) -> None:
-        """Send the start of the response that was held."""
-        start, self._start = self._start, None
-        if start is not None:
-            await self._send(start)
+        """Send what was held."""
+        for name in ("_start", "_held"):
+            message = getattr(self, name)
+            if message is not None:
+                setattr(self, name, None)
+                await self._send(message)
 
     async def _replace(self, body: bytes) -> None:
         """Send an answer of ours in the place of one whose outcome could not be recorded."""
         if self._start is None:  # part of it is out: the rest is not
             self._mode = "severed"
             return
-        self._mode, self._start = "severed", None
+        self._mode, self._start, self._held = "severed", None, None
         await self._answer(200, b"application/json", body)
 
     async def _whole(self) -> bytes | None:

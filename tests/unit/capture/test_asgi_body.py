@@ -30,7 +30,7 @@ def body(data: bytes, coding: str | None = None, cuts: tuple[int, ...] = ()) -> 
     return made
 
 
-def called(made: Body, *, certainly: bool = False) -> list[tuple[str, object]]:
+def called(made: Body, *, certainly: bool = False) -> list[tuple[str, str | None]]:
     found = []
     for message, text in requests_of(made, certainly=certainly):
         incoming = incoming_of(message, text, {}, None)
@@ -137,13 +137,13 @@ def test_what_a_status_says(status: int, said: Verdict | None, kind: str, error:
 @pytest.mark.parametrize(
     ("page", "challenge", "reason"),
     [
-        (b'{"error":"invalid_token","error_description":"expired"}', None, "invalid_token: expired"),
+        (b'{"error":"invalid_token","error_description":"expired"}', None, "invalid_token (expired)"),
         (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Bad Host"}}', None, "Bad Host"),
         (b'{"detail":"Not authenticated"}', None, "Not authenticated"),
         (
             b"<html>",
             'Bearer error="insufficient_scope", error_description="needs buy"',
-            "insufficient_scope: needs buy",
+            "insufficient_scope (needs buy)",
         ),
         (b"<html>", "Basic", None),
         (b"", None, None),

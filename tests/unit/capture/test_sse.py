@@ -33,7 +33,9 @@ STREAM = st.builds(
 
 def by_the_standard(text: str) -> list[tuple[str, str]]:
     """Read a stream as WHATWG HTML, section 9.2.6 says, line by line and all at once: name and data of its events."""
-    found, data, name = [], [], ""
+    found: list[tuple[str, str]] = []
+    data: list[str] = []
+    name = ""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     for line in text.split("\n")[:-1]:
         if not line:
