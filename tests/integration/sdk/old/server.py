@@ -1,6 +1,7 @@
 """Servers of the official SDK 1.x with the tools of `servers.py`, run by the Python that has it.
 
-``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). While there is a file
+``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). ``… asgi``,
+``… asgi-sse`` and ``… asgi-stateless`` record in front of the app, ``… both`` there and within. While there is a file
 ``TRAIL.full``, the disk is full.
 """
 
@@ -20,6 +21,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import McpError
 
 import indelible
+from indelible.asgi import AuditASGI
 from indelible.trail import writer
 from indelible.trail.active import ActiveFile
 
@@ -145,13 +147,19 @@ if __name__ == "__main__":
     made = {"fastmcp": fastmcp, "lowlevel": lowlevel}[sys.argv[1]]()
     trail = indelible.open_trail(sys.argv[2], on_failure="deny", durability=os.environ.get("DURABILITY"))
     full_while(sys.argv[2] + ".full")
-    indelible.attach(made, trail)
-    indelible.attach(made, trail)
-    if sys.argv[3] == "stdio":
+    way = sys.argv[3]
+    if not way.startswith("asgi"):
+        indelible.attach(made, trail)
+        indelible.attach(made, trail)
+    if way == "stdio":
         anyio.run(serve, getattr(made, "_mcp_server", made))
     else:
+        made.settings.stateless_http = way == "asgi-stateless"
+        app = made.sse_app() if way == "asgi-sse" else made.streamable_http_app()
+        if way != "http":
+            app = AuditASGI(app, trail, backend="shop")
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
         print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(made.streamable_http_app(), log_level="critical")
+        config = uvicorn.Config(app, log_level="critical")
         anyio.run(uvicorn.Server(config).serve, [listening])
