@@ -13,12 +13,14 @@ Messages are read beside the bytes that go by, which are never changed; the one 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from indelible import context
 from indelible.capture import asgi_exchange, attach, proxies
 from indelible.capture.calling import Trail
 from indelible.capture.http_sessions import Session, Sessions
@@ -126,10 +128,16 @@ def query_key(query: bytes) -> str | None:
     return "query " + text
 
 
-def on_asyncio() -> bool:
-    """Tell whether this runs in an asyncio loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _of_old_sdk() -> str | None:
+    """Return the request id of the call that a handler of SDK 1.x runs for: its context is not the request's."""
+    variable = getattr(sys.modules.get("mcp.server.lowlevel.server"), "request_ctx", None)
+    about = variable.get(None) if isinstance(variable, ContextVar) else None
+    scope = getattr(getattr(about, "request", None), "scope", None)
+    outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
+    if not isinstance(outside, asgi_exchange.HttpExchange):
+        return None
+    call = outside.open_call(str(getattr(about, "request_id", "")))
+    return None if call is None else call.request_id
+
+
+context.resolvers.append(_of_old_sdk)

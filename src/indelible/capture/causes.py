@@ -88,7 +88,7 @@ _HTTP: Final[Mapping[str, Cell]] = {
     "input_required": _OLD_REVISION,
     "continued": _OLD_REVISION,
 }
-"""What is seen in front of a server, whatever that is built with: here `MCPServer`, and SDK 1.x for the old transport."""
+"""What is seen in front of a server, whatever it is built with: here `MCPServer`, and SDK 1.x for the old transport."""
 
 TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
     "sdk2": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,9 @@ from indelible.asgi import AuditASGI
 from indelible.recorder import Recorder
 from tests.integration.sdk import servers, wires
 from tests.integration.sdk.wires import LEGACY, LIMIT_S, ROOT, Answers, Frame
+
+START_S = 120.0
+"""Seconds that a process has to start, on a machine that is busy."""
 
 REFUSED_HEADER = "x-refuse"
 """With it, the server's own middleware answers with the status in it, before anything is read."""
@@ -49,16 +53,15 @@ class Sse(Answers):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._url = url
+        self.url = url
+        self.process: asyncio.subprocess.Process | None = None
         self._client = httpx2.AsyncClient(timeout=LIMIT_S)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reader = asyncio.ensure_future(self._read())
 
     async def _read(self) -> None:
-        import json
-
         async with self._client.stream(
-            "GET", self._url + "/sse", headers={"accept": "text/event-stream"}
+            "GET", self.url + "/sse", headers={"accept": "text/event-stream"}
         ) as response:
             named = ""
             async for line in response.aiter_lines():
@@ -71,7 +74,7 @@ class Sse(Answers):
 
     async def post(self, frame: Frame, **headers: str) -> int:
         endpoint = await asyncio.wait_for(asyncio.shield(self._endpoint), LIMIT_S)
-        return (await self._client.post(self._url + endpoint, json=frame, headers=headers)).status_code
+        return (await self._client.post(self.url + endpoint, json=frame, headers=headers)).status_code
 
     async def send(self, frame: Frame) -> None:
         assert await self.post(frame) == 202
@@ -83,17 +86,19 @@ class Sse(Answers):
 
 
 @contextlib.asynccontextmanager
-async def process(*command: str) -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
-    """Run a server that prints its port, until it is up."""
+async def process(*command: str) -> AsyncIterator[tuple[list[int], asyncio.subprocess.Process]]:
+    """Run a server that prints its ports; it is up on all of them."""
     running = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert running.stdout is not None
     try:
-        port = int(await asyncio.wait_for(running.stdout.readline(), LIMIT_S))
-        await wires._when_up(port)
-        yield port, running
+        line = await asyncio.wait_for(running.stdout.readline(), START_S)
+        ports = [int(port) for port in line.split()]
+        for port in ports:
+            await wires._when_up(port)
+        yield ports, running
     finally:
         if running.returncode is None:
             running.terminate()
@@ -103,8 +108,9 @@ async def process(*command: str) -> AsyncIterator[tuple[int, asyncio.subprocess.
 @contextlib.asynccontextmanager
 async def old_sse(trail: Path) -> AsyncIterator[Sse]:
     """Connect to a server of the SDK 1.x over the old transport."""
-    async with process(*wires.old_command("fastmcp", trail, "asgi-sse")) as (port, _):
+    async with process(*wires.old_command("fastmcp", trail, "asgi-sse")) as ([port], running):
         wire = Sse(f"http://127.0.0.1:{port}")
+        wire.process = running
         try:
             await wires.greet(wire, LEGACY)
             yield wire

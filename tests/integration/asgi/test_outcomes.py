@@ -75,6 +75,18 @@ class Happening:
             if json:  # the app does not look whether its client is there until it answers
                 self.release.touch()
             await wait_until(lambda: of(self.trail, went))
+            if isinstance(wire, connecting.Sse):
+                await self.killed(wire)
+
+    async def killed(self, wire: connecting.Sse) -> None:
+        assert wire.process is not None
+        another = connecting.Sse(wire.url)
+        await wires.greet(another, self.era)
+        await self.begun(another, 1, "killed")
+        wire.process.kill()
+        await wire.process.wait()
+        await another.close()
+        indelible.open_trail(self.trail).close()
 
     async def cancelled(self, wire: Any) -> None:
         await self.begun(wire, 50, "cancelled")
@@ -175,23 +187,26 @@ def test_a_rejected_credential(era: str, tmp_path: Path) -> None:
     assert b"s3cr3t" not in trail.read_bytes()
 
 
-@pytest.mark.parametrize(("column", "era"), [("asgi-2025", LEGACY), ("asgi-2026", MODERN)])
-def test_a_killed_process(column: str, era: str, tmp_path: Path) -> None:
+def test_a_killed_process(tmp_path: Path) -> None:
     trail = tmp_path / "audit.jsonl"
+    hang = {"name": "hang", "arguments": {"until": "/no"}}
 
     async def run() -> None:
-        async with connecting.process(*connecting.command(trail)) as (port, running):
-            wire = wires.Http(f"http://127.0.0.1:{port}/mcp", era)
-            await wires.greet(wire, era)
-            await wire.send(
-                request(1, "tools/call", {"name": "hang", "arguments": {"until": "/no"}}, era, "killed")
-            )
-            await wait_until(lambda: of(trail, "killed", "mcp_operation_started"))
+        async with connecting.process(*connecting.command(trail)) as ([port], running):
+            both = []
+            for number, era in enumerate((LEGACY, MODERN)):
+                wire = wires.Http(f"http://127.0.0.1:{port}/mcp", era)
+                both.append(wire)
+                await wires.greet(wire, era)
+                await wire.send(request(number, "tools/call", hang, era, era))
+                await wait_until(lambda era=era: of(trail, era, "mcp_operation_started"))  # type: ignore[misc]
             running.kill()
             await running.wait()
-            await wire.close()
+            for wire in both:
+                await wire.close()
 
     asyncio.run(run())
     indelible.open_trail(trail).close()
-    check(trail, "killed", TABLE[column]["killed"])
+    check(trail, LEGACY, TABLE["asgi-2025"]["killed"])
+    check(trail, MODERN, TABLE["asgi-2026"]["killed"])
     assert indelible.verify(trail).ok
