@@ -23,9 +23,11 @@ from urllib.parse import parse_qs
 from indelible import context
 from indelible.capture import asgi_exchange, attach, proxies
 from indelible.capture.calling import Trail
+from indelible.capture.faults import Faults
 from indelible.capture.http_sessions import Session, Sessions
 from indelible.capture.incoming import Outside
 from indelible.capture.rejections import DEFAULT_RATE, Rejections
+from indelible.errors import TrailUnavailable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -61,6 +63,7 @@ class AuditASGI:
         self.audited = attach.audited(trail, backend or attach.program())
         self.sessions = Sessions()
         self.rejections = Rejections(self.audited, rejections_per_second)
+        self.faults = Faults(lambda: self.audited.recorder, TrailUnavailable)
         self.trusted = proxies.networks(self.audited.recorder.settings.identity.trusted_proxies)
         self._path = None if path is None else "/" + path.strip("/")
 

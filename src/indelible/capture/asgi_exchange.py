@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -23,11 +22,12 @@ from indelible import context
 from indelible.capture import asgi_body, methods, peers, sse
 from indelible.capture.asgi_body import Body
 from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
+from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.frames import Message as Rpc
 from indelible.capture.http_sessions import Answer, Session, Waiting, peer_with
 from indelible.capture.incoming import Outside
-from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge
+from indelible.capture.outcomes import Verdict, judge
 from indelible.capture.proxies import client_of
 from indelible.errors import TrailUnavailable
 from indelible.operation import WHY_REFUSED
@@ -35,8 +35,6 @@ from indelible.operation import WHY_REFUSED
 if TYPE_CHECKING:
     from indelible.capture.asgi import AuditASGI, Message, Receive, Scope, Send
     from indelible.recorder import Recorder
-
-log = logging.getLogger("indelible")
 
 Mode = Literal["pass", "events", "whole", "refusal", "severed"]
 
@@ -146,11 +144,26 @@ class HttpExchange(Outside):
 
     async def _arrived(self, body: Body) -> bool:
         """Record what a request begins; False when the app must not read it."""
-        parsed = asgi_body.requests_of(body, certainly=self._certain)
-        if not parsed:
-            return True
-        session = self._session = self._session or Session(self._door.audited)
         requests: list[tuple[Rpc, bytes]] = []
+        try:
+            try:
+                requests += self._read(asgi_body.requests_of(body, certainly=self._certain))
+                await self._begin_all(requests)
+            except TrailUnavailable:
+                raise
+            except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+                self._door.faults.lost(exc, REFUSED)
+        except TrailUnavailable:
+            await self._refuse(requests)
+            return False
+        return True
+
+    def _read(self, parsed: Parsed) -> list[tuple[Rpc, bytes]]:
+        """Take what is no request, and return the requests."""
+        if not parsed:
+            return []
+        session = self._session = self._session or Session(self._door.audited)
+        requests = []
         for message, text in parsed:
             if message.method is not msgspec.UNSET:
                 if message.id is not ABSENT or message.method in methods.CALLS:
@@ -159,20 +172,14 @@ class HttpExchange(Outside):
                     session.cancel(text)
             elif message.result is not ABSENT or message.error is not ABSENT:
                 session.reply(message)
-        try:
-            await self._begin_all(session, requests)
-        except TrailUnavailable:
-            await self._refuse(requests)
-            return False
-        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
-            if self._fault(exc):
-                await self._refuse(requests)
-                return False
-        return True
+        return requests
 
-    async def _begin_all(self, session: Session, requests: list[tuple[Rpc, bytes]]) -> None:
+    async def _begin_all(self, requests: list[tuple[Rpc, bytes]]) -> None:
         """Begin each of them, also when one cannot be recorded: then none is made, and of each there is an event."""
+        session = self._session
         peer, unrecorded = None, None
+        if session is None:
+            return
         for message, text in requests:
             if methods.is_call(str(message.method), has_id=message.id is not ABSENT):
                 peer = peer or peer_with(self._peer(), session)
@@ -370,6 +377,19 @@ class HttpExchange(Outside):
             self._reject()
             return None
         await self._look_for_client()
+        try:
+            answers, batch = self._judged()
+        except Exception as exc:  # noqa: BLE001
+            return self._unjudged() if self._costs(exc) else None
+        return await self._settle(answers, batch=batch)
+
+    def _unjudged(self) -> bytes:
+        return _line(
+            [error_reply(waiting.rpc_id, WITHHELD) for waiting in self._mine], batch=len(self._mine) > 1
+        )
+
+    def _judged(self) -> tuple[list[Answer], bool]:
+        """Return what the response says of each call that it was the last chance of, and whether it is a batch."""
         kept = self._answer_body.kept
         parsed = asgi_body.answers_of(kept) if self._answer_body.readable else ()
         general: Verdict | None = None
@@ -382,7 +402,7 @@ class HttpExchange(Outside):
             elif message.error is not ABSENT:
                 general = judge(message, text)
         answers += [Answer(waiting, self._unanswered(general)) for waiting in self._owed_now()]
-        return await self._settle(answers, batch=len(parsed) > 1)
+        return answers, len(parsed) > 1
 
     def _owed_now(self) -> list[Waiting]:
         """Return the calls that this response was the last chance of, which then wait no more."""
@@ -423,7 +443,7 @@ class HttpExchange(Outside):
             except TrailUnavailable:
                 withheld = True
             except Exception as exc:  # noqa: BLE001
-                withheld = self._fault(exc) or withheld
+                withheld = self._costs(exc) or withheld
         if not withheld:
             return None
         return _line([error_reply(each.waiting.rpc_id, WITHHELD) for each in answers], batch=batch)
@@ -461,12 +481,12 @@ class HttpExchange(Outside):
         if self.scope["method"] == "GET" and session.key is None:
             self._mode = "pass"  # no stream of MCP's: that of the old transport begins with its endpoint
             return None
-        parsed: Parsed = asgi_body.answers_of(event.data) if event.data.size else ()
-        answers = []
-        for message, text in parsed:
-            found = session.answer(message, text, self._mine)
-            if found is not None:
-                answers.append(found)
+        try:
+            parsed: Parsed = asgi_body.answers_of(event.data) if event.data.size else ()
+            found = [session.answer(message, text, self._mine) for message, text in parsed]
+        except Exception as exc:  # noqa: BLE001
+            return self._unjudged() if self._costs(exc) else None
+        answers = [answer for answer in found if answer is not None]
         return await self._settle(answers, batch=len(parsed) > 1) if answers else None
 
     async def _sever(self, before: bytes) -> None:
@@ -557,10 +577,13 @@ class HttpExchange(Outside):
         reason = asgi_body.reason_of(self._answer_body.kept, self._challenge)
         self._door.rejections.note(self._peer(), self._status, reason, request_id)
 
-    def _fault(self, exc: Exception) -> bool:
-        """Say that an event was lost by a fault of ours; True when nothing may go on without its record."""
-        log.error("a call was not recorded: %s", type(exc).__name__)
-        return self.recorder.on_failure == "deny"
+    def _costs(self, exc: Exception) -> bool:
+        """Take a fault of ours that cost an event; True when nothing may go out without its record."""
+        try:
+            self._door.faults.lost(exc, WITHHELD)
+        except TrailUnavailable:
+            return True
+        return False
 
 
 class _Request:
@@ -585,16 +608,6 @@ def _as_text(rpc_id: bytes) -> str:
         return str(msgspec.json.decode(rpc_id))
     except (msgspec.MsgspecError, RecursionError):
         return rpc_id.decode("utf-8", "replace")
-
-
-def error_reply(rpc_id: bytes, why: str) -> bytes:
-    """Return a JSON-RPC 2.0 error (section 5.1) of our own."""
-    text = msgspec.json.encode(why)
-    return b'{"jsonrpc":"2.0","id":%b,"error":{"code":%d,"message":%b}}' % (
-        rpc_id or b"null",
-        INTERNAL_ERROR,
-        text,
-    )
 
 
 def _line(replies: list[bytes], *, batch: bool) -> bytes:

@@ -124,9 +124,10 @@ class Session:
             return None
         waiting = self._take(bytes(message.id), mine)
         if waiting is not None:
+            verdict = judge(message, text)
             if isinstance(message, DoubtfulMessage):
-                waiting.call.learn(metadata=asgi_body.doubts(message))
-            return Answer(waiting, judge(message, text))
+                verdict.metadata = {**(verdict.metadata or {}), **(asgi_body.doubts(message) or {})}
+            return Answer(waiting, verdict)
         other = self._others.take(bytes(message.id))
         if other is not None and message.result is not ABSENT:
             self._learn(other.method, message)

@@ -1,8 +1,8 @@
 """Servers of the official SDK 1.x with the tools of `servers.py`, run by the Python that has it.
 
-``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). ``… asgi-sse`` has the audit
-in front of the app; ``… fronts`` is several such apps, on as many ports. While there is a file ``TRAIL.full``, the disk
-is full.
+``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). ``… asgi-sse`` has
+the audit in front of the app; ``… fronts`` is several such apps, on as many ports. While there is a file
+``TRAIL.full``, the disk is full.
 """
 
 import errno
