@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from indelible._version import __version__
 
 if TYPE_CHECKING:
-    from indelible import events, fastmcp, mcp, testing
+    from indelible import asgi, events, fastmcp, mcp, testing
     from indelible.capture.attach import attach
     from indelible.capture.decorator import audited
     from indelible.context import RequestIdFilter, current_request_id
@@ -61,7 +61,7 @@ _HOMES = {
 }
 """Public name to where it lives (``module`` or ``module:name``), imported at first use: start-up time counts."""
 
-_MODULES = frozenset({"events", "fastmcp", "mcp", "testing"})
+_MODULES = frozenset({"asgi", "events", "fastmcp", "mcp", "testing"})
 """Public modules, imported at first use too."""
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "TrailLocked",
     "TrailUnavailable",
     "__version__",
+    "asgi",
     "attach",
     "audited",
     "current_request_id",

@@ -28,6 +28,7 @@ from indelible.values import (
     parse_limit,
     parse_megabytes,
     parse_mode,
+    parse_networks,
     parse_percent,
     parse_percentages,
     parse_rate_mb,
@@ -162,6 +163,13 @@ class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to the string arguments of a tool that no server has listed yet."""
 
 
+class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is known who calls."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Who may say, in a header, which address a request came from."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole configuration."""
 
@@ -169,6 +177,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     redaction: RedactionSettings = RedactionSettings()
     record: RecordSettings = RecordSettings()
+    identity: IdentitySettings = IdentitySettings()
     servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
@@ -301,12 +310,16 @@ RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "max_overtime_percent": ("max_overtime", parse_percent),
 }
 
-TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "mcpServers")
+IDENTITY_KEYS: Final[dict[str, tuple[str, Parser]]] = {
+    "trusted_proxies": ("trusted_proxies", parse_networks),
+}
+
+TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "mcpServers")
 
 LATER_KEYS: Final = frozenset(
     {
-        "identity", "policy", "limits", "cost", "sessions", "management", "telemetry", "alerts", "sinks",
-        "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
+        "identity.jwt", "identity.api_keys", "policy", "limits", "cost", "sessions", "management", "telemetry",
+        "alerts", "sinks", "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
         "redaction.strategies",
     }
 )  # fmt: skip
@@ -340,6 +353,7 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
         audit=AuditSettings(**_audit(top, chosen, where, foreign=foreign)),
         redaction=RedactionSettings(**_section(top.get("redaction"), REDACTION_KEYS, where, "redaction")),
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
+        identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -24,10 +25,20 @@ current: Final[contextvars.ContextVar[Named | None]] = contextvars.ContextVar("i
 """The call that this code belongs to. It stays after the call's end in tasks that the call left behind."""
 
 
+resolvers: Final[list[Callable[[], str | None]]] = []
+"""Asked in order when the variable is empty: where a framework runs handlers in a context that is not the request's."""
+
+
 def current_request_id() -> str | None:
     """Return the request id of the call that this code runs in; None outside of any."""
     call = current.get()
-    return None if call is None else call.request_id
+    if call is not None:
+        return call.request_id
+    for resolve in resolvers:
+        found = resolve()
+        if found is not None:
+            return found
+    return None
 
 
 class Inside:

@@ -83,6 +83,19 @@ def parse_texts(value: object) -> tuple[str, ...]:
     raise ValueError("expected a list of texts")
 
 
+def parse_networks(value: object) -> tuple[str, ...]:
+    """Return a list of IP addresses and networks, each as it was written."""
+    import ipaddress  # only who names some pays for it
+
+    texts = parse_texts(value)
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as exc:
+            raise ValueError(f"expected addresses and networks such as 10.0.0.0/8 ({exc})") from None
+    return texts
+
+
 def parse_text_map(value: object) -> dict[str, str]:
     """Return a mapping of names to texts."""
     if isinstance(value, dict):

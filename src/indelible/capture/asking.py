@@ -10,7 +10,7 @@ from typing import Any
 
 from indelible.capture.calling import OpenCall
 from indelible.capture.inputs import Moment, asked, judge
-from indelible.capture.outcomes import Verdict, judge_exception
+from indelible.capture.outcomes import Verdict, judge_error, judge_exception
 
 
 class Asked:
@@ -31,6 +31,10 @@ class Asked:
     def failed(self, exc: BaseException) -> None:
         """Record that there was none, or an error; never raises."""
         self._finish(judge_exception(exc, method=self._call.method))
+
+    def refused(self, code: object, message: object) -> None:
+        """Record that the client answered with a JSON-RPC error; never raises."""
+        self._finish(judge_error(code, message))
 
     def _finish(self, verdict: Verdict) -> None:
         self._audited.recorder.record_or_owe(self._call.finish(verdict, time.monotonic_ns()))

@@ -110,7 +110,8 @@ def _note_exceptions(server: Any, audit: Audited) -> None:
         except Exception as exc:
             call = context.current.get()
             name = args[0] if args else kwargs.get("name")
-            if isinstance(call, OpenCall) and call.audited is audit and call.incoming.name == name:
+            mine = isinstance(call, OpenCall) and (call.audited is audit or call.from_outside)
+            if isinstance(call, OpenCall) and mine and call.incoming.name == name:
                 call.learn(verdict=judge_exception(exc, method="tools/call"))
             raise
 

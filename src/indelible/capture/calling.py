@@ -32,7 +32,7 @@ from indelible.capture import changes, inputs, methods
 from indelible.capture.calls import Call, Round, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
-from indelible.capture.incoming import Incoming, Peer, Wire
+from indelible.capture.incoming import Incoming, Outside, Peer, Wire
 from indelible.capture.outcomes import Verdict
 from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
@@ -97,6 +97,12 @@ class OpenCall:
     def target(self) -> Target:
         """What is called."""
         return self._call.target
+
+    @property
+    def from_outside(self) -> bool:
+        """Tell whether a capture in front of the server recorded it."""
+        wire = self.incoming.wire
+        return wire is not None and isinstance(wire[0], Outside)
 
     def is_of(self, wire: Wire | None) -> bool:
         """Tell whether it is the call of this wire request."""
@@ -267,7 +273,14 @@ class Audited:
         return opened
 
     def joined(self, wire: Wire | None) -> OpenCall | None:
-        """Return the open call of this context when it is of this wire request, and goes into the same trail."""
+        """Return the open call of this context when it is of this wire request, and goes into the same trail.
+
+        One that was recorded in front of the server (`Outside`) is that request's only one, whatever became of it.
+        """
+        if wire is not None and isinstance(wire[0], Outside):
+            seen = wire[0].open_call(wire[1])
+            if isinstance(seen, OpenCall) and seen.audited.recorder is self.recorder:
+                return seen
         call = context.current.get()
         if (
             isinstance(call, OpenCall)

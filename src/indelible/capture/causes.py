@@ -73,6 +73,23 @@ _COMMON: Final[Mapping[str, Cell]] = {
 }
 """What the captures of the official SDK have in common."""
 
+_TOLD: Final = Cell("tool_error", blank="The client is told a text that a tool may say of anything.")
+_OLD_REVISION: Final = Cell(None, blank="The revision has no such answer.")
+_HTTP: Final[Mapping[str, Cell]] = {
+    **_COMMON,
+    "raised": Cell("tool_error"),
+    "rpc_error": Cell("protocol_error", -32050),
+    "unknown_tool": Cell("protocol_error", -32602),
+    "unknown_prompt": Cell("protocol_error", 0),
+    "invalid_arguments": Cell("protocol_error", -32602),
+    "rejected_credential": Cell("unauthenticated"),
+    "disconnected_http_session": Cell("cancelled"),
+    "timed_out": _TOLD,
+    "input_required": _OLD_REVISION,
+    "continued": _OLD_REVISION,
+}
+"""What is seen in front of a server, whatever it is built with: here `MCPServer`, and SDK 1.x for the old transport."""
+
 TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
     "sdk2": {
         **_COMMON,
@@ -151,6 +168,29 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "input_required": _NO_ROUNDS,
         "continued": _NO_ROUNDS,
     },
+    "asgi-2025": {**_HTTP},
+    "asgi-2026": {
+        **_HTTP,
+        "unknown_prompt": Cell("protocol_error", -32603),
+        "rejected_credential": Cell(
+            None, blank="Without a session a refusal is an `auth_rejected`, and no call of anybody's."
+        ),
+        "cancelled": Cell(None, blank="A call is cancelled by closing its stream."),
+        "disconnected_http_session": Cell(None, blank="The revision has no sessions."),
+        "input_required": Cell("input_required"),
+        "continued": Cell("completed"),
+    },
+    "asgi-sse": {
+        **_HTTP,
+        "rpc_error": Cell(
+            "tool_error", blank="The SDK makes a result with `isError: true` of whatever a tool raises."
+        ),
+        "denied": Cell(
+            "tool_error", blank="The SDK makes a result with `isError: true` of whatever a tool raises."
+        ),
+        "unknown_resource": Cell("protocol_error", 0),
+        "disconnected_http_session": Cell(None, blank="The transport is another."),
+    },
 }
 """Capture, cause, cell."""
 
@@ -160,5 +200,8 @@ CAPTURES: Final[Mapping[str, str]] = {
     "sdk1": "official SDK 1.x, `FastMCP` and low-level `Server`",
     "fastmcp4": "FastMCP 4",
     "fastmcp3": "FastMCP 3",
+    "asgi-2025": "`AuditASGI`, Streamable HTTP with sessions (2025 revisions)",
+    "asgi-2026": "`AuditASGI`, Streamable HTTP of 2026-07-28",
+    "asgi-sse": "`AuditASGI`, HTTP+SSE (2024-11-05)",
 }
 """Every capture of the table, in words."""

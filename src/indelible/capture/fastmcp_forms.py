@@ -32,7 +32,7 @@ def inherited(wire: Wire | None) -> str | None:
 def wire_of(request: Any) -> Wire | None:
     """Return the request on the wire that a call is; None for one directly from Python."""
     rpc_id = getattr(request, "request_id", None)
-    return None if rpc_id is None else (request.session, str(rpc_id))
+    return None if rpc_id is None else peers.wire_of(request.request, request.session, rpc_id)
 
 
 def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Incoming:

@@ -128,7 +128,8 @@ class AuditMiddleware(Middleware):
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
             return functools.partial(self._begin, server, wire, None)
-        if outer.audited is server.audited and (scope is None or scope.call is not outer):
+        first = scope is None or scope.call is not outer
+        if first and (outer.audited is server.audited or outer.from_outside):
             return functools.partial(self._join, server, outer)
         if scope is not None and scope.message is context.message:  # added twice
             return None

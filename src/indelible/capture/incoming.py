@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from indelible.events import AuthMethod, Caller, CallerType, Effects, Source
 
+
+class Outside:
+    """A request of a transport that a capture in front of the server has seen; its calls are recorded there.
+
+    A capture within the server finds it by `KEY` in the request's ASGI scope, and joins.
+    """
+
+    KEY: Final = "indelible.request"
+    recorder: object
+    """Into whose trail they are recorded."""
+
+    def open_call(self, rpc_id: str) -> object | None:
+        """Return the call with this id, as a text, that the request made, also when its outcome is known."""
+        raise NotImplementedError
+
+
 Wire = tuple[object, str]
-"""One request on the wire: its connection or session, compared by ``is``, and its rpc id as a string.
+"""One request on the wire: its `Outside`, connection or session, compared by ``is``, and its rpc id as a string.
 
 A string, since frameworks disagree about the id's type; the object itself, since an ``id()`` is used again.
 """

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from indelible.capture import meta
 from indelible.capture.calling import Peer
+from indelible.capture.incoming import Outside, Wire
 from indelible.capture.wrapped import login
 from indelible.events import AuthMethod, Caller, CallerType, new_id
 
@@ -70,6 +71,19 @@ def principal_of(token: Any) -> dict[str, Any]:
         "issuer": meta.short(claims.get("iss")),
         "on_behalf_of": _actors(claims.get("act")),
     }
+
+
+def principal_of_user(user: Any, auth: Any) -> dict[str, Any]:
+    """Return the fields of a `Peer` that Starlette's authentication gives, whatever the credential was."""
+    try:
+        if not getattr(user, "is_authenticated", False):
+            return {}
+        named = meta.short(getattr(user, "display_name", None))
+        identity = None if named else meta.short(user.identity)
+    except Exception:  # noqa: BLE001 - a class of anybody's; Starlette's own raises for what it does not have
+        return {}
+    roles = _texts(getattr(auth, "scopes", None))
+    return {"user_id": identity or named, "roles": roles, "caller_type": None, "auth_method": None}
 
 
 def local_peer(caller: Caller, *, client: str | None = None, protocol_version: str | None = None) -> Peer:
@@ -143,6 +157,19 @@ def correlation_of(fields: Mapping[str, Any] | None, request: Any) -> tuple[str 
         if trace_id is None:
             _, trace_id, span_id = from_header
     return request_id, trace_id, span_id
+
+
+def wire_of(request: Any, session: Any, rpc_id: Any) -> Wire | None:
+    """Return which request on the wire a message is; None for a notification.
+
+    `request` is the HTTP request that it came in, None on other transports. Where a capture in front of the server has
+    seen that, it is one of its calls.
+    """
+    if rpc_id is None:
+        return None
+    scope = getattr(request, "scope", None)
+    outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
+    return (outside if isinstance(outside, Outside) else session, str(rpc_id))
 
 
 def header_of(request: Any, name: str) -> str | None:

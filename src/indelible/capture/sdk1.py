@@ -26,7 +26,7 @@ from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator, error_reply
 from indelible.capture.faults import Faults
-from indelible.capture.incoming import dumped, rpc_id_of
+from indelible.capture.incoming import Outside, dumped, rpc_id_of
 from indelible.context import Inside
 from indelible.definitions import Tool
 from indelible.events import Target
@@ -61,6 +61,12 @@ class Tapped:
             self._listed = True
             await self._list(recorder)
         return Connection(self, recorder, self._tools, request)
+
+    def seen_outside(self, request: Any) -> bool:
+        """Tell whether a capture in front of the server records all that comes this way into the same trail."""
+        wire = peers.wire_of(request, None, "")
+        outside = None if wire is None else wire[0]
+        return isinstance(outside, Outside) and outside.recorder is self._recorder()
 
     async def _list(self, recorder: Recorder) -> None:
         """Ask the server's own handler, in process: what definitions say holds from the first call on."""
@@ -230,6 +236,8 @@ class _Run:
         try:
             if self.connection is None:
                 request = getattr(item.metadata, "request_context", None)
+                if self._tapped.seen_outside(request):  # what answers it passes there as well
+                    return True
                 self.connection = await self._tapped.connection(request)
             instead = await self.connection.client(item)
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call

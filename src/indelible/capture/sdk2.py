@@ -62,6 +62,9 @@ class WireMiddleware:
             self.faults.lost(exc, REFUSED)
             return await _unrecorded(ctx, call_next)
         if incoming is None or peer is None:
+            outer = self._outside(ctx)
+            if outer is not None:
+                return await self._join(outer, ctx, call_next)
             result = await call_next(ctx)
             await self._heard(ctx, result)
             return result
@@ -84,6 +87,23 @@ class WireMiddleware:
             return None
         incoming = incoming_of(ctx)
         return None if self.audited.joined(incoming.wire) is not None else incoming  # attached twice
+
+    def _outside(self, ctx: Any) -> OpenCall | None:
+        """Return the call that a capture in front of the server has recorded, of whose message this is."""
+        call = None
+        with self.faults.minor():
+            call = self.audited.joined(peers.wire_of(ctx.request, ctx.session, ctx.request_id))
+        return call if call is not None and call.from_outside else None
+
+    async def _join(self, outer: OpenCall, ctx: Any, call_next: CallNext) -> Any:
+        """Go along with a call that is recorded already, for what is only known here."""
+        try:
+            with inside(outer):
+                return await call_next(ctx)
+        except Exception as exc:
+            with self.faults.minor():
+                outer.learn(verdict=judge_exception(exc, method=outer.incoming.method))
+            raise
 
     async def _call(self, ctx: Any, call_next: CallNext, call: OpenCall) -> Any:
         with self.faults.minor():
@@ -263,7 +283,7 @@ def incoming_of(ctx: Any) -> Incoming:
     )
     if ctx.request_id is not None:
         incoming.rpc_id = rpc_id_of(ctx.request_id)
-        incoming.wire = (ctx.session, str(ctx.request_id))
+        incoming.wire = peers.wire_of(ctx.request, ctx.session, ctx.request_id)
     if params is not None:
         incoming.name = _name(params, how)
         if how.args == "arguments":

@@ -1,9 +1,12 @@
 """The examples are what they say: real configurations that a client could start, and that record."""
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +145,38 @@ def test_a_fastmcp_server_that_records_itself_needs_no_wrap(tmp_path: Path) -> N
     assert (event["target"]["backend"], event["target"]["capability_name"]) == ("weather", "subscribe")
     assert event["request"]["args"]["city"] == "Oslo"
     assert b"a.b@example.com" not in (state / "indelible" / "audit.jsonl").read_bytes()
+
+
+def test_an_http_server_with_the_audit_in_front_of_it(tmp_path: Path) -> None:
+    state, port = tmp_path / "state", free_port()
+    server = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "audited_http.py"), str(port)], env=environment(state)
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                assert server.poll() is None
+                time.sleep(0.05)
+        text = asyncio.run(_forecast(f"http://127.0.0.1:{port}/mcp"))
+    finally:
+        server.terminate()
+        server.wait(60)
+    [event] = logged(state)
+    assert (event["source"]["caller"], event["target"]["backend"]) == ("http", "weather")
+    assert event["outcome"]["kind"] == "completed"
+    assert event["request"]["request_id"] in text
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def _forecast(url: str) -> str:
+    async with Client(url) as client:
+        return str((await client.call_tool("forecast", {"city": "Oslo"})).content)

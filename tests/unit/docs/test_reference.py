@@ -22,7 +22,15 @@ from indelible.anchor_settings import (
 )
 from indelible.capture import methods
 from indelible.cli.root import COMMANDS
-from indelible.config import AUDIT_KEYS, LATER_KEYS, RECORD_KEYS, REDACTION_KEYS, TOP_KEYS, Settings
+from indelible.config import (
+    AUDIT_KEYS,
+    IDENTITY_KEYS,
+    LATER_KEYS,
+    RECORD_KEYS,
+    REDACTION_KEYS,
+    TOP_KEYS,
+    Settings,
+)
 from indelible.trail import findings
 from indelible.trail.layout import Layout
 from indelible.values import DURATION_UNITS, MEGABYTE
@@ -45,7 +53,13 @@ def documented(heading: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "known"), [("audit", AUDIT_KEYS), ("redaction", REDACTION_KEYS), ("record", RECORD_KEYS)]
+    ("heading", "known"),
+    [
+        ("audit", AUDIT_KEYS),
+        ("redaction", REDACTION_KEYS),
+        ("record", RECORD_KEYS),
+        ("identity", IDENTITY_KEYS),
+    ],
 )
 def test_every_key_is_documented_and_none_is_invented(heading: str, known: dict[str, Any]) -> None:
     assert set(documented(f"`{heading}`")) == set(known)
@@ -59,10 +73,12 @@ def test_keys_of_later_versions_are_named_as_such() -> None:
     assert set(codes(section(CONFIGURATION, "Not in this version"))) >= LATER_KEYS
 
 
-@pytest.mark.parametrize("heading", ["audit", "redaction", "record"])
+@pytest.mark.parametrize("heading", ["audit", "redaction", "record", "identity"])
 def test_defaults_are_the_codes(heading: str) -> None:
     """A default in a page is a value that the parser makes into the setting's own default; `none` is no value."""
-    keys = {"audit": AUDIT_KEYS, "redaction": REDACTION_KEYS, "record": RECORD_KEYS}[heading]
+    keys = {
+        "audit": AUDIT_KEYS, "redaction": REDACTION_KEYS, "record": RECORD_KEYS, "identity": IDENTITY_KEYS
+    }[heading]  # fmt: skip
     defaults = getattr(Settings(), heading)
     for key, cells in documented(f"`{heading}`").items():
         field, parse = keys[key]
@@ -118,6 +134,7 @@ def test_the_whole_example_sets_every_key() -> None:
     assert set(data["audit"]) | {"file"} == set(AUDIT_KEYS)
     assert set(data["redaction"]) == set(REDACTION_KEYS)
     assert set(data["record"]) == set(RECORD_KEYS)
+    assert set(data["identity"]) == set(IDENTITY_KEYS)
 
 
 def test_durations_and_sizes() -> None:

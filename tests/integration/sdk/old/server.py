@@ -1,6 +1,7 @@
 """Servers of the official SDK 1.x with the tools of `servers.py`, run by the Python that has it.
 
-``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). While there is a file
+``python server.py fastmcp|lowlevel TRAIL stdio`` or ``… http`` (which prints its port on a line). ``… asgi-sse`` has
+the audit in front of the app; ``… fronts`` is several such apps, on as many ports. While there is a file
 ``TRAIL.full``, the disk is full.
 """
 
@@ -20,6 +21,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import McpError
 
 import indelible
+from indelible.asgi import AuditASGI
 from indelible.trail import writer
 from indelible.trail.active import ActiveFile
 
@@ -141,17 +143,44 @@ async def serve(server: Server) -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
+FRONTS = ("sessions", "stateless", "within")
+
+
+def front(way: str, trail: indelible.Recorder) -> AuditASGI:
+    """Return a server with the audit in front of it; ``within`` has it there as well."""
+    server = fastmcp()
+    server.settings.stateless_http = way == "stateless"
+    if way == "within":
+        indelible.attach(server, trail)
+    return AuditASGI(server.streamable_http_app(), trail, backend=way)
+
+
+async def serve_apps(apps: list) -> None:
+    """Serve each on a port of its own, and print these."""
+    ports = []
+    async with anyio.create_task_group() as running:
+        for app in apps:
+            listening = socket.socket()
+            listening.bind(("127.0.0.1", 0))
+            ports.append(str(listening.getsockname()[1]))
+            config = uvicorn.Config(app, log_level="critical")
+            running.start_soon(uvicorn.Server(config).serve, [listening])
+        print(*ports, flush=True)
+
+
 if __name__ == "__main__":
     made = {"fastmcp": fastmcp, "lowlevel": lowlevel}[sys.argv[1]]()
     trail = indelible.open_trail(sys.argv[2], on_failure="deny", durability=os.environ.get("DURABILITY"))
     full_while(sys.argv[2] + ".full")
-    indelible.attach(made, trail)
-    indelible.attach(made, trail)
-    if sys.argv[3] == "stdio":
-        anyio.run(serve, getattr(made, "_mcp_server", made))
+    way = sys.argv[3]
+    if way == "fronts":
+        anyio.run(serve_apps, [front(each, trail) for each in FRONTS])
+    elif way == "asgi-sse":
+        anyio.run(serve_apps, [AuditASGI(made.sse_app(), trail, backend="shop")])
     else:
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(made.streamable_http_app(), log_level="critical")
-        anyio.run(uvicorn.Server(config).serve, [listening])
+        indelible.attach(made, trail)
+        indelible.attach(made, trail)
+        if way == "stdio":
+            anyio.run(serve, getattr(made, "_mcp_server", made))
+        else:
+            anyio.run(serve_apps, [made.streamable_http_app()])

@@ -1,0 +1,247 @@
+"""HTTP bodies of MCP, as bytes that come in pieces, to messages; without I/O. Pure.
+
+The rule is that of `frames`: whatever a server might carry out is seen here. A server may read UTF-16 (Python's `json`
+does), undo a content coding, or take a key that is spelled with escapes; so all of these are read.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from indelible.capture import frames, meta, methods
+from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed, bounded
+from indelible.capture.incoming import Incoming, Wire
+from indelible.capture.kept import Kept
+from indelible.capture.outcomes import Verdict, judge_error
+from indelible.events import Kind
+
+INFLATED_AT_ONCE: Final = 64 * 1024
+"""Bytes that are made at a time of a coded body: one that holds nothing but zeros is a thousand times its size."""
+
+_CODINGS: Final[Mapping[str, int]] = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""Content codings (RFC 9110, section 8.4.1) that can be undone, with zlib's `wbits`."""
+
+MAX_REASON: Final = 2048
+"""Bytes of a refusal's body that are read for what it says."""
+
+
+class Body:
+    """A body on its way: kept as `Kept` does, with its content coding undone."""
+
+    def __init__(self, coding: str | None) -> None:
+        """`coding` is the header ``Content-Encoding``."""
+        self.coding = (coding or "identity").strip().lower() or "identity"
+        self.kept = Kept()
+        self._inflate: Any = None
+        self.readable = True
+        """False: it is coded in a way that is not known here, or wrongly; nothing of it can be said."""
+        if self.coding in _CODINGS:
+            self._inflate = zlib.decompressobj(wbits=_CODINGS[self.coding])
+        elif self.coding != "identity":
+            self.readable = False
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether its bytes are those of the content."""
+        return self.coding == "identity"
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+        for part in self.parts(piece):
+            self.kept.add(part)
+
+    def parts(self, piece: bytes) -> list[bytes] | _Inflated:
+        """Return the next piece with its coding undone."""
+        if not self.readable:
+            return []
+        if self._inflate is None:
+            return [piece]
+        return _Inflated(self, piece)
+
+
+class _Inflated:
+    """Pieces of a piece, made as they are asked for."""
+
+    def __init__(self, body: Body, piece: bytes) -> None:
+        self._body, self._piece = body, piece
+
+    def __iter__(self) -> _Inflated:
+        return self
+
+    def __next__(self) -> bytes:
+        inflate = self._body._inflate  # noqa: SLF001 - two halves of one thing
+        if not self._piece or not self._body.readable:
+            raise StopIteration
+        try:
+            made: bytes = inflate.decompress(self._piece, INFLATED_AT_ONCE)
+        except zlib.error:
+            self._body.readable = False
+            raise StopIteration from None
+        self._piece = inflate.unconsumed_tail
+        if not made and not self._piece:
+            raise StopIteration
+        return made
+
+
+def requests_of(body: Body, *, certainly: bool) -> Parsed:
+    """Return the messages of a request's body; empty for one that is not MCP.
+
+    `certainly` it is MCP: else it must have a key ``jsonrpc`` somewhere. Of a body that is too long, what its ends say.
+    """
+    kept = body.kept
+    if not body.readable or kept.size == 0:
+        return ()
+    whole = kept.whole
+    if whole is None:
+        head = kept.head.lstrip()
+        if head[:1] not in (b"{", b"[") or not (certainly or _may_be(head) or _may_be(kept.tail)):
+            return ()
+        return ((frames.scan_ends(kept.head, kept.tail), b"{}"),)
+    whole = utf8(whole)
+    if not (certainly or _may_be(whole)):
+        return ()
+    if whole.lstrip(b" \t\r\n\0\xef\xbb\xbf")[:1] not in (b"{", b"["):
+        return ()
+    return frames.parse_request(whole, frames.read(whole))
+
+
+def answers_of(kept: Kept) -> Parsed:
+    """Return the messages of a response's body, or of an event's data."""
+    whole = kept.whole
+    if whole is None:
+        return ((frames.scan_ends(kept.head, kept.tail), b"{}"),)
+    return frames.parse_answer(utf8(whole)) if whole else ()
+
+
+def _may_be(text: bytes) -> bool:
+    return b"jsonrpc" in text.lower() or b"\\u" in text
+
+
+def utf8(text: bytes) -> bytes:
+    """Return JSON in UTF-8 that may be in another of Unicode's encodings (RFC 4627, section 3)."""
+    if b"\0" not in text[:4] and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return text
+    encoding = json.detect_encoding(text)
+    return text if encoding.startswith("utf-8") else text.decode(encoding, "replace").encode("utf-8", "replace")
+
+
+def incoming_of(message: Message, text: bytes, headers: Mapping[str, Any], wire: Wire | None) -> Incoming:
+    """Return a call as its request says it; `text` is JSON that holds it, `headers` are by lower-case names."""
+    method = str(message.method)
+    how = methods.describe(method)
+    params = message.params
+    incoming = Incoming(method=method, wire=wire, rpc_id=None if message.id is ABSENT else bytes(message.id))
+    incoming.request_id, incoming.trace_id, incoming.span_id = _correlation(message, headers)
+    if params is not UNSET:
+        named = {"name": params.name, "uri": params.uri}.get(how.name or "")
+        if how.name == "ref":
+            named = meta.completed_ref(text)
+        incoming.name = bounded(named) if isinstance(named, str) else None
+        if how.args == "arguments":
+            incoming.args = None if params.arguments is ABSENT else params.arguments
+        elif how.args == "params":
+            incoming.args = meta.raw_params(text)
+        incoming.request_state = None if params.request_state is UNSET else params.request_state
+        if b"inputResponses" in text:
+            fields = meta.mapping(meta.raw_params(text) or ABSENT)
+            incoming.answers_input = "inputResponses" in fields
+            incoming.input_responses = fields.get("inputResponses")
+    if isinstance(message, DoubtfulMessage):
+        incoming.metadata = doubts(message)
+        if message.ambiguous:
+            incoming.effects = "unknown"
+    return incoming
+
+
+def _correlation(message: Message, headers: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    carried = meta.read(message)
+    said = (None, None, None) if carried is None else meta.correlation(carried)
+    of_headers = meta.correlation(meta.of_fields(headers))
+    return (said[0] or of_headers[0], *(said[1:] if said[1] else of_headers[1:]))
+
+
+def doubts(message: DoubtfulMessage) -> dict[str, Any] | None:
+    """Return what was doubtful about a message, for an event's metadata."""
+    found: dict[str, Any] = {}
+    if message.ambiguous:
+        found["ambiguous"] = list(message.ambiguous)
+    if message.unparsed:
+        found["unparsed"] = message.unparsed
+    return found or None
+
+
+# --- what a response says of requests that it does not answer -------------------------------------------------
+
+_KINDS: Final[Mapping[int, Kind]] = {
+    401: "unauthenticated",
+    403: "denied",
+    408: "timed_out",
+    429: "denied",
+    502: "backend_unavailable",
+    503: "backend_unavailable",
+    504: "timed_out",
+}
+"""What statuses mean for a call that got no answer of its own; others are `protocol_error`."""
+
+
+def judge_status(status: int, said: Verdict | None, reason: str | None) -> Verdict:
+    """Return what an HTTP status says of a call; `said` is an error in its body that names no request."""
+    kind = _KINDS.get(status)
+    if said is not None and (kind is None or status < 400):
+        return said
+    error = (said.error if said else None) or reason or f"HTTP status {status}"
+    return Verdict(kind or "protocol_error", error=error, error_code=said.error_code if said else None)
+
+
+def reason_of(kept: Kept, challenge: str | None) -> str | None:
+    """Return why a request was refused: its body's or its challenge's word (RFC 6750, section 3); None for no word.
+
+    Bodies that are not JSON are pages, and say nothing.
+    """
+    whole = kept.whole
+    fields = meta.mapping(whole) if whole and kept.size <= MAX_REASON else {}
+    error = fields.get("error")
+    if isinstance(error, dict):
+        return judge_error(error.get("code"), error.get("message")).error
+    told = [error, fields.get("error_description") or fields.get("message") or fields.get("detail")]
+    texts = [bounded(text) for text in told if isinstance(text, str) and text]
+    return _said(texts) or _challenged(challenge or "")
+
+
+def _challenged(challenge: str) -> str | None:
+    found = []
+    for name in ("error", "error_description"):
+        _, there, rest = challenge[:MAX_REASON].partition(f'{name}="')
+        if there:
+            found.append(rest.partition('"')[0])
+    return _said([text for text in found if text])
+
+
+def _said(texts: list[str]) -> str | None:
+    """Return a word with its explanation; with a colon, "invalid_token: …" would be taken for a token and its value."""
+    if not texts:
+        return None
+    return texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]})"
+
+
+def said_of(message: Message) -> dict[str, Any]:
+    """Return what a request's ``_meta`` says of its client (2026-07-28), as fields of a `Peer`."""
+    carried = meta.read(message)
+    if carried is None:
+        return {}
+    found: dict[str, Any] = {}
+    if carried.client_info is not ABSENT:
+        found["client"] = meta.name_version(meta.mapping(carried.client_info))
+    if carried.protocol_version is not UNSET:
+        found["protocol_version"] = meta.short(carried.protocol_version)
+    return {field: value for field, value in found.items() if value}
+
+
+def header_correlation(headers: Mapping[str, Any]) -> str | None:
+    """Return the request id of a request's headers, when it has a good one."""
+    return meta.correlation(meta.of_fields(headers))[0]

@@ -1,0 +1,616 @@
+"""One HTTP request and its response, on their way through `asgi.AuditASGI`.
+
+The states of a response, in order: ``None`` before it starts, then one of
+
+- ``pass``: nothing in it concerns us;
+- ``events``: an event stream, whose events are judged as they are completed;
+- ``whole``: an answer in one body; a piece with which it may be complete is held until more comes, and the start until
+  the first piece goes out, so that an answer in one piece can still be replaced;
+- ``refusal``: of a credential; its body is read for the reason;
+- ``severed``: its end must not go out, and nothing does any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from indelible import context
+from indelible.capture import asgi_body, methods, peers, sse
+from indelible.capture.asgi_body import Body
+from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
+from indelible.capture.correlate import error_reply
+from indelible.capture.frames import ABSENT, Parsed
+from indelible.capture.frames import Message as Rpc
+from indelible.capture.http_sessions import Answer, Session, Waiting, peer_with
+from indelible.capture.incoming import Outside
+from indelible.capture.outcomes import Verdict, judge
+from indelible.capture.proxies import client_of
+from indelible.errors import TrailUnavailable
+from indelible.operation import WHY_REFUSED
+
+if TYPE_CHECKING:
+    from indelible.capture.asgi import AuditASGI, Message, Receive, Scope, Send
+    from indelible.recorder import Recorder
+
+Mode = Literal["pass", "events", "whole", "refusal", "severed"]
+
+RESUME_S: Final = 30.0
+"""Seconds that a client of a broken stream has to come back for its answer; then the call is `cancelled`."""
+
+UNREAD_S: Final = 2.0
+"""Seconds that a client has to send the rest of a request that was refused before the app had read it."""
+
+GONE: Final = "the client went away"
+
+
+class HttpExchange(Outside):
+    """One request that may be MCP."""
+
+    def __init__(self, door: AuditASGI, scope: Scope, receive: Receive, send: Send, *, certain: bool) -> None:
+        """`certain`: the request is to a path that is MCP's."""
+        self._door = door
+        self.recorder: Recorder = door.audited.recorder
+        self.scope: Scope = {**scope, Outside.KEY: self}
+        self._receive, self._send = receive, send
+        self._headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())
+        }
+        self._certain = certain or self._seems_mcp()
+        self._session = door.session_of(self._headers, scope)
+        self._known = self._session is not None
+        self._body = Body(self._headers.get("content-encoding")) if scope["method"] == "POST" else None
+        self._mine: list[Waiting] = []
+        self._made: dict[str, OpenCall] = {}
+        self._initializes = False
+        self._refused = False
+        self._gone = False
+        self._asking: asyncio.Task[Message] | None = None
+        self._unread: list[Message] = []
+        self._listening = 0
+        self._mode: Mode | None = None
+        self._status = 0
+        self._challenge: str | None = None
+        self._start: Message | None = None
+        self._held: Message | None = None
+        self._answer_body = Body(None)
+        self._events = sse.Parser()
+        self._out = 0
+
+    def open_call(self, rpc_id: str) -> OpenCall | None:
+        """Return the call of this request with this id."""
+        return self._made.get(rpc_id)
+
+    def _seems_mcp(self) -> bool:
+        headers = self._headers
+        if any(name in headers for name in ("mcp-session-id", "mcp-protocol-version", "mcp-method")):
+            return True
+        if "text/event-stream" not in headers.get("accept", ""):
+            return False
+        return self.scope["method"] == "GET" or "json" in headers.get("content-type", "")
+
+    async def run(self) -> None:
+        """Let the app answer."""
+        before = context.current.get()
+        try:
+            await self._door.app(self.scope, self.receive, self.send)
+        except BaseException as exc:
+            self._broken(exc)
+            if self._refused and isinstance(exc, Exception):  # of our making: it was told that its client left
+                return
+            raise
+        else:
+            await self._over()
+        finally:
+            if context.current.get() is not before:
+                context.current.set(before)
+            if self._asking is not None:
+                self._asking.cancel()
+            stream_session = self._session
+            if stream_session is not None and stream_session.stream is self:
+                self._door.sessions.remove(stream_session, GONE)
+
+    # --- the request ---
+
+    async def receive(self) -> Message:
+        """Hand the app the next message of its client."""
+        message = await self._next()
+        if message["type"] == "http.disconnect":
+            self._client_gone()
+        elif message["type"] == "http.request" and self._body is not None:
+            self._body.add(message.get("body") or b"")
+            if not message.get("more_body"):
+                body, self._body = self._body, None
+                if not await self._arrived(body):
+                    return {"type": "http.disconnect"}
+        return message
+
+    async def _next(self) -> Message:
+        if self._unread:
+            return self._unread.pop(0)
+        if self._asking is None:
+            self._listening += 1
+            try:
+                return await self._receive()
+            finally:
+                self._listening -= 1
+        asking = self._asking
+        await asyncio.wait([asking])  # who is cancelled here leaves it to the next one who asks
+        self._asking = None
+        return asking.result()
+
+    async def _arrived(self, body: Body) -> bool:
+        """Record what a request begins; False when the app must not read it."""
+        requests: list[tuple[Rpc, bytes]] = []
+        try:
+            try:
+                requests += self._read(asgi_body.requests_of(body, certainly=self._certain))
+                await self._begin_all(requests)
+            except TrailUnavailable:
+                raise
+            except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
+                self._door.faults.lost(exc, REFUSED)
+        except TrailUnavailable:
+            await self._refuse(requests)
+            return False
+        return True
+
+    def _read(self, parsed: Parsed) -> list[tuple[Rpc, bytes]]:
+        """Take what is no request, and return the requests."""
+        if not parsed:
+            return []
+        session = self._session = self._session or Session(self._door.audited)
+        requests = []
+        for message, text in parsed:
+            if message.method is not msgspec.UNSET:
+                if message.id is not ABSENT or message.method in methods.CALLS:
+                    requests.append((message, text))
+                elif message.method == "notifications/cancelled":
+                    session.cancel(text)
+            elif message.result is not ABSENT or message.error is not ABSENT:
+                session.reply(message)
+        return requests
+
+    async def _begin_all(self, requests: list[tuple[Rpc, bytes]]) -> None:
+        """Begin each of them, also when one cannot be recorded: then none is made, and of each there is an event."""
+        session = self._session
+        peer, unrecorded = None, None
+        if session is None:
+            return
+        for message, text in requests:
+            if methods.is_call(str(message.method), has_id=message.id is not ABSENT):
+                peer = peer or peer_with(self._peer(), session)
+                try:
+                    await self._begin(session, message, text, peer)
+                except TrailUnavailable as exc:
+                    unrecorded = exc
+            else:
+                self._initializes = self._initializes or message.method == "initialize"
+                session.other(message, text)
+        if unrecorded is not None:
+            raise unrecorded
+        if len(self._mine) == 1:
+            context.current.set(self._mine[0].call)
+
+    async def _begin(self, session: Session, message: Rpc, text: bytes, peer: Peer) -> None:
+        rpc_id = bytes(message.id)
+        wire = None if message.id is ABSENT else (self, _as_text(rpc_id))
+        incoming = asgi_body.incoming_of(message, text, self._headers, wire)
+        fields = asgi_body.said_of(message)
+        call = await self._door.audited.abegin(
+            incoming, msgspec.structs.replace(peer, **fields) if fields else peer
+        )
+        if wire is None:
+            why = "sent as a notification: no answer was asked for, so its outcome is not known"
+            await call.afinish(Verdict("protocol_error", error=why, error_code=-32600))
+            return
+        waiting = Waiting(rpc_id, call)
+        self._made[wire[1]] = call
+        self._mine.append(waiting)
+        session.calls.add(waiting)
+
+    def _peer(self) -> Peer:
+        """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it."""
+        request = _Request(self.scope, self._headers)
+        host = self.scope.get("client")
+        address = client_of(host[0] if host else None, self.scope.get("headers", ()), self._door.trusted)
+        token = peers.token_of(request)
+        version = peers.header_of(request, "mcp-protocol-version")
+        peer = peers.peer_of_request(request, token, protocol_version=version)
+        more: dict[str, Any] = {"client_ip": address}
+        if token is None:
+            more |= peers.principal_of_user(self.scope.get("user"), self.scope.get("auth"))
+        return msgspec.structs.replace(peer, **more)
+
+    async def _refuse(self, requests: list[tuple[Rpc, bytes]]) -> None:
+        """Answer in the app's place: the calls could not be recorded, and are not made."""
+        for waiting in self._take_mine():
+            with contextlib.suppress(TrailUnavailable):
+                waiting.call.finish(Verdict("denied", error=WHY_REFUSED, error_type="audit_unavailable"))
+        replies = [
+            error_reply(bytes(message.id), REFUSED) for message, _ in requests if message.id is not ABSENT
+        ]
+        self._refused = True
+        if self._mode is not None:  # the response is on its way, and ends here
+            return
+        body = _line(replies, batch=len(requests) > 1)
+        session = self._session
+        if session is not None and session.stream is not None:
+            if await session.stream.put(body):
+                await self._answer(202, b"text/plain; charset=utf-8", b"Accepted")
+            else:
+                await self._answer(503, b"application/json", body)
+        else:
+            await self._answer(200 if replies else 503, b"application/json", body)
+
+    async def _answer(self, status: int, kind: bytes, body: bytes) -> None:
+        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    # --- the response ---
+
+    async def send(self, message: Message) -> None:
+        """Take the next message of the app's response on its way out."""
+        if self._refused or self._mode == "severed":
+            return
+        kind = message["type"]
+        if kind == "http.response.start":
+            await self._started(message)
+        elif kind == "http.response.body" and self._mode not in (None, "pass"):
+            await self._piece(message)
+        else:
+            if kind == "http.response.body" and not message.get("more_body"):
+                await self._over()
+            await self._release()
+            await self._send(message)
+
+    async def _started(self, message: Message) -> None:
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in message.get("headers", ())
+        }
+        self._status = status = int(message["status"])
+        self._challenge = headers.get("www-authenticate")
+        self._answer_body = Body(headers.get("content-encoding"))
+        if status in (401, 403) and not self._known and not self._mine and self._certain:
+            self._body = None
+            self._mode, self._start = "refusal", message
+            return
+        if status >= 400 and self._body is not None and self._certain:
+            await self._read_rest()
+        self._mode = self._mode_of(headers)
+        session_id = headers.get("mcp-session-id") if self._initializes else self._headers.get("mcp-session-id")
+        if session_id and status < 300 and self._session is not None and self._session.key is None:
+            self._door.began(self._session, session_id)  # or it was opened before this process knew of sessions
+        if self.scope["method"] == "DELETE" and self._known and status < 300:
+            self._door.sessions.remove(self._session, "the client ended the session")
+        if self._mode == "whole":
+            self._start = message
+        else:
+            await self._send(message)
+
+    def _mode_of(self, headers: dict[str, str]) -> Mode:
+        streams = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+        if self.scope["method"] == "GET" and streams and self._status < 300:
+            self._session = self._session or Session(self._door.audited)
+            return "events"
+        if self._session is None or not (self._mine or self._session.learns):
+            return "pass"
+        return "events" if streams and self._status < 400 else "whole"
+
+    async def _read_rest(self) -> None:
+        """Read what the app has refused without reading it: its calls were made, and refused."""
+        body = self._body
+        with contextlib.suppress(
+            TimeoutError, RuntimeError
+        ):  # not on asyncio: what has come is all that is read
+            async with asyncio.timeout(UNREAD_S):
+                while body is not None and self._body is body:
+                    message = await self._receive()
+                    self._unread.append(message)
+                    if message["type"] != "http.request":
+                        return
+                    body.add(message.get("body") or b"")
+                    if not message.get("more_body"):
+                        self._body = None
+                        await self._arrived_refused(body)
+                    elif body.kept.whole is None:
+                        return
+
+    async def _arrived_refused(self, body: Body) -> None:
+        """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
+        parsed = asgi_body.requests_of(body, certainly=self._certain)
+        session = self._session = self._session or Session(self._door.audited)
+        peer = peer_with(self._peer(), session)
+        for message, text in parsed:
+            if message.id is not ABSENT and methods.is_call(_method(message), has_id=True):
+                with contextlib.suppress(TrailUnavailable):
+                    await self._begin(session, message, text, peer)
+
+    async def _piece(self, message: Message) -> None:
+        piece = message.get("body") or b""
+        last = not message.get("more_body")
+        if self._mode == "events":
+            await self._event_piece(message, piece, last=last)
+            return
+        self._answer_body.add(piece)
+        if last:
+            instead = await self._whole()
+            if instead is not None:
+                await self._replace(instead)
+                return
+        elif self._mode == "whole" and self._may_complete(piece):
+            if self._held is not None:
+                await self._release()
+            self._held = message
+            return
+        await self._release()
+        await self._send(message)
+
+    def _may_complete(self, piece: bytes) -> bool:
+        """Tell whether an answer may be complete with this piece, and what still comes be nothing or white space."""
+        return not self._answer_body.plain or piece.rstrip()[-1:] in (b"}", b"]", b"")
+
+    async def _release(self) -> None:
+        """Send what was held."""
+        for name in ("_start", "_held"):
+            message = getattr(self, name)
+            if message is not None:
+                setattr(self, name, None)
+                await self._send(message)
+
+    async def _replace(self, body: bytes) -> None:
+        """Send an answer of ours in the place of one whose outcome could not be recorded."""
+        if self._start is None:  # part of it is out: the rest is not
+            self._mode = "severed"
+            return
+        self._mode, self._start, self._held = "severed", None, None
+        await self._answer(200, b"application/json", body)
+
+    async def _whole(self) -> bytes | None:
+        """Judge a response in one body; return what goes out instead of it, None for itself."""
+        if self._mode == "refusal":
+            self._reject()
+            return None
+        await self._look_for_client()
+        try:
+            answers, batch = self._judged()
+        except Exception as exc:  # noqa: BLE001
+            return self._unjudged() if self._costs(exc) else None
+        return await self._settle(answers, batch=batch)
+
+    def _unjudged(self) -> bytes:
+        return _line(
+            [error_reply(waiting.rpc_id, WITHHELD) for waiting in self._mine], batch=len(self._mine) > 1
+        )
+
+    def _judged(self) -> tuple[list[Answer], bool]:
+        """Return what the response says of each call that it was the last chance of, and whether it is a batch."""
+        kept = self._answer_body.kept
+        parsed = asgi_body.answers_of(kept) if self._answer_body.readable else ()
+        general: Verdict | None = None
+        answers: list[Answer] = []
+        session = self._session or Session(self._door.audited)
+        for message, text in parsed:
+            found = session.answer(message, text, self._mine)
+            if found is not None:
+                answers.append(self._with_status(found))
+            elif message.error is not ABSENT:
+                general = judge(message, text)
+        answers += [Answer(waiting, self._unanswered(general)) for waiting in self._owed_now()]
+        return answers, len(parsed) > 1
+
+    def _owed_now(self) -> list[Waiting]:
+        """Return the calls that this response was the last chance of, which then wait no more."""
+        if self._status == 202 and self._session is not None and self._session.key is not None:
+            return []  # the old transport: answers go out on the session's stream
+        owed = [waiting for waiting in self._mine if not waiting.call.closed]
+        for waiting in owed:
+            if self._session is not None:
+                self._session.calls.remove(waiting)
+        return owed
+
+    def _with_status(self, answer: Answer) -> Answer:
+        """Judge an answer of its own by the response's status too: a refusal is one whatever its code."""
+        if self._status not in (401, 403):
+            return answer
+        return Answer(answer.waiting, asgi_body.judge_status(self._status, answer.verdict, None))
+
+    def _unanswered(self, general: Verdict | None) -> Verdict:
+        body = self._answer_body
+        if self._status < 400 and general is None:
+            if not body.readable:
+                return Verdict("completed", metadata={"unparsed": f"content-encoding {body.coding}"[:64]})
+            return Verdict("protocol_error", error="the response holds no answer to this request")
+        reason = asgi_body.reason_of(body.kept, self._challenge)
+        return asgi_body.judge_status(self._status, general, reason)
+
+    async def _settle(self, answers: list[Answer], *, batch: bool) -> bytes | None:
+        """Record outcomes; return what goes out in the place of the answers when one of them cannot be."""
+        withheld = False
+        for waiting, verdict in answers:
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+            try:
+                if self._gone:
+                    waiting.call.cancelled(GONE)
+                else:
+                    await waiting.call.afinish(verdict)
+            except TrailUnavailable:
+                withheld = True
+            except Exception as exc:  # noqa: BLE001
+                withheld = self._costs(exc) or withheld
+        if not withheld:
+            return None
+        return _line([error_reply(each.waiting.rpc_id, WITHHELD) for each in answers], batch=batch)
+
+    # --- event streams ---
+
+    async def _event_piece(self, message: Message, piece: bytes, *, last: bool) -> None:
+        begins = self._out
+        self._out += len(piece)
+        sent: list[bytes] = []
+        at, changed = 0, False
+        for part in self._answer_body.parts(piece):
+            for event in self._events.feed(part):
+                instead = await self._event(event)
+                if instead is None:
+                    continue
+                if event.start < begins or not self._answer_body.plain:
+                    await self._sever(b"".join(sent))
+                    return
+                sent += [piece[at : event.start - begins], sse.event_of(instead)]
+                at, changed = event.end - begins, True
+        if last:
+            await self._over()
+        await self._send({**message, "body": b"".join([*sent, piece[at:]])} if changed else message)
+
+    async def _event(self, event: sse.Event) -> bytes | None:
+        """Judge one event; return the data that goes out instead of its own, None for that."""
+        session = self._session or Session(self._door.audited)
+        if event.name == b"endpoint" and self.scope["method"] == "GET" and not self._known:
+            endpoint = event.data.whole
+            if endpoint is not None and session.key is None:
+                session.stream = self
+                self._door.began_at(session, endpoint.decode("utf-8", "replace"))
+            return None
+        if self.scope["method"] == "GET" and session.key is None:
+            self._mode = "pass"  # no stream of MCP's: that of the old transport begins with its endpoint
+            return None
+        try:
+            parsed: Parsed = asgi_body.answers_of(event.data) if event.data.size else ()
+            found = [session.answer(message, text, self._mine) for message, text in parsed]
+        except Exception as exc:  # noqa: BLE001
+            return self._unjudged() if self._costs(exc) else None
+        answers = [answer for answer in found if answer is not None]
+        return await self._settle(answers, batch=len(parsed) > 1) if answers else None
+
+    async def _sever(self, before: bytes) -> None:
+        """End the stream within an event, which a client then throws away (WHATWG HTML, section 9.2.6)."""
+        self._mode = "severed"
+        with contextlib.suppress(Exception):  # a server may find the response too short
+            await self._send({"type": "http.response.body", "body": before, "more_body": False})
+
+    async def put(self, data: bytes) -> bool:
+        """Put an event of ours into the stream; False when it is within another one."""
+        if self._mode != "events" or not self._events.between or not self._answer_body.plain:
+            return False
+        await self._send({"type": "http.response.body", "body": sse.event_of(data), "more_body": True})
+        return True
+
+    # --- ends ---
+
+    def _take_mine(self) -> list[Waiting]:
+        """Return the calls of this request that still wait, which then wait no more."""
+        mine, self._mine = self._mine, []
+        for waiting in mine:
+            if self._session is not None:
+                self._session.calls.remove(waiting)
+        return [waiting for waiting in mine if not waiting.call.closed]
+
+    async def _look_for_client(self) -> None:
+        """Look whether the client is still there: an app that answers in one body may never ask."""
+        if self._gone or self._body is not None or self._asking is not None or self._listening:
+            return
+        with contextlib.suppress(RuntimeError):  # not on asyncio: it is not looked for
+            self._asking = asyncio.get_running_loop().create_task(_as_task(self._receive))
+            await asyncio.sleep(0)
+            if self._asking.done() and not self._asking.exception():
+                self._gone = self._asking.result()["type"] == "http.disconnect"
+
+    def _client_gone(self) -> None:
+        """Nobody reads the response any more; what was answered before has been."""
+        self._gone = True
+        session = self._session
+        if session is None or self._mode in ("pass", "severed"):
+            return
+        if session.stream is not None:  # the answers go out on another connection
+            return
+        self._leave(session, may_come_back=self._mode == "events" and self._events.resumable)
+
+    def _leave(self, session: Session, *, may_come_back: bool) -> None:
+        for waiting in [waiting for waiting in self._mine if not waiting.call.closed]:
+            if may_come_back and session.key is not None:
+                with contextlib.suppress(RuntimeError):
+                    if waiting.timer is None:
+                        loop = asyncio.get_running_loop()
+                        verdict = Verdict("cancelled", error=GONE)
+                        waiting.timer = loop.call_later(RESUME_S, session.give_up, waiting, verdict)
+                    continue
+            session.give_up(waiting, Verdict("cancelled", error=GONE))
+
+    async def _over(self) -> None:
+        """The response is complete, or will never be: what it has not answered is judged by that."""
+        session = self._session
+        if self._mode == "refusal":
+            self._reject()
+        if session is None or self._mode == "refusal":
+            return
+        if self._mode == "events" and session.key is not None and self._events.resumable:
+            self._leave(session, may_come_back=True)
+            return
+        verdict = Verdict("protocol_error", error="the response ended without an answer")
+        if self._mode != "events" or not self._answer_body.readable:
+            verdict = self._unanswered(None) if self._status else verdict
+        await self._settle([Answer(waiting, verdict) for waiting in self._owed_now()], batch=False)
+
+    def _broken(self, exc: BaseException) -> None:
+        """The app has raised; awaits nothing, since it may have been cancelled."""
+        for waiting in self._take_mine():
+            if self._gone or not isinstance(exc, Exception):
+                verdict = Verdict("cancelled", error=GONE if self._gone else None)
+            else:
+                verdict = Verdict(
+                    "protocol_error", error="the server failed", error_type=type(exc).__qualname__
+                )
+            with contextlib.suppress(TrailUnavailable):
+                waiting.call.finish(verdict)
+
+    def _reject(self) -> None:
+        """Record that a credential was refused before there was any session."""
+        self._mode = "pass"
+        request_id = asgi_body.header_correlation(self._headers)
+        reason = asgi_body.reason_of(self._answer_body.kept, self._challenge)
+        self._door.rejections.note(self._peer(), self._status, reason, request_id)
+
+    def _costs(self, exc: Exception) -> bool:
+        """Take a fault of ours that cost an event; True when nothing may go out without its record."""
+        try:
+            self._door.faults.lost(exc, WITHHELD)
+        except TrailUnavailable:
+            return True
+        return False
+
+
+class _Request:
+    """What `peers` reads of a request."""
+
+    client = None
+
+    def __init__(self, scope: Scope, headers: dict[str, str]) -> None:
+        self.scope, self.headers = scope, headers
+
+
+async def _as_task(receive: Receive) -> Message:
+    return await receive()
+
+
+def _method(message: Rpc) -> str:
+    return message.method if isinstance(message.method, str) else "ping"  # an answer is no call
+
+
+def _as_text(rpc_id: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(rpc_id))
+    except (msgspec.MsgspecError, RecursionError):
+        return rpc_id.decode("utf-8", "replace")
+
+
+def _line(replies: list[bytes], *, batch: bool) -> bytes:
+    if batch:
+        return b"[" + b",".join(replies) + b"]"
+    return replies[0] if replies else b""

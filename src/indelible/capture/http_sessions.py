@@ -1,0 +1,239 @@
+"""Sessions of MCP over HTTP, and what waits in each: calls, other requests, and what the server asked.
+
+An answer may come on another connection than its request did: on the one stream of the old HTTP+SSE transport, or on
+that with which a client resumes a broken one. So what waits belongs to the session; where there is none (2026-07-28,
+stateless servers), the one request is a session of its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from indelible.capture import asgi_body, meta, methods
+from indelible.capture.asking import Asked
+from indelible.capture.calling import Audited, OpenCall, Peer
+from indelible.capture.calls import Exchange
+from indelible.capture.frames import ABSENT, DoubtfulMessage, Message
+from indelible.capture.outcomes import Verdict, judge
+from indelible.capture.outstanding import Outstanding, key_of
+from indelible.errors import TrailUnavailable
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_SESSIONS: Final = 10_000
+"""Sessions that are remembered; of more, those go in which nothing waits and that were silent longest."""
+
+MAX_OTHERS: Final = 256
+"""Requests of one session that are no calls, and its server's questions, that wait at once; then all are forgotten."""
+
+
+class Waiting:
+    """A call that waits for its answer."""
+
+    __slots__ = ("call", "rpc_id", "timer")
+
+    def __init__(self, rpc_id: bytes, call: OpenCall) -> None:
+        """`rpc_id` is the id as it was written."""
+        self.rpc_id = rpc_id
+        self.call = call
+        self.timer: asyncio.TimerHandle | None = None
+        """Runs while the client may come back for the answer."""
+
+
+class _Question:
+    """A request of the server that waits for the client's answer."""
+
+    __slots__ = ("asked", "rpc_id")
+
+    def __init__(self, rpc_id: bytes, asked: Asked) -> None:
+        self.rpc_id = rpc_id
+        self.asked = asked
+
+
+class Answer(NamedTuple):
+    """What a message of the server says of a call."""
+
+    waiting: Waiting
+    verdict: Verdict
+
+
+class Session:
+    """One session, or one request where there are none."""
+
+    def __init__(self, audited: Audited) -> None:
+        """Nothing is known of it yet."""
+        self._audited = audited
+        self.key: str | None = None
+        """Under which it is found again; None when it is not."""
+        self.session_id: str | None = None
+        self.client: str | None = None
+        self.protocol_version: str | None = None
+        self.stream: Any = None
+        """Of the old transport: the one on which all answers go out."""
+        self.calls: Outstanding[Waiting] = Outstanding()
+        self._others: Outstanding[Exchange] = Outstanding()
+        self._asked: Outstanding[_Question] = Outstanding()
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a call waits in it."""
+        return len(self.calls) > 0
+
+    # --- the client's messages ---
+
+    def other(self, message: Message, text: bytes) -> None:
+        """Take a request that is no call: its answer may say something about the server."""
+        method = str(message.method)
+        if method == "initialize":
+            params = meta.mapping(meta.raw_params(text) or ABSENT)
+            self.client = meta.name_version(params.get("clientInfo")) or self.client
+            self.protocol_version = meta.short(params.get("protocolVersion")) or self.protocol_version
+        if len(self._others) >= MAX_OTHERS:
+            self._others.drain()
+        self._others.add(Exchange(bytes(message.id), method))
+
+    def cancel(self, text: bytes) -> None:
+        """Take a ``notifications/cancelled``: the outcome is on record before the server reads it."""
+        rpc_id, reason = meta.cancelled(text)
+        found = None if rpc_id is None else self.calls.take(rpc_id)
+        if found is not None:
+            found.call.cancelled(reason)
+
+    def reply(self, message: Message) -> None:
+        """Take the client's answer to what the server asked."""
+        found = self._asked.take(bytes(message.id))
+        if found is None:
+            return
+        error = meta.mapping(message.error) if message.error is not ABSENT else None
+        if error:
+            found.asked.refused(error.get("code"), error.get("message"))
+        else:
+            found.asked.answered(meta.mapping(message.result))
+
+    # --- the server's messages ---
+
+    def answer(self, message: Message, text: bytes, mine: list[Waiting]) -> Answer | None:
+        """Take a message of the server: of an answer to a call, what became of it; `mine` are first in line."""
+        if message.result is ABSENT and message.error is ABSENT:
+            if message.id is not ABSENT and message.method in methods.SERVER_CALLS:
+                self._ask(message, text, mine)
+            return None
+        waiting = self._take(bytes(message.id), mine)
+        if waiting is not None:
+            verdict = judge(message, text)
+            if isinstance(message, DoubtfulMessage):
+                verdict.metadata = {**(verdict.metadata or {}), **(asgi_body.doubts(message) or {})}
+            return Answer(waiting, verdict)
+        other = self._others.take(bytes(message.id))
+        if other is not None and message.result is not ABSENT:
+            self._learn(other.method, message)
+        return None
+
+    def _take(self, rpc_id: bytes, mine: list[Waiting]) -> Waiting | None:
+        key = key_of(rpc_id)
+        for waiting in mine:
+            if key_of(waiting.rpc_id) == key and self.calls.remove(waiting):
+                return waiting
+        return self.calls.take(rpc_id)
+
+    def _ask(self, message: Message, text: bytes, mine: list[Waiting]) -> None:
+        """Note what the server asks: from within the request whose stream it comes on, or else the only one."""
+        open_ = [waiting for waiting in mine or self.calls if not waiting.call.closed]
+        if len(open_) != 1:  # of several nobody can tell which one asks
+            return
+        params = meta.raw_params(text)
+        if len(self._asked) >= MAX_OTHERS:
+            self._asked.drain()
+        asked = Asked(open_[0].call, str(message.method), params)
+        self._asked.add(_Question(bytes(message.id), asked))
+
+    def _learn(self, method: str, message: Message) -> None:
+        if method == "tools/list":
+            self._audited.list_tools(meta.tools_of(message.result))
+        if method in ("initialize", "server/discover"):
+            result = meta.mapping(message.result)
+            inner = result.get("_meta")
+            info = result.get("serverInfo")
+            if not isinstance(info, dict) and isinstance(inner, dict):
+                info = inner.get(meta.SERVER_INFO)
+            if isinstance(info, dict):
+                self._audited.named(meta.short(info.get("version")))
+            self.protocol_version = meta.short(result.get("protocolVersion")) or self.protocol_version
+
+    @property
+    def learns(self) -> bool:
+        """Tell whether an answer is waited for that says something about the server."""
+        return len(self._others) > 0
+
+    # --- ends ---
+
+    def give_up(self, waiting: Waiting, verdict: Verdict) -> None:
+        """No answer to a call comes any more, or nobody waits for it; never raises."""
+        self.calls.remove(waiting)
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        try:
+            waiting.call.finish(verdict)
+        except TrailUnavailable:
+            return  # owed, and there is no answer to withhold
+
+    def end(self, why: str) -> None:
+        """The session is over: nobody waits for what is still open in it."""
+        for waiting in self.calls.drain():
+            self.give_up(waiting, Verdict("cancelled", error=why))
+        self._asked.drain()
+        self._others.drain()
+
+
+class Sessions:
+    """The sessions of one app, found by what their requests carry."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: OrderedDict[str, Session] = OrderedDict()
+
+    def get(self, key: str | None) -> Session | None:
+        """Return a session that is known."""
+        found = None if key is None else self._known.get(key)
+        if found is not None and key is not None:
+            self._known.move_to_end(key)
+        return found
+
+    def add(self, key: str, session: Session) -> None:
+        """Know a session from now on; a key that is used again is another session's."""
+        self.remove(self._known.get(key), "its id was given to another session")
+        session.key = key
+        self._known[key] = session
+        if len(self._known) > MAX_SESSIONS:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget one in which nothing waits; where calls wait in all, know more than the limit."""
+        idle = next((session for session in self._known.values() if not session.busy), None)
+        if idle is not None and idle.key is not None:
+            del self._known[idle.key]
+
+    def remove(self, session: Session | None, why: str) -> None:
+        """End a session."""
+        if session is not None:
+            session.end(why)
+            if session.key is not None and self._known.get(session.key) is session:
+                del self._known[session.key]
+
+    def end(self, why: str) -> None:
+        """End all of them."""
+        for session in tuple(self._known.values()):
+            self.remove(session, why)
+
+
+def peer_with(peer: Peer, session: Session) -> Peer:
+    """Return a caller with what its session knows of it and the request did not say."""
+    more: dict[str, Any] = {}
+    for field in ("session_id", "client", "protocol_version"):
+        if getattr(peer, field) is None and getattr(session, field) is not None:
+            more[field] = getattr(session, field)
+    return msgspec.structs.replace(peer, **more) if more else peer
