@@ -75,8 +75,8 @@ class Served:
         hub.start()
         self._hub = hub
 
-    def _check_for(self, recorder: RecorderId, key: tuple[bytes, str]) -> Checker:
-        return Again(self._rules, recorder, key)
+    def _check_for(self, recorder: RecorderId, key: tuple[bytes, str], token_key: bytes) -> Checker:
+        return Again(self._rules, recorder, key, token_key)
 
     @property
     def lost(self) -> bool:
