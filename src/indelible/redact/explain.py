@@ -212,10 +212,13 @@ class Explainer:
         left = iter(new.items())
         for key, item in old.items():
             inner, marked = ((), False) if tree is None or not place else tree.member(place, key)
-            if self._values.of_key(key, marked=marked) == "drop":
-                yield _whole(
-                    KEY if self._values.hides(key) else MARK, _member(path, self._name(key)), item, DROP
-                )
+            named = self._values.name_of_value(old) if key == "value" else None
+            hidden = named is not None or self._values.hides(key)
+            if "drop" in (
+                self._values.of_key(key, marked=marked),
+                None if named is None else self._values.of_key(named, marked=False),
+            ):
+                yield _whole(KEY if hidden else MARK, _member(path, self._name(key)), item, DROP)
                 continue
             new_key, new_item = next(left)
             below = _member(path, new_key)
@@ -223,7 +226,7 @@ class Explainer:
                 yield from (_found(hit, below, part="key") for hit in self._tracer.trace(key)[1])
             if new_item is item:
                 continue
-            if self._values.hides(key):
+            if hidden:
                 yield _whole(KEY, below, item, new_item)
             elif marked:
                 yield from self._marked(item, below, new_item)

@@ -30,7 +30,8 @@ _QUOTED: Final = {
     b"`": re.compile(rb"`([^`]*)`"),
 }
 _ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
-_LINE = re.compile(rb"[^\r\n\"']+")
+_LINE = re.compile(rb"(?i:digest|oauth|hawk|signature|aws4-hmac-sha256)[ \t][^\r\n]+|[^\r\n\"']+")
+"""Some schemes have quoted parameters (RFC 9110, section 11.4)."""
 _SCHEME: Final = rf"(?:{SCHEMES})[ \t]+".encode()
 _NUMBER: Final = rb"\+?[0-9(][0-9 ().\-/]{4,}[0-9](?![^\s\"'<>])"
 _GOES_ON = re.compile(_SCHEME + rb"|" + _NUMBER, re.IGNORECASE)
@@ -118,7 +119,8 @@ class Pairs:
         self._flag = compiler(
             lambda: (
                 r"(?:^|[^A-Za-z0-9_\-\x80-\xff])"
-                rf"--?[A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*[ \t]+[^\s\-]"
+                rf"--?[A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*"
+                r"(?:[ \t]+[^\s\-]|\\*[\"'],[ \t]*\\*[\"'][^\s\-\"'\\])"
             )
         )
         self._prose = compiler(rf"(?i)\b(?:{_PROSE_WORDS})[ \t]+(?:is|was)[ \t]*:?[ \t]+[^\s]")
@@ -230,7 +232,7 @@ class Pairs:
         found: list[Found] = []
         for match in self._flag.finditer(text):
             begin, end = match.span()
-            flag = text[begin : end - 1].rstrip(b" \t")
+            flag = text[begin : end - 1].rstrip(b" \t\\\"',")  # of a list, too: `['--token', 'abc']`
             name = flag[flag.find(b"-") :]
             if self._sensitive(name):
                 ends: Ends = "line" if name.lower().endswith(_WHOLE_LINE) else "word"

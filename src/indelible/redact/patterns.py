@@ -174,6 +174,8 @@ def _standalone(text: bytes, begin: int, end: int, joins: bytes) -> bool:
     before, after = text[max(0, begin - 1) : begin], text[end : end + 2]
     if before.isalnum() or (before and before in joins):
         return False
+    if after[:1] == b".":  # `.5` is a part of the number, `.txt` of a file's name
+        return not (after[:1] in joins and after[1:].isdigit())
     return not (after[:1].isalnum() or (after[:1] and after[:1] in joins and after[1:].isalnum()))
 
 

@@ -42,6 +42,9 @@ _ESCAPE_HINT: Final = r"\\\\[u/]"
 _FOREIGN_KEY_HINT: Final = r"[\x80-\xff](?:[^\"]|\\\")*\"(?:\s|\\+[nrt])*:"
 """A key with letters outside ASCII; normalising it may give any word."""
 
+_NAMED_VALUE_HINT: Final = r"(?i:value)\\*\"(?:\s|\\+[nrt])*:"
+"""``{"name": "X-Api-Key", "value": "x"}``: a header, a variable."""
+
 _ANCHORED = re.compile(r"\^|\$|\\A|\\z|\\Q|\(\?[a-zA-Z]*m")
 """With one of these, a pattern may match a text and not the document that holds it."""
 
@@ -137,7 +140,8 @@ class Texts:
         options.encoding = re2.Options.Encoding.LATIN1
         options.max_mem = 64 << 20
         prefilter = re2.Set.SearchSet(options)
-        own = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT, percent.ESCAPE)
+        hints = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT)
+        own = (*hints, percent.ESCAPE, _NAMED_VALUE_HINT)
         self._own: tuple[Conditions, ...] = (
             ((), _BASE64_IN_TEXT),
             (NEEDLES, FLAG_IN_TEXT),
@@ -145,6 +149,7 @@ class Texts:
             (("\\",), None),
             (('"',), None),
             ((), percent.ESCAPE_IN_TEXT),
+            (("value",), None),
         )
         for hint in (*(rule.hint for rule in self._rules), *own):
             prefilter.Add(hint.encode("latin-1"))

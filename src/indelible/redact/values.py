@@ -36,6 +36,8 @@ _CUT_PASSES: Final = 4
 DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
 FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
 """A flag of a command line, alone in an item of an array; what looks so is never another flag's value."""
+_NAME_WORDS: Final = ("name", "key", "header", "variable")
+"""Keys of what names a ``value`` beside it."""
 FLAG_VALUES: Final = (str, int, float)
 _OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}(?: [a-z]{2,4}:[0-9A-Za-z.-]{0,64})?$")
 
@@ -183,7 +185,29 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
+        if "value" in result:
+            result = self._named_value(value, result)
         return self._renamed(result) if renamed else result
+
+    def _named_value(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Hide the value of a header or variable that is written as an object of its own, when its name tells."""
+        name = self.name_of_value(value)
+        if name is None:
+            return result
+        item = value["value"]
+        new = self._strategies.hide(self._strategies.of_key(name))(item)
+        if new is not item:
+            result = dict(value) if result is value else result
+            _put(result, "value", new)
+        return result
+
+    def name_of_value(self, value: dict[str, Any]) -> str | None:
+        """Return the name that hides the ``value`` beside it; None for words of prose and for harmless names."""
+        for word in _NAME_WORDS:
+            name = value.get(word)
+            if type(name) is str and len(name) <= CACHED_CHARS:
+                return name if " " not in name and self.hides(name) else None
+        return None
 
     def _marked_object(
         self, value: Any, depth: int, level: int, how: How, place: Place, tree: MarkTree
@@ -201,6 +225,8 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
+        if "value" in result:
+            result = self._named_value(value, result)
         return self._renamed(result) if renamed else result
 
     def _renamed(self, value: dict[str, Any]) -> dict[str, Any]:
