@@ -15,6 +15,8 @@ import msgspec
 
 from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
+from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
+from indelible.redaction_settings import check_strategies, parse_strategies
 from indelible.values import (
     DAY_S,
     MEGABYTE,
@@ -44,7 +46,6 @@ DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
 OnFailure = Literal["deny", "allow"]
 IntentMode = Literal["all", "writes", "none"]
 RecordMode = Literal["full", "digest", "none"]
-UnknownSchema = Literal["digest", "keep"]
 
 _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -148,19 +149,6 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Events that came and are not acknowledged."""
     max_overtime: int = 25
     """Percent of the service's time; 100: no limit."""
-
-
-class RedactionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is taken out beyond the built-in tables."""
-
-    keys: tuple[str, ...] = ()
-    """Further sensitive words or pairs of words in key names."""
-    allow_keys: tuple[str, ...] = ()
-    """Whole keys that are never sensitive by name."""
-    patterns: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Name of the replacement (``EMPLOYEE`` gives ``[EMPLOYEE]``) to an RE2 pattern."""
-    unknown_schema: UnknownSchema = "digest"
-    """What happens to the string arguments of a tool that no server has listed yet."""
 
 
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +284,8 @@ REDACTION_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "keys": ("keys", parse_texts),
     "allow_keys": ("allow_keys", parse_texts),
     "patterns": ("patterns", parse_text_map),
+    "schemas": ("schemas", parse_texts),
+    "strategies": ("strategies", parse_strategies),
     "unknown_schema": ("unknown_schema", one_of("digest", "keep")),
 }
 
@@ -320,7 +310,6 @@ LATER_KEYS: Final = frozenset(
     {
         "identity.jwt", "identity.api_keys", "policy", "limits", "cost", "sessions", "management", "telemetry",
         "alerts", "sinks", "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
-        "redaction.strategies",
     }
 )  # fmt: skip
 """Keys of the design that this version does not have: refused by name, never silently ignored."""
@@ -351,12 +340,21 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
     return Settings(
         profile=chosen,
         audit=AuditSettings(**_audit(top, chosen, where, foreign=foreign)),
-        redaction=RedactionSettings(**_section(top.get("redaction"), REDACTION_KEYS, where, "redaction")),
+        redaction=_redaction(top.get("redaction"), where),
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )
+
+
+def _redaction(body: object, where: str) -> RedactionSettings:
+    settings = RedactionSettings(**_section(body, REDACTION_KEYS, where, "redaction"))
+    try:
+        check_strategies(settings)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: redaction.strategies: {exc}") from None
+    return settings
 
 
 def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: bool) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from indelible import config
+from indelible import config, endpoints
 from indelible.anchor_settings import resolved
 from indelible.config import Settings
+from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
 from indelible.values import MEGABYTE, shown
 
 DEFAULT_NAME = "indelible.yaml"
 MAX_CONFIG_BYTES = 4 * MEGABYTE
 """A larger file is not a configuration; reading it whole would only hurt."""
+MAX_ENDPOINTS = 10_000
+"""Endpoint files that are read."""
 
 
 def state_home() -> Path:
@@ -74,6 +78,7 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         chosen = default_trail().absolute()
     socket = None if audit.socket is None or trail is not None else str(base / Path(audit.socket).expanduser())
     trusted = audit.trust_directory
+    settings = _with_endpoints(settings, base)
     resolved_audit = msgspec.structs.replace(
         audit,
         path=str(chosen),
@@ -82,6 +87,33 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         anchors=resolved(audit.anchors, base),
     )
     return msgspec.structs.replace(settings, audit=resolved_audit)
+
+
+def _with_endpoints(settings: Settings, base: Path) -> Settings:
+    """Read the endpoint files that `redaction.schemas` names, relative to `base`. Raises ConfigError, one line."""
+    if not settings.redaction.schemas:
+        return settings
+    found: list[Endpoint] = []
+    warnings = list(settings.warnings)
+    for pattern in settings.redaction.schemas:
+        names = sorted(glob.glob(str(base / Path(pattern).expanduser()), recursive=True))  # noqa: PTH207 - it takes absolute ones, too
+        if not names:
+            raise ConfigError(f"redaction.schemas: {shown(pattern)}: there is no such file")
+        for name in names:
+            if len(found) >= MAX_ENDPOINTS:
+                raise ConfigError(f"redaction.schemas: more than {MAX_ENDPOINTS} files")
+            try:
+                one = endpoints.parse(_read(Path(name)))
+            except ValueError as exc:
+                raise ConfigError(f"{name}: {exc}") from None
+            found.append(one)
+            if one.kind == "resource" and one.hidden:
+                hidden = ", ".join(map(shown, one.hidden))
+                warnings.append(
+                    f"{name}: {hidden}: stands in the resource's URI, which is recorded: not hidden there"
+                )
+    redaction = msgspec.structs.replace(settings.redaction, endpoints=tuple(found))
+    return msgspec.structs.replace(settings, redaction=redaction, warnings=tuple(warnings))
 
 
 def through(settings: Settings, socket: str | Path) -> Settings:

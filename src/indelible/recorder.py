@@ -69,6 +69,7 @@ class Recorder:
         if writer is None:
             self._gap = Gap()
             key, key_id = keys.derive_digest_key(b"\0" * keys.HMAC_SECRET_BYTES, identity.id)
+            token_key = b""
         else:
             access = durable.access_for(settings.audit.group)
             self._gap = Gap(
@@ -79,7 +80,7 @@ class Recorder:
                 timeout=settings.audit.write_timeout,
             )
             writer.tell_late(self._gap.late)
-            key, key_id = writer.digest_key
+            (key, key_id), token_key = writer.digest_key, writer.token_key
         self._redactor = Redactor(
             settings.redaction,
             hmac_key=key,
@@ -87,6 +88,7 @@ class Recorder:
             record_args=settings.audit.record_args,
             record_results=settings.audit.record_results,
             recorder=identity,
+            token_key=token_key,
         )
         self.definitions = DefinitionStore(self._definitions())
 

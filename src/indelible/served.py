@@ -77,8 +77,8 @@ class Served:
         self._hub = hub
         self._writer.say(HOLDING)
 
-    def _check_for(self, recorder: RecorderId, key: tuple[bytes, str]) -> Checker:
-        return Again(self._rules, recorder, key)
+    def _check_for(self, recorder: RecorderId, key: tuple[bytes, str], token_key: bytes) -> Checker:
+        return Again(self._rules, recorder, key, token_key)
 
     @property
     def lost(self) -> bool:

@@ -66,6 +66,7 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
         {key: value for key, value in anchor.items() if value is not None}
         for anchor in plain["audit"]["anchors"]
     ]
+    plain["redaction"]["endpoints"] = [f"{one.kind} {one.name}" for one in settings.redaction.endpoints]
     return {
         "file": file,
         "profile": plain["profile"],

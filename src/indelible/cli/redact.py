@@ -100,6 +100,7 @@ class Shown(NamedTuple):
         return {
             "rule": self.found.rule,
             **{name: value for name, value in where.items() if value is not None},
+            "strategy": self.found.strategy,
             "inside": list(self.found.inside),
             "begin": self.found.begin,
             "end": self.found.end,
@@ -203,10 +204,11 @@ def _print_found(shown: list[Shown], *, err: bool) -> None:
     if not shown:
         click.echo("nothing would be taken out", err=err)
         return
-    rows = [(one_line(one.place()), _why(one.found), _size(one.found)) for one in shown]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for place, why, size in rows:
-        click.echo(f"{place:<{widths[0]}}  {why:<{widths[1]}}  {size}".rstrip(), err=err)
+    rows = [(one_line(one.place()), _why(one.found), one.found.strategy, _size(one.found)) for one in shown]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1, 2)]
+    for place, why, strategy, size in rows:
+        line = f"{place:<{widths[0]}}  {why:<{widths[1]}}  {strategy:<{widths[2]}}  {size}"
+        click.echo(line.rstrip(), err=err)
     click.echo(f"{counted(len(shown), 'finding')}: all of it would be taken out", err=err)
 
 

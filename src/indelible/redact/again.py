@@ -131,7 +131,9 @@ class Rules:
 class Again(Redactor):
     """Checks and redacts the events of one client. Used by one thread."""
 
-    def __init__(self, rules: Rules, recorder: RecorderId, digest_key: tuple[bytes, str]) -> None:
+    def __init__(
+        self, rules: Rules, recorder: RecorderId, digest_key: tuple[bytes, str], token_key: bytes = b""
+    ) -> None:
         """Know a client as `recorder`, which stands in all its events; `digest_key` is key and id."""
         super().__init__(
             rules.settings,
@@ -141,6 +143,7 @@ class Again(Redactor):
             record_results=rules.record_results,
             recorder=recorder,
             texts=rules.texts,
+            token_key=token_key,
         )
         self._who = recorder
         self._names = {recorder.id, "" if self._recorder is None else self._recorder.id}

@@ -16,6 +16,7 @@ number, and pieces of UUIDs, of other words, and of numbers with more parts (``2
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 Match = Any
@@ -73,8 +74,14 @@ def is_barcode(digits: bytes) -> bool:
     return sum((digit - 48) * (index % 2 * 2 + 1) for index, digit in enumerate(reversed(digits))) % 10 == 0
 
 
-def replace_cards(_match: Match, text: bytes, begin: int, end: int) -> bytes | None:
-    """Replace every card in a run of digits; None when there is none."""
+def _marker(_digits: bytes) -> bytes:
+    return b"[CARD]"
+
+
+def replace_cards(
+    _match: Match, text: bytes, begin: int, end: int, instead: Callable[[bytes], bytes] = _marker
+) -> bytes | None:
+    """Replace every card in a run of digits; None when there is none. `instead` says by what, of its digits."""
     run = text[begin:end]
     if run.count(b"-") == _UUID_DASHES and len(run) == 36 and run[8:9] == b"-" and run[13:14] == b"-":
         return None
@@ -91,7 +98,8 @@ def replace_cards(_match: Match, text: bytes, begin: int, end: int) -> bytes | N
             out.append(parts[index][0] + parts[index][1])
             index += 1
         else:
-            out.append(b"[CARD]" + parts[behind - 1][1])
+            digits = b"".join(part for part, _ in parts[index:behind])
+            out.append(instead(digits) + parts[behind - 1][1])
             index, found = behind, True
     out += [digits + sep for digits, sep in parts[max(last, index) :]]
     return b"".join(out) if found else None

@@ -23,10 +23,12 @@ from indelible.redact.digest import Digester
 from indelible.redact.limits import MAX_DEPTH, MAX_STRING_CHARS, NAME_CACHE
 from indelible.redact.marks import MarkTree, Place
 from indelible.redact.plain import TOO_DEEP, Plain
+from indelible.redact.strategies import DROP, REDACTED, Strategies, said
 from indelible.redact.texts import Texts
 from indelible.redact.tracing import OTHER, Hit, Tracer
-from indelible.redact.values import DIGESTED, REDACTED, Values
+from indelible.redact.values import DIGESTED, FLAG_VALUES, Values
 from indelible.redact.values import FLAG as FLAG_ITEM
+from indelible.redaction_settings import Strategy
 
 KEY: Final = "key"
 """The member's name is sensitive."""
@@ -58,6 +60,8 @@ class Found(NamedTuple):
     begin: int | None
     """Characters of the text there from which it is missing, the end exclusive; None for all of a value."""
     end: int | None
+    strategy: Strategy = "full"
+    """What became of it."""
 
     @property
     def chars(self) -> int | None:
@@ -73,8 +77,9 @@ class Explainer:
 
         Raises ConfigError, one line, for a pattern that RE2 does not take.
         """
-        self._texts = Texts(settings)
-        self._values = Values(self._texts, Digester(digest_key), custom=bool(settings.patterns))
+        strategies = Strategies(settings, digest_key, digest_key)
+        self._values = Values(Texts(settings), Digester(digest_key), strategies, custom=bool(settings.patterns))
+        self._texts = self._values.texts
         self._tracer = Tracer(self._texts, self._inner)
         self._clean: set[tuple[str, bytes]] = set()
         """Parts of events in which nothing is found."""
@@ -169,14 +174,14 @@ class Explainer:
     def _document(self, value: Any, redacted: Any, path: str, tree: MarkTree | None) -> Iterator[Found]:
         if tree is not None and tree.sensitive(tree.root):
             if value != REDACTED:
-                yield _whole(MARK, path, value)
+                yield _whole(MARK, path, value, redacted)
             return
         yield from self._compare(value, redacted, path, 0, tree, () if tree is None else tree.root)
 
-    def _inner(self, value: Any, redacted: Any, level: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _inner(self, value: Any, redacted: Any, level: int) -> Iterator[tuple[str, tuple[str, ...], Strategy]]:
         """Explain JSON that was inside a text."""
         for found in self._compare(value, redacted, "", level, None, ()):
-            yield found.rule, (f"json {found.path}", *found.inside)
+            yield found.rule, (f"json {found.path}", *found.inside), found.strategy
 
     def _compare(
         self, old: Any, new: Any, path: str, level: int, tree: MarkTree | None, place: Place
@@ -193,7 +198,7 @@ class Explainer:
         elif kind is int or kind is float:
             yield from self._number(old, new, path)
         else:
-            yield _whole(DEPTH if new == TOO_DEEP else OTHER, path, old)
+            yield _whole(DEPTH if new == TOO_DEEP else OTHER, path, old, new)
 
     def _members(
         self,
@@ -204,17 +209,27 @@ class Explainer:
         tree: MarkTree | None,
         place: Place,
     ) -> Iterator[Found]:
-        for (key, item), (new_key, new_item) in zip(old.items(), new.items(), strict=True):
+        left = iter(new.items())
+        for key, item in old.items():
+            inner, marked = ((), False) if tree is None or not place else tree.member(place, key)
+            named = self._values.name_of_value(old) if key == "value" else None
+            hidden = named is not None or self._values.hides(key)
+            if "drop" in (
+                self._values.of_key(key, marked=marked),
+                None if named is None else self._values.of_key(named, marked=False),
+            ):
+                yield _whole(KEY if hidden else MARK, _member(path, self._name(key)), item, DROP)
+                continue
+            new_key, new_item = next(left)
             below = _member(path, new_key)
             if new_key != key:
                 yield from (_found(hit, below, part="key") for hit in self._tracer.trace(key)[1])
             if new_item is item:
                 continue
-            inner, marked = ((), False) if tree is None or not place else tree.member(place, key)
-            if self._values.hides(key):
-                yield _whole(KEY, below, item)
+            if hidden:
+                yield _whole(KEY, below, item, new_item)
             elif marked:
-                yield from self._marked(item, below)
+                yield from self._marked(item, below, new_item)
             else:
                 yield from self._compare(item, new_item, below, level, tree, inner)
 
@@ -226,19 +241,24 @@ class Explainer:
                 continue
             below = f"{path or '.'}[{position}]"
             inner = () if tree is None or not place else tree.item(place, position)
-            if new_item == REDACTED and position and self._is_flag(old[position - 1]):
-                yield _whole(FLAG, below, item)
-            elif tree is not None and inner and tree.sensitive(inner):
-                yield from self._marked(item, below)
+            if tree is not None and inner and tree.sensitive(inner):
+                yield from self._marked(item, below, new_item)
+            elif type(item) in FLAG_VALUES and position and self._is_value_of(old[position - 1], item):
+                yield _whole(FLAG, below, item, new_item)
             else:
                 yield from self._compare(item, new_item, below, level, tree, inner)
 
-    def _marked(self, item: Any, path: str) -> Iterator[Found]:
-        if not (self._recorded and type(item) is str and DIGESTED.fullmatch(item)):
-            yield _whole(MARK, path, item)
+    def _name(self, key: str) -> str:
+        """Return what stays of a member's name."""
+        return self._tracer.trace(key)[0]
 
-    def _is_flag(self, before: Any) -> bool:
-        if type(before) is not str:
+    def _marked(self, item: Any, path: str, new: Any) -> Iterator[Found]:
+        if not (self._recorded and type(item) is str and DIGESTED.fullmatch(item)):
+            yield _whole(MARK, path, item, new)
+
+    def _is_value_of(self, before: Any, item: Any) -> bool:
+        """Tell whether an item of an array is the value of a sensitive flag before it."""
+        if type(before) is not str or (type(item) is str and FLAG_ITEM(item)):
             return False
         flag = FLAG_ITEM(before)
         return flag is not None and self._texts.names.sensitive_in_text(flag[1])
@@ -247,9 +267,9 @@ class Explainer:
         redacted, hits = self._tracer.trace(old, level)
         yield from (_found(hit, path) for hit in hits)
         if new != redacted and len(redacted) > MAX_STRING_CHARS:
-            yield _whole(LENGTH, path, old)
+            yield _whole(LENGTH, path, old, new)
         elif not hits and new != old:
-            yield _whole(OTHER, path, old)
+            yield _whole(OTHER, path, old, new)
 
     def _number(self, old: float, new: Any, path: str) -> Iterator[Found]:
         shown = str(old)
@@ -257,7 +277,7 @@ class Explainer:
         yield from (_found(hit, path) for hit in hits)
         beyond = type(old) is int and not -MAX_INTEGER <= old <= MAX_INTEGER
         if not hits and new != old and not (beyond and new == shown) and old - old == 0:
-            yield _whole(OTHER, path, shown)
+            yield _whole(OTHER, path, shown, new)
 
 
 _HEAD: Final = fields.EVENT
@@ -308,12 +328,13 @@ def _is_shallow(encoded: bytes) -> bool:
 
 
 def _found(hit: Hit, path: str, part: str = "value") -> Found:
-    return Found(hit.rule, path or ".", part, hit.inside, hit.begin, hit.end)
+    return Found(hit.rule, path or ".", part, hit.inside, hit.begin, hit.end, hit.strategy)
 
 
-def _whole(rule: str, path: str, value: Any) -> Found:
+def _whole(rule: str, path: str, value: Any, new: Any) -> Found:
     begin, end = (0, len(value)) if type(value) is str else (None, None)
-    return Found(rule, path or ".", "value", (), begin, end)
+    strategy: Strategy = "drop" if new is DROP or new is None else said(new) if type(new) is str else "full"
+    return Found(rule, path or ".", "value", (), begin, end, strategy)
 
 
 def _member(path: str, key: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from indelible.redact import words
-from indelible.redact.limits import CACHED_CHARS, NAME_CACHE
+from indelible.redact.limits import CACHED_CHARS, DIGEST_HEX, NAME_CACHE
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 """``APIKey`` → ``API``, ``Key``."""
@@ -26,6 +26,10 @@ _ACRONYM = re.compile(r"[A-Z]{2}[a-z]")
 
 MARKERS: Final = ("REDACTED", "EMAIL", "CARD", "TOKEN", "SSN", "PHONE", "IBAN", "TRUNCATED")
 """What the built-in rules put in place of values; as a part of a key's name it says nothing of the value."""
+
+KEYED: Final = rf"(?:hmac|tok):[0-9a-f]{{{DIGEST_HEX}}}"
+IS_KEYED: Final = re.compile(rf"\[[A-Za-z0-9_-]{{1,64}} {KEYED}\]").fullmatch
+"""Matches a digest or a token in a value's place (see `indelible.redact.strategies`): no secret, whoever wrote it."""
 
 MAX_KEY_CHARS: Final = 1_000
 """Only so much of a name is split; the rest cannot make it less sensitive."""
@@ -92,7 +96,7 @@ class KeyNames:
         `markers` are what the configuration's patterns put in place of values.
         """
         marks = "|".join(map(re.escape, (*MARKERS, *markers)))
-        self._marker = re.compile(rf"\[(?:{marks})\]")
+        self._marker = re.compile(rf"\[(?:{marks})(?: [a-z]{{2,4}}:[0-9A-Za-z.-]{{1,64}})?\]")
         self.singles: set[str] = {_singular(_fold(word)) for word in words.WORDS.split()}
         self.sequences: set[tuple[str, ...]] = {tuple(map(_singular, item)) for item in _lines(words.SEQUENCES)}
         self.whole: set[tuple[str, ...]] = {tuple(map(_singular, item)) for item in _lines(words.WHOLE_KEYS)}

@@ -62,6 +62,36 @@ def compile_marks(input_schema: object) -> Marks:
     return Marks(nodes if any(node.sensitive for node in nodes) else ())
 
 
+def joined(one: Marks, other: Marks) -> Marks:
+    """Return marks that hold where either of two does."""
+    if not (one.nodes and other.nodes):
+        return one if one.nodes else other
+    shifted = (
+        _shifted(node, start)
+        for nodes, start in ((one.nodes, 1), (other.nodes, 1 + len(one.nodes)))
+        for node in nodes
+    )
+    return Marks((Node(also=(1, 1 + len(one.nodes))), *shifted))
+
+
+def _shifted(node: Node, by: int) -> Node:
+    """Return a node whose numbers are larger; -1 is nowhere, and stays."""
+
+    def moved(number: int) -> int:
+        return number if number < 0 else number + by
+
+    return Node(
+        sensitive=node.sensitive,
+        properties={key: moved(number) for key, number in node.properties.items()},
+        patterns={key: moved(number) for key, number in node.patterns.items()},
+        additional=None if node.additional is None else moved(node.additional),
+        items=None if node.items is None else moved(node.items),
+        prefix=tuple(map(moved, node.prefix)),
+        anywhere=tuple(map(moved, node.anywhere)),
+        also=tuple(map(moved, node.also)),
+    )
+
+
 def _as_schema(given: object) -> object:
     """Turn MXCP's parameters into the schema of the object that they make."""
     if isinstance(given, dict) and isinstance(given.get("parameters"), list) and "properties" not in given:

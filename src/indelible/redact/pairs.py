@@ -13,11 +13,13 @@ first word before and lose the others now. Everywhere else only the first word g
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from indelible.redact.glued import CLOSERS, SCHEMES, SEPARATOR
-from indelible.redact.keys import KeyNames
+from indelible.redact.keys import IS_KEYED, KeyNames
 from indelible.redact.limits import CACHED_CHARS, NAME_CACHE
 
 MARKER: Final = b"[REDACTED]"
@@ -28,7 +30,8 @@ _QUOTED: Final = {
     b"`": re.compile(rb"`([^`]*)`"),
 }
 _ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
-_LINE = re.compile(rb"[^\r\n\"']+")
+_LINE = re.compile(rb"(?i:digest|oauth|hawk|signature|aws4-hmac-sha256)[ \t][^\r\n]+|[^\r\n\"']+")
+"""Some schemes have quoted parameters (RFC 9110, section 11.4)."""
 _SCHEME: Final = rf"(?:{SCHEMES})[ \t]+".encode()
 _NUMBER: Final = rb"\+?[0-9(][0-9 ().\-/]{4,}[0-9](?![^\s\"'<>])"
 _GOES_ON = re.compile(_SCHEME + rb"|" + _NUMBER, re.IGNORECASE)
@@ -85,8 +88,14 @@ PROSE_IN_TEXT: Final = re.compile(rf"(?i:(?:{_PROSE_WORDS})[ \t]++(?:is|was))")
 Ends = Literal["word", "words", "line"]
 """Where a value ends that has neither quotes nor brackets."""
 
-Found = tuple[int, Ends, bool]
-"""A name that is sensitive: where its value begins, where it ends, and whether it must have a digit."""
+Found = tuple[int, Ends, bool, bytes]
+"""A name that is sensitive: where its value begins, where it ends, whether it must have a digit, and the name."""
+
+Span = tuple[int, int, bytes]
+"""Where a value stands, and its name; empty for what several names share."""
+
+Put = Callable[[bytes, bytes], bytes]
+"""(name, value) → what takes the value's place."""
 
 
 class Pairs:
@@ -99,6 +108,8 @@ class Pairs:
         """
         self._names = names
         self._known: dict[bytes, bool] = {}
+        self._put: Put | None = None
+        self._marked: Callable[[str], object] = IS_KEYED
         self._assigned = compiler(
             lambda: (
                 rf"[A-Za-z0-9_.\-]*{names.stems_in_text()}[A-Za-z0-9_.\-]*"
@@ -108,10 +119,21 @@ class Pairs:
         self._flag = compiler(
             lambda: (
                 r"(?:^|[^A-Za-z0-9_\-\x80-\xff])"
-                rf"--?[A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*[ \t]+[^\s\-]"
+                rf"--?[A-Za-z0-9_\-]*{names.stems_in_text()}[A-Za-z0-9_\-]*"
+                r"(?:[ \t]+[^\s\-]|\\*[\"'],[ \t]*\\*[\"'][^\s\-\"'\\])"
             )
         )
         self._prose = compiler(rf"(?i)\b(?:{_PROSE_WORDS})[ \t]+(?:is|was)[ \t]*:?[ \t]+[^\s]")
+
+    def using(self, put: Put | None, marked: Callable[[str], object]) -> Pairs:
+        """Return one that leaves what `put` says of a name and its value, and takes what is `marked` for no value."""
+        other = copy.copy(self)
+        vars(other).update(_put=put, _marked=marked)
+        return other
+
+    def instead(self, name: bytes, value: bytes) -> bytes:
+        """Return what takes the place of a name's value."""
+        return MARKER if self._put is None or not name else self._put(name, value)
 
     def apply(self, text: bytes, *, named: bool = True, prose: bool = False) -> bytes:
         """Return `text` without the values; the same object when there is none.
@@ -119,9 +141,20 @@ class Pairs:
         With `prose`, what is said to be a password or the like goes too, when a digit is in it.
         """
         spans = self.spans(text, named=named, prose=prose)
-        return _without(text, spans) if spans else text
+        return self._without(text, spans) if spans else text
 
-    def spans(self, text: bytes, *, named: bool, prose: bool) -> list[tuple[int, int]]:
+    def _without(self, text: bytes, spans: list[Span]) -> bytes:
+        """Return `text` with a marker for each value."""
+        pieces: list[bytes] = []
+        done = 0
+        for start, end, name in spans:
+            pieces += (text[done:start], self.instead(name, text[start:end]))
+            done = end
+        pieces.append(text[done:])
+        result = b"".join(pieces)
+        return text if result == text else result
+
+    def spans(self, text: bytes, *, named: bool, prose: bool) -> list[Span]:
         """Return where the values stand that `apply` takes out, in order, none touching another."""
         found: list[Found] = []
         if named:
@@ -131,8 +164,42 @@ class Pairs:
             if text.find(b"-") >= 0 and _FLAG_IN_BYTES(text):
                 found += self._find_flags(text)
         if prose:
-            found += [(match.end() - 1, "word", True) for match in self._prose.finditer(text)]
-        return _spans(text, found) if found else []
+            for match in self._prose.finditer(text):
+                word: bytes = match[0].split(None, 1)[0]
+                found.append((match.end() - 1, "word", True, word))
+        return self._spans(text, found) if found else []
+
+    def _spans(self, text: bytes, found: list[Found]) -> list[Span]:
+        """Return where the values are; those that overlap or touch are one."""
+        spans: list[Span] = []
+        begun, done, kind, owner = 0, -1, "none", b""
+        for at, ends, digits_only, name in sorted(found):
+            if at <= done and kind == "closed":
+                continue
+            value = _inside(text, at, ends, kind) if at < done else _value(text, at, ends)
+            if value is None:
+                continue
+            start, end, value_kind = value
+            if not self._is_secret(text[start:end], digits_only):
+                continue
+            if start > done:
+                if done >= 0:
+                    spans.append((begun, done, owner))
+                begun, owner = start, name
+            elif owner != name:
+                owner = b""
+            if end > done:
+                done, kind = end, value_kind
+        if done >= 0:
+            spans.append((begun, done, owner))
+        return spans
+
+    def _is_secret(self, value: bytes, digits_only: bool) -> bool:  # noqa: FBT001
+        if value == MARKER or _is_no_value(value):
+            return False
+        if value[:1] == b"[" and self._marked(value.decode("utf-8", "replace")):
+            return False
+        return not digits_only or any(48 <= byte <= 57 for byte in value)
 
     def _find_assigned(self, text: bytes) -> list[Found]:
         """Return where the values of names with a separator begin."""
@@ -157,7 +224,7 @@ class Pairs:
                     ends = "line"
                 elif colon and whole[-1:].isspace() and _begins_line(text, begin):
                     ends = "words"
-                found.append((end, ends, False))
+                found.append((end, ends, False, name))
         return found
 
     def _find_flags(self, text: bytes) -> list[Found]:
@@ -165,10 +232,11 @@ class Pairs:
         found: list[Found] = []
         for match in self._flag.finditer(text):
             begin, end = match.span()
-            flag = text[begin : end - 1].rstrip(b" \t")
+            flag = text[begin : end - 1].rstrip(b" \t\\\"',")  # of a list, too: `['--token', 'abc']`
             name = flag[flag.find(b"-") :]
             if self._sensitive(name):
-                found.append((end - 1, "line" if name.lower().endswith(_WHOLE_LINE) else "word", False))
+                ends: Ends = "line" if name.lower().endswith(_WHOLE_LINE) else "word"
+                found.append((end - 1, ends, False, name))
         return found
 
     def _sensitive(self, name: bytes) -> bool:
@@ -191,48 +259,6 @@ Kind = Literal["closed", "line", "bare"]
 
 Value = tuple[int, int, Kind]
 """Where a value stands, without its quotes."""
-
-
-def _spans(text: bytes, found: list[Found]) -> list[tuple[int, int]]:
-    """Return where the values are; those that overlap or touch are one."""
-    spans: list[tuple[int, int]] = []
-    begun, done, kind = 0, -1, "none"
-    for at, ends, digits_only in sorted(found):
-        if at <= done and kind == "closed":
-            continue
-        value = _inside(text, at, ends, kind) if at < done else _value(text, at, ends)
-        if value is None:
-            continue
-        start, end, value_kind = value
-        if not _is_secret(text[start:end], digits_only):
-            continue
-        if start > done:
-            if done >= 0:
-                spans.append((begun, done))
-            begun = start
-        if end > done:
-            done, kind = end, value_kind
-    if done >= 0:
-        spans.append((begun, done))
-    return spans
-
-
-def _without(text: bytes, spans: list[tuple[int, int]]) -> bytes:
-    """Return `text` with a marker for each value."""
-    pieces: list[bytes] = []
-    done = 0
-    for start, end in spans:
-        pieces += (text[done:start], MARKER)
-        done = end
-    pieces.append(text[done:])
-    result = b"".join(pieces)
-    return text if result == text else result
-
-
-def _is_secret(value: bytes, digits_only: bool) -> bool:  # noqa: FBT001
-    if value == MARKER or _is_no_value(value):
-        return False
-    return not digits_only or any(48 <= byte <= 57 for byte in value)
 
 
 def _is_no_value(value: bytes) -> bool:

@@ -11,7 +11,7 @@ in linear time; what RE2 cannot say (check digits, what stands on the left) a fu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Does the whole rule's work on most texts without a search; None when it cannot tell."""
     name_left: Callable[[bytes, bytes, int], bytes] | None = None
     """(what was taken, the whole text, where it ends) → the name in it that has to stay."""
+    several: Callable[[Match, bytes, int, int, Callable[[bytes], bytes]], bytes | None] | None = None
+    """As `replace`, where one match may hold several values; the last is told each, and says what takes its place."""
     needles_in_bytes: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
@@ -172,6 +174,8 @@ def _standalone(text: bytes, begin: int, end: int, joins: bytes) -> bool:
     before, after = text[max(0, begin - 1) : begin], text[end : end + 2]
     if before.isalnum() or (before and before in joins):
         return False
+    if after[:1] == b".":  # `.5` is a part of the number, `.txt` of a file's name
+        return not (after[:1] in joins and after[1:].isdigit())
     return not (after[:1].isalnum() or (after[:1] and after[:1] in joins and after[1:].isalnum()))
 
 
@@ -215,10 +219,13 @@ def _input(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     return kept
 
 
-def built_in(names: KeyNames) -> tuple[Rule, ...]:
-    """Return the rules that need no configuration but the names of keys, in the order in which they run."""
+def built_in(names: KeyNames, kept: Container[str] = ()) -> tuple[Rule, ...]:
+    """Return the rules that need no configuration but the names of keys, in the order in which they run.
+
+    Classes that are `kept` are not looked for.
+    """
     left = partial(glued.name_left, names)
-    return (
+    rules = (
         _rule("INPUT", _INPUT, _INPUT_HINT, _input, ("input_value=",)),
         _rule("PEM", _PEM, _PEM_HINT, constant("[REDACTED]"), (_PEM_HINT,)),
         _rule("URL", _USERINFO, _USERINFO_HINT, _userinfo, ("@",)),
@@ -228,8 +235,16 @@ def built_in(names: KeyNames) -> tuple[Rule, ...]:
         _rule("IBAN", cards.IBAN, cards.IBAN_HINT, cards.replace_iban),
         _rule("SSN", _SSN, _SSN, _ssn),
         _rule("PHONE", _PHONE, _PHONE_HINT, _phone),
-        _rule("CARD", cards.RUN, cards.HINT, cards.replace_cards, trigger=cards.IN_TEXT),
+        _rule(
+            "CARD",
+            cards.RUN,
+            cards.HINT,
+            cards.replace_cards,
+            trigger=cards.IN_TEXT,
+            several=cards.replace_cards,
+        ),
     )
+    return tuple(rule for rule in rules if rule.name not in kept)
 
 
 def _rule(

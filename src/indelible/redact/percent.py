@@ -2,7 +2,7 @@
 
 An escape has no length that tells its use, so a run is whatever stands together: up to a space, a quote, ``<`` or
 ``>``. What is no escape (``100%``, ``%zz``) stands for itself. A ``+`` may be one, or the space that it is in a form
-(WHATWG URL, section 5.1): such a run is read both ways.
+(WHATWG URL, section 5.1): such a run is read both ways; and a ``/`` may have been a backslash of JSON.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ def decode(run: bytes) -> bytes:
 
 
 def readings(run: bytes) -> tuple[bytes, ...]:
-    """Return what a run may say; nothing when there is no escape in it."""
+    """Return what a run may say, each as long as the others; nothing when there is no escape in it."""
     said = decode(run)
     if said is run:
         return ()
     # As a form first: else the ``+`` of ``"password":+"x"`` would be taken for the value.
-    return (said,) if b"+" not in run else (decode(run.replace(b"+", b" ")), said)
+    found = (said,) if b"+" not in run else (decode(run.replace(b"+", b" ")), said)
+    return found if _WAS_JSON(said) is None else (*found, said.replace(b"/", b"\\"))
+
+
+_WAS_JSON: Final = re.compile(rb"/\"|/u00[0-9A-Fa-f]{2}").search
+"""A URL's parser makes ``/`` of every ``\\`` (WHATWG URL, section 4.4), those of JSON's escapes too."""
 
 
 def patch(run: bytes, said: bytes, left: bytes) -> bytes:

@@ -36,6 +36,7 @@ from indelible.events import (
     encode_body,
 )
 from indelible.redact import fields, ordinary
+from indelible.redact.declared import Declared
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
     MAX_ARGS_BYTES,
@@ -44,14 +45,15 @@ from indelible.redact.limits import (
     MAX_RESULT_BYTES,
     SHORT_STRINGS_BYTES,
 )
-from indelible.redact.marks import Marks, MarkTree
+from indelible.redact.marks import Marks, MarkTree, joined
 from indelible.redact.parts import Parts
 from indelible.redact.payload import ABSENT, Payload, Payloads, as_raw
 from indelible.redact.plain import Plain
 from indelible.redact.rules import Modes
 from indelible.redact.shrink import shrink
+from indelible.redact.strategies import REDACTED, Strategies
 from indelible.redact.texts import Texts
-from indelible.redact.values import REDACTED, Values
+from indelible.redact.values import Values
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -96,14 +98,19 @@ class Redactor:
         record_results: RecordMode | RecordRules | Modes = "digest",
         recorder: RecorderId | None = None,
         texts: Texts | None = None,
+        token_key: bytes = b"",
     ) -> None:
         """Compile the configuration. `recorder` is stamped into every event's source.
 
-        `texts` is what the same settings were compiled to before. Raises ConfigError, one line, for a pattern that RE2
-        does not take.
+        `texts` is what the same settings were compiled to before; `token_key` is that of the tokens, the same for all
+        recorders of a trail: without one there are none. Raises ConfigError, one line, for a pattern that RE2 does not
+        take.
         """
-        self._texts = texts or Texts(settings)
-        self._values = Values(self._texts, Digester(hmac_key), custom=bool(settings.patterns))
+        strategies = Strategies(settings, hmac_key, token_key)
+        self._values = Values(
+            texts or Texts(settings), Digester(hmac_key), strategies, custom=bool(settings.patterns)
+        )
+        self._texts = self._values.texts
         self._payloads = Payloads(self._texts, self._values, Digester(hmac_key))
         self._key_id = hmac_key_id
         self._key_id_json = orjson.dumps(hmac_key_id)
@@ -112,6 +119,7 @@ class Redactor:
         self._digest_unknown = settings.unknown_schema == "digest"
         self._recorder = _recorder(recorder, self._values)
         self._learned: dict[tuple[str, str], MarkTree | None] = {}
+        self._declared = Declared(settings)
         self._lock = threading.Lock()
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
         self._about: dict[int, _About] = {}
@@ -123,6 +131,7 @@ class Redactor:
 
     def learn(self, backend: str, tool: str, marks: Marks) -> None:
         """Take the marks of a tool that `backend` has listed; later calls of it are redacted by them."""
+        marks = joined(marks, self._declared.tool(tool))
         tree = MarkTree(marks) if marks.nodes else None
         with self._lock:
             self._learned = {**self._learned, (backend, tool): tree}
@@ -300,7 +309,8 @@ class Redactor:
         """Redact a result, or find that done."""
         if type(result) is Prepared:
             return result.payload
-        return self._payloads.take(result, self._record_results.of(target), MAX_RESULT_BYTES)
+        tree = self._declared.result(target) if self._declared.any else None
+        return self._payloads.take(result, self._record_results.of(target), MAX_RESULT_BYTES, tree)
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call for all of its events; never raises.
@@ -326,12 +336,16 @@ class Redactor:
         self, target: Target | None, source: Source | None, learned: Mapping[tuple[str, str], MarkTree | None]
     ) -> tuple[MarkTree | None, bool]:
         """Return the marks of a call's tool, and whether texts must become digests for want of any."""
+        if target is not None and self._declared.any and target.method != "tools/call":
+            return self._declared.args(target)[1], False
         if target is None or target.method != "tools/call":
             return None, False
         backend = target.backend or ""
         for name in (target.original_name, target.capability_name):
             if type(name) is str and type(backend) is str and (backend, name) in learned:
                 return learned[backend, name], False
+        if self._declared.any and (declared := self._declared.args(target))[0]:
+            return declared[1], False
         return None, self._digest_unknown and source is not None and source.caller in _REMOTE
 
     def _request(self, request: Request, args: Payload, room: fields.Room | None) -> Request:

@@ -9,6 +9,7 @@ instead of at every text. The *engine* then runs the rules, until a pass changes
 from __future__ import annotations
 
 import binascii
+import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from indelible.redact.glued import name_left
 from indelible.redact.keys import MARKERS, KeyNames
 from indelible.redact.limits import MAX_NESTING
 from indelible.redact.pairs import FLAG_IN_TEXT, MARKER, NEEDLES, PROSE_HINT, PROSE_IN_TEXT, Pairs
+from indelible.redact.strategies import Strategies
 
 _QUAD: Final = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 _MIN_QUADS: Final = 4
@@ -39,6 +41,9 @@ _ESCAPE_HINT: Final = r"\\\\[u/]"
 """A ``\\u`` or ``\\/`` of JSON inside a text: anything may stand behind it."""
 _FOREIGN_KEY_HINT: Final = r"[\x80-\xff](?:[^\"]|\\\")*\"(?:\s|\\+[nrt])*:"
 """A key with letters outside ASCII; normalising it may give any word."""
+
+_NAMED_VALUE_HINT: Final = r"(?i:value)\\*\"(?:\s|\\+[nrt])*:"
+"""``{"name": "X-Api-Key", "value": "x"}``: a header, a variable."""
 
 _ANCHORED = re.compile(r"\^|\$|\\A|\\z|\\Q|\(\?[a-zA-Z]*m")
 """With one of these, a pattern may match a text and not the document that holds it."""
@@ -99,8 +104,8 @@ class Texts:
 
     def __init__(self, settings: RedactionSettings) -> None:
         """Compile everything. Raises ConfigError for a pattern that RE2 does not take."""
-        self.names = KeyNames(settings.keys, settings.allow_keys, settings.patterns)
-        self._rules = patterns.built_in(self.names)
+        self.names = KeyNames(settings.keys, settings.kept_keys, settings.patterns)
+        self._rules = patterns.built_in(self.names, settings.kept_classes)
         self._custom = patterns.custom(settings.patterns)
         self.custom = bool(self._custom)
         """Whether the configuration has patterns of its own."""
@@ -115,6 +120,16 @@ class Texts:
         self.redact_json: Callable[[Any, int], Any] = lambda value, _level: value
         """Redacts a JSON value found inside a text; `indelible.redact.values` puts itself here."""
 
+    def using(self, strategies: Strategies) -> Texts:
+        """Return one that leaves what the strategies say in the place of what is found."""
+        if not strategies.any:
+            return self
+        other = copy.copy(self)  # all that is compiled is shared, but for plans: they hold on to their rules
+        pairs = self._pairs.using(strategies.pair if strategies.named else None, strategies.is_marked)
+        rules, custom = (tuple(map(strategies.rule, some)) for some in (self._rules, self._custom))
+        vars(other).update(_plans={}, _rules=rules, _custom=custom, _pairs=pairs)
+        return other
+
     def _compile_hints(self) -> Any:
         """Return the prefilter: a set of hints, whose indices are the rules' own, then those below.
 
@@ -125,7 +140,8 @@ class Texts:
         options.encoding = re2.Options.Encoding.LATIN1
         options.max_mem = 64 << 20
         prefilter = re2.Set.SearchSet(options)
-        own = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT, percent.ESCAPE)
+        hints = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT)
+        own = (*hints, percent.ESCAPE, _NAMED_VALUE_HINT)
         self._own: tuple[Conditions, ...] = (
             ((), _BASE64_IN_TEXT),
             (NEEDLES, FLAG_IN_TEXT),
@@ -133,6 +149,7 @@ class Texts:
             (("\\",), None),
             (('"',), None),
             ((), percent.ESCAPE_IN_TEXT),
+            (("value",), None),
         )
         for hint in (*(rule.hint for rule in self._rules), *own):
             prefilter.Add(hint.encode("latin-1"))

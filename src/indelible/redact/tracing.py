@@ -18,12 +18,15 @@ import msgspec
 from indelible.redact.glued import name_left
 from indelible.redact.pairs import MARKER, Pairs
 from indelible.redact.patterns import Rule
+from indelible.redact.strategies import said
 from indelible.redact.texts import RUN, Plan, Step, Texts
+from indelible.redaction_settings import Strategy
 
 DUPLICATE: Final = "duplicate-key"
 """JSON in a text has a key twice: only one of its values is kept."""
 OTHER: Final = "other"
 """Something was taken out, and no rule said that it was its doing."""
+FULL: Final[Strategy] = "full"
 PAIR: Final = "pair"
 """The value of a sensitive name in a text: ``password=x``."""
 
@@ -47,10 +50,15 @@ class Hit(NamedTuple):
     begin: int
     """Characters of the text from which it is missing, the end exclusive."""
     end: int
+    strategy: Strategy = "full"
+    """What became of it."""
 
 
-Inner = Callable[[Any, Any, int], Iterator[tuple[str, tuple[str, ...]]]]
-"""(JSON from a text, the same redacted, level) → rule, and what it is inside of."""
+Layer = tuple[str, tuple[str, ...], Strategy]
+"""A rule that found something, what that was inside of, and what became of it."""
+
+Inner = Callable[[Any, Any, int], Iterator[Layer]]
+"""(JSON from a text, the same redacted, level) → what was found in it."""
 
 
 class _Edit(NamedTuple):
@@ -58,8 +66,9 @@ class _Edit(NamedTuple):
     end: int
     new: bytes
     rule: str
-    inside: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Of base64: what is hidden in it."""
+    strategy: Strategy = "full"
+    inside: tuple[Layer, ...] = ()
+    """Of what is encoded: what is hidden in it."""
 
 
 class _Scope:
@@ -82,10 +91,10 @@ class _Scope:
     def apply(self, edits: list[_Edit]) -> None:
         """Note what was replaced; `edits` are in order and do not overlap."""
         old, out, shift, at = self._patches, [], 0, 0
-        for begin, end, new, rule, inside in edits:
+        for begin, end, new, rule, strategy, inside in edits:
             then = self._then(begin, end=False), self._then(end, end=True)
-            for name, layers in inside or ((rule, ()),):
-                self.hits.append(Hit(name, layers, *then))
+            for name, layers, became in inside or ((rule, (), strategy),):
+                self.hits.append(Hit(name, layers, *then, became))
             while at < len(old) and old[at][1] <= begin:
                 out.append(_moved(old[at], shift))
                 at += 1
@@ -165,7 +174,7 @@ class Tracer(Texts):
         def replaced(match: Any, text: bytes, begin: int, end: int) -> bytes | None:
             new = replace(match, text, begin, end)
             if new is not None:
-                self._replaced(text, _Edit(begin, end, new, name))
+                self._replaced(text, _Edit(begin, end, new, name, said(new.decode("utf-8", "replace"))))
             return new
 
         def kept(taken: bytes, text: bytes, end: int) -> bytes:
@@ -217,7 +226,7 @@ class Tracer(Texts):
         if redacted is not value:
             scope = self._scope
             found = list(self._inner(value, redacted, level))
-            scope.hits += [Hit(rule, inside, 0, scope.original) for rule, inside in found]
+            scope.hits += [Hit(rule, inside, 0, scope.original, became) for rule, inside, became in found]
         return redacted
 
     def _inside_json(self, text: str, level: int) -> str | None:
@@ -246,17 +255,17 @@ class Tracer(Texts):
             return data
         for match, (hidden, hits) in zip(RUN.finditer(data), runs, strict=True):
             if hidden:
-                inside = tuple((hit.rule, ("base64", *hit.inside)) for hit in hits)
+                inside = tuple((hit.rule, ("base64", *hit.inside), FULL) for hit in hits)
                 marker = MARKER + name_left(self.names, match[0], data, match.end())
-                self._replaced(data, _Edit(match.start(), match.end(), marker, "base64", inside))
+                self._replaced(data, _Edit(match.start(), match.end(), marker, "base64", FULL, inside))
         return new
 
     def _unescaped(self, data: bytes, match: re.Match[bytes], level: int) -> bytes | None:
         self._nested = []
         new = super()._unescaped(data, match, level)
         if new is not None:
-            inside = tuple((hit.rule, ("percent", *hit.inside)) for hit in self._nested)
-            self._replaced(data, _Edit(*match.span(), new, "percent", inside))
+            inside = tuple((hit.rule, ("percent", *hit.inside), hit.strategy) for hit in self._nested)
+            self._replaced(data, _Edit(*match.span(), new, "percent", FULL, inside))
         return new
 
     def _hidden(self, run: bytes, level: int) -> bool:
@@ -275,8 +284,9 @@ class _Pairs:
 
     def apply(self, text: bytes, *, named: bool = True, prose: bool = False) -> bytes:
         """Do what the pairs do."""
-        for begin, end in self._pairs.spans(text, named=named, prose=prose):
-            self._replaced(text, _Edit(begin, end, MARKER, PAIR))
+        for begin, end, name in self._pairs.spans(text, named=named, prose=prose):
+            new = self._pairs.instead(name, text[begin:end])
+            self._replaced(text, _Edit(begin, end, new, PAIR, said(new.decode("utf-8", "replace"))))
         return self._pairs.apply(text, named=named, prose=prose)
 
 

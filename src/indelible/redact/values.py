@@ -24,9 +24,9 @@ from indelible.redact.limits import (
 )
 from indelible.redact.marks import MarkTree, Place
 from indelible.redact.plain import TOO_DEEP, add, number
+from indelible.redact.strategies import DROP, REDACTED, Hide, Strategies, stricter
 from indelible.redact.texts import Plan, Texts
-
-REDACTED: Final = "[REDACTED]"
+from indelible.redaction_settings import Strategy
 
 _CLEAN_CHARS: Final = 13
 """Letters and digits alone make no secret that can be told, when there are fewer of them."""
@@ -36,8 +36,10 @@ _CUT_PASSES: Final = 4
 DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
 FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
 """A flag of a command line, alone in an item of an array; what looks so is never another flag's value."""
-_FLAG_VALUES: Final = (str, int, float)
-_OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}$")
+_NAME_WORDS: Final = ("name", "key", "header", "variable")
+"""Keys of what names a ``value`` beside it."""
+FLAG_VALUES: Final = (str, int, float)
+_OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}(?: [a-z]{2,4}:[0-9A-Za-z.-]{0,64})?$")
 
 
 class How(NamedTuple):
@@ -51,20 +53,27 @@ class How(NamedTuple):
 
 _PLAINLY: Final = How()
 
-_HARMLESS: Final[tuple[bool, str | None]] = (False, None)
+_HARMLESS: Final[tuple[Hide | None, str | None]] = (None, None)
 """What is known of most keys: the value is no secret, and the key stays as it is."""
 
 
 class Values:
     """Redacts JSON values; safe to use from several threads."""
 
-    def __init__(self, texts: Texts, digester: Digester, *, custom: bool) -> None:
-        """Join a text redactor and a digester; `custom` patterns are tried on every number too."""
-        self._texts = texts
+    def __init__(self, texts: Texts, digester: Digester, strategies: Strategies, *, custom: bool) -> None:
+        """Join a text redactor, a digester and strategies; `custom` patterns are tried on every number too."""
+        self._texts = texts = texts.using(strategies)
+        self._strategies = strategies
+        self._hide_marked = strategies.hide(strategies.mark)
         self._digester = digester
         self._smallest = 0 if custom else _PLAIN_INTEGER
-        self._keys: dict[str, tuple[bool, str | None]] = {}
+        self._keys: dict[str, tuple[Hide | None, str | None]] = {}
         texts.redact_json = self._inner
+
+    @property
+    def texts(self) -> Texts:
+        """What redacts its texts."""
+        return self._texts
 
     def redact(
         self, value: Any, tree: MarkTree | None = None, *, digest: bool = False, may: list[int] | None = None
@@ -87,22 +96,30 @@ class Values:
         if type(value) is dict:
             for key, item in value.items():
                 below, marked = tree.member(place, key)
-                new = REDACTED if marked else self._hide(item, tree, below) if below else item
+                new = self._hide_marked(item) if marked else self._hide(item, tree, below) if below else item
                 if new is not item:
                     result = dict(value) if result is value else result
-                    result[key] = new
+                    _put(result, key, new)
         elif type(value) is list:
             for position, item in enumerate(value):
                 below = tree.item(place, position)
-                new = REDACTED if tree.sensitive(below) else self._hide(item, tree, below) if below else item
+                hides = tree.sensitive(below)
+                new = self._hide_marked(item) if hides else self._hide(item, tree, below) if below else item
                 if new is not item:
                     result = list(value) if result is value else result
-                    result[position] = new
+                    result[position] = None if new is DROP else new
         return result
 
     def hides(self, key: str) -> bool:
         """Tell whether a key hides its value, by its name alone."""
-        return (self._keys.get(key) or self._key(key))[0]
+        return (self._keys.get(key) or self._key(key))[0] is not None
+
+    def of_key(self, key: str, *, marked: bool) -> Strategy | None:
+        """Return what becomes of the value of a key; None when neither its name nor a mark hides it."""
+        strategy = self._strategies.of_key(key) if self.hides(key) else None
+        if not marked:
+            return strategy
+        return self._strategies.mark if strategy is None else stricter(strategy, self._strategies.mark)
 
     def _inner(self, value: Any, level: int) -> Any:
         return self._walk(value, 0, level, _PLAINLY, ())
@@ -163,11 +180,34 @@ class Values:
                     new = self._walk(item, depth, level, how, ())
             else:
                 renamed = renamed or decided[1] is not None
-                new = _hidden(item) if decided[0] else self._walk(item, depth, level, how, ())
+                hide = decided[0]
+                new = self._walk(item, depth, level, how, ()) if hide is None else hide(item)
             if new is not item:
                 result = dict(value) if result is value else result
-                result[key] = new
+                _put(result, key, new)
+        if "value" in result:
+            result = self._named_value(value, result)
         return self._renamed(result) if renamed else result
+
+    def _named_value(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Hide the value of a header or variable that is written as an object of its own, when its name tells."""
+        name = self.name_of_value(value)
+        if name is None:
+            return result
+        item = value["value"]
+        new = self._strategies.hide(self._strategies.of_key(name))(item)
+        if new is not item:
+            result = dict(value) if result is value else result
+            _put(result, "value", new)
+        return result
+
+    def name_of_value(self, value: dict[str, Any]) -> str | None:
+        """Return the name that hides the ``value`` beside it; None for words of prose and for harmless names."""
+        for word in _NAME_WORDS:
+            name = value.get(word)
+            if type(name) is str and len(name) <= CACHED_CHARS:
+                return name if " " not in name and self.hides(name) else None
+        return None
 
     def _marked_object(
         self, value: Any, depth: int, level: int, how: How, place: Place, tree: MarkTree
@@ -175,13 +215,18 @@ class Values:
         result = value
         renamed = False
         for key, item in value.items():
-            sensitive, new_key = self._keys.get(key) or self._key(key)
+            hide, new_key = self._keys.get(key) or self._key(key)
             renamed = renamed or new_key is not None
             below, marked = tree.member(place, key)
-            new = _hidden(item) if sensitive or marked else self._walk(item, depth, level, how, below)
+            if marked:
+                strategy = self.of_key(key, marked=True)
+                hide = self._hide_marked if strategy is None else self._strategies.hide(strategy)
+            new = self._walk(item, depth, level, how, below) if hide is None else hide(item)
             if new is not item:
                 result = dict(value) if result is value else result
-                result[key] = new
+                _put(result, key, new)
+        if "value" in result:
+            result = self._named_value(value, result)
         return self._renamed(result) if renamed else result
 
     def _renamed(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -196,17 +241,22 @@ class Values:
         result: list[Any] = value
         below: Place = ()
         tree = how.tree if place else None
-        flagged = False
+        flagged: Hide | None = None
         for position, item in enumerate(value):
             if tree is not None:
                 below = tree.item(place, position)
-            hidden, flagged = flagged, False
+            hide, flagged = flagged, None
             if type(item) is str and item[:1] == "-" and (flag := FLAG(item)) is not None:
-                hidden, flagged = False, self._texts.names.sensitive_in_text(flag[1])
-            if (hidden and type(item) in _FLAG_VALUES) or (
-                below and tree is not None and tree.sensitive(below)
-            ):
-                new = _hidden(item)
+                hide = None
+                if self._texts.names.sensitive_in_text(flag[1]):
+                    flagged = self._strategies.hide(self._strategies.of_key(flag[1]))
+            if hide is not None and type(item) not in FLAG_VALUES:
+                hide = None
+            if below and tree is not None and tree.sensitive(below):
+                hide = self._hide_marked
+            if hide is not None:
+                new = hide(item)
+                new = None if new is DROP else new
             elif type(item) is int and -_PLAIN_INTEGER < item < _PLAIN_INTEGER and self._smallest:
                 continue
             else:
@@ -216,7 +266,7 @@ class Values:
                 result[position] = new
         return result
 
-    def _key(self, key: str) -> tuple[bool, str | None]:
+    def _key(self, key: str) -> tuple[Hide | None, str | None]:
         """Tell whether a key hides its value, and what may be kept of the key itself; None: all of it."""
         new = self.text(key)
         names = self._texts.names
@@ -224,7 +274,8 @@ class Values:
         sensitive = names.sensitive(key) or (new != key and names.sensitive(new))
         if not sensitive and "%" in key:
             sensitive = names.sensitive(unquote(key))
-        known = (sensitive, None if new == key else new)
+        hide = self._strategies.hide(self._strategies.of_key(key)) if sensitive else None
+        known = (hide, None if new == key else new)
         known = _HARMLESS if known == _HARMLESS else known
         if len(key) <= CACHED_CHARS:
             if len(self._keys) >= NAME_CACHE:
@@ -280,8 +331,11 @@ class Values:
         return self._texts.redact(prefix(redacted, keep) + tail)
 
 
-def _hidden(item: Any) -> Any:
-    return item if item == REDACTED else REDACTED
+def _put(result: dict[str, Any], key: str, new: Any) -> None:
+    if new is DROP:
+        del result[key]
+    else:
+        result[key] = new
 
 
 def prefix(redacted: str, keep: int) -> str:

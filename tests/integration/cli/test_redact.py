@@ -41,11 +41,11 @@ def test_text_by_line_and_column(run: Run, here: Path) -> None:
     (here / "notes.txt").write_text(f"ünder\n  mail {MAIL}\nclean\n")
     done = run("redact", "test", "notes.txt")
     assert done.returncode == 1
-    assert done.stdout.decode().splitlines()[0].split() == ["2:8", "EMAIL", "15", "characters"]
+    assert done.stdout.decode().splitlines()[0].split() == ["2:8", "EMAIL", "full", "15", "characters"]
     assert MAIL.encode() not in done.stdout + done.stderr
     assert run("redact", "test", "notes.txt", "--json").stdout == (
-        b'{"input":"text","findings":[{"rule":"EMAIL","line":2,"column":8,"inside":[],"begin":13,"end":28}],'
-        + '"redacted":"ünder\\n  mail [EMAIL]\\nclean\\n"}\n'.encode()
+        b'{"input":"text","findings":[{"rule":"EMAIL","line":2,"column":8,"strategy":"full","inside":[],'
+        b'"begin":13,"end":28}],' + '"redacted":"ünder\\n  mail [EMAIL]\\nclean\\n"}\n'.encode()
     )
     done = run("redact", "test", "--redacted", "notes.txt")
     assert (done.returncode, done.stdout) == (1, "ünder\n  mail [EMAIL]\nclean\n".encode())

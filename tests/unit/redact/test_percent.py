@@ -30,6 +30,8 @@ FOUND = [
     ("%zz%20078-05-1120%", "%zz%20[SSN]%"),
     ("q=AKIA%41BCDEFGHIJKL&y=%2F", "q=[TOKEN]&y=%2F"),
     ("%41%4B%49%41%41%42%43%44%45%46%47%48%49%4A%4B%4C", "[TOKEN]"),
+    ("%7B%22note%22:%20%22mail%20ada/u0040example.com%22%7D", "%7B%22note%22:%22mail%20[EMAIL]%22%7D"),
+    ("%7B/%22apiKey/%22:%20/%22x7x7x7/%22%7D", "%7B/%22apiKey/%22:%20/%22[REDACTED]/%22%7D"),
     ("a%20b 'c%20078-05-1120' d%20e", "a%20b 'c%20[SSN]' d%20e"),
 ]
 

@@ -19,6 +19,7 @@ from indelible.config import RedactionSettings
 from indelible.redact import mails, patterns
 from indelible.redact.digest import Digester
 from indelible.redact.limits import MAX_NESTING
+from indelible.redact.strategies import Strategies
 from indelible.redact.texts import Plan, Step, Texts
 from indelible.redact.values import Values
 from tests import canaries
@@ -65,8 +66,8 @@ class Plain(Texts):
 
 
 QUICK, PLAIN = Texts(RedactionSettings()), Plain(RedactionSettings())
-VALUES = Values(QUICK, Digester(b"k"), custom=False)
-PLAIN_VALUES = Values(PLAIN, Digester(b"k"), custom=False)
+VALUES = Values(QUICK, Digester(b"k"), Strategies(RedactionSettings()), custom=False)
+PLAIN_VALUES = Values(PLAIN, Digester(b"k"), Strategies(RedactionSettings()), custom=False)
 
 pieces = st.sampled_from(
     ["bob", "a.b", "x", "@", "@", "@", ".", "-", "_", "/", "=", "?", "&", "|", "'", "`", "{", "*", "^", "~", "%40",

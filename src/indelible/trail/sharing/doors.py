@@ -58,7 +58,7 @@ class Checker(Protocol):
     def check(self, body: bytes) -> Checked: ...  # noqa: D102
 
 
-MakeChecker = Callable[[RecorderId, tuple[bytes, str]], Checker]
+MakeChecker = Callable[[RecorderId, tuple[bytes, str], bytes], Checker]
 
 
 class Family:
@@ -89,6 +89,10 @@ class Family:
     def key_for(self, peer: Peer, secret: bytes) -> tuple[bytes, str]:
         """Return the key of a recorder's digests, and its id."""
         return keys.derive_digest_key(secret, peer.recorder)
+
+    def token_key_for(self, _peer: Peer, secret: bytes) -> bytes:
+        """Return the key of a recorder's tokens: the trail's own."""
+        return keys.derive_token_key(secret)
 
     def mark(self, _peer: Peer, event_id: str) -> str:
         """Return what an event is known by when it comes again."""
@@ -133,8 +137,12 @@ class Service:
         """
         key = keys.derive_digest_key(secret, f"uid {peer.uid}\0{peer.recorder}")
         who = RecorderId(id=peer.recorder, uid=peer.uid, pid=peer.pid)
-        peer.checker = self._checker(who, key)
+        peer.checker = self._checker(who, key, self.token_key_for(peer, secret))
         return key
+
+    def token_key_for(self, peer: Peer, secret: bytes) -> bytes:
+        """Return the key of a recorder's tokens: its user's."""
+        return keys.derive_token_key(secret, f"uid {peer.uid}")
 
     def mark(self, peer: Peer, event_id: str) -> str:
         """Return what an event is known by: nobody can make another user's event look as if it had come already."""

@@ -296,6 +296,7 @@ class Hub(Porter):
             wire.Welcome(
                 wire.VERSION, self._writer.origin, self._writer.audit.durability, wire.WINDOW, key.hex(), key_id,
                 service=peer.door.service, uid=peer.uid, pid=peer.pid, life=LIFE, size=peer.told,
+                token_key=peer.door.token_key_for(peer, self._secret).hex(),
             ),
         )  # fmt: skip
 

@@ -88,6 +88,7 @@ class SharedWriter:
         self._on_late: Late | None = None
         self.append = self._send
         self.digest_key: tuple[bytes, str]
+        self.token_key = b""
         self._watcher: threading.Thread | None = None
         _shared.add(self)
         self._open()
@@ -157,6 +158,7 @@ class SharedWriter:
             writer.close(good_bye=False)
             raise
         self.digest_key = keys.derive_digest_key(opened.digest_secret, self.recorder.id)
+        self.token_key = keys.derive_token_key(opened.digest_secret)
         own = (self.recorder.id, self.recorder.pid)
         opened.spared = [intent for intent in opened.spared if recorder_of(intent) != own]
         hub = Hub(opened, newest)
@@ -178,6 +180,7 @@ class SharedWriter:
             self._answers.connection = connection
         welcome = connection.welcome
         self.digest_key = (bytes.fromhex(welcome.digest_key), welcome.digest_key_id)
+        self.token_key = bytes.fromhex(welcome.token_key)
         asked = self.audit.durability
         if _SAFETY[asked] > _SAFETY.get(welcome.durability, 0) and not self._warned:
             self._warned = True

@@ -104,6 +104,8 @@ class Welcome(msgspec.Struct, tag_field="t", tag="welcome", frozen=True):
     """Random, and another one for every process that holds the trail: has the holder died?"""
     size: int = 0
     """How many lines the trail has."""
+    token_key: str = ""
+    """Hex: that of the tokens that stand for secrets, the same for all recorders of this user."""
 
 
 class Refused(msgspec.Struct, tag_field="t", tag="refused", frozen=True):

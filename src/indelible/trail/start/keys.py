@@ -204,6 +204,14 @@ def derive_digest_key(secret: bytes, recorder: str) -> tuple[bytes, str]:
     return _derive(secret, "digest", recorder, 32), _derive(secret, "digest key id", recorder, 4).hex()
 
 
+def derive_token_key(secret: bytes, whose: str = "") -> bytes:
+    """Return the key of the tokens that stand for secrets (32 bytes): one for all recorders of a trail's own user.
+
+    The users of a service have one each, `whose`: with the same, one could try guesses at what another has recorded.
+    """
+    return _derive(secret, "token", whose, 32)
+
+
 def derive_erasure_key(secret: bytes) -> tuple[bytes, str]:
     """Return the key of the digests by which records of erasures name whom they are about, and its id."""
     return _derive(secret, "erasure", "", 32), _derive(secret, "erasure key id", "", 4).hex()
