@@ -1,15 +1,21 @@
-"""What tests of shared trails have in common: an event as a recorder sends it, and a wait for a condition."""
+"""What tests that record have in common: an event as a recorder sends it, a full disk, a wait for a condition."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import msgspec
 
 from indelible.events import Event, Source, encode_body, new_id, now
+from indelible.trail import writer as writer_module
+from indelible.trail.active import ActiveFile
 from indelible.trail.sharing import wire
 from indelible.trail.sharing.shared import SharedWriter
 
@@ -39,6 +45,17 @@ def next_message(sock: socket.socket, messages: wire.Messages, waiting: list[byt
             return None
         waiting += messages.feed(data)
     return waiting.pop(0)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no line of a trail that this process holds be written."""
+
+    def fail(self: ActiveFile, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
+        yield
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import msgspec
 import pytest
@@ -24,11 +20,11 @@ from indelible.config import AuditSettings, Settings
 from indelible.errors import ConfigError, TrailUnavailable
 from indelible.events import Event, Request, Source, Target
 from indelible.recorder import Recorder, open_recorder
-from indelible.trail import writer as writer_module
 from indelible.trail.active import ActiveFile
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.sharing import patience
 from indelible.trail.start.opening import open_writer
+from tests.recording import full_disk
 
 
 @pytest.fixture
@@ -54,17 +50,6 @@ def event(name: str = "call", **outcome: Any) -> Event:
         request=Request(args={"a": 1}),
         outcome=events.outcome(**{"kind": "completed", **outcome}),
     )
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Every write to the active file fails, as on a full disk."""
-
-    def fail(self: ActiveFile, data: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
-        yield
 
 
 def open_with(path: Path, on_failure: Any, **audit: Any) -> Recorder:

@@ -16,10 +16,9 @@ from indelible.capture.causes import TABLE
 from tests.integration.asgi import connecting
 from tests.integration.asgi.connecting import REFUSED_HEADER
 from tests.integration.sdk import wires
-from tests.integration.sdk.looking import check, lines, of, wait_until
-from tests.integration.sdk.test_outcomes import STRAIGHT
-from tests.integration.sdk.test_promises import full_disk
+from tests.integration.sdk.looking import STRAIGHT, check, lines, of, wait_until
 from tests.integration.sdk.wires import LEGACY, MODERN, request
+from tests.recording import full_disk
 
 
 @contextlib.asynccontextmanager

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,12 +16,19 @@ import indelible
 from indelible.capture.causes import TABLE
 from indelible.errors import ConfigError
 from indelible.fastmcp import AuditMiddleware
-from indelible.trail import writer as writer_module
-from indelible.trail.active import ActiveFile
 from tests.integration.fastmcp import connecting, servers
 from tests.integration.sdk import wires
-from tests.integration.sdk.looking import check, lines, of, wait_until
+from tests.integration.sdk.looking import (
+    call,
+    check,
+    check_refused_and_withheld,
+    lines,
+    of,
+    refused_and_withheld,
+    wait_until,
+)
 from tests.integration.sdk.wires import LEGACY, MODERN, request
+from tests.recording import full_disk
 
 
 @pytest.fixture
@@ -32,42 +36,14 @@ def trail(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"
 
 
-def call(rpc_id: Any, name: str, mark: str, **arguments: Any) -> dict[str, Any]:
-    return request(rpc_id, "tools/call", {"name": name, "arguments": arguments}, LEGACY, mark)
-
-
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    def fail(self: ActiveFile, data: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
-        yield
-
-
 def test_what_cannot_be_recorded_is_refused_or_withheld(trail: Path, tmp_path: Path) -> None:
-    release = tmp_path / "release"
-
     async def run() -> None:
         with indelible.open_trail(trail, on_failure="deny") as recorder:
             async with connecting.memory(servers.audited(recorder), LEGACY) as wire:
-                with full_disk():
-                    await wire.send(call(1, "hang", "refused", until=str(release)))
-                    error = (await wire.answer(1))["error"]
-                assert (error["code"], error["message"][:9]) == (-32603, "refused: ")
-                await wire.send(call(2, "hang", "withheld", until=str(release)))
-                await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
-                with full_disk():
-                    release.touch()
-                    error = (await wire.answer(2))["error"]
-                assert (error["code"], "withheld" in error["message"]) == (-32603, True)
-                await wire.send(call(3, "ok", "returned", a=1))
-                assert (await wire.answer(3))["result"]
+                await refused_and_withheld(wire, trail, tmp_path / "release", full_disk)
 
     asyncio.run(run())
-    for cause in ("refused", "withheld", "returned"):
-        check(trail, cause, TABLE["fastmcp4"][cause])
-    assert of(trail, "withheld")[0]["metadata"]["answer_withheld"] is True
+    check_refused_and_withheld(trail, TABLE["fastmcp4"])
     assert indelible.verify(trail).ok
 
 

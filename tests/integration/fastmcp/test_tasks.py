@@ -19,10 +19,10 @@ import indelible
 from indelible.fastmcp import AuditMiddleware
 from tests.integration.fastmcp import connecting
 from tests.integration.fastmcp.tasked import audited, shop
-from tests.integration.fastmcp.test_promises import full_disk
 from tests.integration.sdk import wires
 from tests.integration.sdk.looking import lines, of, wait_until
 from tests.integration.sdk.wires import MODERN, Frame, request
+from tests.recording import full_disk
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 TASKS: Frame = {"elicitation": {"form": {}}, "extensions": {"io.modelcontextprotocol/tasks": {}}}

@@ -14,7 +14,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.standing import read_standing
 from indelible.trail.writer import Writer
-from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
+from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, operations_of, without_threads
 from tests.unit.trail.test_holds import AUDIT, ID, OTHER_ID, add, event, prune, release, scenario
 from tests.unit.trail.test_writer import start
 
@@ -38,14 +38,8 @@ MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
     """A hold that was reported stands; one whose release was reported does not; and the trail verifies."""
-    with without_threads(look_after=False), faulty(Disk("count")) as disk:
-        disk.armed = False
-        counted = scenario(tmp_path / "count.jsonl")
-        disk.armed = True
-        act(counted, [])
-        disk.armed = False
-        counted.close()
-    for at in range(0, len(disk.calls), fault_stride):
+    operations = operations_of(lambda writer: act(writer, []), lambda: scenario(tmp_path / "count.jsonl"))
+    for at in range(0, len(operations), fault_stride):
         path = tmp_path / str(at) / "audit.jsonl"
         done: list[str] = []
         spoiled = Disk(mode, at)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from indelible.errors import IndelibleError
 from indelible.trail.writer import Writer
-from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, without_threads
+from tests.unit.trail.faults import Crash, Disk, Mode, die, faulty, operations_of, without_threads
 from tests.unit.trail.test_retention import AUDIT, Clock, assert_well, fill, prune
 from tests.unit.trail.test_writer import start
 
@@ -28,16 +27,9 @@ MODES: tuple[Mode, ...] = ("crash", "crash-after", "error", "error-after")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation_of_a_deletion_goes_wrong(tmp_path: Path, mode: Mode, fault_stride: int) -> None:
     """Whatever is gone is on record; whatever is on record is gone after the next start, by whichever rules."""
-    with without_threads(look_after=False), faulty(Disk("count")) as disk:
-        disk.armed = False
-        counted = scenario(tmp_path / "count.jsonl")
-        disk.armed = True
-        prune(counted)
-        disk.armed = False
-        counted.close()
-    count = len(disk.calls)
-    assert Counter(disk.calls)["unlink"] >= 4
-    for at in range(0, count, max(1, fault_stride // 2)):
+    operations = operations_of(prune, lambda: scenario(tmp_path / "count.jsonl"))
+    assert operations.count("unlink") >= 4
+    for at in range(0, len(operations), max(1, fault_stride // 2)):
         path = tmp_path / str(at) / "audit.jsonl"
         writer = scenario(path)
         spoiled = Disk(mode, at)

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -313,24 +314,36 @@ def test_no_service_is_one_clear_error(place: Path) -> None:
         indelible.open_trail(socket=place / "none.sock")
 
 
+@contextmanager
+def recording(service: Service, threads: int) -> Iterator[list[str]]:
+    """Record through the service from so many threads; yield the ids of what was acknowledged so far."""
+    acknowledged: list[str] = []
+    ended = threading.Event()
+
+    def work(start: int) -> None:
+        for number in itertools.count(start):
+            if ended.is_set():
+                return
+            made = call(number)
+            trail.record(made)
+            acknowledged.append(made.event_id)
+
+    with indelible.open_trail(config=service.config, socket=service.socket, on_failure="deny") as trail:
+        working = [threading.Thread(target=work, args=(100_000 * index,)) for index in range(threads)]
+        for thread in working:
+            thread.start()
+        try:
+            yield acknowledged
+        finally:
+            ended.set()
+            for thread in working:
+                thread.join()
+
+
 def test_a_client_waits_for_a_service_that_starts_anew_and_never_takes_over(serve: Serve) -> None:
     """Killed again and again under four recording threads: nothing that was acknowledged is lost, nothing doubled."""
     service = serve(audit={"write_timeout": "60s", "max_size_mb": 0.1, "backup_count": 1000}).start()
-    acknowledged: list[str] = []
-    ended = threading.Event()
-    with indelible.open_trail(config=service.config, socket=service.socket, on_failure="deny") as trail:
-
-        def work(start: int) -> None:
-            number = start
-            while not ended.is_set():
-                made = call(number)
-                trail.record(made)
-                acknowledged.append(made.event_id)
-                number += 1
-
-        threads = [threading.Thread(target=work, args=(1000 * index,)) for index in range(4)]
-        for thread in threads:
-            thread.start()
+    with recording(service, threads=4) as acknowledged:
         for _ in range(5):
             before = len(acknowledged)
             wait_until(lambda before=before: len(acknowledged) > before + 50)  # type: ignore[misc]
@@ -339,9 +352,6 @@ def test_a_client_waits_for_a_service_that_starts_anew_and_never_takes_over(serv
             service.start()
         before = len(acknowledged)
         wait_until(lambda: len(acknowledged) > before + 50)
-        ended.set()
-        for thread in threads:
-            thread.join()
     service.stop()
     found = Counter(of_calls(service.entries()))
     assert set(acknowledged) <= set(found)
@@ -354,21 +364,7 @@ def test_a_client_waits_for_a_service_that_starts_anew_and_never_takes_over(serv
 def test_the_key_changes_while_clients_record(serve: Serve) -> None:
     """Three keys, and a service killed between two of them: nothing is lost, and the first key leads to the last."""
     service = serve(audit={"write_timeout": "60s"}).start()
-    acknowledged: list[str] = []
-    ended = threading.Event()
-    with indelible.open_trail(config=service.config, socket=service.socket, on_failure="deny") as trail:
-
-        def work(start: int) -> None:
-            for number in itertools.count(start):
-                if ended.is_set():
-                    return
-                made = call(number)
-                trail.record(made)
-                acknowledged.append(made.event_id)
-
-        threads = [threading.Thread(target=work, args=(100_000 * index,)) for index in range(2)]
-        for thread in threads:
-            thread.start()
+    with recording(service, threads=2) as acknowledged:
         wait_until(lambda: acknowledged and service.layout.vkey.exists())
         first = newest = service.layout.vkey.read_text().strip()
         for turn in range(2):
@@ -383,9 +379,6 @@ def test_the_key_changes_while_clients_record(serve: Serve) -> None:
         wait_until(lambda: service.layout.vkey.read_text().strip() == newest)
         before = len(acknowledged)
         wait_until(lambda: len(acknowledged) > before + 20)
-        ended.set()
-        for thread in threads:
-            thread.join()
     service.stop()
     found = Counter(of_calls(service.entries()))
     assert set(acknowledged) <= set(found)

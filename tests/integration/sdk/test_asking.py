@@ -21,7 +21,7 @@ from indelible.recorder import open_trail
 from tests.integration.sdk.looking import lines
 from tests.integration.sdk.servers import QUESTION
 from tests.integration.sdk.wires import LEGACY, MODERN
-from tests.unit.capture.test_calling import full_disk
+from tests.recording import full_disk
 
 
 class Answer(BaseModel):

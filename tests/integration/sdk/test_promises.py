@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import io
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import httpx2
 import mcp_types as types
@@ -29,11 +26,18 @@ from indelible.capture.calling import Audited, OpenCall
 from indelible.capture.causes import TABLE
 from indelible.errors import ConfigError
 from indelible.mcp import AuditMiddleware
-from indelible.trail import writer as writer_module
-from indelible.trail.active import ActiveFile
 from tests.integration.sdk import servers, wires
-from tests.integration.sdk.looking import check, lines, of, wait_until
-from tests.integration.sdk.wires import LEGACY, MODERN, request
+from tests.integration.sdk.looking import (
+    call,
+    check,
+    check_refused_and_withheld,
+    lines,
+    of,
+    refused_and_withheld,
+    wait_until,
+)
+from tests.integration.sdk.wires import LEGACY, MODERN
+from tests.recording import full_disk
 
 
 @pytest.fixture
@@ -41,48 +45,20 @@ def trail(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"
 
 
-def call(rpc_id: Any, name: str, mark: str, era: str = LEGACY, **arguments: Any) -> dict[str, Any]:
-    return request(rpc_id, "tools/call", {"name": name, "arguments": arguments}, era, mark)
-
-
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    def fail(self: ActiveFile, data: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
-        yield
-
-
 @pytest.mark.parametrize("durability", ["process", "disk"])
 @pytest.mark.parametrize("kind", ["sdk2", "mcpserver"])
 def test_what_cannot_be_recorded_is_refused_or_withheld(
     kind: str, durability: str, trail: Path, tmp_path: Path
 ) -> None:
-    release = tmp_path / "release"
-
     async def run() -> None:
         server = servers.built(kind)
         with indelible.open_trail(trail, on_failure="deny", durability=durability) as recorder:
             indelible.attach(server, recorder)
             async with wires.memory(server, LEGACY) as wire:
-                with full_disk():
-                    await wire.send(call(1, "hang", "refused", until=str(release)))
-                    error = (await wire.answer(1))["error"]
-                assert (error["code"], error["message"][:9]) == (-32603, "refused: ")
-                await wire.send(call(2, "hang", "withheld", until=str(release)))
-                await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
-                with full_disk():
-                    release.touch()
-                    error = (await wire.answer(2))["error"]
-                assert (error["code"], "withheld" in error["message"]) == (-32603, True)
-                await wire.send(call(3, "ok", "returned", a=1))
-                assert (await wire.answer(3))["result"]
+                await refused_and_withheld(wire, trail, tmp_path / "release", full_disk)
 
     asyncio.run(run())
-    for cause in ("refused", "withheld", "returned"):
-        check(trail, cause, TABLE[kind][cause])
-    assert of(trail, "withheld")[0]["metadata"]["answer_withheld"] is True
+    check_refused_and_withheld(trail, TABLE[kind])
     assert indelible.verify(trail).ok
 
 
@@ -90,28 +66,24 @@ def test_what_cannot_be_recorded_is_refused_or_withheld(
 def test_what_cannot_be_recorded_is_refused_or_withheld_by_the_tap_too(
     kind: str, trail: Path, tmp_path: Path
 ) -> None:
-    release, full = tmp_path / "release", tmp_path / "audit.jsonl.full"
+    full = tmp_path / "audit.jsonl.full"
+
+    @contextlib.contextmanager
+    def full_elsewhere() -> Iterator[None]:
+        full.touch()
+        try:
+            yield
+        finally:
+            full.unlink()
 
     async def run() -> None:
         async with wires.old(kind, "stdio", trail) as wire:
-            full.touch()
-            await wire.send(call(1, "hang", "refused", until=str(release)))
-            error = (await wire.answer(1))["error"]
-            assert (error["code"], error["message"][:9]) == (-32603, "refused: ")
-            full.unlink()
-            await wire.send(call(2, "hang", "withheld", until=str(release)))
-            await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
-            full.touch()
-            release.touch()
-            error = (await wire.answer(2))["error"]
-            assert (error["code"], "withheld" in error["message"]) == (-32603, True)
-            full.unlink()
-            await wire.send(call(3, "whoami", "returned"))
-            assert (await wire.answer(3))["result"]["content"][0]["text"] == "returned"
+            await refused_and_withheld(wire, trail, tmp_path / "release", full_elsewhere)
+            await wire.send(call(4, "whoami", "named"))
+            assert (await wire.answer(4))["result"]["content"][0]["text"] == "named"
 
     asyncio.run(run())
-    for cause in ("refused", "withheld", "returned"):
-        check(trail, cause, TABLE["sdk1"][cause])
+    check_refused_and_withheld(trail, TABLE["sdk1"])
     assert indelible.verify(trail).ok
 
 

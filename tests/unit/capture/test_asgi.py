@@ -21,7 +21,7 @@ from indelible.capture.frames import SCAN_BYTES
 from indelible.capture.http_sessions import Session
 from indelible.recorder import Recorder, open_trail
 from tests.effort import examples
-from tests.unit.capture.test_calling import full_disk
+from tests.recording import full_disk
 
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 STREAM = {

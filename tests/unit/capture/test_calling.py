@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,8 +22,7 @@ from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.errors import TrailUnavailable
 from indelible.recorder import Recorder, open_trail
-from indelible.trail import writer as writer_module
-from indelible.trail.active import ActiveFile
+from tests.recording import full_disk
 
 TOOLS = [{"name": "look", "annotations": {"readOnlyHint": True}}, {"name": "wipe"}]
 PEER = Peer(caller="http", session_id="s1", client="agent/1.0", user_id="ada", protocol_version="2025-11-25")
@@ -61,15 +58,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def of_calls(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines(path) if line["event_type"].startswith("mcp_operation")]
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    def fail(self: ActiveFile, data: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with mock.patch.object(ActiveFile, "put", fail), mock.patch.object(writer_module, "RETRY_S", 0.0):
-        yield
 
 
 def test_a_call_leaves_its_intent_and_its_outcome(audited: Audited, path: Path) -> None:

@@ -21,7 +21,7 @@ from indelible.capture.outcomes import Verdict
 from indelible.definitions import MAX_FILE_BYTES, MAX_WORDS, DefinitionStore, Tool, describe
 from indelible.recorder import Recorder, open_trail
 from tests.canaries import canaries, found
-from tests.unit.capture.test_calling import full_disk
+from tests.recording import full_disk
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -22,7 +22,7 @@ from indelible.capture.outcomes import Verdict
 from indelible.errors import ConfigError, TrailUnavailable
 from indelible.recorder import Recorder, open_trail
 from indelible.trail.active import ActiveFile
-from tests.unit.capture.test_calling import full_disk
+from tests.recording import full_disk
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint, merkle
 from indelible.trail.sealer import Sealer
 from indelible.trail.upkeep.housekeeping import Housekeeper
+from indelible.trail.writer import Writer
 
 Mode = Literal["count", "crash", "crash-after", "error", "error-after", "no-space"]
 
@@ -99,6 +100,18 @@ def without_threads(*, look_after: bool = True) -> Iterator[None]:
         mock.patch.object(writer_module, "RETRY_S", 0.0),
     ):
         yield
+
+
+def operations_of(act: Callable[[Writer], object], writer: Callable[[], Writer]) -> list[str]:
+    """Return the calls that change the disk while `act` is done with a writer, when nothing goes wrong."""
+    with without_threads(look_after=False), faulty(Disk("count")) as disk:
+        disk.armed = False
+        made = writer()
+        disk.armed = True
+        act(made)
+        disk.armed = False
+        made.close()
+    return disk.calls
 
 
 def die(directory: Path) -> None:
