@@ -27,8 +27,9 @@ from indelible.config import AuditSettings, Durability
 from indelible.errors import NotInTime, TrailUnavailable
 from indelible.trail import durable
 from indelible.trail.commit import Item
+from indelible.trail.gap import Gap
 from indelible.trail.layout import Layout
-from indelible.trail.sharing import answers, wire
+from indelible.trail.sharing import answers, link, wire
 from indelible.trail.sharing.link import Job, Outbox
 from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.sharing.sockets import listen
@@ -171,6 +172,84 @@ def interrupt_when(condition: Callable[[], object]) -> threading.Thread:
 
 def main_waits(writer: SharedWriter) -> bool:
     return reader(writer) == threading.main_thread().ident
+
+
+# --- interrupted --------------------------------------------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+def interrupted(writer: SharedWriter, holder: Holder, action: Callable[[], object], event_id: str) -> None:
+    """Do what sends an event, and interrupt it while it waits for the answer."""
+
+    def handler() -> None:
+        raise Interrupted
+
+    with on_signal(handler):
+        thread = interrupt_when(lambda: event_id in holder.ids and main_waits(writer))
+        with pytest.raises(Interrupted):
+            action()
+        thread.join()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile", "refused"])
+def test_a_refusal_that_is_on_its_way_is_not_sent_a_second_time(
+    path: Path, writer: SharedWriter, holder: Holder, when: str
+) -> None:
+    """Its recorder was interrupted as it waited; it was acknowledged before it tries again, or only then, or not."""
+    gap = Gap(Layout(path))
+    gap.refuse(Item(body(writer, "r0")), "t")
+    gap.refuse(Item(body(writer, "r1")), "t")
+    interrupted(writer, holder, lambda: gap.catch_up(writer), "r0")
+    if when == "refused":
+        holder.say(wire.pack(wire.Nack(1, "no")))
+        wait_for(lambda: not writer._outbox.letters)
+    elif when == "before":
+        holder.acknowledge("r0")
+        wait_for(lambda: not writer._outbox.letters)
+    catching = threading.Thread(target=gap.catch_up, args=(writer,))
+    catching.start()
+    if when == "meanwhile":
+        wait_for(lambda: reader(writer) == catching.ident)
+        holder.acknowledge("r0")
+    elif when == "refused":
+        wait_for(lambda: holder.ids == ["r0", "r0"])
+        holder.acknowledge("r0")
+    holder.acknowledge("r1")
+    catching.join(LIMIT_S)
+    assert not catching.is_alive()
+    assert not gap.open
+    assert holder.ids == ["r0"] * (2 if when == "refused" else 1) + ["r1"]
+    gap.close()
+
+
+def test_an_event_that_comes_again_is_waited_for_no_longer_than_others(
+    path: Path, writer: SharedWriter, holder: Holder
+) -> None:
+    event = body(writer, "e")
+    interrupted(writer, holder, lambda: writer.append(event, "", ""), "e")
+    late: list[tuple[str, bool]] = []
+    writer.tell_late(lambda event_id, came: late.append((event_id, came)))
+    writer.audit = AuditSettings(write_timeout=0.05)
+    with pytest.raises(NotInTime):
+        writer.append(event, "", "")
+    holder.acknowledge("e")
+    wait_for(lambda: late)
+    assert (holder.ids, late) == (["e"], [("e", True)])
+
+
+def test_those_that_were_interrupted_are_not_remembered_without_bound(path: Path) -> None:
+    outbox = Outbox(path)
+    for number in range(3 * link.MAX_WAITING):
+        job = Job(1, None)
+        outbox.put([Item(b'{"event_id":"e%d"}' % number)], job)
+        outbox.interrupted(job)
+        outbox.take_first(None)
+    assert len(outbox._interrupted) == link.MAX_WAITING
+    assert outbox.take_up(Item(b'{"event_id":"e%d"}' % (3 * link.MAX_WAITING - 1)), Job(1, None))
+    assert not outbox.take_up(Item(b'{"event_id":"e0"}'), Job(1, None))
 
 
 # --- who reads --------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class Job:
 class Letter:
     """One event on its way."""
 
-    __slots__ = ("again", "deaths", "id", "item", "job", "number", "orphaned", "since")
+    __slots__ = ("again", "came", "deaths", "id", "item", "job", "number", "orphaned", "since")
 
     def __init__(self, item: Item, job: Job) -> None:
         """Make it ready to be sent."""
@@ -127,6 +127,8 @@ class Letter:
         self.orphaned = False
         """It was on its way when the connection ended without a good-bye: has the holder died?"""
         self.deaths = 0
+        self.came: bool | None = None
+        """Whether it is in the trail, once that is known."""
         self.since = -1
         """How many lines the trail had at least when it was sent first."""
 
@@ -151,6 +153,8 @@ class Outbox:
         self._holder: int | str = 0
         self.on_late: Late | None = None
         """Told what became of an event whose caller was told that it is not in time; called without the lock."""
+        self._interrupted: dict[str, Letter] = {}
+        """Events whose caller was interrupted while it waited, by id: it may come with them again."""
         self._due: collections.deque[Job] = collections.deque()
         self.due_changed = Condition(self.lock)
 
@@ -168,6 +172,23 @@ class Outbox:
         for item in items:
             self.letters.append(Letter(item, job))
         self.pump()
+
+    def interrupted(self, job: Job) -> None:
+        """A signal's handler has raised in whoever waited for this; it does not know what became of its event."""
+        self._interrupted.update((letter.id, letter) for letter in self.letters if letter.job is job)
+        for forgotten in list(self._interrupted)[:-MAX_WAITING]:
+            del self._interrupted[forgotten]
+
+    def take_up(self, item: Item, job: Job) -> bool:
+        """Tell whether an event is here, or in the trail, from an attempt that was interrupted; `job` waits for it."""
+        letter = self._interrupted.pop(_decode_id(item.body).event_id, None) if self._interrupted else None
+        if letter is None or letter.came is False:
+            return False
+        if letter.came:
+            job.settle(None)
+        else:
+            letter.job = job
+        return True
 
     def pump(self) -> None:
         """Send as many as may be on their way, in one go: the holder then commits them together."""
@@ -293,6 +314,7 @@ class Outbox:
     def _settle(self, letter: Letter, error: TrailUnavailable | None) -> Callable[[], None] | None:
         """It is known what became of an event; return what to call."""
         on_late = self.on_late if letter.job.finished else None
+        letter.came = error is None
         call = letter.job.settle(error)
         return call if on_late is None else lambda: on_late(letter.id, error is None)
 

@@ -298,8 +298,14 @@ class SharedWriter:
         with outbox.lock:
             self._wait_for_room()
             if self._writer is None:
-                outbox.put([item], job)
-                if not self._answers.wait(job, deadline):
+                try:
+                    if not outbox.take_up(item, job):
+                        outbox.put([item], job)
+                    in_time = self._answers.wait(job, deadline)
+                except BaseException:  # a signal's handler
+                    outbox.interrupted(job)
+                    raise
+                if not in_time:
                     outbox.withdraw(job, self.too_late())
                 if job.error is not None:
                     raise job.error
