@@ -160,7 +160,11 @@ def incoming_of(message: Message, text: bytes, headers: Mapping[str, Any], wire:
 
 def _correlation(message: Message, headers: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
     carried = meta.read(message)
-    said = (None, None, None) if carried is None else meta.correlation(carried)
+    said: tuple[str | None, str | None, str | None] = (None, None, None)
+    if carried is not None:
+        said = meta.correlation(carried)
+    if "x-request-id" not in headers and "traceparent" not in headers:
+        return said
     of_headers = meta.correlation(meta.of_fields(headers))
     return (said[0] or of_headers[0], *(said[1:] if said[1] else of_headers[1:]))
 

@@ -6,6 +6,7 @@ handed it on is trusted. The first that is not trusted is the client: anything t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -92,6 +93,7 @@ def _for(element: str) -> str:
     return ""
 
 
+@functools.lru_cache(maxsize=1024)
 def _address(text: str) -> Address | None:
     """Return the address of ``192.0.2.1``, ``192.0.2.1:80``, ``[2001:db8::1]:80`` or ``2001:db8::1``; None for others.
 
