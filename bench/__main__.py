@@ -12,6 +12,7 @@ BENCHMARKS = (
     "bench_redact",
     "bench_shared",
     "bench_wrap",
+    "bench_middleware",
     "bench_log",
     "bench_verify",
     "bench_proof",

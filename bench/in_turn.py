@@ -3,12 +3,14 @@
 `OTHER` is a directory with another version's ``src`` (``git worktree add /tmp/other HEAD~1``). Each version has a
 process, both are bound to one processor, and they take turns of a few milliseconds: what else the machine does meets
 both alike, so the median over many pairs shows a few percent where two runs one after the other show nothing. Figures
-are the CPU of the caller's thread: one recorded event, and one call through the tap's audit without its pipes.
+are the CPU of the caller's thread: one recorded event, one call through the tap's audit without its pipes, and one
+through the middleware of the official SDK without its server.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -20,9 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import bench_wrap
+from bench import bench_wrap, called
 from bench.bench_record import NOTHING, SOMETHING, make, thread_cpu, trail
 from indelible import configfile
+from indelible.capture.attach import audited
+from indelible.capture.sdk2 import WireMiddleware
 from indelible.capture.wrapped import open_audit
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +40,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "record, something to redact": SOMETHING,
 }
 TOOLS = {"wrap, read-only call": "look", "wrap, other call": "act"}
+SERVED = {"middleware, read-only call": "look", "middleware, other call": "act"}
 
 HELLO = (
     b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},'
@@ -90,6 +95,56 @@ def wrap(what: str) -> None:
             serve(turn)
 
 
+class Session:
+    """Stands for the SDK's, of which there is one a message."""
+
+    client_params = None
+
+    async def send_request(self) -> None:
+        """Nothing is asked."""
+
+
+class Message:
+    """Stands for the SDK's `ServerRequestContext`."""
+
+    method = "tools/call"
+    request = None
+    protocol_version = "2025-06-18"
+
+    def __init__(self, tool: str, number: int) -> None:
+        """Be the call with this number."""
+        self.request_id = number
+        self.params = {"name": tool, "arguments": dict(called.ARGUMENTS)}
+        self.session = Session()
+
+
+async def answered(message: Any) -> Any:
+    """Be the server behind the middleware."""
+    return {"content": [{"type": "text", "text": called.TEXT}], "isError": False}
+
+
+def middleware(what: str) -> None:
+    """Be the process whose calls go through the middleware of the official SDK 2.x, without its server."""
+    with trail("process") as recorder:
+        wire = WireMiddleware(audited(recorder, "bench", "1"))
+        wire.audited.list_tools(
+            [
+                {"name": "look", "inputSchema": called.SCHEMA, "annotations": {"readOnlyHint": True}},
+                {"name": "act", "inputSchema": called.SCHEMA},
+            ]
+        )
+
+        def one(message: Any) -> None:
+            with contextlib.suppress(StopIteration):  # nothing in it waits
+                wire(message, answered).send(None)
+                sys.exit("bench.in_turn: a call waits")
+
+        def turn() -> float:
+            return thread_cpu(one, [Message(SERVED[what], number) for number in range(CALLS)])
+
+        serve(turn)
+
+
 def worker(what: str, version: Path) -> subprocess.Popen[str]:
     """Start the process of one version."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{version / 'src'}"}
@@ -136,17 +191,19 @@ def main() -> int:
     parser.add_argument("other", type=Path, help="a directory with the other version's src")
     parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--json", metavar="FILE", type=Path)
+    parser.add_argument("--only", metavar="WHAT", action="append", help="one row of the table; may be repeated")
     parser.add_argument("--serve", metavar="WHAT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if options.serve is not None:
-        (record if options.serve in ARGUMENTS else wrap)(options.serve)
+        whose = record if options.serve in ARGUMENTS else wrap if options.serve in TOOLS else middleware
+        whose(options.serve)
         return 0
-    other = options.other.resolve()
+    other, everything = options.other.resolve(), (*ARGUMENTS, *TOOLS, *SERVED)
     if not (other / "src" / "indelible").is_dir():
         sys.exit(f"bench.in_turn: {options.other}: there is no src/indelible in it")
-    figures = {what: compare(what, other, options.rounds) for what in (*ARGUMENTS, *TOOLS)}
+    figures = {what: compare(what, other, options.rounds) for what in options.only or everything}
     print(f"{'µs on the caller’s thread':30}{'other':>10}{'this':>10}{'of it':>8}")
     for what, found in figures.items():
         print(f"{what:30}{found['other']:>10.1f}{found['this']:>10.1f}{found['ratio']:>8.0%}")

@@ -160,6 +160,7 @@ class OpenCall:
             if self.closed:
                 return None
             self.closed = True
+        self.incoming.wire = None  # or session and call would hold each other until the collector comes by
         if verdict.kind == "input_required":
             self.audited.round_opened(self._call, verdict, self.peer)
         return self._call.finish(_with_hint(verdict, self._hint), time.monotonic_ns())

@@ -28,7 +28,8 @@ CAUSES: Final[Mapping[str, str]] = {
     "disconnected": "the client went away while it waited",
     "disconnected_http_session": "the same, over Streamable HTTP with a session (2025 revisions)",
     "timed_out": "a time limit of the server passed",
-    "killed": "the process was killed",
+    "killed": "the process that records was killed",
+    "server_died": "the server died, and who records did not",
     "input_required": "the handler asked for input (2026-07-28)",
     "continued": "the client came back with that input",
     "refused": "the intent could not be recorded, under `deny`",
@@ -68,6 +69,7 @@ _COMMON: Final[Mapping[str, Cell]] = {
         "completed", blank="The protocol says that going away cancels nothing: the handler runs to its end."
     ),
     "killed": Cell("interrupted"),
+    "server_died": Cell(None, blank="The server is the process that records: that it was killed stands above."),
     "refused": Cell("denied", error_type="audit_unavailable"),
     "withheld": Cell("denied", error_type="audit_unavailable"),
 }
@@ -191,6 +193,25 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "unknown_resource": Cell("protocol_error", 0),
         "disconnected_http_session": Cell(None, blank="The transport is another."),
     },
+    "wrap": {
+        **_COMMON,
+        "raised": Cell("tool_error"),
+        "rpc_error": Cell("protocol_error", -32050),
+        "unknown_tool": Cell("protocol_error", -32602),
+        "unknown_prompt": Cell("protocol_error", -32603),
+        "invalid_arguments": Cell("protocol_error", -32602),
+        "rejected_credential": Cell(None, blank="Nobody authenticates over pipes."),
+        "disconnected": Cell(
+            "protocol_error",
+            -32000,
+            blank="The SDK's server answers so itself when its input ends; a call that is not answered is `cancelled`.",
+        ),
+        "disconnected_http_session": Cell(None, blank="Pipes have no such sessions."),
+        "timed_out": Cell("tool_error", blank="The client is told a text that a tool may say of anything."),
+        "server_died": Cell("backend_unavailable"),
+        "input_required": Cell("input_required"),
+        "continued": Cell("completed"),
+    },
 }
 """Capture, cause, cell."""
 
@@ -203,5 +224,6 @@ CAPTURES: Final[Mapping[str, str]] = {
     "asgi-2025": "`AuditASGI`, Streamable HTTP with sessions (2025 revisions)",
     "asgi-2026": "`AuditASGI`, Streamable HTTP of 2026-07-28",
     "asgi-sse": "`AuditASGI`, HTTP+SSE (2024-11-05)",
+    "wrap": "`wrap`, here of an `MCPServer`",
 }
 """Every capture of the table, in words."""

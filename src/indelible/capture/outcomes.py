@@ -143,7 +143,7 @@ def judge_result(result: object) -> Verdict:
     """Return what a result in its wire form says: a mapping as it is about to be encoded, or its bytes as `Raw`."""
     if isinstance(result, Raw):
         return _judge_result(result, bytes(result))
-    if not isinstance(result, Mapping):
+    if type(result) is not dict and not isinstance(result, Mapping):
         return Verdict("completed", result=result)
     get = result.get
     if get("isError"):
@@ -160,6 +160,8 @@ def _completed(result: object, task: object, flat: str | None) -> Verdict:
     2025-11-25 tells of it under ``task``, 2026-07-28 in the result itself (`flat`).
     """
     verdict = Verdict("completed", result=result)
+    if task is None and flat is None:
+        return verdict
     named = _text(task.get("taskId")) if isinstance(task, Mapping) else None
     if named or flat:
         verdict.metadata = {"task": named or flat}

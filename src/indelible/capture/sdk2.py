@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 import time
+import types
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -50,12 +51,13 @@ class WireMiddleware:
         self.faults = Faults(lambda: audited.recorder, refusal)
         self._ask_at = 0.0
         self._listing: Any = None
+        self._piped: tuple[Any, Any, Any, Any, Peer] | None = None
 
     async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
         """Take one message of the client on its way to the server's handler."""
         try:
             incoming = self._seen(ctx)
-            peer = peer_of(ctx) if incoming is not None else None
+            peer = self._peer_of(ctx) if incoming is not None else None
         except TrailUnavailable:
             raise refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
@@ -106,8 +108,10 @@ class WireMiddleware:
             raise
 
     async def _call(self, ctx: Any, call_next: CallNext, call: OpenCall) -> Any:
-        with self.faults.minor():
+        try:
             _listen(ctx.session, call, self.faults)
+        except Exception as exc:  # noqa: BLE001
+            self.faults.noted(exc)
         try:
             with inside(call):
                 result = await call_next(ctx)
@@ -116,6 +120,20 @@ class WireMiddleware:
             raise
         await self._released(call, lambda: judge_result(_wire_form(result)))
         return result
+
+    def _peer_of(self, ctx: Any) -> Peer:
+        """Return who sent a message; over a pipe, the one who sent the last one, as long as nothing else is said."""
+        if ctx.request is not None:
+            return peer_of(ctx)
+        fields = peers.meta_of(ctx.params)
+        info = fields.get(meta.CLIENT_INFO) if fields else None
+        said, version, claimed = getattr(ctx.session, "client_params", None), ctx.protocol_version, _transport()
+        known = self._piped
+        if known is not None and known[0] is said and known[1:4] == (version, claimed, info):
+            return known[4]
+        peer = peer_of(ctx)
+        self._piped = (said, version, claimed, info, peer)
+        return peer
 
     async def _released(self, call: OpenCall, judge: Callable[[], Verdict]) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""
@@ -229,32 +247,52 @@ async def _unrecorded(ctx: Any, call_next: CallNext) -> Any:
 def _listen(session: Any, call: OpenCall, faults: Faults) -> None:
     """Record what the server asks the client from within a call: the session is one message's own."""
     original = getattr(session, "send_request", None)
-    if original is None:
-        return
-
-    @functools.wraps(original)
-    async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
-        method = getattr(request, "method", None)
-        if method not in methods.SERVER_CALLS:
-            return await original(request, *args, **kwargs)
-        asked = None
-        with faults.minor():
-            asked = Asked(call, method, _wire_form(getattr(request, "params", None)))
+    if original is not None:
         try:
-            result = await original(request, *args, **kwargs)
+            session.send_request = _Asking(session, original, call, faults)
+        except AttributeError:  # a session that takes no new attributes: its requests are not seen
+            pass
+
+
+class _Asking:
+    """A session's `send_request` during a call.
+
+    It does not keep the session alive, of which there is one a message: a cycle would wait for the garbage collector,
+    and cost more than everything else here.
+    """
+
+    __slots__ = ("_call", "_faults", "_original", "_session")
+
+    def __init__(self, session: Any, original: Any, call: OpenCall, faults: Faults) -> None:
+        self._original, self._call, self._faults = original, call, faults
+        self._session: Any = None
+        if getattr(original, "__self__", None) is session:
+            self._original, self._session = original.__func__, weakref.ref(session)
+
+    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Send a request; whoever calls this holds the session."""
+        original = self._original
+        if self._session is not None:
+            original = types.MethodType(original, self._session())
+        method = getattr(request, "method", None)
+        made: Awaitable[Any] = original(request, *args, **kwargs)
+        return self._noted(made, request) if method in methods.SERVER_CALLS else made
+
+    async def _noted(self, made: Awaitable[Any], request: Any) -> Any:
+        asked = None
+        with self._faults.minor():
+            asked = Asked(self._call, request.method, _wire_form(getattr(request, "params", None)))
+        try:
+            result = await made
         except BaseException as exc:
-            with faults.minor():
+            with self._faults.minor():
                 if asked is not None:
                     asked.failed(exc)
             raise
-        with faults.minor():
+        with self._faults.minor():
             if asked is not None:
                 asked.answered(_wire_form(result))
         return result
-
-    # A session that takes no new attributes: its requests are not seen.
-    with contextlib.suppress(AttributeError):
-        session.send_request = send_request
 
 
 def refusal(why: str) -> Exception:
@@ -274,7 +312,7 @@ def _wire_form(result: Any) -> Any:
 
 def incoming_of(ctx: Any) -> Incoming:
     """Return a request as the middleware is handed it: nothing in it has been validated."""
-    params = ctx.params if isinstance(ctx.params, Mapping) else None
+    params = ctx.params if peers.is_mapping(ctx.params) else None
     how = methods.describe(ctx.method)
     fields = peers.meta_of(params)
     request_id, trace_id, span_id = peers.correlation_of(fields, ctx.request)

@@ -1,6 +1,7 @@
 """Servers of the official SDK 2.x in which every cause can be made to happen: the same names in both.
 
-As a program, one of them over stdio: ``python -m tests.integration.sdk.servers lowlevel|mcpserver TRAIL``.
+As a program, one of them over stdio: ``python -m tests.integration.sdk.servers sdk2|mcpserver [TRAIL]``; without a
+trail nothing in it listens.
 """
 
 from __future__ import annotations
@@ -172,5 +173,6 @@ async def serve(server: Server[Any]) -> None:
 
 if __name__ == "__main__":
     made = built(sys.argv[1])
-    indelible.attach(made, sys.argv[2])
+    if sys.argv[2:]:
+        indelible.attach(made, sys.argv[2])
     anyio.run(serve, getattr(made, "_lowlevel_server", made))

@@ -1,0 +1,86 @@
+"""What each middleware adds to a call that takes no time itself: ``python -m bench.bench_middleware [--json FILE]``.
+
+Each family of servers runs in a process of its own (`called.py`), those of the SDK 1.x in their own environment. What
+is added is a call of the audited server less one of the bare server next to it, median of the rounds, in CPU of the
+server's thread; the process's beside it, in which the trail's sealing is as well. The goal holds for a call of a
+read-only tool: one event. Of any other tool an intent is recorded first (`audit.intent`), which is a second event.
+
+FastMCP's own logging middleware and the SDK's own tracing stand beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.report import Goal, Report
+
+ROOT = Path(__file__).parent.parent
+HERE, OLD = Path(sys.executable), ROOT / ".venv-mcp1" / "bin" / "python"
+GOAL_US = 60.0
+FAMILIES = (
+    ("SDK 2, low-level Server", "sdk2", HERE),
+    ("SDK 2, MCPServer", "mcpserver", HERE),
+    ("SDK 1, low-level Server", "sdk1", OLD),
+    ("FastMCP 4", "fastmcp", HERE),
+    ("FastMCP 3", "fastmcp", OLD),
+    ("a function", "functions", HERE),
+    ("SDK 2, low-level Server", "otel", HERE),
+)
+WAYS = {
+    "audited": "AuditMiddleware",
+    "logged": "FastMCP's LoggingMiddleware(include_payloads=True)",
+    "structured": "FastMCP's StructuredLoggingMiddleware(include_payloads=True)",
+    "noop": "the SDK's OpenTelemetryMiddleware, no SDK of OpenTelemetry",
+    "operation": "recorder.operation",
+    "audited, soon": "@audited, async",
+}
+
+
+def run(python: Path, *arguments: str) -> Any:
+    """Return what a process prints as JSON; None, and why on stderr, when it fails."""
+    done = subprocess.run(
+        [str(python), "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=900
+    )
+    if done.returncode != 0:
+        print(f"\n{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def of_family(report: Report, what: str, found: Any, family: str) -> None:
+    """Add the rows of one family."""
+    for way, tools in found["figures"].items():
+        if way.startswith("bare"):
+            continue
+        bare = found["figures"]["bare, soon" if way.endswith("soon") else "bare"]
+        name = "@audited" if (family, way) == ("functions", "audited") else WAYS[way]
+        for tool, rounds in tools.items():
+            thread, process = (
+                1e6 * statistics.median(mine[i] - its[i] for mine, its in zip(rounds, bare[tool], strict=True))
+                for i in (0, 1)
+            )
+            ours = name == "AuditMiddleware" or family == "functions"
+            goal = Goal.at_most(GOAL_US) if ours and tool == "look" else None
+            kind = "read-only tool" if tool == "look" else "other tool"
+            report.add(f"{what}, {kind}: {name}, µs added", thread, goal)
+            report.add("  the process, µs", process)
+
+
+def main() -> int:
+    """Measure and print."""
+    report = Report("middleware")
+    for what, family, python in FAMILIES:
+        found = run(python, "bench.called", family)
+        if found is not None:
+            report.add(f"{what}: json.dumps of an event of 600 B then, µs", found["json_dumps_us"])
+            of_family(report, what, found, family)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
