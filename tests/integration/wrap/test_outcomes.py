@@ -16,8 +16,7 @@ import pytest
 import indelible
 from indelible.capture.causes import TABLE, Cell
 from tests.integration.sdk import wires
-from tests.integration.sdk.looking import check, lines, of, wait_until
-from tests.integration.sdk.test_outcomes import STRAIGHT
+from tests.integration.sdk.looking import STRAIGHT, check, lines, of, wait_until
 from tests.integration.sdk.wires import LEGACY, MODERN, Stdio, request
 from tests.integration.wrap.harness import isolated, wrapped
 
