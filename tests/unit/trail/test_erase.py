@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,10 +24,10 @@ from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
-from indelible.trail.start import keys, maintain, restore
+from indelible.trail.start import keys, maintain, restore, retire
 from indelible.trail.start.opening import open_writer
+from indelible.trail.upkeep import again, holds, plans
 from indelible.trail.upkeep import erase as erase_module
-from indelible.trail.upkeep import holds
 from indelible.trail.upkeep.again import erase_again
 from indelible.trail.upkeep.erase import erase
 from indelible.trail.upkeep.holding import Hold
@@ -724,6 +725,43 @@ def test_a_backup_that_replaces_a_trail_brings_nothing_back_that_was_erased_sinc
     assert verify_trail(backup).erased == 0  # which stays as it is
 
 
+class Dead(BaseException):
+    """The process is no more."""
+
+
+def test_a_restore_that_dies_is_finished_by_the_next_writer_with_all_that_goes_again(tmp_path: Path) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "open_for_maintenance", side_effect=Dead), pytest.raises(Dead):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    assert retire.pending(Layout(path)) is not None
+    open_writer(path, settings(), "test").writer.close()
+    assert retire.pending(Layout(path)) is None
+    check_gone_everywhere(path)
+    assert verify_trail(path).ok
+
+
+def test_what_cannot_be_erased_again_is_said_and_tried_at_each_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trail" / "audit.jsonl"
+    backup = backed_up(path)
+    with mock.patch.object(restore, "open_for_maintenance", side_effect=Dead), pytest.raises(Dead):
+        restore.restore(restore.plan(backup, path, replace=True), settings())
+    for _ in range(2):
+        with mock.patch.object(plans, "write", side_effect=OSError(errno.EIO, "Input/output error")):
+            open_writer(path, settings(), "test").writer.close()
+        assert "is not erased again: [Errno 5] Input/output error" in caplog.text
+        caplog.clear()
+        assert retire.pending(Layout(path)) is not None
+    open_writer(path, settings(), "test").writer.close()
+    assert retire.pending(Layout(path)) is None
+    check_gone_everywhere(path)
+    result = verify_trail(path)
+    assert result.ok, result.findings
+    assert [previous.why for previous in result.previous] == ["restored", "replaced"]
+
+
 def test_a_backup_from_the_midst_of_it_whose_plan_was_not_copied(tmp_path: Path) -> None:
     path = tmp_path / "trail" / "audit.jsonl"
     with without_threads(look_after=False):
@@ -746,7 +784,7 @@ def test_what_a_copy_brought_back_is_found(tmp_path: Path) -> None:
     """A record in one trail of an origin is about every other one of it."""
     path = tmp_path / "trail" / "audit.jsonl"
     backup = backed_up(path)
-    with mock.patch.object(restore, "erase_again"):
+    with mock.patch.object(again, "plan_again", return_value=None):
         restore.restore(restore.plan(backup, path, replace=True), settings())
     result = verify_trail(path)
     assert {finding.problem for finding in result.findings} == {"erased line is back"}
@@ -775,7 +813,7 @@ def test_what_is_under_a_hold_by_now_stays_in_a_backup(
 def test_a_record_that_nobody_sealed_erases_nothing_again(tmp_path: Path) -> None:
     path = tmp_path / "trail" / "audit.jsonl"
     backup = backed_up(path)
-    with mock.patch.object(restore, "erase_again"):
+    with mock.patch.object(again, "plan_again", return_value=None):
         restore.restore(restore.plan(backup, path, replace=True), settings())
     replaced = Path(str(verify_trail(path).previous[1].trail))
     for file in (replaced, *Layout(replaced).segments.iterdir()):

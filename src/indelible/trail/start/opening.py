@@ -150,7 +150,8 @@ def _open_locked(
     try:
         writer.write_service_events(_first_events(writer, audit, state, len(spared)))
         if previous:
-            retire.settled(layout)
+            if _erased_again(writer):
+                retire.settled(layout)
             _say_retired(layout, previous)
         if keyring.due:
             with contextlib.suppress(OSError, TrailError):  # it is tried again before each checkpoint
@@ -179,6 +180,24 @@ def _retire_if_due(layout: Layout, audit: AuditSettings, access: Access) -> dict
         return None
     retire.retire(layout, about, access)
     return retire.finish(layout, access)
+
+
+def _erased_again(writer: Writer) -> bool:
+    """Erase what the trail that was put in place brings back; the marker stays until it is done.
+
+    Also when it was a `restore` that died: nobody else would know that there is something to do.
+    """
+    from indelible.trail.upkeep.again import erase_again
+
+    try:
+        erase_again(writer)
+    except (OSError, TrailError) as exc:
+        log.error(  # noqa: TRY400 - no traceback for a disk; the next start tries again
+            "%s: what was erased since the copy was made may be in it, and is not erased again: %s",
+            writer.layout.active, exc,
+        )  # fmt: skip
+        return False
+    return True
 
 
 def _say_retired(layout: Layout, about: dict[str, Any]) -> None:
