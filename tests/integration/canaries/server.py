@@ -1,8 +1,8 @@
 # mypy: ignore-errors
-"""A server of the official SDK, 1.x or 2.x, that says whatever it is told, wherever a server can say something.
+"""A server of the official SDK, 1.x or 2.x, or of FastMCP, that says what it is told, wherever one can say something.
 
-``python server.py lowlevel|high TRAIL|- SEED``: recorded to a trail, or not at all. The descriptions, schemas and
-defaults of its tools hold canaries of the seed.
+``python server.py lowlevel|high|fastmcp TRAIL|- SEED``: recorded to a trail, or not at all. The descriptions, schemas
+and defaults of its tools hold canaries of the seed.
 """
 
 import importlib.metadata
@@ -134,6 +134,33 @@ def high(seed: int) -> Any:
     return server
 
 
+def fast(seed: int, trail: str) -> Any:
+    """Return a server of the package FastMCP, of whichever version, with the middleware."""
+    from fastmcp import Context as FastContext
+    from fastmcp import FastMCP
+    from fastmcp.tools import Tool, ToolResult
+
+    theirs = logging.getLogger("fastmcp")  # what FastMCP logs is FastMCP's
+    theirs.handlers[:], theirs.propagate = [logging.NullHandler()], False
+    server = FastMCP("canary", version="1")
+    server.add_middleware(indelible.fastmcp.AuditMiddleware(trail))
+
+    def add(kind: str, **about: Any) -> None:
+        async def run(ctx: FastContext, note: Any = "") -> Any:
+            text, failed = await act(kind, note, ctx.session, ctx.request_id)
+            return ToolResult(text, is_error=failed)
+
+        run.__annotations__.update(ctx=FastContext, note=Any)
+        server.add_tool(Tool.from_function(run, **about))
+
+    for name in NAMES:
+        add(name, name=name)
+    for canary in canaries(seed):
+        text = canary.value
+        add("tells", name=f"tells {canary.name}", title=text, description=text, tags={text}, meta={"x": text})
+    return server
+
+
 async def serve(server: Any) -> None:
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
@@ -141,6 +168,9 @@ async def serve(server: Any) -> None:
 
 if __name__ == "__main__":
     kind, trail, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if kind == "fastmcp":
+        fast(seed, trail).run("stdio", show_banner=False)
+        sys.exit()
     made = high(seed) if kind == "high" else old_lowlevel(seed) if OLD else new_lowlevel(seed)
     if trail != "-":
         indelible.attach(made, trail)

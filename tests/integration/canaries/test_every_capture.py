@@ -37,6 +37,7 @@ ATTACHED = {
     "sdk2": (sys.executable, SERVER, "lowlevel", "{trail}"),
     "mcpserver": (sys.executable, SERVER, "high", "{trail}"),
     "sdk1": ("{old}", SERVER, "lowlevel", "{trail}"),
+    "fastmcp4": (sys.executable, SERVER, "fastmcp", "{trail}"),
     "sdk1 fastmcp": ("{old}", SERVER, "high", "{trail}"),
 }
 CAPTURES = (*ATTACHED, "operation()")
@@ -147,7 +148,11 @@ def test_no_canary_is_left(
         command = (*(part.format(**named) for part in ATTACHED[capture]), str(LISTED))
         sent = asyncio.run(drive(command, tmp_path, secrets))
         # The SDK 2.x answers what names another era than its connection's before it asks any middleware.
-        refused = [rpc_id for rpc_id in sent if rpc_id.startswith("meta ") and capture in ("sdk2", "mcpserver")]
+        refused = [
+            rpc_id
+            for rpc_id in sent
+            if rpc_id.startswith("meta ") and capture in ("sdk2", "mcpserver", "fastmcp4")
+        ]
         requests = len(sent) - len(refused)
         secrets += canaries(LISTED)
     else:

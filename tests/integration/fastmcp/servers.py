@@ -1,12 +1,14 @@
 """A FastMCP server, of version 4 or 3, in which every cause can be made to happen.
 
-As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http [attached]``; over HTTP it
+As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http [attached] [deny]``; over HTTP it
 prints its port.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 import sys
 from typing import Any
@@ -21,6 +23,8 @@ from fastmcp.tools import ToolResult
 
 import indelible
 import indelible.fastmcp
+from indelible.trail import writer
+from indelible.trail.active import ActiveFile
 
 log = logging.getLogger("shop")
 seen: list[str | None] = []
@@ -139,9 +143,26 @@ def audited(trail: Any, **kwargs: Any) -> FastMCP:
     return server
 
 
+def full_while(there: str) -> None:
+    """Let the disk be full while there is a file."""
+    put = ActiveFile.put
+
+    def fail(self: ActiveFile, data: bytes) -> None:
+        if os.path.exists(there):  # noqa: PTH110 - asked before each write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(self, data)
+
+    ActiveFile.put = fail  # type: ignore[method-assign]
+    writer.RETRY_S = 0.0  # type: ignore[misc]
+
+
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    made = audited(sys.argv[1])
+    trail: Any = sys.argv[1]
+    if "deny" in sys.argv:
+        full_while(f"{trail}.full")
+        trail = indelible.open_trail(trail, on_failure="deny")
+    made = audited(trail)
     if "attached" in sys.argv:
         indelible.attach(made, sys.argv[1])
     if sys.argv[2] == "stdio":

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -45,6 +46,41 @@ def test_what_cannot_be_recorded_is_refused_or_withheld(trail: Path, tmp_path: P
     asyncio.run(run())
     check_refused_and_withheld(trail, TABLE["fastmcp4"])
     assert indelible.verify(trail).ok
+
+
+def test_fastmcp_3_refuses_and_withholds_too(trail: Path, tmp_path: Path) -> None:
+    release, full = tmp_path / "release", tmp_path / "audit.jsonl.full"
+
+    async def run() -> None:
+        command = (*connecting.command("fastmcp3", trail, "stdio"), "deny")
+        async with wires.stdio(*command, era=LEGACY) as wire:
+            full.touch()
+            await wire.send(call(1, "hang", "refused", until=str(release)))
+            refused = told(await wire.answer(1))
+            full.unlink()
+            await wire.send(call(2, "hang", "withheld", until=str(release)))
+            await wait_until(lambda: of(trail, "withheld", "mcp_operation_started"))
+            full.touch()
+            release.touch()
+            withheld = told(await wire.answer(2))
+            full.unlink()
+            await wire.send(call(3, "ok", "returned", a=1))
+            assert (await wire.answer(3))["result"]["content"][0]["text"] == "1"
+            assert refused.startswith("refused: ")
+            assert "its result is withheld" in withheld
+
+    asyncio.run(run())
+    for cause in ("refused", "withheld", "returned"):
+        check(trail, cause, TABLE["fastmcp3"][cause])
+    assert indelible.verify(trail).ok
+
+
+def told(answer: dict[str, Any]) -> str:
+    """Return what a client is told that a call ended with: an error's text, or that of a result that is one."""
+    if "error" in answer:
+        return str(answer["error"]["message"])
+    assert answer["result"]["isError"] is True
+    return str(answer["result"]["content"][0]["text"])
 
 
 def test_a_direct_call_is_refused_or_its_result_withheld_too(trail: Path) -> None:
