@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import indelible
 from tests.integration.sdk.looking import lines
 from tests.integration.sdk.wires import LIMIT_S
@@ -53,12 +55,13 @@ def judged(url: str) -> dict[str, tuple[int, int]]:
     """Return how many checks of each scenario passed, and failed."""
     done = subprocess.run(
         [SUITE, "server", "--url", url], env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True,
-        check=False, timeout=150,
+        check=False, timeout=400,
     )  # fmt: skip
     found = re.findall(r"^\S+ ([a-z0-9-]+): (\d+) passed, (\d+) failed", done.stdout, re.MULTILINE)
     return {name: (int(passed), int(failed)) for name, passed, failed in found}
 
 
+@pytest.mark.timeout(900)  # 44 s with 14 others on two processors, and 183 s with 20
 def test_the_conformance_suite_finds_no_difference(tmp_path: Path) -> None:
     trail = tmp_path / "audit.jsonl"
     with served() as bare, served(str(trail)) as audited:
