@@ -68,13 +68,13 @@ def test_what_is_near_to_it_stays(text: str, args: Args) -> None:
     assert args({"v": text}) == {"v": text}
 
 
-HEADERS = [
+HEADERS: list[dict[str, Any]] = [
     {"name": "Authorization", "value": "x1y2"},
     {"key": "password", "value": 77, "enabled": True},
     {"header": "X-Api-Key", "value": ["x1y2"]},
     {"variable": "DB_PASSWORD", "value": "x1y2"},
 ]
-HARMLESS = [
+HARMLESS: list[dict[str, Any]] = [
     {"name": "Accept", "value": "*/*"},
     {"name": "the password of the day", "value": "prose"},
     {"name": "token_count", "value": 7},

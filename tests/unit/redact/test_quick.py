@@ -35,10 +35,10 @@ class Plain(Texts):
     """Does everything with every text, and again until nothing changes."""
 
     def search(self, encoded: bytes) -> list[int] | None:
-        return list(range(self._escaped))
+        return [*range(self._escaped), self._percent]
 
     def plan(self, may: Any) -> Plan:
-        return Plan(tuple(self._steps(set(range(self._escaped)))), lambda _text: True, alone=True)
+        return Plan(tuple(self._steps({*range(self._escaped), self._percent})), lambda _text: True, alone=True)
 
     def _steps(self, numbers: set[int]) -> Any:
         for step in super()._steps(numbers):
