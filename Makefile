@@ -83,7 +83,9 @@ lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements/build.in requirements/mcp1.in -o requirements/mcp1.txt
 	@npm install --package-lock-only --ignore-scripts --silent
 	@cd $(JUDGES) && go mod tidy
-LOCK := --quiet --upgrade --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+# pip asks for extras as for packages of their own: where the pin does not name them, it may look past it.
+LOCK := --quiet --upgrade --no-strip-extras --generate-hashes --universal --python-version 3.11 \
+	--custom-compile-command "make lock"
 
 # --- set-up ---------------------------------------------------------------------------------------------
 # A stamp in $(VENV) goes with it. The dev pins hold the demo's, so that installing dev covers both.
