@@ -121,6 +121,17 @@ def newest_first(layout: Layout) -> Iterator[TrailFile]:
     yield from reversed(segments(layout))
 
 
+def oldest_first(layout: Layout) -> list[TrailFile]:
+    """Return all files from the oldest up; see `newest_first`."""
+    return list(newest_first(layout))[::-1]
+
+
+def first_line(file: TrailFile) -> bytes:
+    """Return a file's first line without its LF."""
+    with open_file(file) as stream:
+        return stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")
+
+
 def open_file(file: TrailFile) -> BinaryIO:
     """Open a trail's file for reading, decompressed; reading raises TrailCorrupt where a compressed one is damaged."""
     stream = file.path.open("rb")

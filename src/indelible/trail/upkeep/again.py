@@ -24,7 +24,6 @@ from indelible.errors import TrailError
 from indelible.trail import files
 from indelible.trail.entry import line_seq, parse_line
 from indelible.trail.erased import RECORD, Selector, record_in
-from indelible.trail.files import TrailFile
 from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.proofs.stored import open_sealed, own_words
 from indelible.trail.start import keys
@@ -64,7 +63,7 @@ def plan_again(writer: Writer) -> Plan | None:
     for place in trails[1:]:
         about = known.get(keys.read_origin(place) or "", {})
         marks = _apart(mark for _, some in about.values() for mark in some)
-        if marks and any(standing(file, marks) for file in _files(place)):
+        if marks and any(standing(file, marks) for file in files.oldest_first(place)):
             hold = _hold_on(writer, place, marks)
             if hold is not None:
                 log.warning(
@@ -84,7 +83,7 @@ def plan_again(writer: Writer) -> Plan | None:
 def _hold_on(writer: Writer, place: Layout, marks: list[Mark]) -> str | None:
     """Return the id of a hold under which one of the marked lines is, or None."""
     firsts = [mark.first for mark in marks]
-    for file in _files(place):
+    for file in files.oldest_first(place):
         with files.open_file(file) as stream:
             for _, line, whole in files.iter_lines(stream):
                 seq = line_seq(line) if whole else None
@@ -94,10 +93,6 @@ def _hold_on(writer: Writer, place: Layout, marks: list[Mark]) -> str | None:
                     if hold is not None:
                         return hold
     return None
-
-
-def _files(layout: Layout) -> list[TrailFile]:
-    return list(reversed(list(files.newest_first(layout))))
 
 
 def _sealed_records(writer: Writer, place: Layout) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -111,7 +106,7 @@ def _sealed_records(writer: Writer, place: Layout) -> Iterator[tuple[str, dict[s
             verifiers = [one.verifier for one in keys.read_source(writer.layout, writer.audit, origin)]
         sealed = open_sealed(place.active, verifiers[0])
         own = own_words(place, verifiers[0])
-        for file in _files(place):
+        for file in files.oldest_first(place):
             for block in whole_lines(file):
                 for line in block.splitlines() if _RECORD in block else ():
                     entry = (parse_line(line) if _RECORD in line else None) or {}

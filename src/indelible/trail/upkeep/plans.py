@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from indelible.errors import ConfigError, NoteError, NotProven, TrailCorrupt, TrailError
-from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.checking.verify import ERASING
 from indelible.trail.entry import parse_line
@@ -171,11 +170,10 @@ def unfinished(writer: Writer) -> tuple[list[Unfinished], list[Path]]:
 
 def _vouched(writer: Writer) -> dict[str, str]:
     """Return the digests of plans that the sealed first line names, by the origin of the earlier trail."""
-    oldest = next((file for file in reversed(list(files.newest_first(writer.layout)))), None)
+    oldest = next(iter(files.oldest_first(writer.layout)), None)
     if oldest is None or oldest.first_seq:
         return {}
-    with files.open_file(oldest) as stream:
-        line = stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")
+    line = files.first_line(oldest)
     try:
         tiles = open_sealed(writer.layout.active, writer.signer.verifier).tiles
     except NotProven:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from indelible.events import MAX_LINE_BYTES
 from indelible.trail import files
 from indelible.trail.entry import parse_line
 from indelible.trail.layout import Layout
@@ -95,11 +94,10 @@ def _earlier(layout: Layout, depth: int) -> dict[str, Hold]:
 
     Its end is lost, and with it perhaps what placed one.
     """
-    first = next((file for file in reversed(list(files.newest_first(layout))) if file.first_seq == 0), None)
+    first = next((file for file in files.oldest_first(layout) if file.first_seq == 0), None)
     if first is None or depth >= MAX_EARLIER:
         return {}
-    with files.open_file(first) as stream:
-        entry = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+    entry = parse_line(files.first_line(first)) or {}
     metadata = entry.get("metadata")
     previous = metadata.get("previous") if isinstance(metadata, dict) else None
     found: dict[str, Hold] = {}
@@ -147,8 +145,7 @@ def first_line(layout: Layout, own: OwnWords) -> tuple[TrailFile | None, list[st
     newest = next(files.newest_first(layout), None)
     if newest is None:
         return None, []
-    with files.open_file(newest) as stream:
-        first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n"))
+    first = parse_line(files.first_line(newest))
     return newest, holding.standing_in(first) if first is not None and own.has(first) else None
 
 
@@ -182,7 +179,7 @@ def _replay(layout: Layout, own: OwnWords) -> tuple[list[str], _Said]:
     """Read all that the trail says of holds, from its oldest file on; return the ids of those that stand, too."""
     ids: list[str] = []
     said = _Said()
-    for file in reversed(list(files.newest_first(layout))):
+    for file in files.oldest_first(layout):
         _follow(file, ids, said, own)
     return ids, said
 
@@ -205,8 +202,7 @@ def _files_about(layout: Layout, time: str | None) -> list[TrailFile]:
     """Return the file that was the active one at a time, and the one after it."""
     before: list[TrailFile] = []
     for file in files.newest_first(layout):
-        with files.open_file(file) as stream:
-            first = parse_line(stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")) or {}
+        first = parse_line(files.first_line(file)) or {}
         before = [file, *before[:1]]
         if time is not None and str(first.get("recorded_at")) <= time:
             return before
