@@ -164,6 +164,8 @@ def test_python_in_the_pages_passes_the_strict_type_checker(tmp_path: Path) -> N
         for block in blocks(page):
             if block.language == "python":
                 (tmp_path / f"{page.stem.replace('-', '_')}_{block.line}.py").write_text(block.text)
+                if writes(block):  # that a later block imports
+                    (tmp_path / block.mark.removeprefix("file: ")).write_text(block.text)
     assert len(list(tmp_path.iterdir())) > 10
     cache = ROOT / ".mypy_cache" / "docs"  # kept: the first run takes 20 s, the next ones 2
     command = [
