@@ -177,6 +177,7 @@ class Auditor:
         """The session ends in an orderly way; said once, when all is known (see `ended`)."""
         if self._ends is None:
             self._ends = (time.time_ns(), why)
+            self._correlator.parting = True
 
     def _look_at_phase(self, now: int) -> None:
         if self._correlator.answered:

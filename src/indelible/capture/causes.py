@@ -201,11 +201,7 @@ TABLE: Final[Mapping[str, Mapping[str, Cell]]] = {
         "unknown_prompt": Cell("protocol_error", -32603),
         "invalid_arguments": Cell("protocol_error", -32602),
         "rejected_credential": Cell(None, blank="Nobody authenticates over pipes."),
-        "disconnected": Cell(
-            "protocol_error",
-            -32000,
-            blank="The SDK's server answers so itself when its input ends; a call that is not answered is `cancelled`.",
-        ),
+        "disconnected": Cell("cancelled", -32000),
         "disconnected_http_session": Cell(None, blank="Pipes have no such sessions."),
         "timed_out": Cell("tool_error", blank="The client is told a text that a tool may say of anything."),
         "server_died": Cell("backend_unavailable"),

@@ -25,7 +25,7 @@ from indelible.capture import changes, frames, inputs, meta, methods
 from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Round, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
-from indelible.capture.outcomes import Verdict, judge, judge_reply
+from indelible.capture.outcomes import Verdict, judge, judge_reply, parting
 from indelible.capture.outstanding import Outstanding
 from indelible.definitions import Tool, Word
 from indelible.events import Event, Kind, Source, Target, format_time
@@ -75,6 +75,8 @@ class Correlator:
         self._open_calls = self._kept = 0
         self._gone: Kind | None = None
         self._gone_why = ""
+        self.parting = False
+        """The client sends no more, and its session ends: answers may still come, and it may read them."""
         self.answered = False
         """The server has given a good answer."""
         self.refused_start: str | None = None
@@ -281,7 +283,7 @@ class Correlator:
             return
         if isinstance(found, Call):
             self._open_calls -= 1
-            verdict = judge(message, text)
+            verdict = parting(judge(message, text)) if self.parting else judge(message, text)
             if verdict.kind == "input_required":
                 self._rounds.open(found, verdict, mono)
             if isinstance(message, DoubtfulMessage):

@@ -116,10 +116,11 @@ class AuditMiddleware(Middleware):
         about = context.fastmcp_context
         if about is None:
             return None
+        first = about.fastmcp not in self._servers  # the tier beneath is there from the next message on
         server = self._of(about.fastmcp)
         method = context.method or ""
         if context.type == "notification" or not methods.is_call(method, has_id=True):
-            lists = method == "tools/list" and not server.beneath
+            lists = method == "tools/list" and (first or not server.beneath)
             return functools.partial(self._learn, server) if lists else None
         wire = wire_of(about.request_context)
         if wire is not None and (server.tapped or given_up.get() is wire[0]):
@@ -128,8 +129,8 @@ class AuditMiddleware(Middleware):
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
             return functools.partial(self._begin, server, wire, None)
-        first = scope is None or scope.call is not outer
-        if first and (outer.audited is server.audited or outer.from_outside):
+        outermost = scope is None or scope.call is not outer
+        if outermost and (outer.audited is server.audited or outer.from_outside):
             return functools.partial(self._join, server, outer)
         if scope is not None and scope.message is context.message:  # added twice
             return None

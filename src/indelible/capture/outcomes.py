@@ -23,6 +23,9 @@ TIMEOUT_CODES: Final = (408, -32001, -32000)
 DENIED_CODES: Final = (-32003,)
 """Codes that mean "you may not": by custom of servers, no specification has one."""
 
+CONNECTION_CLOSED: Final = -32000
+"""With which the SDKs answer what they cancel because their client went; servers have other uses for it, too."""
+
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
@@ -72,6 +75,10 @@ _LIMITED: Final = re.compile(r"(?:Global rate|Rate) limit exceeded")
 """How FastMCP's middleware says so, with code -32000."""
 
 
+_CLOSED: Final = re.compile(r"(?:MCP error -32000: )?Connection closed")
+"""How the official SDKs say so, Python's and TypeScript's."""
+
+
 class Result(msgspec.Struct, gc=False):
     """The few keys of a result that say what became of the call."""
 
@@ -113,6 +120,17 @@ def judge(message: Message, text: bytes) -> Verdict:
     if find(b"isError") < 0 and find(b"resultType") < 0 and find(b'"task"') < 0 and find(b"\\u") < 0:
         return Verdict("completed", result=message.result)
     return _judge_result(message.result, text)
+
+
+def parting(verdict: Verdict) -> Verdict:
+    """Return what an answer to a client that has gone says: a server may answer what it cancels for that reason."""
+    if (
+        verdict.kind != "protocol_error"
+        or verdict.error_code != CONNECTION_CLOSED
+        or not _CLOSED.match(verdict.error or "")
+    ):
+        return verdict
+    return Verdict("cancelled", error=verdict.error, error_code=verdict.error_code)
 
 
 class _Flags(msgspec.Struct, gc=False):

@@ -75,6 +75,40 @@ def test_what_waits_at_the_end_and_what_comes_after_it(kind: Any) -> None:
     assert len(feed.outcomes) == 2
 
 
+PARTING = [
+    (_error(-32000, "Connection closed"), "cancelled"),
+    (_error(-32000, "MCP error -32000: Connection closed"), "cancelled"),
+    (_error(-32000, "the database is gone"), "protocol_error"),
+    (_error(-32000, "Rate limit exceeded for x"), "denied"),
+    (_error(-32000, "the query timed out"), "timed_out"),
+    (_error(-32603, "Connection closed"), "protocol_error"),
+    (_result(content=[]), "completed"),
+    (_result(isError=True, content=[{"type": "text", "text": "Connection closed"}]), "tool_error"),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind"), PARTING)
+def test_what_a_server_cancels_because_its_client_went_is_cancelled(answer: Any, kind: str) -> None:
+    feed = Feed()
+    feed.call(1)
+    feed.correlator.parting = True
+    feed.server(answer)
+    feed.end()
+    assert feed.kinds == [kind]
+    outcome = feed.outcomes[0].outcome
+    assert outcome is not None
+    said = answer.get("error", {})
+    assert outcome.error_code == said.get("code")
+    assert outcome.error == said.get("message", outcome.error)
+
+
+def test_the_same_answer_to_a_client_that_is_there_is_an_error() -> None:
+    feed = Feed()
+    feed.call(1)
+    feed.server(_error(-32000, "Connection closed"))
+    assert feed.kinds == ["protocol_error"]
+
+
 def test_cancellation_is_final() -> None:
     feed = Feed()
     feed.call(7)
