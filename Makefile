@@ -43,9 +43,14 @@ clean: ## remove everything that set-up and tests made
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 ##@ Check
+# Two runs, each with its summary: what needs no processes of its own side by side, then everything else, one at a time.
 .PHONY: test
+test: export INDELIBLE_FAULT_STRIDE := 5
 test: setup lint types imports ## everything but the soaks, of which it runs a sample
-	@INDELIBLE_FAULT_STRIDE=5 $(BIN)/python -m pytest $(PYTEST)
+	@code=0; \
+	$(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest --ignore=tests/unit $(PYTEST) || code=$$?; \
+	exit $$code
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
