@@ -71,6 +71,13 @@ BLOCKS = {
     "percent signs": "%",
     "escaped JSON": "%7B%22password%22%3A%22x%22%7D ",
     "named values": '{"name":"token","value":"x"},',
+    "elements": "<password>x</password>",
+    "open elements": "<password>",
+    "form data": 'form-data; name="password"\r\n\r\n',
+    "tuples": '("password", "x"), ',
+    "commands": "curl -u a:b ",
+    "manifests": "kind: Secret\ndata:\n  a: b\n",
+    "settings": "ENV X_TOKEN ",
 }
 
 

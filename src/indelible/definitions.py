@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from indelible.events import Effects
-from indelible.redact.marks import Marks, compile_marks
+from indelible.redact.marks import Marks, compile_marks, compile_result_marks
 from indelible.values import MEGABYTE
 
 log = logging.getLogger("indelible")
@@ -90,6 +90,8 @@ class Tool(msgspec.Struct, frozen=True):
     """Top-level key to the beginning of its value's SHA-256: which of them have changed."""
     words: str | None = None
     """JSON object: path to redacted text; None when words are not kept."""
+    results: Marks = Marks()
+    """Which parts of its results are sensitive, by its ``outputSchema``; node 0 is the whole result."""
 
 
 def describe(tool: Any, word: Word | None = None, known: Tool | None = None) -> Tool | None:
@@ -111,7 +113,8 @@ def describe(tool: Any, word: Word | None = None, known: Tool | None = None) -> 
             keys, words = known.keys, known.words
         elif word is not None:
             keys, words = _keys(tool, word), words_of(tool, word)
-        return Tool(name, digest, effects_of(tool.get("annotations")), marks, keys, words)
+        results = compile_result_marks(tool.get("outputSchema"))
+        return Tool(name, digest, effects_of(tool.get("annotations")), marks, keys, words, results)
     except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
         return None
 
@@ -224,7 +227,7 @@ class DefinitionStore:
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as exc:
             log.warning("definitions of a server are not readable and are ignored: %s", type(exc).__name__)
             return {}
-        sound = all(_is_sound(tool.marks) for tool in stored.tools)
+        sound = all(_is_sound(tool.marks) and _is_sound(tool.results) for tool in stored.tools)
         if stored.version not in _VERSIONS or stored.backend != backend or not sound:
             return {}
         return {tool.name: tool for tool in stored.tools}

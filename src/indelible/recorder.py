@@ -203,14 +203,14 @@ class Recorder:
     def learn(self, backend: str, tools: Sequence[Tool]) -> None:
         """Take in what a server's tools look like: their marks hold from now on, and after a restart too."""
         for tool in tools:
-            self._redactor.learn(backend, tool.name, tool.marks)
+            self._redactor.learn(backend, tool.name, tool.marks, tool.results)
         self.definitions.save(backend, tools)
 
     def recall(self, backend: str) -> dict[str, Tool]:
         """Return what is known of a server's tools from earlier, by name, and let their marks hold."""
         known = self.definitions.load(backend)
         for tool in known.values():
-            self._redactor.learn(backend, tool.name, tool.marks)
+            self._redactor.learn(backend, tool.name, tool.marks, tool.results)
         return known
 
     def text(self, text: str) -> str:

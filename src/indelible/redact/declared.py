@@ -36,6 +36,7 @@ class Declared:
             self._args[key] = joined(self._args.get(key, Marks()), given)
             results[key] = joined(results.get(key, Marks()), compile_marks(_result(one)))
         self._trees = {key: MarkTree(marks) if marks.nodes else None for key, marks in self._args.items()}
+        self._returns = results
         self._results = {key: MarkTree(marks) for key, marks in results.items() if marks.nodes}
         uris = [key for key in results if key[0] == "resource" and "{" in key[1]]
         self._templates = [(compile_pattern(_template(key[1])), key) for key in uris]
@@ -45,6 +46,10 @@ class Declared:
     def tool(self, name: str) -> Marks:
         """Return the marks of a tool's arguments; empty when no file speaks of it."""
         return self._args.get(("tool", name), Marks())
+
+    def returns(self, name: str) -> Marks:
+        """Return the marks of a tool's results; empty when no file speaks of it."""
+        return self._returns.get(("tool", name), Marks())
 
     def args(self, target: Target) -> tuple[bool, MarkTree | None]:
         """Return whether a file speaks of what is called, and the marks of its arguments."""

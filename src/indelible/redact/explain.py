@@ -26,7 +26,7 @@ from indelible.redact.plain import TOO_DEEP, Plain
 from indelible.redact.strategies import DROP, REDACTED, Strategies, said
 from indelible.redact.texts import Texts
 from indelible.redact.tracing import OTHER, Hit, Tracer
-from indelible.redact.values import DIGESTED, FLAG_VALUES, Values
+from indelible.redact.values import DIGESTED, FLAG_VALUES, Values, command_secrets
 from indelible.redact.values import FLAG as FLAG_ITEM
 from indelible.redaction_settings import Strategy
 
@@ -35,6 +35,8 @@ KEY: Final = "key"
 MARK: Final = "mark"
 """The tool's schema marks it."""
 FLAG: Final = "flag"
+COMMAND: Final = "command"
+MANIFEST: Final = "manifest"
 """It follows a sensitive flag in an array."""
 DEPTH: Final = "depth"
 """It lies deeper than anybody looks."""
@@ -228,14 +230,26 @@ class Explainer:
                 continue
             if hidden:
                 yield _whole(KEY, below, item, new_item)
+            elif self._values.holds_secrets(old, key):
+                yield from self._held(item, new_item, below)
             elif marked:
                 yield from self._marked(item, below, new_item)
             else:
                 yield from self._compare(item, new_item, below, level, tree, inner)
 
+    def _held(self, old: dict[str, Any], new: dict[str, Any], path: str) -> Iterator[Found]:
+        """Tell what was taken out of a Secret of Kubernetes: all that it holds, whatever it is called."""
+        kept = iter(new.items())
+        for key, item in old.items():
+            dropped = len(new) < len(old)
+            new_key, new_item = (self._name(key), DROP) if dropped else next(kept)
+            if new_item is not item:
+                yield _whole(MANIFEST, _member(path, new_key), item, new_item)
+
     def _items(
         self, old: list[Any], new: list[Any], path: str, level: int, tree: MarkTree | None, place: Place
     ) -> Iterator[Found]:
+        secrets = dict(command_secrets(old))
         for position, (item, new_item) in enumerate(zip(old, new, strict=True)):
             if new_item is item:
                 continue
@@ -245,6 +259,11 @@ class Explainer:
                 yield from self._marked(item, below, new_item)
             elif type(item) in FLAG_VALUES and position and self._is_value_of(old[position - 1], item):
                 yield _whole(FLAG, below, item, new_item)
+            elif position in secrets and type(new_item) is str and new_item.endswith(REDACTED):
+                yield _whole(COMMAND, below, item, new_item)
+            elif type(item) is list and self._values.name_of_pair(item) and new_item[1] is not item[1]:
+                yield _whole(KEY, f"{below}[1]", item[1], new_item[1])
+                yield from self._compare(item[:1], new_item[:1], below, level, None, ())
             else:
                 yield from self._compare(item, new_item, below, level, tree, inner)
 

@@ -62,6 +62,21 @@ def compile_marks(input_schema: object) -> Marks:
     return Marks(nodes if any(node.sensitive for node in nodes) else ())
 
 
+def compile_result_marks(output_schema: object) -> Marks:
+    """Return the marks of a tool's results by its output schema; never raises. Node 0 is the whole result's.
+
+    The schema is that of ``structuredContent`` (MCP, `Tool.outputSchema`). What stands beside it in ``content`` says
+    the same again in a form of its own, so of its blocks all that holds a value counts as marked when anything is.
+    """
+    marks = compile_marks(output_schema)
+    if not marks.nodes:
+        return marks
+    blocks = Node(properties=dict.fromkeys(("text", "blob", "data", "resource"), 3))
+    result = Node(properties={"structuredContent": 4, "content": 1})
+    beside = (result, Node(items=2), blocks, Node(sensitive=True))
+    return Marks((*beside, *(_shifted(node, len(beside)) for node in marks.nodes)))
+
+
 def joined(one: Marks, other: Marks) -> Marks:
     """Return marks that hold where either of two does."""
     if not (one.nodes and other.nodes):

@@ -16,8 +16,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, Literal
 
+from indelible.redact import forms
 from indelible.redact.glued import CLOSERS, SCHEMES, SEPARATOR
 from indelible.redact.keys import IS_KEYED, KeyNames
 from indelible.redact.limits import CACHED_CHARS, NAME_CACHE
@@ -29,6 +31,7 @@ _QUOTED: Final = {
     b"'": re.compile(rb"'([^'\\]*(?:\\.[^'\\]*)*)'", re.DOTALL),
     b"`": re.compile(rb"`([^`]*)`"),
 }
+_TRIPLE: Final = (b'"""', b"'''")
 _ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
 _LINE = re.compile(rb"(?i:digest|oauth|hawk|signature|aws4-hmac-sha256)[ \t][^\r\n]+|[^\r\n\"']+")
 """Some schemes have quoted parameters (RFC 9110, section 11.4)."""
@@ -43,7 +46,7 @@ _BARE = re.compile(
     + _SCHEME
     + rb")?(?:"
     + _NUMBER
-    + rb"|(?:[^\s\"'<>`&;,]|[&;,](?![ ]?[A-Za-z_][\w.%\[\]-]{0,64}[ ]?[=:]))+)",
+    + rb"|(?:\\ |[^\s\"'<>`&;,]|[&;,](?![ ]?[A-Za-z_][\w.%\[\]-]{0,64}[ ]?[=:]))+)",
     re.IGNORECASE,
 )
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -72,11 +75,19 @@ _MORE: Final = re.compile(
     rb"(?:[ \t]++(?!-|\#|//|/\*|[A-Za-z_][\w.%\[\]-]{0,64}[ \t]?[=:])[^\s\"'<>`&;,(){}\[\]|=]++)++"
 ).match
 """Further words of a value that stands alone in its line."""
+_FIELD: Final = re.compile(rb"(?:[ \t]++(?!-)[^\s\"'<>`;=]++)++(?=[ \t]*+(?:;|\r?\n|\Z))").match
+"""Further words of a value in a connection string."""
+_LONGER: Final = ("words", "field")
+_IN_FIELDS: Final = re.compile(rb"[A-Za-z][\w ]*=[^\s;=\"'][^;=\"'\r\n]*;[ ]?\Z").search
+"""Finds the field in front of one of a connection string: ``Server=x;``."""
+_MAX_FIELD: Final = 120
+_IS_PHRASE: Final = re.compile(rb"(?i:phrase|mnemonic)\Z").search
+"""Names of values that are words by nature."""
 _FLAG_START: Final = r"-(?<![A-Za-z0-9_\-{}]-)[A-Za-z0-9_\-]"
 _FLAG_IN_BYTES: Final = re.compile(_FLAG_START.format(r"\x80-\xff").encode()).search
 
 
-NEEDLES: Final = (":", "=", "%3")
+NEEDLES: Final = (":", "=", "%3", *forms.NEEDLES)
 """One of these is in every text that holds a name with its value, but for flags and prose."""
 FLAG_IN_TEXT: Final = re.compile(_FLAG_START.format(r"\x80-\U0010ffff"))
 
@@ -85,11 +96,13 @@ PROSE_HINT: Final = rf"(?i:(?:{_PROSE_WORDS})(?:[ \t]|\\+t)+(?:is|was))"
 PROSE_IN_TEXT: Final = re.compile(rf"(?i:(?:{_PROSE_WORDS})[ \t]++(?:is|was))")
 
 
-Ends = Literal["word", "words", "line"]
-"""Where a value ends that has neither quotes nor brackets."""
+Ends = Literal["word", "words", "line", "field"] | int
+"""Where a value ends that has neither quotes nor brackets; a number when its form says so (`forms`)."""
 
 Found = tuple[int, Ends, bool, bytes]
 """A name that is sensitive: where its value begins, where it ends, whether it must have a digit, and the name."""
+
+_place: Final = itemgetter(0)
 
 Span = tuple[int, int, bytes]
 """Where a value stands, and its name; empty for what several names share."""
@@ -110,6 +123,7 @@ class Pairs:
         self._known: dict[bytes, bool] = {}
         self._put: Put | None = None
         self._marked: Callable[[str], object] = IS_KEYED
+        self._forms = forms.Forms(names, self._sensitive, compiler)
         self._assigned = compiler(
             lambda: (
                 rf"[A-Za-z0-9_.\-]*{names.stems_in_text()}[A-Za-z0-9_.\-]*"
@@ -163,6 +177,7 @@ class Pairs:
                 found += self._find_assigned(text)
             if text.find(b"-") >= 0 and _FLAG_IN_BYTES(text):
                 found += self._find_flags(text)
+            found += [(at, end, False, name) for at, end, name in self._forms.find(text)]
         if prose:
             for match in self._prose.finditer(text):
                 word: bytes = match[0].split(None, 1)[0]
@@ -173,7 +188,8 @@ class Pairs:
         """Return where the values are; those that overlap or touch are one."""
         spans: list[Span] = []
         begun, done, kind, owner = 0, -1, "none", b""
-        for at, ends, digits_only, name in sorted(found):
+        found.sort(key=_place)
+        for at, ends, digits_only, name in found:
             if at <= done and kind == "closed":
                 continue
             value = _inside(text, at, ends, kind) if at < done else _value(text, at, ends)
@@ -219,11 +235,10 @@ class Pairs:
                 (begin and text[begin - 1] == _OPEN_BRACKET and self._is_marker(text, begin + len(name), name))
                 or (colon and _is_code(text, begin, end, whole, name))
             ):
-                ends: Ends = "word"
-                if block or name.lower().endswith(_WHOLE_LINE):
-                    ends = "line"
-                elif colon and whole[-1:].isspace() and _begins_line(text, begin):
-                    ends = "words"
+                if block:
+                    ends: Ends = "line"
+                else:
+                    ends = _ends(text, begin, whole, name, colon)
                 found.append((end, ends, False, name))
         return found
 
@@ -270,14 +285,20 @@ def _inside(text: bytes, at: int, ends: Ends, kind: str) -> Value | None:
 
     Looking only at what can go on keeps this linear where a text is one pair behind the other.
     """
-    if text[at : at + 1] in (b"[", b"{", b"\\") or (ends == "line" and kind == "bare"):
+    if type(ends) is int or text[at : at + 1] in (b"[", b"{", b"\\") or (ends == "line" and kind == "bare"):
         return _value(text, at, ends)
     return _value(text, at, "word") if _GOES_ON.match(text, at) else None
 
 
 def _value(text: bytes, start: int, ends: Ends) -> Value | None:
     """Return where the value that begins at `start` stands; None when there is none."""
+    if type(ends) is int:
+        return start, ends, "closed"
     sign = text[start : start + 1]
+    if text[start : start + 3] in _TRIPLE:  # of TOML and Python
+        end = text.find(text[start : start + 3], start + 3)
+        if end > start + 3:
+            return start + 3, end, "closed"
     if sign in _QUOTED:
         match = _QUOTED[sign].match(text, start)
         if match is not None:
@@ -292,8 +313,8 @@ def _value(text: bytes, start: int, ends: Ends) -> Value | None:
     if match is None:
         return None
     end = match.end()
-    if ends == "words" and text[end - 1] not in b",;" and not _is_no_value(text[start:end]):
-        more = _MORE(text, end)
+    if ends in _LONGER and text[end - 1] not in b",;" and not _is_no_value(text[start:end]):
+        more = (_MORE if ends == "words" else _FIELD)(text, end)
         end = end if more is None else more.end()
     return start, end, "line" if ends == "line" else "bare"
 
@@ -311,6 +332,25 @@ def _is_code(text: bytes, begin: int, end: int, whole: bytes, name: bytes) -> bo
         and _HEX_PART(text, end) is not None
         and _IN_ADDRESS(text[max(0, begin - _ADDRESS_CHARS) : begin]) is not None
     )
+
+
+def _ends(text: bytes, begin: int, whole: bytes, name: bytes, colon: bool) -> Ends:  # noqa: FBT001
+    """Return where the value of a name ends whose match at `begin` is `whole`."""
+    if name.lower().endswith(_WHOLE_LINE):
+        return "line"
+    if colon and whole[-1:].isspace() and _begins_line(text, begin):
+        return "words"
+    # Not of a flag nor of a variable in front of a command: what follows is the command's.
+    if (
+        _IS_PHRASE(name)
+        and name[:1] != b"-"
+        and not name.isupper()
+        and not whole[len(name) :].lstrip().startswith(b"==")
+    ):
+        return "words"
+    if whole[-1:] == b"=" and _IN_FIELDS(text, max(0, begin - _MAX_FIELD), begin):
+        return "field"
+    return "word"
 
 
 def _begins_line(text: bytes, at: int) -> bool:

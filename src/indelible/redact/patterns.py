@@ -19,7 +19,7 @@ import msgspec
 import re2
 
 from indelible.errors import ConfigError
-from indelible.redact import cards, glued, mails, tokens, words
+from indelible.redact import cards, commands, glued, mails, manifests, places, tokens, words
 from indelible.redact.keys import KeyNames
 from indelible.values import shown
 
@@ -230,6 +230,22 @@ def built_in(names: KeyNames, kept: Container[str] = ()) -> tuple[Rule, ...]:
         _rule("PEM", _PEM, _PEM_HINT, constant("[REDACTED]"), (_PEM_HINT,)),
         _rule("URL", _USERINFO, _USERINFO_HINT, _userinfo, ("@",)),
         _rule("PARAMETER", _PARAMETER, _SIGNED, _parameter, ("=",), name_left=left),
+        *(_rule(*row, needles=needles) for row, needles in places.TABLE),
+        _rule(*places.set_row(names), needles=places.SET_NEEDLES),
+        Rule(
+            name="MANIFEST",
+            regex=manifests.Manifests(),
+            hint=manifests.HINT,
+            replace=manifests.replaced,
+            trigger=manifests.IN_TEXT,
+        ),
+        Rule(
+            name="COMMAND",
+            regex=commands.Commands(),
+            hint=commands.HINT,
+            replace=constant("[REDACTED]"),
+            trigger=commands.IN_TEXT,
+        ),
         *(_rule(*row, name_left=left) for row in tokens.TABLE),
         _rule("EMAIL", mails.PATTERN, mails.HINT, mails.replace, mails.NEEDLES, quick=mails.quick),
         _rule("IBAN", cards.IBAN, cards.IBAN_HINT, cards.replace_iban),

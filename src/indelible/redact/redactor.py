@@ -119,6 +119,7 @@ class Redactor:
         self._digest_unknown = settings.unknown_schema == "digest"
         self._recorder = _recorder(recorder, self._values)
         self._learned: dict[tuple[str, str], MarkTree | None] = {}
+        self._results: dict[tuple[str, str], MarkTree] = {}
         self._declared = Declared(settings)
         self._lock = threading.Lock()
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
@@ -129,17 +130,23 @@ class Redactor:
 
     # --- what servers say of their tools ----------------------------------------------------------------
 
-    def learn(self, backend: str, tool: str, marks: Marks) -> None:
-        """Take the marks of a tool that `backend` has listed; later calls of it are redacted by them."""
+    def learn(self, backend: str, tool: str, marks: Marks, results: Marks = Marks()) -> None:  # noqa: B008 - frozen
+        """Take the marks of a tool that `backend` has listed; later calls and results of it are redacted by them."""
         marks = joined(marks, self._declared.tool(tool))
         tree = MarkTree(marks) if marks.nodes else None
+        results = joined(results, self._declared.returns(tool)) if results.nodes else results
         with self._lock:
             self._learned = {**self._learned, (backend, tool): tree}
+            if results.nodes:
+                self._results = {**self._results, (backend, tool): MarkTree(results)}
+            elif (backend, tool) in self._results:
+                self._results = {key: one for key, one in self._results.items() if key != (backend, tool)}
 
     def forget(self, backend: str) -> None:
         """Forget every tool of a backend: they count as never listed until they are learned again."""
         with self._lock:
             self._learned = {key: tree for key, tree in self._learned.items() if key[0] != backend}
+            self._results = {key: tree for key, tree in self._results.items() if key[0] != backend}
 
     # --- redaction --------------------------------------------------------------------------------------
 
@@ -309,8 +316,17 @@ class Redactor:
         """Redact a result, or find that done."""
         if type(result) is Prepared:
             return result.payload
-        tree = self._declared.result(target) if self._declared.any else None
+        tree = self._result_marks(target) if self._results or self._declared.any else None
         return self._payloads.take(result, self._record_results.of(target), MAX_RESULT_BYTES, tree)
+
+    def _result_marks(self, target: Target | None) -> MarkTree | None:
+        """Return the marks of a call's result: as its server has listed them, with those of an endpoint file."""
+        if target is not None and target.method == "tools/call":
+            for name in (target.original_name, target.capability_name):
+                key = (target.backend or "", name)
+                if type(name) is str and type(key[0]) is str and (found := self._results.get(key)):  # type: ignore[arg-type]
+                    return found
+        return self._declared.result(target) if self._declared.any else None
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call for all of its events; never raises.

@@ -87,7 +87,7 @@ class Plan(NamedTuple):
 
 
 _NEVER: Final = r"(?!)"
-_OPENED: Final = re.compile(rf"[\"'`\\{{]|\[(?!(?:{'|'.join(MARKERS)})\])".encode()).search
+_OPENED: Final = re.compile(rf"[\"'`\\{{<&]|\[(?!(?:{'|'.join(MARKERS)})\])".encode()).search
 """Finds a quote or a bracket that is no marker's: what such a one holds may go on for another line."""
 
 

@@ -37,6 +37,16 @@ NAMES: Final = {
     "PEM": "private-key",
     "URL": "url-user",
     "PARAMETER": "url-parameter",
+    "DATABASE": "url-user",
+    "DSN": "url-user",
+    "ORACLE": "url-user",
+    "PGPASS": "pgpass",
+    "SQL": "sql",
+    "NETRC": "netrc",
+    "SET": "pair",
+    "LITERAL": "command",
+    "COMMAND": "command",
+    "MANIFEST": "manifest",
 }
 """What built-in rules are called outside; the others are called as the marker that they leave."""
 

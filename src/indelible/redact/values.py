@@ -8,11 +8,14 @@ not changed is returned as the same object, so that "was anything redacted?" cos
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from indelible.events import MAX_INTEGER
+from indelible.redact import commands, manifests
 from indelible.redact.digest import Digester
+from indelible.redact.keys import IS_KEYED
 from indelible.redact.limits import (
     CACHED_CHARS,
     DIGEST_HEX,
@@ -185,9 +188,34 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
-        if "value" in result:
-            result = self._named_value(value, result)
+        if "value" in result or "kind" in result:
+            result = self._told(value, result)
         return self._renamed(result) if renamed else result
+
+    def _told(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Hide what one member of an object says of another."""
+        result = self._named_value(value, result) if "value" in result else result
+        return self._manifest(value, result) if "kind" in result else result
+
+    def _manifest(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Hide what a Secret of Kubernetes holds."""
+        for holder in manifests.HOLDERS:
+            if self.holds_secrets(value, holder) and type(held := result[holder]) is dict:
+                hide = self._strategies.hide(self._strategies.of_key("secret"))
+                hidden = {key: new for key, item in held.items() if (new := hide(item)) is not DROP}
+                if hidden != held:
+                    result = {**result, holder: hidden}
+        return result
+
+    @staticmethod
+    def holds_secrets(value: dict[str, Any], key: str) -> bool:
+        """Tell whether everything under a key is secret, whatever its name: the data of a Secret of Kubernetes."""
+        return (
+            key in manifests.HOLDERS
+            and value.get("kind") == manifests.KIND
+            and type(value.get(key)) is dict
+            and len(value[key]) > 0
+        )
 
     def _named_value(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """Hide the value of a header or variable that is written as an object of its own, when its name tells."""
@@ -225,8 +253,8 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
-        if "value" in result:
-            result = self._named_value(value, result)
+        if "value" in result or "kind" in result:
+            result = self._told(value, result)
         return self._renamed(result) if renamed else result
 
     def _renamed(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -261,7 +289,35 @@ class Values:
                 continue
             else:
                 new = self._walk(item, depth, level, how, below)
+                if type(item) is list and len(item) == 2:
+                    new = self._pair(item, new)
             if new is not item:
+                result = list(value) if result is value else result
+                result[position] = new
+        return self._command(value, result) if len(value) > 1 and type(value[0]) is str else result
+
+    def name_of_pair(self, pair: list[Any]) -> str | None:
+        """Return the name that hides the other of two items (``["X-Api-Key", "x"]``, in an array of such)."""
+        if len(pair) != 2:
+            return None
+        name, item = pair
+        if type(name) is not str or len(name) > CACHED_CHARS or type(item) not in FLAG_VALUES or " " in name:
+            return None
+        return name if self.hides(name) else None
+
+    def _pair(self, pair: list[Any], result: list[Any]) -> list[Any]:
+        name = self.name_of_pair(pair)
+        if name is None:
+            return result
+        new = self._strategies.hide(self._strategies.of_key(name))(pair[1])
+        return result if new is pair[1] else [result[0], None if new is DROP else new]
+
+    def _command(self, value: list[Any], result: list[Any]) -> list[Any]:
+        """Hide what the flags of a program give away, where an array is a command."""
+        for position, at in command_secrets(value):
+            item, known = value[position], result[position]
+            new = item[:at] + REDACTED
+            if new not in (item, known) and not (type(known) is str and IS_KEYED(known[at:])):
                 result = list(value) if result is value else result
                 result[position] = new
         return result
@@ -329,6 +385,17 @@ class Values:
         """Return the first `keep` characters of a redacted text, with size and digest of the original."""
         tail = f"{TRUNCATED} {len(original)} chars hmac:{self._digester.short(original)}"
         return self._texts.redact(prefix(redacted, keep) + tail)
+
+
+def command_secrets(words: list[Any]) -> Iterator[tuple[int, int]]:
+    """Yield which items of an array are secrets of a command, and from which character on."""
+    found = commands.of(words)
+    if found is None:
+        return
+    name, start = found
+    texts = [word if type(word) is str else "" for word in words[start + 1 : start + 1 + commands.MAX_WORDS]]
+    for index, at in commands.secrets(name, texts):
+        yield start + 1 + index, at
 
 
 def _put(result: dict[str, Any], key: str, new: Any) -> None:

@@ -32,7 +32,8 @@ WORDS: Final = """
 SEQUENCES: Final = """
     pass word, pass wd, pass phrase, pass code, pass key, mot de passe, mot passe
     db pass, database pass, user pass, admin pass, root pass, smtp pass, imap pass, ftp pass, mysql pass,
-    pg pass, redis pass, proxy pass, login pass, mail pass, sudo pass, wifi pass, basic pass, http pass
+    pg pass, redis pass, proxy pass, login pass, mail pass, sudo pass, wifi pass, ssh pass, become pass,
+    basic pass, http pass
     api key, app key, application key, private key, secret key, access key, account key, encryption key,
     decryption key, signing key, signature key, master key, ssh key, auth key, authentication key, service key,
     subscription key, storage key, shared key, symmetric key, deploy key, webhook key, consumer key,

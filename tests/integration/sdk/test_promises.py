@@ -240,20 +240,25 @@ def serving(pages: list[list[types.Tool]], asked: list[str]) -> Server[Any]:
         return types.ListToolsResult(tools=pages[int(cursor)], next_cursor=after)
 
     async def called(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        return types.CallToolResult(content=[])
+        said = {"word": "canary", "other": "kept"}
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text="a canary")], structured_content=said
+        )
 
     return Server("shop", on_list_tools=listed, on_call_tool=called)
 
 
 def tool(name: str) -> types.Tool:
     schema = {"type": "object", "properties": {"word": {"type": "string", "x-sensitive": True}}}
-    return types.Tool(name=name, input_schema=schema)
+    return types.Tool(name=name, input_schema=schema, output_schema=schema)
 
 
 def test_what_definitions_say_holds_from_the_first_call(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On whichever page they stand, and for tools that come later."""
+    """On whichever page they stand, and for tools that come later; of arguments and of results."""
     monkeypatch.setattr(sdk2, "AGAIN_S", 0.0)
     pages, asked = [[tool("a")], [tool("b")]], list[str]()
+    config = trail.with_name("results.yaml")
+    config.write_text("audit: {record_results: full}\n")
 
     async def run() -> None:
         server = serving(pages, asked)

@@ -202,7 +202,7 @@ def test_harmless_numbers(number: float, args: Args) -> None:
         ('password = "correct horse" x', 'password = "[REDACTED]" x'),
         ("--password hunter2 --verbose", "--password [REDACTED] --verbose"),
         ("--api-key=abc --x", "--api-key=[REDACTED] --x"),
-        ("Server=x;Password=a b;Uid=c", "Server=x;Password=[REDACTED] b;Uid=c"),
+        ("Server=x;Password=a b;Uid=c", "Server=x;Password=[REDACTED];Uid=c"),
         ("Cookie: a=b; c=d\nHost: x", "Cookie: [REDACTED]\nHost: x"),
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: [REDACTED]"),
         ('curl -H "X-API-Key: abc" x', 'curl -H "X-API-Key: [REDACTED]" x'),

@@ -24,6 +24,7 @@ from indelible.redact.texts import Plan, Step, Texts
 from indelible.redact.values import Values
 from tests import canaries
 from tests.effort import examples
+from tests.unit.redact.test_forms import TEMPLATES
 from tests.unit.redact.test_properties import keys, scalars, texts, wrapped
 
 
@@ -114,6 +115,16 @@ def test_a_document_becomes_what_every_rule_makes_of_its_texts(value: Any) -> No
     expected = PLAIN_VALUES.redact(orjson.loads(encoded))
     assert VALUES.redact(orjson.loads(encoded), may=may or []) == expected
     assert VALUES.redact(orjson.loads(encoded)) == expected
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+@pytest.mark.parametrize("form", TEMPLATES)
+def test_a_form_becomes_what_every_rule_makes_of_it(form: str, blank: str) -> None:
+    text = form.replace("{}", "hUnter2x").replace(" ", blank)
+    for other in (text, f"\n{text}\t", text.replace("\n", "\r\n")):
+        assert QUICK.redact(other) == PLAIN.redact(other)
+        value = {"a": [other, "x"], "n": "y"}
+        assert VALUES.redact(value, may=QUICK.search(orjson.dumps(value)) or []) == PLAIN_VALUES.redact(value)
 
 
 @given(st.sampled_from(sorted(canaries.CLASSES)), st.integers(0, 10_000), texts, texts)

@@ -1,0 +1,173 @@
+"""Secrets that only a program's own flags give away: ``curl -u ada:x``, ``docker login -p x``, ``mysql -px``.
+
+A short flag says nothing by itself (``-p`` is a port, a path, a parent), so the table says what it is of which
+program. Names of flags that tell (``--password x``) are `indelible.redact.pairs`' affair. A command goes on to the
+next ``;``, ``|``, ``&`` or end of line that no backslash joins, and to `MAX_WORDS` words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+
+class Program(NamedTuple):
+    """What the flags of a program mean."""
+
+    secret: tuple[str, ...] = ()
+    """Flags whose value is a secret."""
+    glued: tuple[str, ...] = ()
+    """Flags with the secret right behind them; alone they have none."""
+    user: tuple[str, ...] = ()
+    """Flags whose value is a secret when `joint` is in it: user and password."""
+    joint: str = ":"
+    only: str = ""
+    """A word without which it is no command with a secret."""
+
+
+_CURL: Final = Program(user=("-u", "--user", "-U", "--proxy-user"))
+_LOGIN: Final = Program(secret=("-p",), only="login")
+_MYSQL: Final = Program(glued=("-p",))
+_REDIS: Final = Program(secret=("-a",))
+_MONGO: Final = Program(secret=("-p",))
+_LDAP: Final = Program(secret=("-w",), glued=("-w",))
+_ZIP: Final = Program(secret=("-P",))
+_PROGRAMS: Final[dict[str, Program]] = {
+    "curl": _CURL,
+    "http": Program(user=("-a", "--auth")),
+    "https": Program(user=("-a", "--auth")),
+    "lftp": Program(user=("-u",), joint=","),
+    "smbclient": Program(user=("-U", "--user"), joint="%"),
+    "sshpass": Program(secret=("-p",), glued=("-p",)),
+    **dict.fromkeys(("docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "oras", "az", "oc"), _LOGIN),
+    **dict.fromkeys(
+        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb", "mycli"), _MYSQL
+    ),
+    **dict.fromkeys(("redis-cli", "valkey-cli"), _REDIS),
+    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), _MONGO),
+    **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapwhoami"), _LDAP),
+    **dict.fromkeys(("zip", "unzip", "mosquitto_pub", "mosquitto_sub", "sqlcmd", "bcp"), _ZIP),
+    **dict.fromkeys(("7z", "7za", "7zr"), Program(glued=("-p",))),
+}
+
+MAX_WORDS: Final = 200
+"""Words of one command that are looked at."""
+
+_NAMES: Final = "|".join(sorted(_PROGRAMS, key=len, reverse=True))
+HINT: Final = (
+    rf"(?:[^A-Za-z0-9_.\-]|\\[nrt])(?:{_NAMES})(?:\.exe)?(?:[^A-Za-z0-9_.:/=\-]|\\[nrt])"
+    r"(?:(?s:.)*(?:[^A-Za-z0-9_]|\\[nrt]))?"
+    r"-(?:[A-Za-z]*[uUpPaw]|-user|-proxy-user|-auth)"
+)
+"""In encoded JSON: of a text, or of an array of words."""
+IN_TEXT: Final = re.compile(rf"(?:{_NAMES})(?:\.exe)?[\s\"'\\]")
+
+_PROGRAM: Final = re.compile(rf"(?<![A-Za-z0-9_.-])({_NAMES})(?:\.exe)?(?=[\s\"'\\])".encode())
+_WORD: Final = re.compile(
+    rb"(?:[ \t,\]()]|\[(?![A-Z]+[\] ])|\\+\r?\n|\\+[rnt](?=[ \t]))*+"
+    rb"(\[[A-Z]+(?: [^\[\]]*)?\]"
+    rb"|\\*\"(?:[^\"\\]|\\[^\"])*\\*\"|\\*'[^']*'|[^\s\"';|&,()\[\]]+(?:\"[^\"\s]*\"|'[^']*')?)"
+)
+"""A word, a quoted text, or what was put in the place of one."""
+_QUOTES: Final = b"\\\"'"
+_SHORT: Final = re.compile(r"-[A-Za-z]{1,8}")
+
+
+class Found(NamedTuple):
+    """A secret in a command, as `re.Match` gives its place."""
+
+    begin: int
+    end: int
+
+    def span(self) -> tuple[int, int]:
+        """Return where it begins and ends."""
+        return self.begin, self.end
+
+
+class Commands:
+    """Finds what a command's flags give away, as a pattern finds its matches."""
+
+    def finditer(self, text: bytes) -> Iterator[Found]:
+        """Yield every secret in order. Each word is looked at once."""
+        done = 0
+        while (match := _PROGRAM.search(text, done)) is not None:
+            places: list[tuple[int, int]] = []
+            done = match.end()
+            done += _quotes(text, done)
+            while len(places) < MAX_WORDS and (word := _WORD.match(text, done)) is not None:
+                begin, done = word.span(1)
+                quoted = text[begin:done]
+                bare = quoted.lstrip(_QUOTES)
+                start = begin + len(quoted) - len(bare)
+                places.append((start, start + len(bare.rstrip(_QUOTES))))
+            words = [text[begin:end].decode("latin-1") for begin, end in places]
+            for index, at in secrets(match[1].decode(), words):
+                begin, end = places[index]
+                skip = at
+                while text[begin + skip : begin + skip + 1] in (b'"', b"'"):
+                    skip += 1
+                if begin + skip < end and text[begin + skip : end] != b"[REDACTED]":
+                    yield Found(begin + skip, end)
+
+
+def _quotes(text: bytes, at: int) -> int:
+    """Return how many quotes and backslashes stand in a row."""
+    count = 0
+    while count < _MAX_QUOTES and text[at + count : at + count + 1] in (b'"', b"'", b"\\"):
+        count += 1
+    return count
+
+
+_MAX_QUOTES: Final = 16
+
+
+def of(words: Sequence[object]) -> tuple[str, int] | None:
+    """Return the program that a list of words calls, and which word it is: behind ``sudo`` or a shell, too."""
+    for index, word in enumerate(words[:_FIRST]):
+        if type(word) is not str:
+            continue
+        if word in _PROGRAMS:
+            return word, index
+        if ("/" in word or "." in word) and (name := _PATH.sub("", word).removesuffix(".exe")) in _PROGRAMS:
+            return name, index
+    return None
+
+
+_PATH: Final = re.compile(r".*[/\\]", re.DOTALL)
+_FIRST: Final = 4
+"""Words of a list among which the program is looked for."""
+
+
+def secrets(program: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield which of a program's arguments are secrets, and from which character on."""
+    about = _PROGRAMS[program]
+    if about.only and about.only not in words:
+        return
+    flag = ""
+    for index, word in enumerate(words):
+        before, flag = flag, ""
+        if before and word[:1] != "-" and _takes(about, before, word):
+            yield index, 0
+        if word[:1] != "-":
+            continue
+        name, equals, value = word.partition("=")
+        if equals and name in (*about.secret, *about.user):
+            if name in about.secret or about.joint in value:
+                yield index, len(name) + 1
+        elif (word[:2] in about.glued and len(word) > 2) or (
+            word[:2] in about.user and len(word) > 2 and about.joint in word and word[1] != "-"
+        ):
+            yield index, 2
+        else:
+            flag = word
+
+
+def _takes(about: Program, flag: str, word: str) -> bool:
+    """Tell whether a word behind a flag is a secret."""
+    return _is(about.secret, flag) or (_is(about.user, flag) and about.joint in word)
+
+
+def _is(flags: tuple[str, ...], word: str) -> bool:
+    """Tell whether a word is one of some flags, or several short ones of which the last is (``-sSu``)."""
+    return word in flags or (_SHORT.fullmatch(word) is not None and f"-{word[-1]}" in flags)

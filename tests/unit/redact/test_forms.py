@@ -1,0 +1,305 @@
+"""Secrets in forms of their own: markup, form data, pairs, commands, connection strings, manifests."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indelible.config import RedactionSettings
+from indelible.redact.explain import Explainer
+from indelible.redact.texts import Texts
+from tests.effort import examples
+
+Args = Callable[[Any], Any]
+R = "[REDACTED]"
+TEXTS = Texts(RedactionSettings())
+
+TEMPLATES = (
+    # XML and HTML: elements, attributes, the name beside the value
+    "<config><password>{}</password><a>b</a></config>",
+    "<ns:Password type='x'>{} two</ns:Password>",
+    "<db-password>\n  {}\n</db-password>",
+    "<password><![CDATA[{}]]></password>",
+    "<credentials><entry>{}</entry></credentials>",
+    '<conn user="sa" password="{} b"/>',
+    "<conn password='{}' x='1'>",
+    '<add key="ApiKey" value="{}"/>',
+    '<property name="db.password" value="{}"/>',
+    '<property name="db.password">{}</property>',
+    '<input type="password" name="x" value="{}">',
+    '<input value="{}" name="csrf_token"/>',
+    "&lt;password&gt;{}&lt;/password&gt;",
+    "<key>password</key>\n<string>{}</string>",
+    "<member><name>password</name><value><string>{}</string></value></member>",
+    # multipart/form-data
+    '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n{} two\r\n--b--',
+    "--b\nContent-Disposition: form-data; name=api_key\nContent-Type: text/plain\n\n{}\n--b--",
+    '--b\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n{}',
+    'body = "Content-Disposition: form-data; name=\\"pin\\"\\r\\n\\r\\n{}\\r\\n--b"',
+    # pairs in brackets
+    "headers=[('password', '{}'), ('b', 'c')]",
+    'x = [["password", "{}"], ["a", "b"]]',
+    "define('DB_PASSWORD', '{}');",
+    'localStorage.setItem("authToken", "{} x")',
+    # commands
+    "curl -u user:{} https://a.example/c",
+    "curl -sSu user:{} https://a.example/c",
+    "curl --user user:{} https://a.example/c",
+    "curl https://a.example -U 'user:{} x'",
+    "curl -uadmin:{} https://a.example/c",
+    "curl -u {}: https://a.example/c",
+    "curl --proxy-user=a:{} https://a.example/c",
+    "curl -X POST \\\n  -u ada:{} \\\n  https://a.example",
+    'curl -H "Authorization: Foo {}" https://a.example',
+    "subprocess.run(['curl', '-u', 'ada:{}'])",
+    "cd /tmp && sudo curl.exe -u ada:{} x",
+    "docker login -u me -p {} reg.example.com",
+    "podman login -p={} reg.example.com",
+    "mysql -u root -p{} db",
+    "sshpass -p {} ssh h",
+    "sshpass -p'{}' ssh h",
+    "redis-cli -h h -a {} ping",
+    "mongosh -u a -p {} db",
+    "ldapsearch -x -D cn=a -w {} -b dc=b",
+    "zip -P {} a.zip b",
+    "7z a -p{} x.7z",
+    "smbclient //h/s -U user%{}",
+    "kubectl create secret generic x --from-literal=db={}",
+    "aws configure set aws_secret_access_key {}",
+    "git config --global http.token {}",
+    "setenv X_TOKEN {}",
+    "FROM x\nENV X_TOKEN a {}\nRUN y",
+    # connection strings
+    "Server=x;Database=d;User Id=sa;Password=abc {};Encrypt=yes",
+    "Server=x;Password=abc {}",
+    "jdbc:mysql://h/db?user=a&password={}&x=1",
+    "jdbc:oracle:thin:scott/{}@//h:1521/x",
+    "sqlplus -S scott/{}@db",
+    "postgres://u:{}%40%2F@h/db",
+    "postgres://u:a/b{}@h/db",
+    "mysql+pymysql://u:a#b{}@h/db",
+    "amqp://u:a?{}@h/db",
+    "root:{}@tcp(h:3306)/db",
+    # files of programs
+    "machine api.example.com login me password {}",
+    "machine api.example.com\n  login me\n  password {}\n",
+    "default login me password {}",
+    "db.example.com:5432:mydb:me:{}",
+    "*:*:*:me:{}\nh:6432:mydb:me:x\n",
+    "[default]\naws_access_key_id = A\naws_secret_access_key = {}",
+    "export X_TOKEN='a {} b'",
+    "export X_TOKEN=a\\ {}",
+    'password = """{} b"""',
+    "password = '''a\n{} b'''",
+    "ansible_ssh_pass={}",
+    "kind: Secret\nmetadata:\n  name: x\nstringData:\n  db: {}\n",
+    "apiVersion: v1\nkind: Secret\ndata:\n  a: x\n  b: |\n    y\n    {}\n  c: z\ntype: Opaque\n",
+    "kind: List\n---\nkind: Secret\nstringData:\n    tls.key: >-\n      a\n\n      {}\n---\nkind: ConfigMap\n",
+    # words
+    "passphrase=correct horse {} battery",
+    "the passphrase: correct {} battery",
+    "my seed phrase = abandon ability {} about",
+    "ALTER USER x PASSWORD '{}'",
+    "CREATE USER x IDENTIFIED BY '{} two'",
+    "CREATE ROLE x WITH LOGIN PASSWORD 'a {}'",
+    "CREATE USER x IDENTIFIED WITH mysql_native_password BY '{}';",
+    "SET PASSWORD FOR x = PASSWORD('{}')",
+)
+
+secrets = st.text(alphabet="QWXZqwxz", min_size=10, max_size=16)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_no_secret_is_left(template: str, args: Args) -> None:
+    secret = "hUnter2x"
+    text = template.replace("{}", secret)
+    for value in (text, {"a": text, "n": 1}, ["x", text], json.dumps({"inner": text}), f"run this:\n{text}"):
+        kept = args({"value": value})
+        assert secret not in json.dumps(kept)
+        assert args(kept) == kept
+    encoded = base64.b64encode(text.encode()).decode()
+    assert encoded[:20] not in args({"value": encoded})["value"]
+
+
+@given(
+    st.sampled_from(TEMPLATES),
+    st.sampled_from(TEMPLATES),
+    st.sampled_from(("\n", "\n\n", "\r\n---\r\n")),
+    secrets,
+    secrets,
+)
+@settings(deadline=None, max_examples=examples(400))
+def test_one_form_hides_none_of_another(one: str, other: str, glue: str, first: str, second: str) -> None:
+    text = one.replace("{}", first) + glue + other.replace("{}", second)
+    kept = TEXTS.redact(text)
+    assert first not in kept, kept
+    assert second not in kept, kept
+    assert TEXTS.redact(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("<a><password>x y</password><b>c</b></a>", f"<a><password>{R}</password><b>c</b></a>"),
+        ('<add key="ApiKey" value="x" z="1"/>', f'<add key="ApiKey" value="{R}" z="1"/>'),
+        ("curl -u ada:x https://a.example", f"curl -u {R} https://a.example"),
+        ("curl -uada:x -o /tmp/x https://a.example", f"curl -u{R} -o /tmp/x https://a.example"),
+        ("curl -u a:b x; curl -U c:d y", f"curl -u {R} x; curl -U {R} y"),
+        ("mysql -u root -px -h db shop", f"mysql -u root -p{R} -h db shop"),
+        ("docker login -u me -p x r.example", f"docker login -u me -p {R} r.example"),
+        ("machine a.example login me password x", f"machine a.example login me password {R}"),
+        ("h:5432:d:me:x\nh:5433:d:me:y", f"h:5432:d:me:{R}\nh:5433:d:me:{R}"),
+        ("postgres://u:a/b@h/db", f"postgres://{R}@h/db"),
+        ("root:a/b@tcp(h:3306)/db", f"{R}@tcp(h:3306)/db"),
+        ("Server=x;Password=a b;Uid=c", f"Server=x;Password={R};Uid=c"),
+        ("define('API_KEY', 'x');", f"define('API_KEY', '{R}');"),
+        ("kind: Secret\ndata:\n  a: eA==\n  b: eQ==\ntype: x\n", f"kind: Secret\ndata:\n  a: {R}\n  b: {R}\ntype: x\n"),
+        ("passphrase=a b c, next", f"passphrase={R}, next"),
+        ("if passphrase == other and ready", f"if passphrase == {R} and ready"),
+        ("GPG_PASSPHRASE=x gpg --sign a", f"GPG_PASSPHRASE={R} gpg --sign a"),
+        ("gpg --passphrase=x a.gpg", f"gpg --passphrase={R} a.gpg"),
+    ],
+)  # fmt: skip
+def test_only_the_value_goes(text: str, kept: str) -> None:
+    assert TEXTS.redact(text) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "usage: login <user> <password> [<token>]",
+        "<password/>",
+        "<password></password>",
+        '<label id="password">Your secret word</label>',
+        '<input name="token_count" value="5"/>',
+        '<a href="/password">Forgotten?</a>',
+        'columns = ["id", "password", "email"]',
+        'required = ["password", "email"]',
+        'form-data; name="file"\r\n\r\ncontent\r\n--b',
+        "docker run -u 1000:1000 -p 8080:80 nginx",
+        "docker run --user app:app image",
+        "docker build -p x .",
+        "curl -o out.txt https://a.example:8080/x",
+        "curl -u ada https://a.example",
+        "mysql -u root -p shop",
+        "mkdir -p /srv/data; mv -p5 x",
+        "ssh -p 2222 h; redis-cli -h a ping",
+        "the curl manual says that -u takes user and password",
+        "git push -u origin main",
+        "redis://h:6379/0?x=a@b",
+        "src/a.py:5432:12:E501:line",
+        "a.c:12:5: error: x",
+        "10:20:30:40:50",
+        "kind: SecretStore\ndata:\n  a: b\n",
+        "kind: ConfigMap\ndata:\n  a: b\n",
+        "default values; the password is needed",
+        "issues identified by the team",
+        "kr.get_password('svc')",
+        'ask("Enter password "); print("done ")',
+        "ENV PATH /usr/bin",
+        "git config user.name Ada",
+        "Unexpected token '<' in JSON",
+    ],
+)
+def test_what_looks_alike_stays(text: str, args: Args) -> None:
+    assert TEXTS.redact(text) == text
+    assert args({"value": text}) == {"value": text}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ([["password", "x"], ["a", "b"]], [["password", R], ["a", "b"]]),
+        ({"headers": [["X-Api-Key", "x"], ["Accept", "y"]]}, {"headers": [["X-Api-Key", R], ["Accept", "y"]]}),
+        ([["pin", 1234]], [["pin", R]]),
+        ([["a", ["token", "x"]]], [["a", ["token", R]]]),
+        (["password", "x"], ["password", "x"]),
+        ([["password", "x", "y"]], [["password", "x", "y"]]),
+        ([["the password", "x"]], [["the password", "x"]]),
+        ([["password", None], ["max_tokens", 5]], [["password", None], ["max_tokens", 5]]),
+        (["curl", "-u", "ada:x", "y"], ["curl", "-u", R, "y"]),
+        (["/usr/bin/curl", "--user=ada:x"], ["/usr/bin/curl", f"--user={R}"]),
+        (["sudo", "mysql", "-uroot", "-px"], ["sudo", "mysql", "-uroot", f"-p{R}"]),
+        (["docker", "login", "-u", "me", "-p", "x"], ["docker", "login", "-u", "me", "-p", R]),
+        (["docker", "run", "-u", "1:1", "-p", "80:80"], ["docker", "run", "-u", "1:1", "-p", "80:80"]),
+        (["curl", "-u", 5, "-u", "a:b"], ["curl", "-u", 5, "-u", R]),
+        (
+            {"kind": "Secret", "metadata": {"name": "n"}, "data": {"db": "eA==", "n": 1}, "stringData": {"x": "y"}},
+            {"kind": "Secret", "metadata": {"name": "n"}, "data": {"db": R, "n": R}, "stringData": {"x": R}},
+        ),
+        ({"kind": "ConfigMap", "data": {"db": "x"}}, {"kind": "ConfigMap", "data": {"db": "x"}}),
+        ({"kind": "Secret", "data": [1]}, {"kind": "Secret", "data": [1]}),
+    ],
+)  # fmt: skip
+def test_values_of_json(value: Any, kept: Any, args: Args) -> None:
+    assert args(value) == kept
+    assert args(kept) == kept
+    assert json.loads(args(json.dumps(value))) == kept
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_it_says_what_it_took(template: str) -> None:
+    text = template.replace("{}", "hUnter2x")
+    redacted, found = EXPLAINER.text(text)
+    assert redacted == TEXTS.redact(text)
+    assert any(
+        one.begin is not None and one.begin < text.index("hUnter2x") + 8 <= (one.end or 0) for one in found
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"a": [["password", "x"]]}, [("key", ".a[0][1]")]),
+        ({"a": ["curl", "-u", "b:c"]}, [("command", ".a[2]")]),
+        ({"kind": "Secret", "data": {"db": "x"}}, [("manifest", ".data.db")]),
+    ],
+)
+def test_it_says_what_it_took_of_json(value: Any, said: list[tuple[str, str]]) -> None:
+    _, found = EXPLAINER.document(value)
+    assert [(one.rule, one.path) for one in found] == said
+
+
+EXPLAINER = Explainer(RedactionSettings(), b"k" * 32)
+
+BLOCKS = (
+    "<password>", "<password>x</password>", "<password1", "<a name='password' ", "<key>password</key><string>",
+    'form-data; name="password"\r\n\r\n', '("password", "', '[["password","x"],', "password '", 'password "x',
+    "machine x login y password ", "ENV X_TOKEN ", "setenv token '", "curl -u a:b ", "curl -u ", '"curl","-u",',
+    "docker login -p x\n", "curl '", "kind: Secret\ndata:\n  a: b\n", "kind: Secret\n---\n", "postgres://u:",
+    "postgres://a:b/", "x:y@tcp(", "*:*:a:b:c\n", "sqlplus a/b@", "identified by '", "--from-literal=a=b ",
+    'password = """', "a=b;password=c d ", "passphrase=a b ", "&lt;password&gt;", "x=1;Pwd=a\\ ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_time_grows_with_the_size(block: str) -> None:
+    def cost(size: int) -> float:
+        text = block * (size // len(block))
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            TEXTS.redact(text)
+            best = min(best, time.process_time() - started)
+        return best
+
+    TEXTS.redact(block)  # compiles what is compiled when it is first used
+    assert cost(40_000) < 40 * cost(4_000) + 0.05
+
+
+def test_ends_that_are_far_away_are_found() -> None:
+    secret = "".join(random.Random(1).choices("qwxz", k=40_000))
+    for text in (
+        f"<password>{secret}</password>",
+        f'form-data; name="token"\r\n\r\n{secret}\r\n--b',
+        f"FROM x\nENV X_TOKEN {secret}\nRUN y",
+    ):
+        assert "q" not in TEXTS.redact(text).replace("&", "")
