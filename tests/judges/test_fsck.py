@@ -33,7 +33,9 @@ def operation(number: int) -> events.Event:
 
 
 def record(trail: Path, count: int) -> None:
-    with indelible.open_trail(trail) as opened:
+    config = trail.with_suffix(".yaml")
+    config.write_text("audit: {on_failure: deny, write_timeout: 150s}\n")  # a busy disk is not what is judged
+    with indelible.open_trail(trail, config=config) as opened:
         for number in range(count):
             opened.record(operation(number))
 
