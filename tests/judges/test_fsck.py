@@ -32,9 +32,9 @@ def operation(number: int) -> events.Event:
     )
 
 
-def record(trail: Path, count: int) -> None:
+def record(trail: Path, count: int, more: str = "") -> None:
     config = trail.with_suffix(".yaml")
-    config.write_text("audit: {on_failure: deny, write_timeout: 150s}\n")  # a busy disk is not what is judged
+    config.write_text(f"audit: {{on_failure: deny, write_timeout: 150s{more}}}\n")  # a busy disk is not judged
     with indelible.open_trail(trail, config=config) as opened:
         for number in range(count):
             opened.record(operation(number))
@@ -83,16 +83,11 @@ def test_fsck_accepts_a_tree_of_one_line(tmp_path: Path, judge: Judge) -> None:
     assert ok, said
 
 
-def test_fsck_accepts_a_trail_that_was_rotated_and_opened_again(
-    tmp_path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fsck_accepts_a_trail_that_was_rotated_and_opened_again(tmp_path: Path, judge: Judge) -> None:
     """One tree runs through closed files, plain and compressed, and through several runs of the writer."""
-    config = tmp_path / "indelible.yaml"
-    config.write_text("audit: {max_size_mb: 0.1, compress_rotated: true}\n")
-    monkeypatch.chdir(tmp_path)
     trail = tmp_path / "audit.jsonl"
     for _ in range(3):
-        record(trail, 400)
+        record(trail, 400, ", max_size_mb: 0.1, compress_rotated: true")
     assert list(layout.Layout(trail).segments.iterdir()), "nothing was rotated"
     assert export(trail, tmp_path / "log") > 1200
     ok, said = fsck(judge("fsck"), tmp_path / "log", vkey(trail))
