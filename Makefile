@@ -92,6 +92,14 @@ lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 LOCK := --quiet --upgrade --no-strip-extras --generate-hashes --universal --python-version 3.11 \
 	--custom-compile-command "make lock"
 
+.PHONY: lock-peers
+lock-peers: $(VENV)/stamp-dev ## pin what bench_peers measures beside us anew
+	@for peer in argus hangar mxcp; do \
+		$(BIN)/uv pip compile $(LOCK_PEERS) requirements/peers-$$peer.in -o requirements/peers-$$peer.txt >/dev/null; \
+	done
+	@echo mxcp | $(BIN)/uv pip compile $(LOCK_PEERS) --no-deps --no-header - >>requirements/peers-mxcp.txt
+LOCK_PEERS = $(subst make lock,make lock-peers,$(LOCK)) --no-annotate
+
 # --- set-up ---------------------------------------------------------------------------------------------
 # A stamp in $(VENV) goes with it. The dev pins hold the demo's, so that installing dev covers both.
 
