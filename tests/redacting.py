@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from indelible.config import RedactionSettings
@@ -29,3 +31,19 @@ def event(args: Any = None, **parts: Any) -> Event:
         "outcome": outcome("completed", 1.5),
     }
     return Event(**{**given, **parts})
+
+
+def stays_linear(redact: Callable[[str], object], block: str) -> bool:
+    """Tell whether ten times as much of a text costs less than forty times the CPU time."""
+
+    def cost(size: int) -> float:
+        text = block * (size // len(block))
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            redact(text)
+            best = min(best, time.process_time() - started)
+        return best
+
+    redact(block)  # compiles what is compiled when it is first used
+    return cost(40_000) < 40 * cost(4_000) + 0.05

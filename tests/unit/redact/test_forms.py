@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from indelible.config import RedactionSettings
 from indelible.redact.explain import Explainer
 from indelible.redact.texts import Texts
 from tests.effort import examples
+from tests.redacting import stays_linear
 
 Args = Callable[[Any], Any]
 R = "[REDACTED]"
@@ -282,17 +282,7 @@ BLOCKS = (
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_time_grows_with_the_size(block: str) -> None:
-    def cost(size: int) -> float:
-        text = block * (size // len(block))
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            TEXTS.redact(text)
-            best = min(best, time.process_time() - started)
-        return best
-
-    TEXTS.redact(block)  # compiles what is compiled when it is first used
-    assert cost(40_000) < 40 * cost(4_000) + 0.05
+    assert stays_linear(TEXTS.redact, block)
 
 
 def test_ends_that_are_far_away_are_found() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from indelible.config import RedactionSettings
 from indelible.redact.texts import Texts, settled
 from tests.effort import examples
+from tests.redacting import stays_linear
 
 TEXTS = Texts(RedactionSettings())
 
@@ -158,17 +157,7 @@ def test_values_of_several_words(text: str, kept: str) -> None:
      "@a.", ".@"],
 )  # fmt: skip
 def test_time_grows_with_the_size(block: str) -> None:
-    def cost(size: int) -> float:
-        text = block * (size // len(block))
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            TEXTS.redact(text)
-            best = min(best, time.process_time() - started)
-        return best
-
-    TEXTS.redact(block)  # compiles what is compiled when it is first used
-    assert cost(40_000) < 40 * cost(4_000) + 0.05
+    assert stays_linear(TEXTS.redact, block)
 
 
 words = st.sampled_from(
