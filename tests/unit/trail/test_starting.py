@@ -137,7 +137,7 @@ def test_a_living_one_is_believed(tmp_path: Path, phase: str) -> None:
         {"pid": "1"},
         {"pid": True},
     ],
-    ids=str,
+    ids=["holding", "no phase", "born later", "gone", "negative", "huge", "a text", "true"],
 )
 def test_one_that_is_gone_or_another_is_not(tmp_path: Path, other: dict[str, Any]) -> None:
     lock = tmp_path / "lock"
