@@ -32,6 +32,10 @@ def operation(number: int) -> events.Event:
     )
 
 
+ROTATES = ", max_size_mb: 0.1, compress_rotated: true"
+"""Settings of a trail of many small files; see `record`."""
+
+
 def record(trail: Path, count: int, more: str = "") -> None:
     config = trail.with_suffix(".yaml")
     config.write_text(f"audit: {{on_failure: deny, write_timeout: 150s{more}}}\n")  # a busy disk is not judged
@@ -87,7 +91,7 @@ def test_fsck_accepts_a_trail_that_was_rotated_and_opened_again(tmp_path: Path, 
     """One tree runs through closed files, plain and compressed, and through several runs of the writer."""
     trail = tmp_path / "audit.jsonl"
     for _ in range(3):
-        record(trail, 400, ", max_size_mb: 0.1, compress_rotated: true")
+        record(trail, 400, ROTATES)
     assert list(layout.Layout(trail).segments.iterdir()), "nothing was rotated"
     assert export(trail, tmp_path / "log") > 1200
     ok, said = fsck(judge("fsck"), tmp_path / "log", vkey(trail))

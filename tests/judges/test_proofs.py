@@ -18,7 +18,7 @@ from indelible.trail.proofs.stored import open_sealed, prove
 from indelible.trail.start.opening import open_writer
 from tests.integration.trail.test_shared import Sharer, holder_of, wait_until
 from tests.judges.fsck import TIMEOUT_S, fsck
-from tests.judges.test_fsck import operation, record, trail_of, vkey
+from tests.judges.test_fsck import ROTATES, operation, record, trail_of, vkey
 from tests.judges.tiles import trail_lines
 
 Judge = Callable[[str], str]
@@ -35,13 +35,11 @@ def trail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def rotated(tmp_path: Path) -> Path:
     """Make a trail of many files, some compressed, in three runs; `older` beside it is the first run's checkpoint."""
-    (tmp_path / "indelible.yaml").write_text("audit: {max_size_mb: 0.1, compress_rotated: true}\n")
-    monkeypatch.chdir(tmp_path)
     path = tmp_path / "audit.jsonl"
     for _ in range(3):
-        record(path, 400)
+        record(path, 400, ROTATES)
         older = path.with_name("older")
         if not older.exists():
             older.write_bytes(Layout(path).checkpoint.read_bytes())
