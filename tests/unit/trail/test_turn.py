@@ -33,6 +33,7 @@ def test_after_one_has_waited_in_vain_nobody_waits_until_it_is_free_again() -> N
             with pytest.raises(TrailUnavailable, match="not recorded in time"), turn:
                 pass
             turn._timeout = 3600.0
+    wait_for(lambda: not turn.hung)  # who looks whether it is free has it for a moment
     with turn:
         assert lock.locked()
     assert not lock.locked()
