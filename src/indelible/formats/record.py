@@ -1,0 +1,228 @@
+"""A line of the trail, as the formats are given it. Pure.
+
+A line is decoded once, whatever it is rendered to. What a format copies as it stands (arguments, results, metadata)
+stays JSON text. Text that no receiver can be asked to take is mended here, before any format sees it: half a surrogate
+pair becomes U+FFFD, and `Record.mended` says so.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from indelible.events import MAX_LINE_BYTES, Cost, Policy, RecorderId, State
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+ABSENT: Final = msgspec.Raw()
+"""JSON text that is not there: no value has none."""
+
+
+class NoEntryError(ValueError):
+    """A line that is no entry of a trail: torn, altered, or of another program."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Source`, but with words that a later version may add to its vocabularies."""
+
+    caller: str | None = None
+    session_id: str | None = None
+    client_ip: str | None = None
+    client: str | None = None
+    user_id: str | None = None
+    caller_type: str | None = None
+    roles: list[str] | None = None
+    tenant: str | None = None
+    recorder: RecorderId | None = None
+    auth_method: str | None = None
+    auth_key_id: str | None = None
+    issuer: str | None = None
+    on_behalf_of: list[str] | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Target`."""
+
+    backend: str | None = None
+    method: str | None = None
+    type: str | None = None
+    capability_name: str | None = None
+    original_name: str | None = None
+    effects: str | None = None
+    server_version: str | None = None
+    protocol_version: str | None = None
+    tool_sha256: str | None = None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Request`; `args` is the text of a JSON value."""
+
+    request_id: str | None = None
+    intent: str | None = None
+    rpc_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    continues: str | None = None
+    args: msgspec.Raw = ABSENT
+    args_bytes: int | None = None
+    args_hmac: str | None = None
+    hmac_key_id: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Outcome`; `result` is the text of a JSON value."""
+
+    status: str
+    kind: str
+    latency_ms: float | None = None
+    error: str | None = None
+    error_type: str | None = None
+    error_code: int | None = None
+    result_bytes: int | None = None
+    result_hmac: str | None = None
+    result: msgspec.Raw = ABSENT
+
+
+NO_SOURCE: Final = Source()
+NO_TARGET: Final = Target()
+NO_REQUEST: Final = Request()
+NO_COST: Final = Cost()
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a line says. An erased line has a seq, and what else it has is not known."""
+
+    seq: int
+    schema: int = 1
+    recorded_at: str = ""
+    timestamp: str = ""
+    event_type: str = ""
+    event_id: str = ""
+    source: Source = NO_SOURCE
+    target: Target = NO_TARGET
+    request: Request = NO_REQUEST
+    policy: Policy | None = None
+    outcome: Outcome | None = None
+    cost: Cost = NO_COST
+    state: State | None = None
+    metadata: msgspec.Raw = ABSENT
+    erased: str | None = None
+    leaf: str | None = None
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Record:
+    """One line, and where it is from."""
+
+    __slots__ = ("_leaf", "entry", "line", "mended", "origin")
+
+    def __init__(self, line: bytes, origin: str) -> None:
+        """`line` is a line of the trail `origin`, without its LF. Raises NoEntryError."""
+        self.line = line
+        self.origin = origin
+        self.mended = False
+        """Whether text in it was not Unicode, and was made so; the leaf is that of the line as it stands."""
+        self.entry = self._read()
+        self._leaf = self.entry.leaf if self.entry.erased else None
+
+    @property
+    def leaf(self) -> str:
+        """The line's leaf hash in the trail's Merkle tree, 64 hex digits (RFC 9162, section 2.1.1)."""
+        if self._leaf is None:
+            self._leaf = sha256(b"\0" + self.line).hexdigest()
+        return self._leaf
+
+    def _read(self) -> Entry:
+        line = self.line
+        if len(line) > MAX_LINE_BYTES or not line.startswith(b'{"seq":'):
+            msg = "no entry of a trail"
+            raise NoEntryError(msg)
+        if b"\\ud" in line or b"\\uD" in line:
+            line = self._mend(line)
+        try:
+            return _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            msg = f"no entry of a trail: {exc}"
+            raise NoEntryError(msg) from None
+
+    def _mend(self, line: bytes) -> bytes:
+        """Return the line with text that is Unicode; escaped pairs are text as any other."""
+        import json
+
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            return line
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        whole = _SURROGATE.sub("�", text)
+        self.mended = whole != text
+        return whole.encode()
+
+
+class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a record can be checked with against its trail: the last key of every JSON format."""
+
+    event_id: str
+    seq: int
+    origin: str
+    leaf: str
+    mended: bool = False
+    """Text that was not Unicode was replaced."""
+
+
+def stamp(record: Record) -> Stamp:
+    """Return the stamp of a record."""
+    return Stamp(record.entry.event_id, record.entry.seq, record.origin, record.leaf, record.mended)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may set of a format; each format reads what concerns it."""
+
+    vendor: str = "Indelible"
+    product: str = "Indelible"
+    version: str = ""
+    """The package's."""
+    dialect: str = "indelible"
+    """``hangar``: with what only that system's own records have."""
+    host: str = ""
+    """The name of the machine whose events these are; the nil value when it is empty."""
+    app_name: str = "indelible"
+    facility: int = 16
+    """RFC 5424, section 6.2.1; 16 is local0."""
+    enterprise: int = 32473
+    """The private enterprise number in SD-IDs; 32473 is the one for documentation (RFC 5612)."""
+    max_bytes: int = 0
+    """The receiver's limit: a record is cut to it, inside its values, what identifies it kept; 0: none."""
+
+
+OPERATIONS: Final = frozenset({"mcp_operation", "mcp_operation_started"})
+"""What formats have a shape for that know calls alone; an intent is one of which the outcome is not known yet."""
+
+SIEM_EVENTS: Final = frozenset({"mcp_operation", "mcp_server_state_changed", "auth_rejected", "alert"})
+"""What goes to a SIEM, unless a filter says otherwise."""
+
+
+class Format(Protocol):
+    """Renders events. Made with `Options`; has no state that a record could change."""
+
+    holds: frozenset[str] | None
+    """Event types that it has a shape for; None: every one."""
+
+    def render(self, record: Record) -> bytes:
+        """Return the record for an event that it holds, without a line end, and without one in it."""
+
+
+def json_text(raw: msgspec.Raw) -> str | None:
+    """Return a value's JSON text as it stands in the line, None when there is no value."""
+    return bytes(raw).decode() or None
+
+
+def json_value(raw: msgspec.Raw) -> Any:
+    """Return the value of JSON text; None when there is none."""
+    text = bytes(raw)
+    return msgspec.json.decode(text) if text else None

@@ -1,0 +1,66 @@
+"""What a sink is: the contract between the shipper and whatever carries records away.
+
+The rules that live here:
+
+- `Sink.send` returns when the destination has what it says is taken, and not before: the shipper moves its cursor by
+  that word, and never sends those records again.
+- What was not taken is sent again, from the first one on: what a destination gets is in order, and whole but for what
+  it refused for good.
+- A sink is used by one thread. It may be stopped while it waits (`Sink.stop`, from any thread), and never waits longer
+  than its own time-out for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+
+class Shipment(NamedTuple):
+    """One record on its way."""
+
+    record: bytes
+    """What the format made of the event; no line end."""
+    seq: int
+    event_id: str
+    """Empty for an erased line."""
+    key: str = ""
+    """What is kept in order, for destinations that have partitions."""
+
+
+class Delivery(NamedTuple):
+    """What became of records."""
+
+    taken: int
+    """So many, from the first on, need not be sent again: the destination has them, or has refused them for good."""
+    refused: Sequence[tuple[int, str]] = ()
+    """(index, reason) of those among them that it will never take."""
+
+
+NOTHING: Final = Delivery(0)
+
+
+class SinkUnavailable(Exception):  # noqa: N818 - a state, and it passes
+    """The destination cannot take anything now: one clear line. What was not taken is tried again later."""
+
+    def __init__(self, message: str, delivery: Delivery = NOTHING, *, retry_after: float | None = None) -> None:
+        """`retry_after` is how many seconds the destination asks to be left alone."""
+        super().__init__(message)
+        self.delivery = delivery
+        self.retry_after = retry_after
+
+
+class Sink(Protocol):
+    """A transport to one destination."""
+
+    def open(self) -> None:
+        """Connect. Raises SinkUnavailable; ConfigError for what will not be better tomorrow."""
+
+    def send(self, shipments: Sequence[Shipment]) -> Delivery:
+        """Carry records there, in order. Raises SinkUnavailable, which says how many were taken before."""
+
+    def close(self) -> None:
+        """Let go of it; whatever was taken is there, or was never said to be."""
+
+    def stop(self) -> None:
+        """Make an `open` or `send` that is under way end soon, with SinkUnavailable. From any thread."""
