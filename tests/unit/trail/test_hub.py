@@ -104,6 +104,15 @@ class Trail:
         self._closed = False
 
     def entries(self) -> list[dict[str, Any]]:
+        """After a failed write a new file takes the active one's place: for a moment there is none."""
+        for _ in range(1000):
+            try:
+                return self._entries()
+            except FileNotFoundError:
+                os.sched_yield()
+        return self._entries()
+
+    def _entries(self) -> list[dict[str, Any]]:
         files = [*sorted(self.layout.segments.glob("*.jsonl")), self.layout.active]
         return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
 

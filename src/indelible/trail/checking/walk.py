@@ -18,12 +18,10 @@ from indelible.trail.erased import Erasures
 from indelible.trail.findings import Finding, VerifyResult
 from indelible.trail.layout import SEGMENT_DIGITS
 from indelible.trail.proofs.merkle import HASH_SIZE, leaf_hash, leaf_hashes
-from indelible.trail.proofs.ownwords import KINDS, OwnWords
+from indelible.trail.proofs.ownwords import KINDS, OwnWords, may_tell
 from indelible.trail.proofs.tiles import StoredTiles
 
 _OPENED: Final = b'"event_type":"file_opened"'
-_TOLD: Final = tuple(b'"event_type":"%b"' % kind.encode() for kind in sorted(KINDS))
-"""Lines that say something of other lines. A caller's text may hold the same: whoever looks at them parses them."""
 
 
 class Block(NamedTuple):
@@ -108,7 +106,7 @@ class Walk:
 
     def block(self, block: Block) -> None:
         """Take the next lines of the file."""
-        self._watch = not self._number or _tells(block.raw)
+        self._watch = not self._number or may_tell(block.raw)
         lines, at = block.lines, 0
         while at < len(lines):
             at += self._stretch(lines, at)
@@ -169,7 +167,7 @@ class Walk:
 
     def _look_at_all(self, some: list[bytes]) -> None:
         for index, data in enumerate(some, self._number + 1):
-            if index == 1 or _tells(data):
+            if index == 1 or may_tell(data):
                 self._look_at(data, self._file, index)
 
     # --- line by line ----------------------------------------------------------------------------------------
@@ -227,7 +225,7 @@ class Walk:
             said = Finding(words.LINE_MALFORMED, line.file, line.number, seq, f"seq {seq}", f"seq {line.seq}")
             said.detail = "the line was sealed with a wrong seq"
             self._rows.emit(said)
-        if genuine and (line.number == 1 or _tells(line.data)):
+        if genuine and (line.number == 1 or may_tell(line.data)):
             self._look_at(line.data, line.file, line.number)
 
     def _settle_ahead(self) -> None:
@@ -401,10 +399,6 @@ def _instead(said: Finding, first: int, span: str) -> Finding:
     said.seq = first
     said.detail += f": {span} of this trail, which the checkpoint covers, is nowhere"
     return said
-
-
-def _tells(data: bytes) -> bool:
-    return any(told in data for told in _TOLD)
 
 
 def _dense(lines: list[bytes], first: int) -> bool:

@@ -40,6 +40,8 @@ MARK: Final = "signed"
 KINDS: Final = frozenset(get_args(SignedEventType))
 """The types of events that are signed: no other changes what is believed of other lines."""
 
+_TELLING: Final = tuple(b'"event_type":"%b"' % kind.encode() for kind in sorted(KINDS))
+
 KEY_ID_BYTES: Final = 4
 
 MAX_LOOKS: Final = 16
@@ -62,9 +64,14 @@ def sign(signer: Signer, seq: int, body: bytes) -> bytes:
     return orjson.dumps(entry)
 
 
+def may_tell(data: bytes) -> bool:
+    """Tell whether one of `KINDS` may be in lines; a caller's text may hold the same, so whoever cares parses them."""
+    return any(telling in data for telling in _TELLING)
+
+
 def is_one(line: bytes, signer: Signer) -> bool:
     """Tell whether a line, without its LF, is a word of the trail's own by a key that signs now."""
-    if not any(b'"event_type":"%b"' % kind.encode() in line for kind in KINDS):
+    if not may_tell(line):
         return False
     return OwnWords(lambda: [Speaker(key, MAX_INTEGER + 1) for key in signer.verifiers]).has(parse_line(line))
 

@@ -200,9 +200,8 @@ class Outbox:
         try:
             self._pack(most, packed)
             data = memoryview(packed[0] if len(packed) == 1 else b"".join(packed))
-            while (begin := sum(gone)) < len(
-                data
-            ):  # sent and noted in one step, whatever a signal's handler raises
+            while (begin := sum(gone)) < len(data):
+                # Sent and noted in one step, whatever a signal's handler raises.
                 gone.extend(map(self.sock.send, (data[begin:],)))
         except BaseException as exc:
             self._hang_up()  # half a message may have gone
