@@ -26,8 +26,8 @@ import time
 
 from indelible.capture.child import TERM_GRACE_S
 from indelible.capture.lanes import MAX_QUEUE, READ_BYTES, CutLine, Lines, Outlet, Part
-from indelible.capture.looking import Looking, processors
 from indelible.capture.ourselves import TO_GROUP, replace_with_null, watch_process
+from indelible.looking import Looking, processors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

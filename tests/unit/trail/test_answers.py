@@ -174,6 +174,32 @@ def main_waits(writer: SharedWriter) -> bool:
     return reader(writer) == threading.main_thread().ident
 
 
+# --- looked for before it sleeps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_only_a_caller_that_is_alone_in_its_process_looks_for_its_answer(
+    writer: SharedWriter, holder: Holder, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    if alone:  # all other threads are the recorder's own
+        monkeypatch.setattr(answers, "OWN_THREADS", "")
+    looked: list[bool] = []
+    wait = link.Connection.wait
+
+    def watched(connection: link.Connection, seconds: float | None, *, soon: bool = False) -> None:
+        if connection.reader == threading.get_ident():
+            looked.append(soon)
+        wait(connection, seconds, soon=soon)
+
+    monkeypatch.setattr(link.Connection, "wait", watched)
+    for number in range(3):
+        caller = Appending(writer, f"e{number}")
+        holder.acknowledge(f"e{number}")
+        assert caller.join() is None
+    assert looked
+    assert set(looked) == {alone}
+
+
 # --- interrupted --------------------------------------------------------------------------------------------------
 
 

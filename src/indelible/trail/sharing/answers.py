@@ -6,6 +6,8 @@ What may not move:
   thread costs more than all the rest of the way to the holder and back.
 - The recorder's own thread (`Answers.attend`) reads when no caller does, and what a caller leaves unread that should
   have read: a signal's handler may run on top of it for any time.
+- A caller that is the only thread of its process looks for its answer before it sleeps (`looking`): where there are
+  others, they would wait for the interpreter meanwhile.
 - Nothing is read but under the outbox's lock, and without waiting; what is outside of it is only `Connection.wait`.
   Half a message is kept in the connection for whoever reads next. Whoever is interrupted while he reads may have lost a
   part: the connection is then ended, and what was on its way sent again over the next one.
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 DOZE_S: Final = 0.05
 """How long the recorder's own thread keeps away after a caller has read: it is likely to be back."""
+
+OWN_THREADS: Final = "indelible-"
+"""How the names of a recorder's threads begin."""
 
 LOOK_S: Final = 0.25
 """How long a caller waits at most before it looks whether another thread has read its answer."""
@@ -77,7 +82,7 @@ class Answers:
         try:
             try:
                 lock.release()
-                connection.wait(min(left, LOOK_S))
+                connection.wait(min(left, LOOK_S), soon=_is_alone())
             finally:
                 lock.acquire()
             self._take_in(connection)
@@ -149,3 +154,9 @@ class Answers:
                     if not connection.reader:
                         self._take_in(connection)
             self.run_calls()
+
+
+def _is_alone() -> bool:
+    """Tell whether there is no thread but this one and recorders' own, which wait for what this one does."""
+    own = threading.get_ident()
+    return all(thread.ident == own or thread.name.startswith(OWN_THREADS) for thread in threading.enumerate())

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from indelible.errors import NotInTime, TrailLocked, TrailUnavailable, WireError
+from indelible.looking import Looking, processors
 from indelible.trail.commit import together
 from indelible.trail.condition import Condition
 from indelible.trail.sharing import processes, wire
@@ -45,6 +46,9 @@ MAX_WAITING: Final = 2 * wire.WINDOW
 READ_BYTES: Final = 64 * 1024
 GREETING_S: Final = 5.0
 """How long a holder may take to answer `Hello`."""
+
+LOOK_NS: Final = 300_000
+"""An answer that comes sooner is looked for: a holder that is awake needs less, one that sleeps little more."""
 
 STOPPED_S: Final = 0.05
 """A holder that has not answered for so long is looked at: one that is suspended is not waited for."""
@@ -353,7 +357,7 @@ class Connection:
         """Nothing more is to be read: it has ended, or the holder has said good-bye."""
         self.done = False
         """Whoever made it lets go of it."""
-        self._polls: list[select.poll] = []
+        self._waits: list[Looking] = []
         """Those that nobody uses just now."""
         self._messages = messages
         self._early = early
@@ -363,17 +367,25 @@ class Connection:
         """Tell whether this thread may wait for what comes: no other one does."""
         return self.reader in (0, threading.get_ident())
 
-    def wait(self, seconds: float | None) -> None:
-        """Wait until something has come, or the connection has ended; or for so long."""
+    def wait(self, seconds: float | None, *, soon: bool = False) -> None:
+        """Wait until something has come, or the connection has ended; or for so long.
+
+        `soon`: an answer is expected, and looked for before this thread goes to sleep.
+        """
         if self._early:
             return
         try:
-            poll = self._polls.pop()  # one of its own: two threads cannot use the same
+            waiting = self._waits.pop()  # one of its own: two threads cannot use the same
         except IndexError:
             poll = select.poll()
             poll.register(self.sock, select.POLLIN)
-        poll.poll(None if seconds is None else math.ceil(1000 * seconds))
-        self._polls.append(poll)
+            waiting = Looking(poll.poll, 1, processors=processors(), look_ns=LOOK_NS)
+        limit = None if seconds is None else math.ceil(1000 * seconds)
+        if soon:
+            waiting.wait(limit, 0)
+        else:
+            waiting.poll(limit)
+        self._waits.append(waiting)
 
     def read(self) -> Iterator[wire.ToRecorder]:
         """Yield the messages that have come, without waiting. `over` says afterwards whether there may be more."""

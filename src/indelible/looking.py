@@ -1,12 +1,14 @@
 """Waiting for what is expected at once: looked for awhile, before going to sleep.
 
 Waking up costs a thread, and the interpreter with it, more than all that the tap does for most lines, on both ways of a
-call. So where the last wait was short, the next one looks for `LOOK_NS` without sleeping.
+call, and more than the way of an event to another process. So where the last wait was short, the next one looks for a
+moment (`LOOK_NS`) without sleeping.
 
 What may not move: this must never cost anybody else. On a single processor whoever looks keeps the others from what he
 looks for, so nothing is looked for there. Who is interrupted while he looks has company on his processor: he sleeps as
-everybody does for `MIN_PAUSE_NS`, twice as long the next time, and so on. What is looked for in vain costs `LOOK_NS`
-once, and then nothing until a wait was short again.
+everybody does for `MIN_PAUSE_NS`, twice as long the next time, and so on. What is looked for in vain costs a moment
+once, and then nothing until a wait was short again. Threads of the same process
+wait for the interpreter as long as one of them looks: whoever looks is alone in his process, or sees to it that he is.
 
 Standard library only: see `child`.
 """
@@ -54,11 +56,13 @@ class Looking:
         kinds: int,
         *,
         processors: int,
+        look_ns: int = LOOK_NS,
         clock: Callable[[], int] = time.monotonic_ns,
         interrupted: Callable[[], int] = interruptions,
     ) -> None:
-        """`poll` takes milliseconds, or None, and returns what has happened."""
-        self._poll = poll
+        """`poll` takes milliseconds, or None, and returns what has happened; a wait below `look_ns` is a short one."""
+        self.poll = poll
+        self._look_ns = look_ns
         self._short = [False] * kinds
         self._clock = clock
         self._interrupted = interrupted
@@ -69,17 +73,17 @@ class Looking:
     def wait(self, timeout: int | None, after: int) -> list[tuple[int, int]]:
         """Return what has happened, at the latest after so many milliseconds; `after` is what did last."""
         if self._from is None:
-            return self._poll(timeout)
+            return self.poll(timeout)
         began = self._clock()
         if self._short[after] and began >= self._from and (events := self._look(began)):
             return events
-        events = self._poll(timeout)
-        self._short[after] = self._clock() - began < LOOK_NS
+        events = self.poll(timeout)
+        self._short[after] = self._clock() - began < self._look_ns
         return events
 
     def _look(self, began: int) -> list[tuple[int, int]]:
         """Look for events without going to sleep; none when there are none in time."""
-        poll, clock, end = self._poll, self._clock, began + LOOK_NS
+        poll, clock, end = self.poll, self._clock, began + self._look_ns
         before = self._interrupted()
         while not (events := poll(0)) and clock() < end:
             pass

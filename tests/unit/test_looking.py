@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indelible.capture.looking import LOOK_NS, MAX_PAUSE_NS, MIN_PAUSE_NS, Looking, interruptions
+from indelible.looking import LOOK_NS, MAX_PAUSE_NS, MIN_PAUSE_NS, Looking, interruptions
 from tests.effort import examples
 
 POLL_NS = 1_000
@@ -37,9 +37,14 @@ class World:
         self.now = max(self.now, min(limit, self.comes))
         return [(7, 1)] if self.now >= self.comes else []
 
-    def looking(self, processors: int = 2) -> Looking:
+    def looking(self, processors: int = 2, look_ns: int = LOOK_NS) -> Looking:
         return Looking(
-            self.poll, 2, processors=processors, clock=lambda: self.now, interrupted=lambda: self.interruptions
+            self.poll,
+            2,
+            processors=processors,
+            look_ns=look_ns,
+            clock=lambda: self.now,
+            interrupted=lambda: self.interruptions,
         )
 
     def wait(self, looking: Looking, after_ns: int, kind: int = 0, timeout: int | None = None) -> bool:
@@ -69,6 +74,14 @@ def test_a_wait_that_was_long_is_looked_for_once_and_then_slept_for() -> None:
     for _ in range(5):
         assert not world.wait(looking, 50 * LOOK_NS)
     assert world.looked == looked
+
+
+def test_how_long_a_short_wait_is_may_be_said() -> None:
+    world = World()
+    looking = world.looking(look_ns=3 * LOOK_NS)
+    assert not world.wait(looking, 2 * LOOK_NS)
+    assert world.wait(looking, 2 * LOOK_NS)
+    assert not world.wait(looking, 4 * LOOK_NS)
 
 
 def test_a_slow_server_does_not_make_the_waits_for_its_client_sleep() -> None:
