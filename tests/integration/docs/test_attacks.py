@@ -32,6 +32,18 @@ def record(trail: Path, *tools: str) -> None:
                 pass
 
 
+def record_in_small_files(trail: Path, *tools: str) -> None:
+    """Record 40 calls of each, in files of 10 kB."""
+    config = trail.with_name("indelible.yaml")
+    trail.parent.mkdir(exist_ok=True)
+    config.write_text("audit: {max_size_mb: 0.01}\n")
+    with indelible.open_trail(trail, config=str(config)) as recorder:
+        for tool in tools:
+            for number in range(40):
+                with recorder.operation("tools/call", f"{tool}{number}", user_id="ada"):
+                    pass
+
+
 def vkey(trail: Path) -> str:
     return Layout(trail).vkey.read_text()
 
@@ -227,21 +239,12 @@ def test_a_record_of_an_erasure_that_nobody_ordered_covers_nothing(trail: Path) 
 @pytest.mark.parametrize("hint", ["as it was", "gone"])
 def test_a_record_of_a_deletion_that_nobody_ordered_covers_no_file(trail: Path, hint: str) -> None:
     """Nor does a writer carry it out, or say it again where it would be believed."""
-    trail.parent.mkdir()
-    config = trail.with_name("indelible.yaml")
-    config.write_text("audit: {max_size_mb: 0.01}\n")
-    with indelible.open_trail(trail, config=str(config)) as recorder:
-        for number in range(40):
-            with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
-                pass
+    record_in_small_files(trail, "steal")
     first, second = sorted(path.name for path in Layout(trail).segments.iterdir())[:2]
     append_forged(trail, "retention_applied", metadata={"pruned": [[0, int(second.partition(".")[0]) - 1]]})
     if hint == "gone":
         Layout(trail).state.unlink()
-    with indelible.open_trail(trail, config=str(config)) as recorder:
-        for number in range(40):
-            with recorder.operation("tools/call", f"more{number}", user_id="ada"):
-                pass
+    record_in_small_files(trail, "more")
     found = indelible.verify(trail, vkey(trail)).findings
     assert [finding.problem for finding in found] == [NOT_SIGNED]
     (Layout(trail).segments / first).unlink()
@@ -296,13 +299,7 @@ def test_what_the_trail_has_said_says_nothing_in_another_place(trail: Path) -> N
 
 def test_a_first_line_that_says_what_was_deleted_is_the_trails_or_nothing(trail: Path) -> None:
     """Altered where no checkpoint covers it: the next writer signs it, and it excuses nothing."""
-    trail.parent.mkdir()
-    config = trail.with_name("indelible.yaml")
-    config.write_text("audit: {max_size_mb: 0.01}\n")
-    with indelible.open_trail(trail, config=str(config)) as recorder:
-        for number in range(40):
-            with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
-                pass
+    record_in_small_files(trail, "steal")
     layout = Layout(trail)
     first, second = sorted(layout.segments.iterdir())[:2]
     layout.checkpoint.unlink()
@@ -312,8 +309,7 @@ def test_a_first_line_that_says_what_was_deleted_is_the_trails_or_nothing(trail:
     data = trail.read_bytes()
     assert data.count(b'"pruned":[]') == 1
     trail.write_bytes(data.replace(b'"pruned":[]', b'"pruned":[[0,%d]]' % gone))
-    with indelible.open_trail(trail, config=str(config)):
-        pass
+    record_in_small_files(trail)
     assert first.exists()
     first.unlink()
     result = indelible.verify(trail, vkey(trail))
@@ -322,14 +318,8 @@ def test_a_first_line_that_says_what_was_deleted_is_the_trails_or_nothing(trail:
 
 def test_a_file_that_was_taken_away_is_missing_whatever_the_hint_says(trail: Path) -> None:
     """The writer makes the next file's first line of what it believes to be deleted, and signs that."""
-    trail.parent.mkdir()
-    config = trail.with_name("indelible.yaml")
-    config.write_text("audit: {max_size_mb: 0.01}\n")
     for _ in range(2):
-        with indelible.open_trail(trail, config=str(config)) as recorder:
-            for number in range(40):
-                with recorder.operation("tools/call", f"steal{number}", user_id="ada"):
-                    pass
+        record_in_small_files(trail, "steal")
         second = sorted(Layout(trail).segments.iterdir())[1]
         gone = [0, int(second.name.partition(".")[0]) - 1]
         hint = json.loads(Layout(trail).state.read_bytes())
