@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from indelible import verify
+from indelible.trail.sharing.wire import WINDOW
 from tests.integration.record.serving import LIMIT_S, ROOT, Raw, Service, event, wait_until
 
 CLIENTS = ROOT / "examples" / "clients"
@@ -75,10 +76,12 @@ def test_a_client_loses_and_doubles_nothing_when_its_service_dies(
         [*command, str(service.socket), str(COUNT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        for wanted in (100, 400):
-            wait_until(lambda wanted=wanted: len(service.of_calls()) > wanted)  # type: ignore[misc]
+        recorded = 0
+        for more in (100, WINDOW + 50):  # what was on its way at one death is not on its way at the next
+            wait_until(lambda least=recorded + more: len(service.of_calls()) > least)  # type: ignore[misc]
             assert client.poll() is None
             service.kill()
+            recorded = len(service.of_calls())
             service.start()
         out, err = client.communicate(timeout=LIMIT_S)
     finally:
