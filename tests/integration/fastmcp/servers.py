@@ -162,13 +162,13 @@ FRONTS = ("sessions", "json", "stateless", "sse", "within")
 
 def front(way: str, trail: Any) -> AuditASGI:
     """Return a server's app with the audit in front of it; ``within`` has FastMCP's middleware as well."""
-    about: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "json": {"json_response": True},
         "stateless": {"stateless_http": True},
         "sse": {"transport": "sse"},
-    }.get(way, {})
+    }
     server = audited(trail) if way == "within" else shop()
-    return AuditASGI(server.http_app(**about), trail, backend=way)
+    return AuditASGI(server.http_app(**ways.get(way, {})), trail, backend=way)
 
 
 async def serve_all(apps: list[Any]) -> None:
