@@ -332,9 +332,10 @@ class HttpExchange(HttpRequest):
         session = self._session
         if session is None or self._mode in ("pass", "severed"):
             return
-        if session.stream is not None:  # the answers go out on another connection
-            return
-        self._leave(session, may_come_back=self._mode == "events" and self._events.resumable)
+        if session.stream is self:  # all answers go out here; an app whose handlers run on does not end yet
+            self._door.sessions.remove(session, GONE)
+        elif session.stream is None:  # else the answers go out on another connection
+            self._leave(session, may_come_back=self._mode == "events" and self._events.resumable)
 
     def _leave(self, session: Session, *, may_come_back: bool) -> None:
         for waiting in [waiting for waiting in self._mine if not waiting.call.closed]:

@@ -1,7 +1,7 @@
 """A FastMCP server, of version 4 or 3, in which every cause can be made to happen.
 
 As a program: ``python -m tests.integration.fastmcp.servers TRAIL stdio|http [attached] [deny]``; over HTTP it
-prints its port.
+prints its port. ``… fronts`` has `AuditASGI` in front of several of its apps, on as many ports.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fastmcp.tools import ToolResult
 
 import indelible
 import indelible.fastmcp
+from indelible.asgi import AuditASGI
 from indelible.trail import writer
 from indelible.trail.active import ActiveFile
 
@@ -156,20 +157,51 @@ def full_while(there: str) -> None:
     writer.RETRY_S = 0.0  # type: ignore[misc]
 
 
-if __name__ == "__main__":
+FRONTS = ("sessions", "json", "stateless", "sse", "within")
+
+
+def front(way: str, trail: Any) -> AuditASGI:
+    """Return a server's app with the audit in front of it; ``within`` has FastMCP's middleware as well."""
+    ways: dict[str, dict[str, Any]] = {
+        "json": {"json_response": True},
+        "stateless": {"stateless_http": True},
+        "sse": {"transport": "sse"},
+    }
+    server = audited(trail) if way == "within" else shop()
+    return AuditASGI(server.http_app(**ways.get(way, {})), trail, backend=way)
+
+
+async def serve_all(apps: list[Any]) -> None:
+    """Serve each on a port of its own, and print these."""
+    listening = []
+    for _ in apps:
+        listening.append(socket.socket())
+        listening[-1].bind(("127.0.0.1", 0))
+    print(*(each.getsockname()[1] for each in listening), flush=True)
+    async with anyio.create_task_group() as running:
+        for app, mine in zip(apps, listening, strict=True):
+            config = uvicorn.Config(app, log_level="critical", lifespan="on")
+            running.start_soon(uvicorn.Server(config).serve, [mine])
+
+
+def main() -> None:
     logging.disable(logging.CRITICAL)
     trail: Any = sys.argv[1]
     if "deny" in sys.argv:
         full_while(f"{trail}.full")
         trail = indelible.open_trail(trail, on_failure="deny")
+    if sys.argv[2] == "fronts":
+        trail = indelible.open_trail(trail)
+        anyio.run(serve_all, [front(way, trail) for way in FRONTS])
+        return
     made = audited(trail)
     if "attached" in sys.argv:
         indelible.attach(made, sys.argv[1])
     if sys.argv[2] == "stdio":
         made.run("stdio", show_banner=False)
     else:
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(made.http_app(), log_level="critical", lifespan="on")
-        anyio.run(uvicorn.Server(config).serve, [listening])
+        anyio.run(serve_all, [made.http_app()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,15 @@
-"""The server that the official conformance suite asks for: ``python -m …conformance_server PORT [TRAIL]``.
+"""The server that the official conformance suite asks for: ``python -m …conformance_server WITHIN FRONT``.
 
-Names and answers are those of the suite's scenarios; without a trail nothing listens to it.
+Three of the same on as many ports, which it prints: nothing listens to the first; the second is audited from within,
+into the trail WITHIN; in front of the third is `AuditASGI`, with the trail FRONT. Names and answers are those of the
+suite's scenarios.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 import sys
 from typing import Any
 
@@ -14,10 +18,10 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 
 import indelible
+from indelible.asgi import AuditASGI
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 32).decode()
 WAV = base64.b64encode(b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 28).decode()
-server = MCPServer("conformance", version="1")
 
 
 def image() -> types.ImageContent:
@@ -29,31 +33,26 @@ def embedded(uri: str, text: str) -> types.EmbeddedResource:
     return types.EmbeddedResource(type="resource", resource=resource)
 
 
-@server.tool()
 def test_simple_text() -> str:
     """Answer with a text."""
     return "This is a simple text response for testing."
 
 
-@server.tool()
 def test_image_content() -> types.CallToolResult:
     """Answer with an image."""
     return types.CallToolResult(content=[image()])
 
 
-@server.tool()
 def test_audio_content() -> types.CallToolResult:
     """Answer with a sound."""
     return types.CallToolResult(content=[types.AudioContent(type="audio", data=WAV, mime_type="audio/wav")])
 
 
-@server.tool()
 def test_embedded_resource() -> types.CallToolResult:
     """Answer with a resource."""
     return types.CallToolResult(content=[embedded("test://embedded-resource", "This is an embedded resource.")])
 
 
-@server.tool()
 def test_multiple_content_types() -> types.CallToolResult:
     """Answer with one of each."""
     text = types.TextContent(type="text", text="Multiple content types test:")
@@ -62,7 +61,6 @@ def test_multiple_content_types() -> types.CallToolResult:
     )
 
 
-@server.tool()
 async def test_tool_with_progress(ctx: Context[Any, Any]) -> str:
     """Tell how far it is."""
     for done in (0, 50, 100):
@@ -70,44 +68,69 @@ async def test_tool_with_progress(ctx: Context[Any, Any]) -> str:
     return "done"
 
 
-@server.tool()
 def test_error_handling() -> str:
     """Fail."""
     raise ValueError("This tool intentionally returns an error for testing")
 
 
-@server.resource("test://static-text", mime_type="text/plain")
 def static_text() -> str:
     return "This is the content of the static text resource."
 
 
-@server.resource("test://static-binary", mime_type="image/png")
 def static_binary() -> bytes:
     return base64.b64decode(PNG)
 
 
-@server.resource("test://template/{id}/data", mime_type="application/json")
 def template(id: str) -> str:  # noqa: A002 - the suite's name
     return f'{{"id":"{id}","templateTest":true,"data":"Data for ID: {id}"}}'
 
 
-@server.prompt()
 def test_simple_prompt() -> str:
     """A prompt."""
     return "This is a simple prompt for testing."
 
 
-@server.prompt()
 def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
     """A prompt with arguments."""
     return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
 
 
-def main() -> None:
-    if sys.argv[2:]:
-        indelible.attach(server, sys.argv[2])
-    uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+TOOLS = (
+    test_simple_text, test_image_content, test_audio_content, test_embedded_resource, test_multiple_content_types,
+    test_tool_with_progress, test_error_handling,
+)  # fmt: skip
+RESOURCES = (
+    (static_text, "test://static-text", "text/plain"),
+    (static_binary, "test://static-binary", "image/png"),
+    (template, "test://template/{id}/data", "application/json"),
+)
+
+
+def built() -> MCPServer:
+    server = MCPServer("conformance", version="1")
+    for tool in TOOLS:
+        server.tool()(tool)
+    for resource, uri, mime_type in RESOURCES:
+        server.resource(uri, mime_type=mime_type)(resource)
+    for prompt in (test_simple_prompt, test_prompt_with_arguments):
+        server.prompt()(prompt)
+    return server
+
+
+def apps(within: str, front: str) -> tuple[Any, ...]:
+    audited = built()
+    indelible.attach(audited, within)
+    in_front = AuditASGI(built().streamable_http_app(), front)
+    return built().streamable_http_app(), audited.streamable_http_app(), in_front
+
+
+async def main() -> None:
+    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    print(*(each.getsockname()[1] for each in listening), flush=True)
+    configs = [uvicorn.Config(app, log_level="error") for app in apps(*sys.argv[1:])]
+    servers = [uvicorn.Server(config) for config in configs]
+    await asyncio.gather(*(server.serve([mine]) for server, mine in zip(servers, listening, strict=True)))
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
