@@ -148,11 +148,13 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Record:
     """One line, and where it is from."""
 
-    __slots__ = ("_leaf", "entry", "line", "mended", "origin")
+    __slots__ = ("_leaf", "entry", "line", "mended", "origin", "text")
 
     def __init__(self, line: bytes, origin: str) -> None:
         """`line` is a line of the trail `origin`, without its LF. Raises NoEntryError."""
         self.line = line
+        self.text = line
+        """The line as UTF-8 has it; the same bytes, unless `mended`."""
         self.origin = origin
         self.mended = False
         """Whether text in it was not Unicode, and was made so; the leaf is that of the line as it stands."""
@@ -172,7 +174,7 @@ class Record:
             msg = "no entry of a trail"
             raise NoEntryError(msg)
         if b"\\ud" in line or b"\\uD" in line:
-            line = self._mend(line)
+            self.text = line = self._mend(line)
         try:
             return _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
