@@ -1,6 +1,6 @@
 """``ecs``: the Elastic Common Schema 9.1.
 
-No field set of it knows MCP: what has no field stands under `indelible`, a name of our own, as is asked of custom fields.
+No field set of it knows MCP: what has no field stands under `indelible`, a name of our own, as custom fields should.
 Fields that are numbers, dates or addresses there get nothing else; `event.category` and `event.type` have values of a
 list.
 """
@@ -19,7 +19,7 @@ from indelible.formats.times import event_time
 
 if TYPE_CHECKING:
     from indelible.formats.names import Naming
-    from indelible.formats.record import Entry, Options, Record
+    from indelible.formats.record import Entry, Options, Record, Source, Target
 
 VERSION: Final = "9.1.0"
 DATASET: Final = "indelible.audit"
@@ -206,15 +206,15 @@ class EcsFormat(JsonFormat):
             _ECS,
             _event(record, called),
             f"{called.name} {target.capability_name}" if target.capability_name else called.name,
-            EcsUser(source.user_id, source.roles or None) if source.user_id or source.roles else None,
+            _user(source),
             _client(source.client_ip),
-            Named(id=source.tenant) if source.tenant else None,
-            Named(name=target.backend, version=target.server_version) if target.backend else None,
-            Named(id=request.trace_id) if request.trace_id else None,
-            Named(id=request.span_id) if request.span_id else None,
-            Named(name=rule) if rule else None,
+            _id(source.tenant),
+            _service(target),
+            _id(request.trace_id),
+            _id(request.span_id),
+            None if rule is None else Named(name=rule),
             _error(entry),
-            GenAi(Named(name=tool)) if tool else None,
+            None if tool is None else GenAi(Named(name=tool)),
             self._observer,
             _own(record),
         )
@@ -238,7 +238,7 @@ def _event(record: Record, called: Naming) -> EcsEvent:
         DATASET,
         entry.event_id or None,
         entry.recorded_at or None,
-        None if latency is None else round(latency * 1_000_000),
+        None if latency is None else whole(latency * 1_000_000),
         entry.state.reason if entry.state else policy.reason if policy else None,
     )
 
@@ -253,8 +253,24 @@ def _types(entry: Entry) -> list[str]:
     return [done, "denied" if entry.outcome.kind in ("denied", "unauthenticated") else "allowed"]
 
 
+def _id(found: str | None) -> Named | None:
+    return None if found is None else Named(id=found)
+
+
+def _user(source: Source) -> EcsUser | None:
+    if source.user_id is None and not source.roles:
+        return None
+    return EcsUser(source.user_id, source.roles or None)
+
+
+def _service(target: Target) -> Named | None:
+    if target.backend is None and target.server_version is None:
+        return None
+    return Named(name=target.backend, version=target.server_version)
+
+
 def _client(address: str | None) -> EcsClient | None:
-    return EcsClient(address, address if ip_version(address) else None) if address else None
+    return None if address is None else EcsClient(address, address if ip_version(address) else None)
 
 
 def _error(entry: Entry) -> EcsError | None:

@@ -292,10 +292,10 @@ def _message(entry: Entry, called: Naming) -> str:
 def _actor(entry: Entry) -> Actor:
     source = entry.source
     user = None
-    if source.user_id:
+    if source.user_id is not None:
         groups = [Named(name=role) for role in source.roles] if source.roles else None
         user = User(source.user_id, groups, source.caller_type, None, source.auth_key_id)
-    session = Session(source.session_id, source.issuer) if source.session_id else None
+    session = None if source.session_id is None else Session(source.session_id, source.issuer)
     by = source.on_behalf_of[0] if source.on_behalf_of else None
     name = source.client or (None if user or session or by else "unknown")
     return Actor(user, session, name, by)
@@ -307,7 +307,7 @@ def _api(entry: Entry) -> Api:
     if outcome is not None:
         code = outcome.error_code if isinstance(outcome.error_code, int) else None
         answered = Answered(code, outcome.error_type, outcome.error, outcome.result)
-    service = Named(target.backend, None, target.server_version) if target.backend else None
+    service = None if target.backend is None else Named(target.backend, None, target.server_version)
     return Api(
         target.method or target.type or entry.event_type,
         Asked(request.request_id or entry.event_id, request.args),

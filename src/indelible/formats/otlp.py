@@ -24,6 +24,7 @@ _TRACE = re.compile(r"(?!0+$)[0-9a-f]{32}")
 _SPAN = re.compile(r"(?!0+$)[0-9a-f]{16}")
 TRANSPORTS: Final = {"stdio": "pipe", "http": "tcp"}
 _INT64: Final = 2**63
+_FIXED64: Final = 2**64
 
 
 class _Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -115,8 +116,8 @@ class OtlpFormat(JsonFormat):
         super().__init__(options)
         about = (
             ("service.name", options.app_name),
-            ("service.version", options.version),
-            ("host.name", options.host),
+            ("service.version", options.version or None),
+            ("host.name", options.host or None),
         )
         self._resource = Resource(_pairs(about))
         self._scope = Scope("indelible", options.version)
@@ -149,9 +150,9 @@ def log_record(record: Record) -> LogRecord:
 
 
 def _nanoseconds(time: str) -> str | None:
-    """Return fixed64 nanoseconds; it has no time before 1970."""
-    microseconds = epoch_us(time)
-    return f"{microseconds}000" if microseconds > 0 else None
+    """Return fixed64 nanoseconds; it has no time before 1970, nor after 2554."""
+    nanoseconds = epoch_us(time) * 1000
+    return str(nanoseconds) if 0 < nanoseconds < _FIXED64 else None
 
 
 def _attributes(record: Record) -> list[Pair]:
@@ -178,7 +179,7 @@ def _attributes(record: Record) -> list[Pair]:
             ("client.address", source.client_ip),
             ("network.transport", TRANSPORTS.get(source.caller or "")),
             ("user.id", source.user_id),
-            ("user.roles", source.roles),
+            ("user.roles", source.roles or None),
         )
     )
     pairs.append(Pair("indelible", Value(kvlistValue=Pairs(_own(record, None if tool else args)))))
@@ -222,7 +223,7 @@ def _own(record: Record, args: str | None) -> list[Pair]:
             ("tenant", source.tenant),
             ("auth_method", source.auth_method),
             ("auth_key_id", source.auth_key_id),
-            ("on_behalf_of", source.on_behalf_of),
+            ("on_behalf_of", source.on_behalf_of or None),
             ("decision", policy.decision if policy else None),
             ("rule", policy.rule if policy else None),
             ("reason", state.reason if state else policy.reason if policy else None),
@@ -249,7 +250,7 @@ def _text(value: int | str | None) -> str | None:
 
 
 def _pairs(found: tuple[tuple[str, object], ...]) -> list[Pair]:
-    return [Pair(key, _value(value)) for key, value in found if value is not None and value != ""]
+    return [Pair(key, _value(value)) for key, value in found if value is not None]
 
 
 def _value(value: object) -> Value:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from indelible.events import MAX_LINE_BYTES, State
+from indelible.events import MAX_INTEGER, MAX_LINE_BYTES, State
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -260,8 +260,10 @@ def json_value(raw: msgspec.Raw) -> Any:
 
 
 def whole(value: float | str | None) -> int | None:
-    """Return a number as an integer, a half rounded to even; None for what is none."""
-    return None if value is None or isinstance(value, str) else round(value)
+    """Return a number as an integer, a half rounded to even; None for what is none, or more than JSON readers hold."""
+    if value is None or isinstance(value, str) or not -MAX_INTEGER <= value <= MAX_INTEGER:
+        return None
+    return round(value)
 
 
 def real(value: float | str | None) -> float | None:
