@@ -21,6 +21,17 @@ GROUP_FORMATS: Final = "indelible.formats"
 
 FORMATS: Final = {
     "indelible": "indelible:IndelibleFormat",
+    "argus": "argus:ArgusFormat",
+    "mxcp": "mxcp:MxcpFormat",
+    "alive": "alive:AliveFormat",
+    "hangar": "hangar:HangarFormat",
+    "jsonlines": "hangar:HangarFormat",
+    "json-lines": "hangar:HangarFormat",
+    "mcpgw": "mcpgw:McpgwFormat",
+    "cloudevents": "cloudevents:CloudeventsFormat",
+    "ecs": "ecs:EcsFormat",
+    "ocsf": "ocsf:OcsfFormat",
+    "otlp": "otlp:OtlpFormat",
 }
 """Name → module and class in `indelible.formats`."""
 

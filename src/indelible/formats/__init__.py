@@ -1,7 +1,8 @@
 """Events in the words of other systems: a line of the trail in, one record's bytes out. Pure.
 
-`record` reads the line, `text` holds what the textual formats share, and each format has a module of its own, found by
-its name through `indelible.registry`.
+`record` reads the line, `names` says what an event is called and how grave it is, `times` when it was; `text` holds
+what the textual formats share, `shapes` what the JSON ones do. Each format has a module of its own, found by its name
+through `indelible.registry`.
 
 The rules that live here:
 

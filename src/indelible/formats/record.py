@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from indelible.events import MAX_LINE_BYTES, Cost, Policy, RecorderId, State
+from indelible.events import MAX_INTEGER, MAX_LINE_BYTES, State
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -23,6 +23,18 @@ ABSENT: Final = msgspec.Raw()
 
 class NoEntryError(ValueError):
     """A line that is no entry of a trail: torn, altered, or of another program."""
+
+
+Integer = int | str
+"""A number, or its text: redaction writes an integer of 2**53 or more as one, and what is not a number at all."""
+
+
+class RecorderId(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.RecorderId`."""
+
+    id: str = ""
+    uid: Integer | None = None
+    pid: Integer | None = None
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,9 +79,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     span_id: str | None = None
     continues: str | None = None
     args: msgspec.Raw = ABSENT
-    args_bytes: int | None = None
+    args_bytes: Integer | None = None
     args_hmac: str | None = None
     hmac_key_id: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Policy`."""
+
+    decision: str
+    rule: str | None = None
+    reason: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -77,13 +97,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     status: str
     kind: str
-    latency_ms: float | None = None
+    latency_ms: float | str | None = None
     error: str | None = None
     error_type: str | None = None
-    error_code: int | None = None
-    result_bytes: int | None = None
+    error_code: Integer | None = None
+    result_bytes: Integer | None = None
     result_hmac: str | None = None
     result: msgspec.Raw = ABSENT
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """As `indelible.events.Cost`."""
+
+    centicents: Integer | None = None
+    model: str | None = None
+    input_tokens: Integer | None = None
+    output_tokens: Integer | None = None
 
 
 NO_SOURCE: Final = Source()
@@ -119,11 +148,13 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Record:
     """One line, and where it is from."""
 
-    __slots__ = ("_leaf", "entry", "line", "mended", "origin")
+    __slots__ = ("_leaf", "entry", "line", "mended", "origin", "text")
 
     def __init__(self, line: bytes, origin: str) -> None:
         """`line` is a line of the trail `origin`, without its LF. Raises NoEntryError."""
         self.line = line
+        self.text = line
+        """The line as UTF-8 has it; the same bytes, unless `mended`."""
         self.origin = origin
         self.mended = False
         """Whether text in it was not Unicode, and was made so; the leaf is that of the line as it stands."""
@@ -143,7 +174,7 @@ class Record:
             msg = "no entry of a trail"
             raise NoEntryError(msg)
         if b"\\ud" in line or b"\\uD" in line:
-            line = self._mend(line)
+            self.text = line = self._mend(line)
         try:
             return _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -226,3 +257,15 @@ def json_value(raw: msgspec.Raw) -> Any:
     """Return the value of JSON text; None when there is none."""
     text = bytes(raw)
     return msgspec.json.decode(text) if text else None
+
+
+def whole(value: float | str | None) -> int | None:
+    """Return a number as an integer, a half rounded to even; None for what is none, or more than JSON readers hold."""
+    if value is None or isinstance(value, str) or not -MAX_INTEGER <= value <= MAX_INTEGER:
+        return None
+    return round(value)
+
+
+def real(value: float | str | None) -> float | None:
+    """Return a number; None for what is none."""
+    return None if isinstance(value, str) else value
