@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from indelible.errors import IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
 from indelible.shipper.choice import chooser
@@ -50,6 +52,8 @@ class Lane:
         self.settings = settings
         self.name = settings.name
         self.standing = Standing(layout, settings, access)
+        self.before = msgspec.structs.replace(self.standing.state)
+        """How it was when this lane began."""
         self.done = threading.Event()
         """It has everything up to its goal."""
         self._layout = layout
@@ -88,6 +92,10 @@ class Lane:
         """The seq of the first event that was not taken; None when nothing is sealed yet."""
         at = self._place.at
         return None if at is None else at.next
+
+    def has(self, goal: Sealed) -> bool:
+        """Tell whether everything up to a point of a trail was taken."""
+        return self._place.reached(goal)
 
     # --- its thread ----------------------------------------------------------------------------------------
 
