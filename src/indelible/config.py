@@ -17,6 +17,7 @@ from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
 from indelible.redaction_settings import check_strategies, parse_strategies
+from indelible.sink_settings import Backlog, Ship, SinkSettings, parse_backlog, parse_sinks
 from indelible.values import (
     DAY_S,
     MEGABYTE,
@@ -124,6 +125,12 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A directory of everybody's, without the sticky bit, in which the trail may lie all the same."""
     anchors: tuple[AnchorSettings, ...] = ()
     """Where checkpoints are handed as they are made."""
+    sinks: tuple[SinkSettings, ...] = ()
+    """Where events are shipped."""
+    ship: Ship = "process"
+    """Who ships them: a process that the recording command starts, a thread of it, or `indelible ship` by hand."""
+    max_backlog: Backlog = Backlog()
+    """How much is kept for a sink that has not taken it yet."""
 
     @property
     def retention_rules(self) -> Retention:
@@ -277,6 +284,9 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "socket": ("socket", parse_text),
     "trust_directory": ("trust_directory", parse_text),
     "anchors": ("anchors", parse_anchors),
+    "sinks": ("sinks", parse_sinks),
+    "ship": ("ship", one_of("process", "thread", "off")),
+    "max_backlog": ("max_backlog", parse_backlog),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 
@@ -309,7 +319,7 @@ TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "ident
 LATER_KEYS: Final = frozenset(
     {
         "identity.jwt", "identity.api_keys", "policy", "limits", "cost", "sessions", "management", "telemetry",
-        "alerts", "sinks", "audit.sinks", "audit.ship", "audit.max_backlog", "audit.log_records",
+        "alerts", "sinks", "audit.log_records",
     }
 )  # fmt: skip
 """Keys of the design that this version does not have: refused by name, never silently ignored."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from indelible import config, endpoints
+from indelible import config, endpoints, sink_settings
 from indelible.anchor_settings import resolved
 from indelible.config import Settings
 from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
+from indelible.sink_settings import SinkSettings
 from indelible.values import MEGABYTE, shown
 
 DEFAULT_NAME = "indelible.yaml"
@@ -85,8 +86,24 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         socket=socket,
         trust_directory=None if trusted is None else str(base / Path(trusted).expanduser()),
         anchors=resolved(audit.anchors, base),
+        sinks=_apart(sink_settings.resolved(audit.sinks, base), chosen),
     )
     return msgspec.structs.replace(settings, audit=resolved_audit)
+
+
+def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, ...]:
+    """Return the sinks. Raises ConfigError when one would write into the trail, or into another one's file."""
+    taken = {trail.resolve(): "the trail's own"}
+    for sink in sinks:
+        if sink.type != "file" or sink.path is None:
+            continue
+        path = Path(sink.path).resolve()
+        if path in taken or path.parent == trail.with_name(trail.name + ".d").resolve():
+            raise ConfigError(
+                f"audit.sinks: {sink.name}: {sink.path} is {taken.get(path, 'of the trail')}; take another"
+            )
+        taken[path] = f"the file of {sink.name}, too"
+    return sinks
 
 
 def _with_endpoints(settings: Settings, base: Path) -> Settings:

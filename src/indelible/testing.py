@@ -17,10 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from indelible.recorder import Recorder, open_recorder
+from indelible.sinks.checks import Destination, check_sink
+from indelible.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
     from indelible.query.library import Filters
     from indelible.trail.findings import VerifyResult
+
+__all__ = [
+    "SHOWN_FINDINGS",
+    "Destination",
+    "MemorySink",
+    "Recorded",
+    "assert_verifies",
+    "check_sink",
+    "recorded",
+]
 
 SHOWN_FINDINGS: Final = 5
 """So many findings stand in the message of a failed assertion."""

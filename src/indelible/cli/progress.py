@@ -47,6 +47,22 @@ def byte_bar(total: int, doing: str) -> Iterator[Progress | None]:
         bar.close()
 
 
+@contextlib.contextmanager
+def count_bar(total: int, doing: str, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how far something of so many events is, once it has taken a second.
+
+    `done` tells how many; what is yielded is called whenever that may have grown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    bar = _Bar(total, doing, lambda count: f"{count} of {total} events")
+    try:
+        yield lambda: bar.show(done())
+    finally:
+        bar.close()
+
+
 def size_of(path: Path, *, earlier: bool = False) -> int:
     """Return the bytes of lines in a trail's files, compressed or not; with `earlier`, also of those below it."""
     total, layout = 0, Layout(path)
@@ -62,8 +78,9 @@ def size_of(path: Path, *, earlier: bool = False) -> int:
 
 
 class _Bar:
-    def __init__(self, total: int, doing: str) -> None:
+    def __init__(self, total: int, doing: str, sizes: Callable[[int], str] | None = None) -> None:
         self._total = total
+        self._sizes = sizes or self._bytes
         self._doing = doing
         self._done = 0
         self._due = time.monotonic() + SHOW_PROGRESS_AFTER_S
@@ -71,15 +88,18 @@ class _Bar:
         self._task: Any = None
 
     def add(self, count: int) -> None:
-        self._done += count
+        self.show(self._done + count)
+
+    def show(self, done: int) -> None:
+        self._done = done
         if self._progress is None:
             if time.monotonic() < self._due:
                 return
             self._start()
-        done = min(self._done, self._total)
+        done = max(0, min(self._done, self._total))
         self._progress.update(self._task, completed=done, sizes=self._sizes(done))
 
-    def _sizes(self, done: int) -> str:
+    def _bytes(self, done: int) -> str:
         return f"{byte_count(done)} of {byte_count(self._total)}"
 
     def _start(self) -> None:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "prove": "Write the proof that one event is in the trail.",
     "export": "Write the trail as a log that other verifiers read.",
     "restore": "Put a backup of a trail back, as what a new trail follows.",
+    "ship": "Take the trail to the sinks that are configured.",
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "hold": "Place, list and release legal holds.",

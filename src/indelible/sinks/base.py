@@ -7,7 +7,8 @@ The rules that live here:
 - What was not taken is sent again, from the first one on: what a destination gets is in order, and whole but for what
   it refused for good.
 - A sink is used by one thread. It may be stopped while it waits (`Sink.stop`, from any thread), and never waits longer
-  than its own time-out for anything.
+  than its own time-out for anything. Stopped is for good: another sink is made where it is to go on.
+- After SinkUnavailable the next `send` tries again, whatever that takes; who would rather close and open again can.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ class Delivery(NamedTuple):
 NOTHING: Final = Delivery(0)
 
 
+def delivered(taken: int, refused: Sequence[tuple[int, str]]) -> Delivery:
+    """Return what became of records; of the refused ones those that are among the taken."""
+    return Delivery(taken, tuple(item for item in refused if item[0] < taken)) if taken else NOTHING
+
+
 class SinkUnavailable(Exception):  # noqa: N818 - a state, and it passes
     """The destination cannot take anything now: one clear line. What was not taken is tried again later."""
 
@@ -54,13 +60,16 @@ class Sink(Protocol):
     """A transport to one destination."""
 
     def open(self) -> None:
-        """Connect. Raises SinkUnavailable; ConfigError for what will not be better tomorrow."""
+        """Connect, where that is not done. Raises SinkUnavailable; ConfigError for what will not be better tomorrow."""
 
     def send(self, shipments: Sequence[Shipment]) -> Delivery:
         """Carry records there, in order. Raises SinkUnavailable, which says how many were taken before."""
 
     def close(self) -> None:
-        """Let go of it; whatever was taken is there, or was never said to be."""
+        """Let go of it.
+
+        Whatever was taken is there, or was never said to be. It may be closed twice, and opened again.
+        """
 
     def stop(self) -> None:
-        """Make an `open` or `send` that is under way end soon, with SinkUnavailable. From any thread."""
+        """Make an `open` or `send` end soon, with SinkUnavailable: one under way, or a later one. From any thread."""

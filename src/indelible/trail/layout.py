@@ -25,6 +25,7 @@ audit.jsonl.d/
   definitions/                  what each server's tools look like
   anchors/<name>.json           what an anchor has taken, and what is wrong with it
   witnessed/<name>              the newest checkpoint that a witness cosigned
+  cursors/                      how far each sink has been shipped to, and what it refused
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail that was set aside
 """
@@ -75,6 +76,7 @@ class Layout:
         self.definitions = self.directory / "definitions"
         self.anchors = self.directory / "anchors"
         self.witnessed = self.directory / "witnessed"
+        self.cursors = self.directory / "cursors"
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"
 

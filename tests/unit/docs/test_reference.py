@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from indelible import cli, events
+from indelible import sink_settings as sinks
 from indelible.anchor_settings import (
     COMMON_KEYS,
     DEFAULTS,
@@ -125,6 +126,31 @@ def test_every_key_of_an_anchor_is_documented_and_none_is_invented() -> None:
     assert {key: [value] for own in DEFAULTS.values() for key, value in own.items()}.items() <= defaults.items()
     for said in (f"at most {MAX_ANCHORS}", f"{SYSLOG_PORT}", f"{SYSLOG_TLS_PORT}", f"{MAX_TIMEOUT_S:g} s"):
         assert said in text
+
+
+def test_every_key_of_a_sink_is_documented_and_none_is_invented() -> None:
+    """The tables stand in the order of the code's: what all take, then each type's own."""
+    text = section(CONFIGURATION, "Sinks").partition("### ")[0]
+    keys = [codes(cells[0])[0] for cells in rows(text)]
+    assert keys == [*sinks.COMMON_KEYS, *(key for own in sinks.TYPE_KEYS.values() for key in own)]
+    assert next(codes(cells[1]) for cells in rows(text)) == list(sinks.TYPE_KEYS)
+    plain = msgspec.to_builtins(sinks.SinkSettings(type="file", name="x"))
+    for cells in rows(text):
+        key, written = codes(cells[0])[0], codes(cells[2])
+        own = [keys[key] for keys in sinks.DEFAULTS.values() if key in keys]
+        default = own[0] if key not in sinks.COMMON_KEYS and own else plain.get(key)
+        if written and written[0] != "{}":
+            assert {**sinks.COMMON_KEYS, **sinks.TYPE_KEYS["file"], **sinks.TYPE_KEYS["syslog"]}[key](
+                yaml.safe_load(written[0])
+            ) == default, key
+    for said in (
+        f"at most {sinks.MAX_SINKS}",
+        f"`{sinks.DEFAULTS['syslog']['max_bytes']}`",
+        *sinks.LATER_TYPES,
+    ):
+        assert said in text
+    filters = section(CONFIGURATION, "Filters of a sink")
+    assert {codes(cells[0])[0] for cells in rows(filters)} == set(sinks.FILTER_KEYS)
 
 
 def test_the_whole_example_sets_every_key() -> None:

@@ -25,7 +25,9 @@ from indelible.trail.upkeep import plans
 MARKER: Final = "retiring"
 """Stands in the trail's directory while the move is under way."""
 
-_STAYS: Final = frozenset({"lock", "writer.sock", "key", "hmac.key", "retired", "definitions", "gaps", MARKER})
+_STAYS: Final = frozenset(
+    {"lock", "writer.sock", "key", "hmac.key", "retired", "definitions", "gaps", "cursors", MARKER}
+)
 """What belongs to the place and not to the one trail. `key.vkey` goes with the trail: it bears its name."""
 
 COPIED: Final = "copied"

@@ -1,0 +1,238 @@
+"""The sealed lines of one trail, in the order of their seqs, from any of them on.
+
+The rules that live here. Only lines below the size of a checkpoint that was read before the files were looked at are
+handed out, and no byte of a later one is kept: a writer may take those back and give their seqs to others. A file's
+lines count up to the first seq of the file after it: what follows there was written again. Before each look the name of
+the file is compared with what is open: a file that was rotated, compressed, or rewritten by an erasure is looked up
+anew by seq, so that nothing is handed out that has been erased by then. What a deletion or damage leaves out is told as
+a gap.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple, Protocol, cast
+
+from indelible.errors import TrailCorrupt
+from indelible.trail import files
+from indelible.trail.entry import line_seq
+from indelible.trail.files import looking_again
+from indelible.trail.layout import Layout
+from indelible.trail.reader import Snapshot, TrailFile
+
+CHUNK_BYTES: Final = 1 << 18
+"""How much is read at once; more than the longest line."""
+
+
+class Gap(NamedTuple):
+    """Events from `first` up to `end`, without it, that could not be read."""
+
+    first: int
+    end: int
+    damaged: bool
+    """Something stands in their place that is no entry; else their files were deleted."""
+
+
+class Piece(NamedTuple):
+    """What comes next in a trail."""
+
+    lines: list[tuple[int, bytes]]
+    """Seqs and lines, without LF."""
+    next: int
+    """The seq after the last of them, or after the last gap."""
+    gaps: list[Gap]
+
+
+class _Stream(Protocol):
+    """An open file of a trail, read from the front."""
+
+    def peek(self) -> bytes:
+        """Return what comes next, as long as it is whole lines; empty at the end."""
+
+    def advance(self, count: int) -> None:
+        """Go on by so many bytes."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Feed:
+    """One trail that is read, from `read` to `read`. Of one thread."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._stream: _Stream | None = None
+        self._path: Path = layout.active
+        self._id = (0, 0)
+        self._end: int | None = None
+        """The first seq of the file after the open one; None while it is the newest."""
+        self._at = 0
+        """The seq that comes next in the open file."""
+        self._unread = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def read(self, seq: int, size: int, max_count: int, max_bytes: int) -> Piece:
+        """Return what comes from `seq` on, below `size`: up to `max_count` lines, and `max_bytes` and a line.
+
+        Empty when nothing can be read just now. Raises OSError.
+        """
+        piece = Piece([], seq, [])
+        while piece.next < size and not piece.lines:
+            if not self._is_current(piece.next):
+                self.close()
+                opened = looking_again(lambda: self._open(piece.next))  # noqa: B023 - called at once
+                if opened is None:
+                    return piece
+                if opened > piece.next:
+                    piece = Piece(
+                        [], min(opened, size), [*piece.gaps, Gap(piece.next, min(opened, size), damaged=False)]
+                    )
+                    continue
+            before = piece.next
+            piece = self._take(piece, size, max_count, max_bytes)
+            if not piece.lines and piece.next == before and self._end is None:
+                return piece
+        return piece
+
+    def _is_current(self, seq: int) -> bool:
+        """Tell whether the open file is the one with `seq`, as it stands in its place now."""
+        if self._stream is None or seq != self._at:
+            return False
+        if seq >= self._end if self._end is not None else self._path != self._layout.active:
+            return False  # the next file; or one was closed, and the new one had no line yet
+        try:
+            about = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return (about.st_dev, about.st_ino) == self._id
+
+    def _open(self, seq: int) -> int | None:
+        """Open the file that has, or should have, `seq`; return the first seq to be had from there.
+
+        None when no file can be read yet. Raises FileNotFoundError when it went meanwhile.
+        """
+        with Snapshot(self._layout) as snapshot:
+            starts = [_first_seq(file) for file in snapshot.files]
+            known = [
+                (start, file) for start, file in zip(starts, snapshot.files, strict=True) if start is not None
+            ]
+            if not known:
+                return None
+            at = max((at for at, (start, _) in enumerate(known) if start <= seq), default=-1)
+            if at < 0:
+                return known[0][0]
+            self._end = known[at + 1][0] if at + 1 < len(known) else None
+            file = known[at][1]
+            about = file.path.stat()
+            self._path, self._id = file.path, (about.st_dev, about.st_ino)
+            stream = file.open()
+            if file.path != self._path:  # compressed between the two
+                stream.close()
+                raise FileNotFoundError(2, os.strerror(2), str(self._path))
+            if file.compressed:
+                self._stream = _Packed(stream)
+            else:
+                self._stream = _Plain(stream, _find(stream, seq))
+            self._at, self._unread = seq, 0
+        return seq
+
+    def _take(self, piece: Piece, size: int, max_count: int, max_bytes: int) -> Piece:
+        """Add the lines of the open file's next part."""
+        stream = self._stream
+        if stream is None:
+            return piece
+        limit = size if self._end is None else min(size, self._end)
+        lines, following, gaps = piece
+        try:
+            data = stream.peek()
+        except TrailCorrupt:  # what comes after this file is shipped all the same
+            data, self._unread = b"", 1
+        used = taken = 0
+        for line in data.split(b"\n")[:-1]:
+            seq = line_seq(line)
+            if seq is not None and (seq >= limit or len(lines) >= max_count or taken >= max_bytes):
+                break
+            used += len(line) + 1
+            if seq is None:
+                self._unread += 1
+                continue
+            if seq < following:
+                continue
+            if seq > following:
+                gaps = [*gaps, Gap(following, seq, damaged=self._unread > 0)]
+            lines.append((seq, line))
+            following, self._unread = seq + 1, 0
+            taken += len(line)
+        stream.advance(used)
+        if not used and self._end is not None and following < limit and not lines:  # this file has no more
+            gaps = [*gaps, Gap(following, limit, damaged=self._unread > 0)]
+            following = limit
+        self._at = following
+        return Piece(lines, following, gaps)
+
+
+def _find(stream: BinaryIO, seq: int) -> int:
+    """Return where a plain file's line with `seq` begins, else where the file does."""
+    buffered = io.BufferedReader(cast("io.RawIOBase", stream), files.CHUNK_BYTES)
+    try:
+        return files.find_seq(buffered, seq) or 0
+    finally:
+        buffered.detach()
+
+
+def _first_seq(file: TrailFile) -> int | None:
+    if file.named_seq is not None:
+        return file.named_seq
+    with file.open() as stream:
+        return line_seq(os.pread(stream.fileno(), CHUNK_BYTES, 0).partition(b"\n")[0])
+
+
+class _Plain:
+    """A plain file: nothing of it is kept between two looks."""
+
+    def __init__(self, file: BinaryIO, position: int) -> None:
+        self._file = file
+        self._position = position
+
+    def peek(self) -> bytes:
+        while True:
+            data = os.pread(self._file.fileno(), CHUNK_BYTES, self._position)
+            whole = data.rfind(b"\n") + 1
+            if whole or len(data) < CHUNK_BYTES:
+                return data[:whole]
+            self._position += len(data)  # a piece of a line without end is no entry
+
+    def advance(self, count: int) -> None:
+        self._position += count
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Packed:
+    """A compressed file: closed, and sealed as a whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rest = b""
+
+    def peek(self) -> bytes:
+        while b"\n" not in self._rest:
+            data = self._file.read(CHUNK_BYTES)
+            if not data:
+                return b""
+            self._rest = data if len(self._rest) > CHUNK_BYTES else self._rest + data
+        return self._rest[: self._rest.rfind(b"\n") + 1]
+
+    def advance(self, count: int) -> None:
+        self._rest = self._rest[count:]
+
+    def close(self) -> None:
+        self._file.close()

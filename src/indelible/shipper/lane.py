@@ -1,0 +1,231 @@
+"""One sink's way: what comes next in the trail, chosen, rendered, sent, and then its cursor moved. On its own thread.
+
+The rule that lives here: of what was read and not taken nothing is kept. After a failure the same events are read
+again, so that what was erased meanwhile is not shipped, and memory holds one batch, whatever the backlog. Dead letters
+are on the disk before the cursor passes their events.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from indelible.errors import IndelibleError
+from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
+from indelible.shipper.choice import chooser
+from indelible.shipper.place import Place
+from indelible.shipper.standing import Standing
+from indelible.sinks.base import NOTHING, Delivery, Shipment, Sink, SinkUnavailable
+from indelible.trail.durable import Access
+from indelible.trail.shipping import letters, request
+
+if TYPE_CHECKING:
+    from indelible.formats.record import Format
+    from indelible.shipper.route import Sealed
+    from indelible.sink_settings import SinkSettings
+    from indelible.trail.layout import Layout
+
+log = logging.getLogger("indelible")
+
+POLL_S: Final = 0.2
+"""How often a lane that has everything looks for a new checkpoint; the trail makes one a second at the most."""
+
+LETTERS_ACCESS: Final = Access()
+"""Nobody else reads dead letters, whatever `audit.group` says of the trail."""
+
+
+class Parts(NamedTuple):
+    """What makes a sink's format and the sink; both raise ConfigError."""
+
+    make_format: Callable[[SinkSettings], Format]
+    make_sink: Callable[[SinkSettings], Sink]
+
+
+class Lane:
+    """One sink of one trail, from `start` until it ends."""
+
+    def __init__(self, layout: Layout, settings: SinkSettings, parts: Parts, access: Access) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.standing = Standing(layout, settings, access)
+        self.before = msgspec.structs.replace(self.standing.state)
+        """How it was when this lane began."""
+        self.done = threading.Event()
+        """It has everything up to its goal."""
+        self._layout = layout
+        self._parts = parts
+        self._place = Place(layout, settings, access)
+        self._stopping = threading.Event()
+        self._sink: Sink | None = None
+        self._is_open = False
+        self._renderer: Renderer
+        self._goal: Sealed | None = None
+        self._thread = threading.Thread(target=self._run, name=f"indelible-sink-{self.name}", daemon=True)
+
+    def start(self, pid: int, goal: Sealed | None = None) -> None:
+        """Begin; with a `goal`, `done` is set when everything up to it was taken."""
+        self._goal = goal
+        self.standing.state.pid = pid
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way is finished, and the place kept."""
+        self._stopping.set()
+
+    def cut_off(self) -> None:
+        """Do not wait for the destination any longer."""
+        if self._sink is not None:
+            self._sink.stop()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end; tell whether it came."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def next_seq(self) -> int | None:
+        """The seq of the first event that was not taken; None when nothing is sealed yet."""
+        at = self._place.at
+        return None if at is None else at.next
+
+    def has(self, goal: Sealed) -> bool:
+        """Tell whether everything up to a point of a trail was taken."""
+        return self._place.reached(goal)
+
+    # --- its thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._stopping.wait(self._once())
+        finally:
+            self._place.save(at_once=True)
+            self._let_go()
+            self.standing.ended()
+
+    def _once(self) -> float:
+        """Do the next thing; return how long to wait before the one after it."""
+        asked: float | None = None
+        try:
+            self._prepare()
+            busy = self._carry_out() or self._step()
+        except SinkUnavailable as exc:
+            why, asked = str(exc), exc.retry_after
+        except (OSError, IndelibleError) as exc:
+            why = _said(exc)
+        except Exception as exc:  # noqa: BLE001 - another package's sink or format may raise anything
+            why = f"internal error: {type(exc).__name__}: {exc}"
+        else:
+            if not busy:
+                self._place.save(at_once=True)
+            self.standing.well("running" if busy else "waiting")
+            if self._goal is not None and self._place.reached(self._goal):
+                self.done.set()
+            return 0.0 if busy else POLL_S
+        self._place.save(at_once=True)
+        self._let_go()
+        return 0.0 if self._stopping.is_set() else self.standing.failed(why, asked)
+
+    def _prepare(self) -> None:
+        """Have sink, format and place. Raises what keeps them away."""
+        self._place.load()
+        if self._sink is None:
+            made = self._parts.make_format(self.settings)
+            wanted = chooser(self.settings, made.holds)
+            self._renderer = Renderer(self.name, self.settings.format, wanted, made.render)
+            self._sink = self._parts.make_sink(self.settings)
+        if not self._is_open:
+            self._sink.open()
+            self._is_open = True
+
+    def _step(self) -> bool:
+        """Ship a batch; tell whether there was one. Raises what kept it from being taken."""
+        found = self._place.next()
+        if found is None:
+            return False
+        trail, piece = found
+        for gap in piece.gaps:
+            self.standing.lost(trail.origin, gap)
+        self._ship(self._renderer.batch(piece, trail.origin), trail.origin)
+        return True
+
+    def _ship(self, batch: Batch, origin: str) -> None:
+        """Send a batch, and move the cursor as far as it was taken. Raises what kept it from being taken."""
+        shipments = batch.shipments
+        delivery, failure = self._send(shipments)
+        taken = accepted(delivery, len(shipments))
+        following = batch.next if taken == len(shipments) else shipments[taken].seq
+        refused = list(refusals(self.name, origin, shipments, delivery))
+        dead = [*refused, *(one for one in batch.unfit if one.seq < following)]
+        if dead:
+            letters.add(self._layout, dead, LETTERS_ACCESS)
+        self.standing.took(taken - len(refused), len(dead))
+        self._place.move(origin, following)
+        if failure is not None:
+            raise failure
+        if shipments and not taken:
+            raise SinkUnavailable("it took nothing, and does not say why")
+
+    def _send(self, shipments: Sequence[Shipment]) -> tuple[Delivery, Exception | None]:
+        if self._sink is None or not shipments:
+            return NOTHING, None
+        try:
+            return self._sink.send(shipments), None
+        except SinkUnavailable as exc:
+            return exc.delivery, exc
+        except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
+            return NOTHING, exc
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    def _carry_out(self) -> bool:
+        """Do what somebody asked for; tell whether there was anything."""
+        asked = request.read(self._layout, self.name)
+        if asked is None:
+            return False
+        if asked.begin is not None:
+            self._place.jump(asked.origin, asked.begin)
+            log.warning("sink %s: begins again at event %d, as it was asked to", self.name, asked.begin)
+        if asked.letters:
+            self._replay()
+        request.done(self._layout, self.name)
+        return True
+
+    def _replay(self) -> None:
+        """Send the dead letters again, and take out what was taken. Raises SinkUnavailable, OSError."""
+        own = [one for one in letters.read(self._layout) if one.sink == self.name and one.data]
+        for first in range(0, len(own), BATCH_EVENTS):
+            some = own[first : first + BATCH_EVENTS]
+            delivery, failure = self._send([Shipment(one.data, one.seq, one.event_id) for one in some])
+            count = accepted(delivery, len(some))
+            refused = {index for index, _ in delivery.refused}
+            taken = {one.key for at, one in enumerate(some[:count]) if at not in refused}
+            if taken:
+                letters.remove(self._layout, taken, LETTERS_ACCESS)
+                self.standing.took(len(taken), 0)
+            if failure is not None:
+                raise failure
+            if not count:
+                raise SinkUnavailable("it took nothing, and does not say why")
+
+    def _let_go(self) -> None:
+        """Close file and connection: the next attempt opens them anew."""
+        self._place.let_go()
+        if self._sink is not None and self._is_open:
+            self._is_open = False
+            try:
+                self._sink.close()
+            except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
+                log.warning("sink %s: while it was closed: %s", self.name, exc)
+
+
+def _said(exc: Exception) -> str:
+    if isinstance(exc, OSError):
+        where = f"{exc.filename}: " if exc.filename is not None else ""
+        return f"{where}{exc.strerror or exc}"
+    return str(exc)

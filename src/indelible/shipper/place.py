@@ -1,0 +1,137 @@
+"""Where a sink stands in its trail, and what comes next there.
+
+The cursor is written at most every `CURSOR_S` while events flow, and at once when they do not: a kill repeats what came
+in that time. One that cannot be written (a full disk) is written later; the sink gets its events meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from indelible.shipper import route
+from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS
+from indelible.shipper.feed import Feed, Piece
+from indelible.shipper.route import Sealed
+from indelible.trail.notice import Notice
+from indelible.trail.shipping import cursor
+from indelible.trail.shipping.cursor import Cursor
+
+if TYPE_CHECKING:
+    from indelible.sink_settings import SinkSettings
+    from indelible.trail.durable import Access
+    from indelible.trail.layout import Layout
+
+log = logging.getLogger("indelible")
+
+CURSOR_S: Final = 0.25
+"""How often a cursor is written while events flow."""
+
+
+class Place:
+    """The place of one sink. Of one thread."""
+
+    def __init__(self, layout: Layout, settings: SinkSettings, access: Access) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._access = access
+        self._name = settings.name
+        self._feed: Feed | None = None
+        self._trail: Sealed | None = None
+        self._at: Cursor | None = None
+        self._saved: Cursor | None = None
+        self._save_at = 0.0
+        self._notice = Notice(good=f"sink {settings.name}: its place is written again")
+
+    @property
+    def at(self) -> Cursor | None:
+        """The cursor; None before the first event of a trail is sealed."""
+        return self._at
+
+    def load(self) -> None:
+        """Read the cursor, unless that was done. Raises TrailError for one that cannot be read."""
+        if self._at is None:
+            self._at = self._saved = cursor.read(self._layout, self._name)
+
+    def next(self) -> tuple[Sealed, Piece] | None:
+        """Return what comes next, and in which trail; None when nothing does yet. Raises OSError."""
+        trail = self._current()
+        if trail is None or self._at is None:
+            return None
+        if self._at.next >= trail.size:
+            earlier = trail.layout.active != self._layout.active
+            trail = self._switch(self._at) if earlier else None
+            if trail is None or self._at.next >= trail.size:
+                return None
+        if self._feed is None:
+            self._feed = Feed(trail.layout)
+        piece = self._feed.read(self._at.next, trail.size, BATCH_EVENTS, BATCH_BYTES)
+        return (trail, piece) if piece.next > self._at.next else None
+
+    def move(self, origin: str, following: int, *, at_once: bool = False) -> None:
+        """Everything before this was taken."""
+        self._at = Cursor(sink=self._name, origin=origin, next=following)
+        self.save(at_once=at_once)
+
+    def jump(self, origin: str, following: int) -> None:
+        """Go on somewhere else."""
+        self.let_go()
+        self.move(origin, following, at_once=True)
+
+    def reached(self, goal: Sealed) -> bool:
+        """Tell whether everything up to a point of a trail was taken, or a later trail is being read."""
+        at = self._at
+        return at is not None and at.origin == goal.origin and at.next >= goal.size
+
+    def save(self, *, at_once: bool = False) -> None:
+        """Write the cursor, when it moved and is due."""
+        if self._at is None or self._at == self._saved:
+            return
+        if not at_once and time.monotonic() < self._save_at:
+            return
+        try:
+            cursor.write(self._layout, self._at, self._access)
+        except OSError as exc:
+            self._notice.bad(f"sink {self._name}: its place cannot be written: {exc.strerror or exc}")
+        else:
+            self._saved = self._at
+            self._notice.well()
+        self._save_at = time.monotonic() + CURSOR_S
+
+    def let_go(self) -> None:
+        """Close the file; what comes next is looked up anew."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+
+    def _current(self) -> Sealed | None:
+        """Return the trail that the cursor is in, as far as it is sealed now; None while there is none."""
+        if self._at is None:
+            now = route.sealed(self._layout)
+            if now is None:
+                return None
+            first = now.size if self._settings.start == "now" else route.begins(self._layout)
+            self.move(now.origin, first, at_once=True)
+            return now
+        trail = route.find(self._layout, self._at.origin)
+        if trail is None:
+            return self._switch(self._at)
+        if self._trail is not None and self._trail.layout.active != trail.layout.active:
+            self.let_go()  # it was set aside
+        self._trail = trail
+        return trail
+
+    def _switch(self, at: Cursor) -> Sealed | None:
+        """Go on with the beginning of the trail after the cursor's; None while there is none."""
+        found = route.after(self._layout, at.origin)
+        if found is None:
+            return None
+        self._trail, known = found
+        log.warning(
+            "sink %s: %s ends at event %d%s; it goes on with the beginning of %s",
+            self._name, at.origin, at.next, "" if known else ", and what came after that is not there",
+            self._trail.origin,
+        )  # fmt: skip
+        self.jump(self._trail.origin, 0)
+        return self._trail

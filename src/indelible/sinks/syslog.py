@@ -1,0 +1,258 @@
+"""Records to a syslog receiver over TCP (RFC 6587) or TLS (RFC 5425); over datagrams see `datagram`.
+
+The rules that live here. Syslog has no acknowledgement, so three things together make one:
+
+- The first batch after a failure, and the first one of all, is taken when the receiver has shown that it read it: the
+  connection is ended, and it ends its side in good order (`Connection.finish`). A receiver that accepts and never
+  reads, or that refuses our certificate once hands are shaken, has taken nothing.
+- After that, a batch is taken when all of it is with the receiver's system. Until the receiver shows that it has read
+  that, too, a copy is kept here: at most UNREAD_BYTES of them, before which the connection is ended and made anew, as
+  it is after IDLE_S without a record.
+- A connection that breaks is made anew, and what was not seen to be read goes first. One that the receiver has ended
+  in good order has read what was there by then.
+
+So records come twice after a receiver was killed, and recognisably so (`seq`); none is missing, as long as not both
+die: what is lost then is what the receiver's system had and its program had not read. What a receiver has read and
+loses, and what a proxy in between has taken, nobody knows here.
+
+Framing is octet counting (RFC 6587, section 3.4.1) unless it is told to be lines, in which a record with a line end
+would be two: such a one is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from indelible.errors import ConfigError
+from indelible.sink_settings import TlsSettings, default_port, split_address
+from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable, delivered
+from indelible.sinks.connection import CAN_SETTLE, Connection, Ended, connect
+from indelible.sinks.datagram import DatagramSink
+from indelible.sinks.waits import Waits
+
+if TYPE_CHECKING:
+    import ssl
+
+    from indelible.sink_settings import SinkSettings
+
+UNREAD_BYTES: Final = 4 << 20
+"""So much is kept of what the receiver has not shown to have read."""
+
+IDLE_S: Final = 60.0
+"""After so long firewalls begin to forget connections, and receivers to close them."""
+
+PART_BYTES: Final = 256 << 10
+"""So much is written before it is waited for."""
+
+LINE_END: Final = "holds a line end, which would make two records of it with 'framing: lf'"
+
+
+def syslog_sink(settings: SinkSettings) -> Sink:
+    """Return the sink for the protocol of the settings."""
+    if settings.protocol == "udp" or "/" in str(settings.address):
+        return DatagramSink(settings)
+    return StreamedSyslogSink(settings)
+
+
+class StreamedSyslogSink:
+    """Sends records over a connection."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        """Of `settings`: `address`, `protocol` (tcp or tls), `framing`, `tls`, `timeout`."""
+        self._address = str(settings.address)
+        self._host, self._port = split_address(self._address, default_port(settings.protocol))
+        self._by_lines = settings.framing == "lf"
+        self._tls = (settings.tls or TlsSettings()) if settings.protocol == "tls" else None
+        self._context: ssl.SSLContext | None = None
+        self._waits = Waits(settings.timeout)
+        self._connection: Connection | None = None
+        self._trusted = False
+        """It has shown that it reads, and nothing went wrong since."""
+        self._unread: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._used = 0.0
+
+    def open(self) -> None:
+        """See `Sink`."""
+        self._waits.check()
+        try:
+            self._connected()
+        except OSError as exc:
+            self._drop()
+            raise SinkUnavailable(self._said(exc)) from exc
+
+    def send(self, shipments: Sequence[Shipment]) -> Delivery:
+        """See `Sink`."""
+        refused = self._refused(shipments)
+        at = 0
+        try:
+            self._waits.check()
+            self._see_idle()
+            for data, upto in self._parts(shipments, {index for index, _ in refused}):
+                self._carry(data)
+                at = upto
+            self._used = time.monotonic()
+        except SinkUnavailable as exc:  # it was stopped: what is on its way may arrive
+            self._let_go()
+            self._trusted = False
+            exc.delivery = delivered(at, refused)
+            raise
+        except (OSError, ConfigError) as exc:
+            self._drop()
+            raise SinkUnavailable(self._said(exc), delivered(at, refused)) from exc
+        return delivered(len(shipments), refused)
+
+    def close(self) -> None:
+        """See `Sink`. What was not seen to be read is seen to now, as far as the time-out and `stop` allow."""
+        for _ in range(2 if self._unread else 0):
+            with suppress(OSError, SinkUnavailable, ConfigError):
+                self._finish()
+                break
+            self._let_go()
+        self._let_go()
+        self._waits.close()
+
+    def stop(self) -> None:
+        """See `Sink`."""
+        self._waits.stop()
+
+    # --- framing ----------------------------------------------------------------------------------------------
+
+    def _refused(self, shipments: Sequence[Shipment]) -> list[tuple[int, str]]:
+        return [
+            (index, LINE_END if item.record else "is empty")
+            for index, item in enumerate(shipments)
+            if not item.record or (self._by_lines and b"\n" in item.record)
+        ]
+
+    def _parts(self, shipments: Sequence[Shipment], refused: set[int]) -> Iterator[tuple[bytes, int]]:
+        """Yield framed records in parts, each with the index behind its last one."""
+        parts: list[bytes] = []
+        size = 0
+        for index, (record, *_) in enumerate(shipments):
+            if index in refused:
+                continue
+            parts.append(record + b"\n" if self._by_lines else b"%d %b" % (len(record), record))
+            size += len(record)
+            if size >= PART_BYTES:
+                yield b"".join(parts), index + 1
+                parts, size = [], 0
+        if parts:
+            yield b"".join(parts), len(shipments)
+
+    # --- the connection ---------------------------------------------------------------------------------------
+
+    def _carry(self, data: bytes) -> None:
+        """Have the receiver take framed records; see the module's rules."""
+        try:
+            self._try(data)
+        except Ended:  # it has closed a connection that it had: it may take another one
+            was_used = self._trusted
+            self._ended()
+            if not was_used:
+                raise
+            self._try(data)
+
+    def _try(self, data: bytes) -> None:
+        connection = self._connected()
+        connection.look()
+        connection.write(data)
+        connection.settle()
+        if self._trusted and self._unread_bytes + len(data) < UNREAD_BYTES:
+            self._unread.append(data)
+            self._unread_bytes += len(data)
+        else:
+            self._finish()
+
+    def _see_idle(self) -> None:
+        """End a connection that nobody has used for long, before somebody on the way forgets it."""
+        if self._connection is not None and time.monotonic() - self._used > IDLE_S:
+            try:
+                self._finish()
+            except Ended:
+                self._ended()
+
+    def _finish(self) -> None:
+        """See that the receiver has read everything, on this connection or on another one."""
+        connection = self._connected()
+        connection.finish()
+        self._let_go()
+        self._forget()
+        self._trusted = CAN_SETTLE
+
+    def _connected(self) -> Connection:
+        """Return the connection; a new one begins with what the receiver was not seen to read."""
+        if self._connection is None:
+            made = connect(self._host, self._port, self._waits)
+            try:
+                if self._tls is not None:
+                    made.start_tls(self._tls_context(), self._tls.server_name or self._host)
+                for data in self._unread:
+                    made.write(data)
+                    made.settle()
+            except BaseException:
+                made.abort()
+                raise
+            self._connection = made
+        return self._connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        from indelible.sinks import tls
+
+        if self._context is None:
+            self._context = tls.context(self._tls or TlsSettings())
+        return self._context
+
+    def _ended(self) -> None:
+        """The receiver has ended the connection in good order: it has read what it had."""
+        if self._connection is not None:
+            self._forget()
+        self._drop()
+
+    def _drop(self) -> None:
+        """After a failure what is on its way is given up, files are read again, and trust is gone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self._trusted = False
+        self._context = None
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _forget(self) -> None:
+        self._unread.clear()
+        self._unread_bytes = 0
+
+    def _said(self, exc: Exception) -> str:
+        return f"{self._address}: {_reason(exc)}"
+
+
+def _reason(exc: Exception) -> str:
+    import socket
+    import ssl
+
+    if isinstance(exc, ssl.SSLError):
+        from indelible.sinks import tls
+
+        return tls.reason(exc)
+    match exc:
+        case Ended():
+            return "it closed the connection"
+        case socket.gaierror():
+            return f"the name cannot be resolved: {exc.strerror}"
+        case TimeoutError():
+            return str(exc) or "the name is not resolved in time"
+        case ConnectionRefusedError():
+            return "nothing listens there"
+        case ConnectionResetError():
+            return "it broke the connection off"
+        case OSError():
+            return exc.strerror or str(exc)
+    return str(exc)

@@ -1,0 +1,396 @@
+"""One sink's way: nothing is missing, the cursor never runs ahead, and a failure costs only time."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from indelible.errors import ConfigError
+from indelible.shipper import batch, pace, route
+from indelible.shipper.lane import Lane, Parts
+from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
+from indelible.trail.durable import Access
+from indelible.trail.layout import Layout
+from indelible.trail.shipping import cursor, letters, request, state
+from indelible.trail.shipping.request import Request
+from tests.effort import examples
+from tests.trails import KEY, Maker, operation
+from tests.unit.shipper.shipping import FakeSink, lane, parts, settings, until
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are `pace`'s to test."""
+    monkeypatch.setattr(pace, "FIRST_S", 0.001)
+    monkeypatch.setattr(pace, "CAP_S", 0.01)
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path / "a.jsonl").add_many(20).seal()
+
+
+class Running:
+    """Lanes that are ended when a test ends."""
+
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+
+    def start(self, one: Lane) -> Lane:
+        self.lanes.append(one)
+        one.start(1)
+        return one
+
+    def end(self) -> None:
+        for one in self.lanes:
+            one.stop()
+            one.cut_off()
+        assert all(one.join(60) for one in self.lanes)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    lanes = Running()
+    yield lanes
+    lanes.end()
+
+
+def at(maker: Maker, sink: str = "s") -> int | None:
+    found = cursor.read(maker.layout, sink)
+    return None if found is None else found.next
+
+
+def test_it_ships_what_is_sealed_and_what_comes(maker: Maker, running: Running) -> None:
+    maker.add_many(3)
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == list(range(21))  # three more are not sealed
+    line = maker.layout.active.read_bytes().splitlines()[1]
+    assert sink.taken[1] == Shipment(line, 1, "00000000-0000-4000-8000-000000000001", "s1")
+    maker.seal()
+    until(lambda: at(maker) == 24)
+    assert sink.seqs == list(range(24))
+    until(lambda: state.read(maker.layout, "s").state == "waiting")
+    about = state.read(maker.layout, "s")
+    assert (about.taken, about.refused, about.lost, about.type, about.format) == (24, 0, 0, "fake", "indelible")
+
+
+def test_a_new_sink_begins_now_unless_it_says_otherwise(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink, start="now"))
+    until(lambda: at(maker) == 21)
+    maker.add_many(2).seal()
+    until(lambda: at(maker) == 23)
+    assert sink.seqs == [21, 22]
+
+
+def test_beginning_is_the_oldest_event_that_is_there(tmp_path: Path, running: Running) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3)
+    closed = maker.rotate()
+    maker.seal()
+    maker.delete_file(closed)
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == maker.seq)
+    assert sink.seqs == list(range(4, maker.seq))
+    assert state.read(maker.layout, "s").lost == 0
+
+
+def test_the_cursor_stands_after_what_the_sink_is_not_for(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink, filter={"kind": "denied"}))
+    until(lambda: at(maker) == 21)
+    assert not sink.taken
+    maker.add(operation(21, outcome={"status": "error", "kind": "denied"}))
+    maker.add_many(2).seal()
+    until(lambda: at(maker) == 24)
+    assert sink.seqs == [21]
+
+
+def test_what_was_not_taken_is_sent_again_from_there(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    sink.plan = [
+        SinkUnavailable("away"),
+        SinkUnavailable("half", Delivery(5)),
+        Delivery(3),
+        ConnectionResetError(104, "reset"),
+        RuntimeError("of another package"),
+        Delivery(0),
+    ]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == list(range(21))
+    assert [seqs[0] for seqs in sink.sent] == [0, 0, 5, 8, 8, 8, 8]
+    assert sink.opened == 6 and sink.closed == 5  # noqa: PT018 - after each failure it is opened anew
+
+
+def test_a_cause_is_said_once(maker: Maker, running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    sink = FakeSink()
+    sink.plan = [SinkUnavailable(("away", "refused")[number % 2]) for number in range(20)]
+    with caplog.at_level(logging.WARNING, "indelible"):
+        running.start(lane(maker.layout.active, sink))
+        until(lambda: at(maker) == 21)
+        until(lambda: any("shipped again" in record.message for record in caplog.records))
+    assert [record.message for record in caplog.records] == [
+        "sink s (fake): away", "sink s (fake): refused", "sink s: events are shipped again"
+    ]  # fmt: skip
+
+
+def test_a_state_says_what_is_wrong_and_that_it_is_well_again(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    sink.plan = [SinkUnavailable("the destination is away", retry_after=30.0)]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: state.read(maker.layout, "s").state == "unavailable")
+    about = state.read(maker.layout, "s")
+    assert (about.error, about.failures, at(maker)) == ("the destination is away", 1, 0)
+    running.end()
+    assert len(sink.sent) == 1  # it was left alone, as it asked
+    assert state.read(maker.layout, "s").state == "stopped"
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: state.read(maker.layout, "s").state == "waiting")
+    about = state.read(maker.layout, "s")
+    assert (about.error, about.failures, about.taken) == (None, 0, 21)
+
+
+@pytest.mark.parametrize("failure", [ConfigError("no such format"), ModuleNotFoundError("pigeons")])
+def test_a_sink_that_cannot_be_made_is_unavailable_and_keeps_its_place(
+    maker: Maker, running: Running, failure: Exception
+) -> None:
+    cursor.write(maker.layout, cursor.Cursor(sink="s", origin=maker.origin, next=7), Access())
+    sink = FakeSink()
+    broken = [True]
+
+    def make(_: Any) -> FakeSink:
+        if broken:
+            raise failure
+        return sink
+
+    running.start(Lane(maker.layout, settings(), Parts(parts(sink).make_format, make), Access()))
+    until(lambda: state.read(maker.layout, "s").failures > 2)
+    assert str(failure) in str(state.read(maker.layout, "s").error)
+    assert at(maker) == 7
+    broken.clear()
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == list(range(7, 21))
+
+
+def test_a_cursor_that_cannot_be_read_is_not_begun_anew(maker: Maker, running: Running) -> None:
+    maker.layout.cursors.mkdir()
+    cursor.path_of(maker.layout, "s").write_bytes(b'{"sink":"s"')
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: state.read(maker.layout, "s").state == "unavailable")
+    assert "is no cursor" in str(state.read(maker.layout, "s").error)
+    assert not sink.sent
+    cursor.path_of(maker.layout, "s").unlink()
+    until(lambda: at(maker) == 21)
+
+
+def test_what_is_refused_for_good_holds_up_nothing(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    sink.plan = [SinkUnavailable("away", Delivery(10, [(3, "too odd"), (4, "too long"), (99, "is not there")]))]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == [seq for seq in range(21) if seq not in (3, 4)]
+    dead = list(letters.read(maker.layout))
+    assert [(one.seq, one.reason, one.sink, one.origin) for one in dead] == [
+        (3, "too odd", "s", maker.origin), (4, "too long", "s", maker.origin)
+    ]  # fmt: skip
+    assert dead[0].data == maker.layout.active.read_bytes().splitlines()[3]
+    assert letters.path_of(maker.layout).stat().st_mode & 0o777 == 0o600
+    assert letters.counts(maker.layout) == {"s": 2}
+    until(lambda: state.read(maker.layout, "s").taken == 19)
+    assert state.read(maker.layout, "s").refused == 2
+
+
+def test_what_has_no_record_is_refused_by_its_seq(maker: Maker, running: Running) -> None:
+    maker.raw(b'{"seq":21,"schema":1,"source":7}\n')
+    maker.seq = 22
+    maker.add_many(2)
+    _claim(maker, 24)
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 24)
+    assert sink.seqs == [*range(21), 22, 23]
+    [dead] = letters.read(maker.layout)
+    assert dead.seq == 21
+    assert dead.reason.startswith("no entry of a trail")
+
+
+def _claim(maker: Maker, size: int) -> None:
+    from indelible.trail.proofs.checkpoint import Checkpoint
+
+    maker.layout.checkpoint.write_text(maker.signer.sign(Checkpoint(maker.origin, size, bytes(32)).text()))
+
+
+def test_dead_letters_are_sent_again_when_somebody_asks(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    sink.plan = [Delivery(21, [(3, "no"), (4, "no"), (5, "no")])]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    sink.plan = [SinkUnavailable("not now"), Delivery(3, [(1, "still no")])]
+    request.put(maker.layout, "s", Request(letters=True), Access())
+    until(lambda: request.read(maker.layout, "s") is None)
+    assert sink.seqs[-2:] == [3, 5]
+    assert [one.seq for one in letters.read(maker.layout)] == [4]
+    request.put(maker.layout, "s", Request(letters=True), Access())
+    until(lambda: not letters.path_of(maker.layout).exists())
+    assert sink.seqs[-1] == 4
+
+
+def test_it_begins_again_where_somebody_asks(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    request.put(maker.layout, "s", Request(origin=maker.origin, begin=18), Access())
+    until(lambda: len(sink.taken) == 24)
+    assert sink.seqs == [*range(21), 18, 19, 20]
+
+
+def test_the_end_waits_for_what_is_under_way_and_is_cut_off(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    sink.hanging.set()
+    one = running.start(lane(maker.layout.active, sink))
+    until(lambda: sink.sent)
+    one.stop()
+    assert not one.join(0.05)
+    sink.hanging.clear()  # it answers after all
+    assert one.join(60)
+    assert at(maker) == 21
+    assert len(sink.sent) == 1
+    hanging = FakeSink()
+    hanging.hanging.set()
+    maker.add_many(1).seal()
+    two = running.start(lane(maker.layout.active, hanging))
+    until(lambda: hanging.sent)
+    two.stop()
+    two.cut_off()
+    assert two.join(60)
+    assert at(maker) == 21
+
+
+def test_a_sink_that_hangs_holds_up_no_other(maker: Maker, running: Running) -> None:
+    hanging, well = FakeSink(), FakeSink()
+    hanging.hanging.set()
+    for name, sink in (("hangs", hanging), ("well", well)):
+        running.start(lane(maker.layout.active, sink, name=name))
+    until(lambda: at(maker, "well") == 21)
+    assert (at(maker, "hangs"), hanging.taken) == (0, [])
+
+
+def _set_aside(maker: Maker, name: str) -> Layout:
+    """Move a trail where `retire` moves it."""
+    place = Layout(maker.layout.retired / name / maker.layout.active.name)
+    place.directory.mkdir(parents=True)
+    for path in maker.layout.directory.iterdir():
+        if path.name not in ("retired", "cursors"):
+            path.rename(place.directory / path.name)
+    maker.layout.active.rename(place.active)
+    return place
+
+
+def _successor(maker: Maker, number: int, named: str | None) -> Maker:
+    from indelible.trail.proofs.checkpoint import Signer
+
+    origin = f"indelible/{number:032x}"
+    aside = maker.layout.directory / "segments"
+    assert not aside.exists()
+    new = Maker(maker.layout.active, origin=origin, signer=Signer(origin, KEY))
+    line = json.loads(new.layout.active.read_bytes())
+    if named is not None:
+        line["metadata"]["previous"] = {"origin": named, "size": 0}
+    new.layout.active.write_bytes(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    return new
+
+
+def test_the_rest_of_a_trail_that_was_set_aside_comes_first(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    one = running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    one.stop()
+    assert one.join(60)
+    maker.add_many(4).seal()
+    _set_aside(maker, "one")
+    second = _successor(maker, 2, maker.origin).add_many(2).seal()
+    _set_aside(second, "two")
+    third = _successor(second, 3, second.origin).add_many(1).seal()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 2)
+    assert sink.seqs == [*range(25), 0, 1, 2, 0, 1]
+    found = cursor.read(maker.layout, "s")
+    assert found is not None
+    assert found.origin == third.origin
+
+
+def test_a_trail_that_is_set_aside_while_it_is_shipped(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    _set_aside(maker, "one")
+    _successor(maker, 2, maker.origin).add_many(2).seal()
+    until(lambda: at(maker) == 3)
+    assert sink.seqs == [*range(21), 0, 1, 2]
+
+
+def test_a_trail_that_nothing_names_is_left_behind_and_that_is_said(
+    maker: Maker, running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    cursor.write(maker.layout, cursor.Cursor(sink="s", origin="indelible/gone", next=7), Access())
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == list(range(21))
+    assert "indelible/gone ends at event 7, and what came after that is not there" in caplog.text
+    assert route.after(maker.layout, maker.origin) is None
+
+
+ANSWERS = st.lists(
+    st.one_of(
+        st.tuples(st.just("takes"), st.integers(0, 8), st.sets(st.integers(0, 7), max_size=3)),
+        st.tuples(st.just("fails"), st.integers(0, 8), st.sets(st.integers(0, 7), max_size=2)),
+        st.tuples(st.just("dies"), st.just(0), st.just(set[int]())),
+    ),
+    max_size=12,
+)
+
+
+@given(ANSWERS, st.integers(0, 30))
+@hypothesis_settings(
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_sink_answers_each_event_is_taken_or_dead_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[tuple[str, int, set[int]]],
+    count: int,
+) -> None:
+    monkeypatch.setattr("indelible.shipper.place.BATCH_EVENTS", 4)
+    maker = Maker(tmp_path_factory.mktemp("t") / "a.jsonl").add_many(count).seal()
+    sink = FakeSink()
+    for what, taken, refused in answers:
+        delivery = Delivery(min(taken, 1), [(index, "no") for index in sorted(refused)])
+        sink.plan.append(
+            RuntimeError("x")
+            if what == "dies"
+            else delivery
+            if what == "takes"
+            else SinkUnavailable("y", delivery)
+        )
+    one = lane(maker.layout.active, sink)
+    one.start(1)
+    until(lambda: at(maker) == count + 1)
+    one.stop()
+    assert one.join(60)
+    assert batch.BATCH_EVENTS == 1000
+    dead = [found.seq for found in letters.read(maker.layout)]
+    assert sink.seqs == sorted(sink.seqs)
+    assert sorted(sink.seqs + dead) == list(range(count + 1))

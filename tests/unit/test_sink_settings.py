@@ -1,0 +1,179 @@
+"""`audit.sinks` and `audit.max_backlog`: what is taken, and that a mistake is answered in one line that says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible import config, configfile, events
+from indelible.errors import ConfigError
+from indelible.sink_settings import (
+    FILTER_CHOICES,
+    MAX_SINKS,
+    Backlog,
+    SinkSettings,
+    parse_sinks,
+    split_address,
+)
+
+
+def parsed(*sinks: dict[str, Any]) -> tuple[SinkSettings, ...]:
+    return config.parse({"audit": {"sinks": list(sinks)}}, where="c", env={"HOST": "h.example"}).audit.sinks
+
+
+def test_defaults_and_names() -> None:
+    file, out, syslog, local, other = parsed(
+        {"type": "file", "path": "/var/log/mcp events.log", "format": "mxcp"},
+        {"type": "stdout"},
+        {"type": "syslog", "address": "${HOST}:6514", "protocol": "tls", "tls": {"server_name": "x"}},
+        {"type": "syslog", "address": "/dev/log", "enterprise": 57264, "facility": "audit"},
+        {"type": "pigeon", "coop": {"on": "the roof"}, "start": "beginning", "filter": {"status": "error"}},
+    )
+    assert (file.name, file.format, file.start, file.max_size) == ("mcp-events.log", "mxcp", "now", 100 << 20)
+    assert (out.name, out.format, out.intents, out.max_bytes) == ("stdout", "indelible", False, 0)
+    assert (syslog.name, syslog.format, syslog.protocol, syslog.framing) == (
+        "h.example",
+        "syslog",
+        "tls",
+        "octet",
+    )
+    assert syslog.tls is not None
+    assert (syslog.tls.server_name, syslog.tls.ca_file) == ("x", None)
+    assert (local.name, local.enterprise, local.facility, local.max_bytes) == ("log", 57264, "audit", 8192)
+    assert (other.name, other.extra, other.start) == ("pigeon", {"coop": {"on": "the roof"}}, "beginning")
+    assert other.filter.status == {"error"}
+    assert other.filter.events is None
+
+
+def test_a_filter_takes_one_value_or_a_list_and_all_events() -> None:
+    [sink] = parsed(
+        {"type": "stdout", "filter": {"kind": ["denied", "timed_out"], "tool": "rm", "events": "all"}}
+    )
+    assert sorted(sink.filter.kind) == ["denied", "timed_out"]
+    assert list(sink.filter.tool) == ["rm"]
+    assert sorted(sink.filter.events or ()) == sorted(get_args(events.EventType))
+
+
+def test_the_words_of_a_filter_are_the_events() -> None:
+    known = {
+        "events": events.EventType, "status": events.Status, "kind": events.Kind,
+        "policy": events.Decision, "effects": events.Effects,
+    }  # fmt: skip
+    assert {name: words for name, words in FILTER_CHOICES.items() if words} == {
+        name: get_args(kind) for name, kind in known.items()
+    }
+
+
+WRONG: list[tuple[object, str]] = [
+    ("file", "expected a list"),
+    ([{"type": "stdout", "name": f"s{number}"} for number in range(MAX_SINKS + 1)], "at most 16"),
+    (["x"], "sink 1: expected a mapping"),
+    ([{}], "sink 1: type: expected file, stdout, stderr, syslog"),
+    ([{"type": "../x"}], "sink 1: type: expected file"),
+    ([{"type": "kafka"}], "sink 1: type kafka: this version of Indelible does not have it yet"),
+    ([{"type": "file"}], "sink 1: type file needs 'path'"),
+    ([{"type": "syslog"}], "sink 1: type syslog needs 'address'"),
+    ([{"type": "stdout"}, {"type": "file", "paht": "/a"}], "sink 2: unknown key 'paht'; did you mean 'path'"),
+    ([{"type": "stdout", "path": "/a"}], "sink 1: unknown key 'path'"),
+    ([{"type": "stdout", 5: 6}], "sink 1: unknown key 5"),
+    ([{"type": "stdout"}, {"type": "stdout"}], "sink 2: another one is called 'stdout', too"),
+    ([{"type": "stdout", "name": "../x"}], "name: expected up to 64"),
+    ([{"type": "stdout", "start": "later"}], "start: expected now or beginning"),
+    (
+        [{"type": "stdout", "filter": {"statsu": "error"}}],
+        "filter: unknown key 'statsu'; did you mean 'status'",
+    ),
+    ([{"type": "stdout", "filter": {"status": "bad"}}], "filter: status: no such value 'bad'"),
+    ([{"type": "stdout", "filter": {"events": ["mcp_operatoin"]}}], "did you mean 'mcp_operation'"),
+    ([{"type": "stdout", "filter": {"tool": []}}], "filter: tool: expected a value"),
+    ([{"type": "file", "path": "/a", "max_size_mb": 0}], "max_size_mb: expected a number of megabytes"),
+    ([{"type": "syslog", "address": "x:99999"}], "address: expected HOST:PORT"),
+    ([{"type": "syslog", "address": "udp://x"}], "address: expected HOST:PORT"),
+    ([{"type": "syslog", "address": "x", "tls": {"ca_file": "/c"}}], "tls: needs 'protocol: tls'"),
+    (
+        [{"type": "syslog", "address": "x", "protocol": "tls", "tls": {"key_file": "/k"}}],
+        "tls: key_file: needs",
+    ),
+    ([{"type": "syslog", "address": "x", "protocol": "tls", "tls": {"ca": "/k"}}], "tls: unknown key 'ca'"),
+    ([{"type": "syslog", "address": "x", "max_bytes": 100}], "max_bytes: expected a size of at least 480"),
+    ([{"type": "syslog", "address": "x", "timeout": 0}], "timeout: expected a duration above 0"),
+    ([{"type": "syslog", "address": "x", "app_name": "a b"}], "app_name: expected up to 48"),
+    ([{"type": "syslog", "address": "x", "enterprise": 0}], "enterprise: expected a private enterprise"),
+]
+
+
+@pytest.mark.parametrize(("sinks", "why"), WRONG)
+def test_a_mistake_is_said_in_one_line(sinks: object, why: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.parse({"audit": {"sinks": sinks}}, where="c", env={})
+    assert why in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith("c: audit.sinks: ")
+
+
+def test_the_backlog_has_bounds_of_its_own() -> None:
+    def backlog(value: object) -> Backlog:
+        return config.parse({"audit": {"max_backlog": value}}, where="c", env={}).audit.max_backlog
+
+    assert backlog({"size": "1GB"}) == Backlog(size=1 << 30, age=7 * 86400.0)
+    assert backlog({"size": "none", "age": "2h"}) == Backlog(size=None, age=7200.0)
+    with pytest.raises(ConfigError, match=r"max_backlog: unknown key 'sise'; did you mean 'size'"):
+        backlog({"sise": 1})
+
+
+def test_a_profile_has_sinks_of_its_own() -> None:
+    audit = {"sinks": [{"type": "stdout"}], "ship": "thread"}
+    profiles = {"quiet": {"audit": {"sinks": [], "path": "x"}}}
+    settings = config.parse({"audit": audit, "profiles": profiles}, where="c", env={}, profile="quiet")
+    assert (settings.audit.sinks, settings.audit.ship) == ((), "thread")
+
+
+def test_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
+    file = tmp_path / "indelible.yaml"
+    file.write_text(
+        "audit: {path: a.jsonl, sinks: [{type: file, path: out.log}, {type: syslog, address: ./s.sock, protocol: tls, "
+        "tls: {ca_file: ca.pem}}]}"
+    )
+    out, local = configfile.load(str(file)).audit.sinks
+    assert out.path == str(tmp_path / "out.log")
+    assert local.address == str(tmp_path / "s.sock")
+    assert local.tls is not None
+    assert local.tls.ca_file == str(tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "sinks", ["[{type: file, path: a.jsonl}]", "[{type: file, path: a.jsonl.d/key}]",
+              "[{type: file, path: b, name: x}, {type: file, path: ./b, name: y}]"]
+)  # fmt: skip
+def test_no_sink_writes_where_something_else_does(tmp_path: Path, sinks: str) -> None:
+    file = tmp_path / "indelible.yaml"
+    file.write_text(f"audit: {{path: a.jsonl, sinks: {sinks}}}")
+    with pytest.raises(ConfigError, match="take another"):
+        configfile.load(str(file))
+
+
+@given(st.text(max_size=30))
+def test_any_address_is_taken_or_answered(text: str) -> None:
+    try:
+        host, port = split_address(text, 514)
+    except ValueError:
+        return
+    assert host
+    assert 0 < port < 65536
+    assert not set(host) & set("/@[] \n")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: (
+    st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["type", "name", "path", "format", "filter", "tls", "address", "file", "syslog", "events"]), inner, max_size=4)
+)))  # fmt: skip
+def test_whatever_stands_there_is_taken_or_answered(value: object) -> None:
+    try:
+        sinks = parse_sinks(value)
+    except ValueError:
+        return
+    assert all(isinstance(sink, SinkSettings) for sink in sinks)
