@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from indelible.errors import NotProven, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import findings as words
-from indelible.trail.entry import line_seq, parse_line
+from indelible.trail.entry import line_seq
 from indelible.trail.erased import erased_leaf
 from indelible.trail.findings import MAX_FINDINGS, Finding, VerifyResult
 from indelible.trail.layout import Layout
@@ -23,7 +23,7 @@ from indelible.trail.proofs.checkpoint import Verifier
 from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.proofs.prove import blame
 from indelible.trail.proofs.stored import Sealed, open_sealed
-from indelible.trail.reader import names_in
+from indelible.trail.reader import names_in, origin_in
 
 YES: Final = "yes"
 NO: Final = "no"
@@ -132,8 +132,8 @@ class LineCheck:
     def _not_here(self, data: bytes, seq: int) -> Verdict:
         """Say of a line that no trail has sealed what there is to say."""
         own = [trail.sealed for trail in self._trails if not trail.earlier]
-        origin = _origin_of(data)
-        if origin is not None and all(origin != trail.sealed.checkpoint.origin for trail in self._trails):
+        origin = origin_in(data.removesuffix(b"\r"))  # which only a file's first line says
+        if origin and all(origin != trail.sealed.checkpoint.origin for trail in self._trails):
             return Verdict(ANOTHER_TRAIL, seq, detail=f"the line says that it is of {origin[:80]!r}")
         if all(seq >= sealed.checkpoint.size for sealed in own):
             size = max(sealed.checkpoint.size for sealed in own)
@@ -172,14 +172,6 @@ def _here(trail: Candidate, seq: int, note: str, *, erased: bool) -> Verdict:
 
 def _readable(sealed: Sealed, seq: int) -> bool:
     return sealed.tiles.leaf(seq) is not None and sealed.tiles.trusted(0, seq >> 8)
-
-
-def _origin_of(data: bytes) -> str | None:
-    """Return the origin that a file's first line names: no other line names any."""
-    entry = parse_line(data.removesuffix(b"\r")) or {}
-    metadata = entry.get("metadata")
-    origin = metadata.get("origin") if isinstance(metadata, dict) else None
-    return origin if entry.get("event_type") == "file_opened" and isinstance(origin, str) else None
 
 
 def _why_no_seq(data: bytes) -> str:
