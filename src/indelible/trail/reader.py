@@ -334,16 +334,18 @@ class Lines:
     entry may have.
     """
 
-    def __init__(self, file: BinaryIO, chunk: int = CHUNK_BYTES) -> None:
+    def __init__(self, file: BinaryIO, chunk: int = CHUNK_BYTES, limit: int = MAX_LINE_BYTES) -> None:
+        """`limit` is the length of the longest line."""
         self._file = file
         self._chunk = chunk
+        self._limit = limit
         self.rest = b""
 
     def __iter__(self) -> Iterator[tuple[list[bytes], bytes]]:
         """Yield (lines without LF, the bytes that hold them all)."""
         while chunk := self._file.read(self._chunk):
             if b"\n" not in chunk:
-                self.rest = (self.rest + chunk)[: MAX_LINE_BYTES + 1]
+                self.rest = (self.rest + chunk)[: self._limit + 1]
                 continue
             raw = self.rest + chunk if self.rest else chunk
             lines = raw.split(b"\n")
