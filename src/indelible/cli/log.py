@@ -12,7 +12,7 @@ import click
 
 from indelible.cli.common import Trails, Where, find_trails, lines_option, note, where_options
 from indelible.cli.filtering import filter_options, make_filter
-from indelible.cli.table import TablePrinter
+from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
@@ -26,6 +26,7 @@ Examples:
   indelible log --since 1h --status error        what went wrong in the last hour
   indelible log --tool read_file --user ada -n 0 all of one user's calls of one tool
   indelible log --json -n 0 | jq .outcome.kind   the stored lines as they are
+  indelible log --format mxcp --since 1d         in the words of another system
 
 Without --trail, the configured trail and those that lie beside it because several
 recorders ran at once are listed together; and before each trail those that it follows, since
@@ -40,24 +41,27 @@ they were restored or had lost their end. Times are shown in UTC.
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
 @lines_option
+@format_option
 @where_options
 def command(
     where: Where,
     limit: int | None,
     follow: bool,  # noqa: FBT001 - click's signature
     as_json: bool,  # noqa: FBT001
+    format_name: str | None,
     **filters: Any,
 ) -> int:
     """List recorded calls, oldest first; with --events other events too."""
     wanted = make_filter(**filters)
+    chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
     if not follow:
-        return show(with_earlier(find_trails(where)), wanted, count, as_json=as_json)
+        return show(with_earlier(find_trails(where)), wanted, count, chosen)
     from indelible.cli.tail import follow_trails
 
     trails = Trails(where)
     show_missing(trails)
-    return follow_trails(trails, wanted, count, as_json=as_json)
+    return follow_trails(trails, wanted, count, chosen)
 
 
 def show_missing(trails: Trails) -> None:
@@ -67,37 +71,20 @@ def show_missing(trails: Trails) -> None:
         raise TrailError(msg)
 
 
-def show(paths: list[Path], wanted: Filter, limit: int, *, as_json: bool) -> int:
+def show(paths: list[Path], wanted: Filter, limit: int, chosen: Chosen | None) -> int:
     """Print what is asked for; unreadable lines are counted on stderr."""
     corrupt = Corrupt()
     with contextlib.ExitStack() as stack:
         searches = [stack.enter_context(TrailSearch(path, wanted, corrupt)) for path in paths]
         hits: Iterable[Hit] = newest(searches, limit) if limit else everything(searches)
-        if as_json:
-            found = print_lines(hits)
-        else:
-            terminal = sys.stdout.isatty()
-            found = TablePrinter(sys.stdout, events=shows_events(wanted), terminal=terminal).print(hits)
+        printer = make_printer(chosen, wanted)
+        found = printer.print(hits)
     sys.stdout.flush()
+    printer.report()
     report_corrupt(corrupt)
     if not found and sys.stderr.isatty():
         click.secho("no event matches", dim=True, err=True)
     return 0
-
-
-def shows_events(wanted: Filter) -> bool:
-    """Tell whether a listing needs a column for the type of event."""
-    return wanted.events is None or len(wanted.events) > 1 or "mcp_operation" not in wanted.events
-
-
-def print_lines(hits: Iterable[Hit]) -> int:
-    """Print stored lines as they are; return how many."""
-    out = sys.stdout.buffer
-    count = 0
-    for hit in hits:
-        out.write(hit.line + b"\n")
-        count += 1
-    return count
 
 
 def report_corrupt(corrupt: Corrupt) -> None:

@@ -13,8 +13,8 @@ import click
 
 from indelible.cli.common import Trails, Where, lines_option, note, where_options
 from indelible.cli.filtering import filter_options, make_filter
-from indelible.cli.log import print_lines, report_corrupt, shows_events
-from indelible.cli.table import TablePrinter
+from indelible.cli.log import report_corrupt
+from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.query.filters import Filter
 from indelible.query.follow import POLL_S, Follower
 from indelible.query.search import Corrupt, Hit, recorded_at
@@ -31,6 +31,7 @@ Examples:
   indelible tail                          the last 10 calls, then new ones
   indelible tail -n 0 --status error      new failures only
   indelible tail --events all --json      every event, as stored
+  indelible tail --format mxcp | grep '"policy_decision":"deny"'
 
 Ctrl-C ends it, with exit code 0. A trail that is not there yet is waited for.
 """
@@ -40,29 +41,32 @@ Ctrl-C ends it, with exit code 0. A trail that is not there yet is waited for.
 @filter_options
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, metavar="N", help=BEGIN)
 @lines_option
+@format_option
 @where_options
 def command(
     where: Where,
     limit: int,
     as_json: bool,  # noqa: FBT001 - click's signature
+    format_name: str | None,
     **filters: Any,
 ) -> int:
     """Show new events as they are appended, through rotation."""
     wanted = make_filter(**filters)
+    chosen = chosen_format(format_name, as_json=as_json)
     trails = Trails(where)
     if not any(is_there(path) for path in trails.paths()):
         note(f"{trails.path}: waiting for a trail")
-    return follow_trails(trails, wanted, limit, as_json=as_json, all_at_zero=False)
+    return follow_trails(trails, wanted, limit, chosen, all_at_zero=False)
 
 
 def follow_trails(
-    trails: Trails, wanted: Filter, limit: int, *, as_json: bool, all_at_zero: bool = True
+    trails: Trails, wanted: Filter, limit: int, chosen: Chosen | None, *, all_at_zero: bool = True
 ) -> int:
     """Print the newest `limit` matches and every new one until interrupted.
 
     A limit of 0 begins with all matches, or with none unless `all_at_zero`.
     """
-    session = _Session(trails, wanted, as_json=as_json)
+    session = _Session(trails, wanted, chosen)
     try:
         session.begin(limit, none=not (limit or all_at_zero))
         while True:
@@ -71,19 +75,17 @@ def follow_trails(
     except KeyboardInterrupt:
         return 0
     finally:
-        report_corrupt(session.corrupt)
+        session.report()
 
 
 class _Session:
-    def __init__(self, trails: Trails, wanted: Filter, *, as_json: bool) -> None:
+    def __init__(self, trails: Trails, wanted: Filter, chosen: Chosen | None) -> None:
         self.corrupt = Corrupt()
         self._trails = trails
         self._wanted = wanted
-        self._as_json = as_json
         self._followers: dict[Path, Follower] = {}
         self._looked = 0.0
-        terminal = sys.stdout.isatty()
-        self._table = TablePrinter(sys.stdout, events=shows_events(wanted), terminal=terminal, steady=True)
+        self._printer = make_printer(chosen, wanted, steady=True)
 
     def begin(self, limit: int, *, none: bool) -> None:
         """Show where the trails stand."""
@@ -113,10 +115,11 @@ class _Session:
         return fresh.values()
 
     def _print(self, hits: list[Hit]) -> None:
-        if not hits:
-            return
-        if self._as_json:
-            print_lines(hits)
-        else:
-            self._table.print(hits)
-        sys.stdout.flush()
+        if hits:
+            self._printer.print(hits)
+            sys.stdout.flush()
+
+    def report(self) -> None:
+        """Say what was not shown, and why."""
+        self._printer.report()
+        report_corrupt(self.corrupt)

@@ -12,6 +12,8 @@ from indelible.cli.text import one_line
 from indelible.cli.verify import print_findings, print_keys, print_not_checked, verdict
 from indelible.errors import ConfigError, NoteError
 from indelible.events import MAX_LINE_BYTES
+from indelible.formats.found import MAX_RECORD_BYTES
+from indelible.query.records import RecordCheck
 from indelible.trail import findings as words
 from indelible.trail.checking.verify import KEY_NOT_PINNED
 from indelible.trail.findings import AcceptedKey, Finding, VerifyResult
@@ -124,15 +126,16 @@ def _print_proof(result: VerifyResult, index: object, said: str, *, shape_only: 
 
 
 def check_lines(paths: list[Path], name: str, vkey: Verifier | None, *, as_json: bool) -> int:
-    """Look lines up that were found elsewhere; empty ones are passed over."""
-    with open_input("--line", name) as file:
-        check = LineCheck(paths, vkey, "standard input" if name == "-" else name)
+    """Look lines up that were found elsewhere, and records of lines; empty ones are passed over."""
+    with open_input("--line", name) as file, RecordCheck() as records:
+        check = LineCheck(paths, vkey, "standard input" if name == "-" else name, records)
         try:
-            _feed(check, Lines(file), as_json=as_json)
+            _feed(check, Lines(file, limit=MAX_RECORD_BYTES), as_json=as_json)
         except OSError as exc:
             msg = f"--line: {name}: cannot be read: {exc.strerror}"
             raise ConfigError(msg) from exc
     result = check.finish()
+    result.not_checked[:0] = records.not_checked()
     if vkey is None:
         result.not_checked.insert(0, KEY_NOT_PINNED)
     if as_json:
@@ -166,7 +169,8 @@ def _print_line(number: int, said: Verdict) -> None:
     where = f"seq {said.seq}" if said.seq is not None else ""
     erased = "its content was erased" if said.erased else ""
     trail = f"in {said.trail}" if said.trail else ""
-    detail = ", ".join(part for part in (where, trail, erased, said.detail) if part)
+    words = f"word for word as {said.format}" if said.format else ""
+    detail = ", ".join(part for part in (where, trail, erased, words, said.detail) if part)
     click.echo(f"line {number}: {click.style(said.verdict, fg=colour, bold=True)}: {one_line(detail)}")
 
 

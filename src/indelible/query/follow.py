@@ -25,7 +25,15 @@ from indelible.query.search import Corrupt, Hit, TrailSearch
 from indelible.trail.entry import line_seq
 from indelible.trail.files import CHUNK_BYTES, blocks_backward, end_of_lines
 from indelible.trail.layout import Layout
-from indelible.trail.reader import Lines, Snapshot, TrailFile, open_plain, read_small
+from indelible.trail.reader import (
+    Lines,
+    Snapshot,
+    TrailFile,
+    open_plain,
+    origin_in,
+    origin_of,
+    read_small,
+)
 
 POLL_S: Final = 0.1
 """How often a follower looks."""
@@ -60,6 +68,8 @@ class Follower:
         self._entered = b""
         """The first line of the newest file that was begun: rotation and compression change names, not this."""
         self._origin: bytes | None = None
+        self._named = ""
+        """The trail that the lines are of: as the newest file that was begun says."""
         self.missed = 0
         """Events that the writer had deleted before they could be read; whoever says so sets it back."""
         self._unread = 0
@@ -71,6 +81,7 @@ class Follower:
         if not self._open():
             return []
         self._entered = self._first_line()
+        self._named = origin_in(self._entered) or origin_of(self.layout)
         self._go_to_end()
         with TrailSearch(self.layout.active, self._wanted, self._corrupt) as search:
             hits = search.newest(limit) if limit else list(search.all())
@@ -181,6 +192,7 @@ class Follower:
         if line == self._entered:
             return
         self._entered = line
+        self._named = origin_in(line) or origin_of(self.layout)
         seen, self._seen = max(self._seen, self._next_seq), 0
         row = parse_row(line)
         if row is None or row.seq >= seen:
@@ -203,7 +215,7 @@ class Follower:
         self.missed += max(0, row.seq - self._next_seq - self._unread)
         self._next_seq, self._seen, self._unread = row.seq + 1, 0, 0
         if self._matches(row):
-            hits.append(Hit(line, row))
+            hits.append(Hit(line, row, self._named))
 
     def _note_corrupt(self) -> None:
         self._unread += 1

@@ -22,7 +22,8 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.query.filters import Filter, Row, parse_row
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import CHUNK_BYTES, blocks_backward
-from indelible.trail.reader import Lines, TrailFile, open_snapshot, reading
+from indelible.trail.layout import Layout
+from indelible.trail.reader import Lines, TrailFile, open_snapshot, origin_of, reading
 
 CLOCK_SLACK: Final = timedelta(seconds=2)
 """A clock that is set back between receiving and recording leaves a `recorded_at` before `timestamp`."""
@@ -36,6 +37,8 @@ class Hit(NamedTuple):
 
     line: bytes
     row: Row
+    origin: str = ""
+    """The trail that it is of; empty when nothing beside it says which."""
 
 
 class Corrupt:
@@ -89,6 +92,7 @@ class TrailSearch:
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
         with reading(path):
+            self._origin = origin_of(Layout(path))
             self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
         self.strangers = self._snapshot.strangers
@@ -127,7 +131,7 @@ class TrailSearch:
                     if row is None:
                         self._corrupt.add(str(self.path), order, file, offset=at, number=None)
                     elif self._matches(row):
-                        found.appendleft(Hit(line, row))
+                        found.appendleft(Hit(line, row, self._origin))
                         if len(found) >= limit:
                             return True
                 if self._all_early(lines):
@@ -196,7 +200,7 @@ class TrailSearch:
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
                         elif self._matches(row):
-                            yield Hit(line, row)
+                            yield Hit(line, row, self._origin)
                         offset += len(line) + 1
                         number = None if number is None else number + 1
             except TrailCorrupt:
@@ -206,7 +210,7 @@ class TrailSearch:
                 if row is None:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
                 elif self._matches(row):
-                    yield Hit(lines.rest, row)
+                    yield Hit(lines.rest, row, self._origin)
 
 
 def _opened(file: TrailFile) -> BinaryIO:

@@ -24,6 +24,9 @@ from indelible.trail.files import CHUNK_BYTES
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import MAX_NOTE_BYTES, parse, split_note
 
+MAX_ORIGIN: Final = 200
+"""Characters of an origin that are read."""
+
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -282,20 +285,43 @@ def _claims(layout: Layout) -> tuple[str, int]:
     return checkpoint.origin, checkpoint.size
 
 
+def origin_of(layout: Layout) -> str:
+    """Return a trail's name as what lies beside it says, or its first line; unchecked, and empty when nothing does."""
+    try:
+        text = read_small(layout.origin) or b""
+    except OSError:
+        text = b""
+    return text.decode("utf-8", "replace").strip()[:MAX_ORIGIN] or origin_in(_first_line(layout.active))
+
+
+def origin_in(line: bytes) -> str:
+    """Return the trail's name as the first line of one of its files says it; empty for any other line."""
+    entry = parse_line(line) or {}
+    metadata = entry.get("metadata")
+    origin = metadata.get("origin") if isinstance(metadata, dict) else None
+    return origin if entry.get("event_type") == "file_opened" and isinstance(origin, str) else ""
+
+
 def _begins_a_trail(path: Path) -> bool:
     """Tell whether a file's first line is a stamped `file_opened`, as every file of a trail begins."""
+    line = _first_line(path)
+    entry = parse_line(line) if line_recorded_at(line) else None
+    return entry is not None and entry.get("event_type") == "file_opened"
+
+
+def _first_line(path: Path) -> bytes:
+    """Return a plain file's first line; empty when there is none that is whole."""
     try:
         fd = open_plain(path)
     except (OSError, TrailError):
-        return False
+        return b""
     try:
         line, feed, _ = os.pread(fd, MAX_LINE_BYTES + 1, 0).partition(b"\n")
     except OSError:
-        return False
+        return b""
     finally:
         os.close(fd)
-    entry = parse_line(line) if feed and line_recorded_at(line) else None
-    return entry is not None and entry.get("event_type") == "file_opened"
+    return line if feed else b""
 
 
 # --- lines from the front -----------------------------------------------------------------------------------
@@ -308,16 +334,18 @@ class Lines:
     entry may have.
     """
 
-    def __init__(self, file: BinaryIO, chunk: int = CHUNK_BYTES) -> None:
+    def __init__(self, file: BinaryIO, chunk: int = CHUNK_BYTES, limit: int = MAX_LINE_BYTES) -> None:
+        """`limit` is the length of the longest line."""
         self._file = file
         self._chunk = chunk
+        self._limit = limit
         self.rest = b""
 
     def __iter__(self) -> Iterator[tuple[list[bytes], bytes]]:
         """Yield (lines without LF, the bytes that hold them all)."""
         while chunk := self._file.read(self._chunk):
             if b"\n" not in chunk:
-                self.rest = (self.rest + chunk)[: MAX_LINE_BYTES + 1]
+                self.rest = (self.rest + chunk)[: self._limit + 1]
                 continue
             raw = self.rest + chunk if self.rest else chunk
             lines = raw.split(b"\n")

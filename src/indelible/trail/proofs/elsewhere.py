@@ -1,7 +1,9 @@
 """Lines that were found elsewhere (in a SIEM, a ticket, a mail), looked up in what trails have sealed.
 
 The rule that lives here: a line is in a trail when its leaf hash stands, at the seq that it claims, in a tile that the
-signed root vouches for. Nothing less is a yes: not covered yet, or not to be looked up, is none either.
+signed root vouches for. Nothing less is a yes: not covered yet, or not to be looked up, is none either. A record in
+another system's words carries the leaf hash of its line: that one is in the trail says nothing of the words, so of such
+a record nothing is a yes but that the line, rendered anew, makes the same words.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from indelible.errors import NotProven, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import findings as words
-from indelible.trail.entry import line_seq, parse_line
+from indelible.trail.entry import line_seq
 from indelible.trail.erased import erased_leaf
 from indelible.trail.findings import MAX_FINDINGS, Finding, VerifyResult
 from indelible.trail.layout import Layout
@@ -23,12 +25,16 @@ from indelible.trail.proofs.checkpoint import Verifier
 from indelible.trail.proofs.merkle import leaf_hash
 from indelible.trail.proofs.prove import blame
 from indelible.trail.proofs.stored import Sealed, open_sealed
-from indelible.trail.reader import names_in
+from indelible.trail.reader import names_in, origin_in
 
 YES: Final = "yes"
 NO: Final = "no"
 NOT_COVERED: Final = "not covered"
 ANOTHER_TRAIL: Final = "another trail"
+DIFFERS: Final = "differs"
+"""A record carries the leaf hash of a line of the trail, and says something else than that line."""
+NOT_COMPARED: Final = "not compared"
+"""A record carries the leaf hash of a line of the trail that is not there any more: its words are anybody's."""
 
 CONVERTED: Final = "without the carriage return at its end, which the trail does not have"
 
@@ -36,6 +42,8 @@ _PROBLEMS: Final = {
     NO: words.LINE_UNKNOWN,
     NOT_COVERED: words.LINE_NOT_COVERED,
     ANOTHER_TRAIL: words.LINE_FOREIGN,
+    DIFFERS: words.RECORD_DIFFERS,
+    NOT_COMPARED: words.RECORD_NOT_COMPARED,
 }
 
 
@@ -47,6 +55,8 @@ class Verdict(NamedTuple):
     trail: str | None = None
     erased: bool = False
     detail: str = ""
+    format: str | None = None
+    """The format of a record that was found to say what its line says; None of a stored line."""
 
 
 class Candidate(NamedTuple):
@@ -54,6 +64,13 @@ class Candidate(NamedTuple):
 
     sealed: Sealed
     earlier: bool
+
+
+class Records(Protocol):
+    """Judges what is no stored line."""
+
+    def judge(self, data: bytes, trails: Sequence[Candidate]) -> Verdict | None:
+        """Return what became of a record that carries a line's leaf hash; None for what is no such record."""
 
 
 def leaf_of(line: bytes) -> tuple[bytes, bool]:
@@ -70,8 +87,11 @@ def forms(line: bytes) -> list[tuple[bytes, str]]:
 class LineCheck:
     """Looks lines up in trails, one at a time; `result` has the shape of a verification."""
 
-    def __init__(self, paths: Sequence[Path], vkey: Verifier | None, source: str) -> None:
+    def __init__(
+        self, paths: Sequence[Path], vkey: Verifier | None, source: str, records: Records | None = None
+    ) -> None:
         """`source` is what people call the place the lines come from. Raises TrailError, NotProven."""
+        self._records = records
         self.counts: Counter[str] = Counter()
         self.lines: list[dict[str, Any]] = []
         """The first `MAX_FINDINGS` verdicts."""
@@ -117,11 +137,12 @@ class LineCheck:
         return verdict
 
     def _judge(self, data: bytes) -> Verdict:
-        if len(data) > MAX_LINE_BYTES + 1:
-            return Verdict(NO, detail=f"longer than a line may be, {MAX_LINE_BYTES} bytes")
         seq = line_seq(data)
         if seq is None:
-            return Verdict(NO, detail=_why_no_seq(data))
+            record = None if self._records is None else self._records.judge(data, self._trails)
+            return record or Verdict(NO, detail=_why_no_seq(data))
+        if len(data) > MAX_LINE_BYTES + 1:
+            return Verdict(NO, detail=f"longer than a line may be, {MAX_LINE_BYTES} bytes")
         for form, note in forms(data):
             leaf, erased = leaf_of(form)
             for trail in self._trails:
@@ -132,8 +153,8 @@ class LineCheck:
     def _not_here(self, data: bytes, seq: int) -> Verdict:
         """Say of a line that no trail has sealed what there is to say."""
         own = [trail.sealed for trail in self._trails if not trail.earlier]
-        origin = _origin_of(data)
-        if origin is not None and all(origin != trail.sealed.checkpoint.origin for trail in self._trails):
+        origin = origin_in(data.removesuffix(b"\r"))  # which only a file's first line says
+        if origin and all(origin != trail.sealed.checkpoint.origin for trail in self._trails):
             return Verdict(ANOTHER_TRAIL, seq, detail=f"the line says that it is of {origin[:80]!r}")
         if all(seq >= sealed.checkpoint.size for sealed in own):
             size = max(sealed.checkpoint.size for sealed in own)
@@ -161,6 +182,11 @@ class LineCheck:
         return self.result
 
 
+def sealed_leaf(trail: Candidate, seq: int) -> bytes | None:
+    """Return the leaf hash that was sealed as a seq below the checkpoint's size; None when the tiles do not show it."""
+    return trail.sealed.tiles.leaf(seq) if _readable(trail.sealed, seq) else None
+
+
 def _here(trail: Candidate, seq: int, note: str, *, erased: bool) -> Verdict:
     where = str(trail.sealed.layout.active)
     if trail.earlier:
@@ -174,20 +200,17 @@ def _readable(sealed: Sealed, seq: int) -> bool:
     return sealed.tiles.leaf(seq) is not None and sealed.tiles.trusted(0, seq >> 8)
 
 
-def _origin_of(data: bytes) -> str | None:
-    """Return the origin that a file's first line names: no other line names any."""
-    entry = parse_line(data.removesuffix(b"\r")) or {}
-    metadata = entry.get("metadata")
-    origin = metadata.get("origin") if isinstance(metadata, dict) else None
-    return origin if entry.get("event_type") == "file_opened" and isinstance(origin, str) else None
-
-
 def _why_no_seq(data: bytes) -> str:
     if data.startswith(b"\xef\xbb\xbf"):
         return "a byte order mark stands in front of it; take it away"
     if data[:1].isspace():
         return "white space stands in front of it; take it away"
-    return 'not a line of a trail as it stands there: it does not begin with {"seq":'
+    if len(data) > MAX_LINE_BYTES + 1:
+        return f"longer than a line may be, {MAX_LINE_BYTES} bytes"
+    return (
+        'not a line of a trail as it stands there: it does not begin with {"seq":; nor a record of one, whole and with '
+        "its leaf hash, in a format that is known here"
+    )
 
 
 def _set_aside(layout: Layout) -> list[Path]:

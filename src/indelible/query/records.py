@@ -1,0 +1,231 @@
+"""Records in other systems' words, against the trail that they say they are of.
+
+The rules that live here:
+
+- A record's leaf hash says which line it is of, and nothing of its words: anybody can put a line's hash under words of
+  his own. So the line is read from the trail, compared with what was sealed, and rendered anew: a record is a yes when
+  that makes the same bytes, or, of JSON that was encoded anew on its way, the same values.
+- What a sink's settings put into a record (a vendor, a host's name) is taken from the record itself, since no line has
+  it; it is said that nobody vouches for it.
+- Where the line is gone, deleted or erased, there is nothing to compare with: never a yes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from indelible.errors import IndelibleError
+from indelible.formats.found import JSON, MAX_RECORD_BYTES, Fields, Found, Keys, read_found
+from indelible.formats.record import Format, NoEntryError, Options, Record
+from indelible.query.lines import LinesBySeq
+from indelible.registry import format_names, make_format
+from indelible.trail.erased import parse_erased
+from indelible.trail.proofs.elsewhere import (
+    ANOTHER_TRAIL,
+    DIFFERS,
+    NO,
+    NOT_COMPARED,
+    NOT_COVERED,
+    YES,
+    Candidate,
+    Verdict,
+    leaf_of,
+    sealed_leaf,
+)
+
+DIALECTS: Final = ("indelible", "hangar")
+
+DEFAULTS: Final = Options()
+
+SHOWN_FIELDS: Final = 5
+"""So many of the fields that differ are named."""
+
+HOST: Final = (
+    "the names of machines, vendors and products in records: sinks' settings put them there, no line has them"
+)
+FRONT: Final = "what a transport put in front of records"
+
+
+class _Trail:
+    """A trail's lines, opened when the first is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: LinesBySeq | None = None
+
+    def line(self, seq: int) -> bytes | None:
+        if self._lines is None:
+            self._lines = LinesBySeq(self._path)
+        return self._lines.find(seq)
+
+    def close(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+
+
+class _Likeness(NamedTuple):
+    """What a format makes of a line, beside a record."""
+
+    name: str
+    differs: list[str]
+    """The names of fields that are not the same; none: it is word for word the record."""
+    anew: bool = False
+    """The same values, in other bytes."""
+
+
+class RecordCheck:
+    """Judges records, one at a time; a context manager."""
+
+    def __init__(self) -> None:
+        self._trails: dict[Path, _Trail] = {}
+        self._names = [name for name in format_names() if name != "indelible"]
+        self._settings = False
+        self._fronts = False
+
+    def __enter__(self) -> RecordCheck:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for trail in self._trails.values():
+            trail.close()
+
+    def not_checked(self) -> list[str]:
+        """Return what the verdicts do not cover."""
+        return [*([HOST] if self._settings else ()), *([FRONT] if self._fronts else ())]
+
+    def judge(self, data: bytes, trails: Sequence[Candidate]) -> Verdict | None:
+        """See `indelible.trail.proofs.elsewhere.Records`. Raises TrailError when a trail cannot be read."""
+        if len(data) > MAX_RECORD_BYTES:
+            return None
+        data = data.removesuffix(b"\r")
+        found = read_found(data)
+        if found is None:
+            return None
+        same = [one for one in trails if one.sealed.checkpoint.origin == found.origin]
+        if not same:
+            return Verdict(
+                ANOTHER_TRAIL, found.seq, detail=f"the record says that it is of {found.origin[:80]!r}"
+            )
+        trail = max(same, key=lambda one: one.sealed.checkpoint.size)
+        return self._look_up(found, trail)
+
+    def _look_up(self, found: Found, trail: Candidate) -> Verdict:
+        seq, where = found.seq, str(trail.sealed.layout.active)
+        size = trail.sealed.checkpoint.size
+        if seq >= size:
+            detail = f"the checkpoint covers {size} events, so nothing can be said"
+            return Verdict(NOT_COVERED, seq, where, detail=detail)
+        leaf = sealed_leaf(trail, seq)
+        if leaf is None:
+            return Verdict(
+                NO, seq, where, detail="it cannot be looked up: 'indelible verify' says what is damaged"
+            )
+        if leaf != found.leaf:
+            detail = f"another line was sealed as seq {seq} than the one whose leaf hash the record carries"
+            return Verdict(NO, seq, where, detail=detail)
+        return self._compare(found, trail, leaf)
+
+    def _compare(self, found: Found, trail: Candidate, leaf: bytes) -> Verdict:
+        seq, where = found.seq, str(trail.sealed.layout.active)
+        path = trail.sealed.layout.active
+        line = self._trails.setdefault(path, _Trail(path)).line(seq)
+        if line is None:
+            detail = "it carries the leaf hash of a line that was deleted, so its words cannot be compared"
+            return Verdict(NOT_COMPARED, seq, where, detail=detail)
+        if leaf_of(line)[0] != leaf:
+            detail = (
+                "it carries the leaf hash of a line of the trail; what stands there is not that line any more"
+            )
+            return Verdict(NOT_COMPARED, seq, where, detail=detail)
+        erased = parse_erased(line) is not None
+        likeness = self._likest(found, line)
+        if likeness is None or likeness.differs:
+            if erased:
+                detail = "it carries the leaf hash of a line that was erased, so its words cannot be compared"
+                return Verdict(NOT_COMPARED, seq, where, erased, detail)
+            return Verdict(DIFFERS, seq, where, detail=_difference(likeness))
+        return self._same(found, trail, likeness, erased=erased)
+
+    def _same(self, found: Found, trail: Candidate, likeness: _Likeness, *, erased: bool) -> Verdict:
+        self._settings = self._settings or _shows_settings(found)
+        self._fronts = self._fronts or bool(found.front)
+        details = []
+        if likeness.anew:
+            details.append("the same values, encoded anew on their way")
+        if trail.earlier:
+            details.append(f"it is in an earlier trail, {found.origin}, which was set aside")
+        verdict = ANOTHER_TRAIL if trail.earlier else YES
+        where = str(trail.sealed.layout.active)
+        return Verdict(verdict, found.seq, where, erased, "; ".join(details), likeness.name)
+
+    def _likest(self, found: Found, line: bytes) -> _Likeness | None:
+        """Return the format that makes the record of a line, or comes nearest to it; None when none is of its kind."""
+        try:
+            record = Record(line, found.origin)
+        except NoEntryError:
+            return None
+        best: _Likeness | None = None
+        for name, rendered in self._renderings(found, record):
+            one = _compared(found, name, rendered)
+            if one is not None and not one.differs:
+                self._names.sort(key=lambda other: other != name)  # most files hold records of one format
+                return one
+            if one is not None and (best is None or len(one.differs) < len(best.differs)):
+                best = one
+        return best
+
+    def _renderings(self, found: Found, record: Record) -> Iterator[tuple[str, bytes]]:
+        for name in list(self._names):
+            for options in _options(found):
+                format_ = _made(name, options)
+                if format_ is not None and (format_.holds is None or record.entry.event_type in format_.holds):
+                    yield name, format_.render(record)
+
+
+def _options(found: Found) -> Iterator[Options]:
+    """Yield the settings that a record may have been made with, as far as they show: whole, or cut to its length."""
+    for max_bytes in (0, len(found.body)):
+        for dialect in DIALECTS:
+            yield Options(**found.settings, dialect=dialect, max_bytes=max_bytes)
+
+
+def _shows_settings(found: Found) -> bool:
+    return any(value != getattr(DEFAULTS, key) for key, value in found.settings.items() if key != "version")
+
+
+@functools.lru_cache(maxsize=256)
+def _made(name: str, options: Options) -> Format | None:
+    """Return a format; None when what a record shows of its settings is none that the format takes."""
+    try:
+        return make_format(name, options)
+    except (IndelibleError, ValueError):
+        return None
+
+
+def _compared(found: Found, name: str, rendered: bytes) -> _Likeness | None:
+    if rendered == found.body:
+        return _Likeness(name, [])
+    other = read_found(rendered)
+    if other is None or other.family != found.family:
+        return None
+    mine, theirs = found.fields, other.fields
+    differs = [".".join(map(str, key)) for key in dict.fromkeys((*theirs, *mine)) if _differ(key, mine, theirs)]
+    if found.family == JSON:
+        return _Likeness(name, differs, anew=not differs)
+    return _Likeness(name, differs or ["its form"])
+
+
+def _differ(key: Keys, mine: Fields, theirs: Fields) -> bool:
+    return (key in mine) != (key in theirs) or mine[key] != theirs[key]
+
+
+def _difference(likeness: _Likeness | None) -> str:
+    detail = "it carries the leaf hash of a line of the trail, and says something else than that line"
+    if likeness is None:
+        return f"{detail}: no format that is known here makes such a record"
+    fields = ", ".join(field[:80] for field in likeness.differs[:SHOWN_FIELDS])
+    more = len(likeness.differs) - SHOWN_FIELDS
+    return f"{detail}: at {fields}{f' and {more} more' if more > 0 else ''} (compared with {likeness.name})"
