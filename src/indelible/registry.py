@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 GROUP_FORMATS: Final = "indelible.formats"
 
 FORMATS: Final = {
+    "cef": "cef:CefFormat",
     "indelible": "indelible:IndelibleFormat",
+    "leef": "leef:LeefFormat",
+    "syslog": "syslog:SyslogFormat",
 }
 """Name → module and class in `indelible.formats`."""
 
