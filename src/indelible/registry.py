@@ -25,18 +25,21 @@ GROUP_FORMATS: Final = "indelible.formats"
 GROUP_SINKS: Final = "indelible.sinks"
 
 FORMATS: Final = {
-    "indelible": "indelible:IndelibleFormat",
-    "argus": "argus:ArgusFormat",
-    "mxcp": "mxcp:MxcpFormat",
     "alive": "alive:AliveFormat",
-    "hangar": "hangar:HangarFormat",
-    "jsonlines": "hangar:HangarFormat",
-    "json-lines": "hangar:HangarFormat",
-    "mcpgw": "mcpgw:McpgwFormat",
+    "argus": "argus:ArgusFormat",
+    "cef": "cef:CefFormat",
     "cloudevents": "cloudevents:CloudeventsFormat",
     "ecs": "ecs:EcsFormat",
+    "hangar": "hangar:HangarFormat",
+    "indelible": "indelible:IndelibleFormat",
+    "json-lines": "hangar:HangarFormat",
+    "jsonlines": "hangar:HangarFormat",
+    "leef": "leef:LeefFormat",
+    "mcpgw": "mcpgw:McpgwFormat",
+    "mxcp": "mxcp:MxcpFormat",
     "ocsf": "ocsf:OcsfFormat",
     "otlp": "otlp:OtlpFormat",
+    "syslog": "syslog:SyslogFormat",
 }
 """Name → module and class in `indelible.formats`."""
 

@@ -1,0 +1,111 @@
+r"""``syslog``: RFC 5424. Pure; how records are framed is the sink's business.
+
+    <PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID [indelible@32473 name="value" …] MSG
+
+The rules that live here:
+
+- Nothing in a record is a line end: octet counting does not need that, but a receiver that counts lines does.
+- In a parameter ``"``, ``\`` and ``]`` are escaped, and nothing else (section 6.3.3); line ends are shown before that.
+- MSG says in words what the parameters say: it begins with the event's name, each value that is more than a plain word
+  stands in quotes, and it is what goes first when a receiver's limit is short. It has a BOM when it is not ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from indelible.errors import ConfigError
+from indelible.formats.fields import PARAM_LIMIT, Field
+from indelible.formats.names import Naming, naming
+from indelible.formats.text import PRINTABLE, Layout, Pairs, Slot, printable, visible, visible_lines
+from indelible.formats.times import event_time
+
+if TYPE_CHECKING:
+    from indelible.formats.record import Entry, Options, Record
+
+HOSTNAME_LIMIT: Final = 255
+APP_NAME_LIMIT: Final = 48
+PROCID_LIMIT: Final = 128
+MSGID_LIMIT: Final = 32
+FACILITIES: Final = range(24)
+ENTERPRISES: Final = range(1, 2**31)
+BOM: Final = "\ufeff"
+SAID_CHARS: Final = 120
+"""Of one value in MSG, which the parameters have whole."""
+
+_plain = re.compile(r"[\w.,:;/@+~-]+", re.ASCII).fullmatch
+
+
+def escape_value(text: str) -> str:
+    """Return a text as a parameter's value has it."""
+    return visible_lines(text).replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
+
+
+def _slot(field: Field) -> Slot:
+    return Slot(field.name, f'{field.name}="', PARAM_LIMIT)
+
+
+LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord(sign): None for sign in '"\\]'}), '" ')
+
+
+class SyslogFormat:
+    """Renders every event; how grave it is stands in PRI (`indelible.formats.names`)."""
+
+    holds = None
+
+    def __init__(self, options: Options) -> None:
+        """Facility, host, app name and enterprise number stand in the header. Raises ConfigError."""
+        if options.facility not in FACILITIES:
+            raise ConfigError(f"facility {options.facility}: expected 0 to 23 (RFC 5424, section 6.2.1)")
+        if options.enterprise not in ENTERPRISES:
+            raise ConfigError(f"enterprise {options.enterprise}: expected a private enterprise number above 0")
+        self._pairs = Pairs(LAYOUT)
+        self._max_bytes = options.max_bytes
+        self._facility = options.facility * 8
+        self._device = (
+            f"{printable(options.host, HOSTNAME_LIMIT)} {printable(options.app_name, APP_NAME_LIMIT)}"
+        )
+        self._element = f"[indelible@{options.enterprise} "
+
+    def render(self, record: Record) -> bytes:
+        """Return the record of an event."""
+        entry = record.entry
+        named = naming(entry)
+        recorder = entry.source.recorder
+        pid = recorder and recorder.pid
+        head = (
+            f"<{self._facility + named.level.syslog}>1 {event_time(entry) or '-'} {self._device} "
+            f"{'-' if pid is None else printable(str(pid), PROCID_LIMIT)} {named.name[:MSGID_LIMIT]} {self._element}"
+        )
+        data = f'{head}{self._pairs.write(record)}"] {_message(entry, named)}'.encode()
+        if not 0 < self._max_bytes < len(data):
+            return data
+        tail = f'"] {named.name}'
+        room = self._max_bytes - len(head) - len(tail)
+        return f"{head}{self._pairs.fitted(record, room)}{tail}".encode()
+
+
+def _message(entry: Entry, named: Naming) -> str:
+    """Return MSG (section 6.4)."""
+    source, target, outcome, state = entry.source, entry.target, entry.outcome, entry.state
+    said = [named.name]
+    for key, value in (
+        ("name", target.capability_name),
+        ("server", target.backend),
+        ("user", source.user_id),
+        ("from", state and state.from_),
+        ("to", state and state.to),
+        ("kind", outcome and outcome.kind),
+        ("rule", entry.policy and entry.policy.rule),
+        ("error", outcome and outcome.error_type),
+    ):
+        if value:
+            said.append(f"{key}={value if len(value) < SAID_CHARS and _plain(value) else _quoted(value)}")
+    message = " ".join(said)
+    return message if message.isascii() else BOM + message
+
+
+def _quoted(value: str) -> str:
+    return visible(json.dumps(value[:SAID_CHARS], ensure_ascii=False))

@@ -1,0 +1,317 @@
+"""What the textual formats share: text made visible, cut to a limit, and pairs of keys and values. Pure.
+
+The rules that live here:
+
+- A control character is never written: it becomes text that shows which one it was (``\\u001b``). Each format says for
+  itself what becomes of tabs and line ends; U+0085, U+2028 and the like are letters to every framing, and stay.
+- A value is cut *before* it is escaped, to the longest beginning whose escaped form fits: no character and no escape is
+  ever cut through. Beside it stands the SHA-256 of the whole value, as it stands in the event, in UTF-8.
+- A value that is empty is left out, with its key.
+- A record that is too long for its receiver loses, in this order: the ends of its longest values, down to `FLOOR_BYTES`
+  each; then whole fields, the least important first, and says how many. What identifies it stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from indelible._version import __version__
+from indelible.formats.fields import (
+    CUT,
+    FIELDS,
+    JSON,
+    LEAF,
+    LEFT_OUT,
+    MENDED,
+    NAMED,
+    SEQ,
+    TEXTS,
+    TYPED,
+    Field,
+    Takes,
+    Value,
+    texts,
+    typed_values,
+)
+from indelible.formats.record import Options, Record
+from indelible.formats.times import epoch_us
+
+FLOOR_BYTES: Final = 64
+"""What a receiver's limit leaves of a value before whole fields go: enough to know a name again."""
+
+DIGEST_BYTES: Final = len(":,") + 64
+"""What the digest of a value costs, beside the field's name."""
+
+MILLISECONDS_13: Final = range(10**12, 10**13)
+"""Times since 1970 that are written with 13 digits: the years 2001 to 2286."""
+
+USUAL_BYTES: Final = 1_000
+"""No text but a few has a smaller limit: those few are looked at one by one."""
+
+Escape = Callable[[str], str]
+
+_controls = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_unprintable = re.compile(r"[^!-~]+")
+_octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ipv4 = re.compile(rf"(?:{_octet}\.){{3}}{_octet}").fullmatch
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
+"""What a long holds; no duration is longer either."""
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters shown, but for TAB, CR and LF."""
+    if text.isprintable():
+        return text
+    return _controls.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def visible_lines(text: str) -> str:
+    r"""Return a text with its control characters and its line ends shown, CR and LF as ``\r`` and ``\n``; no TAB."""
+    text = visible(text)
+    if "\n" in text or "\r" in text:
+        text = text.replace("\n", "\\n").replace("\r", "\\r")
+    return text
+
+
+def unicode_text(text: str) -> str:
+    """Return a configured text that UTF-8 can encode."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def printable(text: str, limit: int) -> str:
+    """Return a text as a header of RFC 5424 takes it: printable ASCII, without spaces; ``-`` when nothing is left."""
+    return _unprintable.sub("_", text)[:limit] or "-"
+
+
+def cut(text: str, limit: int, escape: Escape) -> str:
+    """Return the longest beginning of a text that is at most `limit` bytes when it is escaped, escaped."""
+    text = text[:limit]  # no escape makes a text shorter
+    fits, over = 0, len(text) + 1
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        if len(escape(text[:middle]).encode()) <= limit:
+            fits = middle
+        else:
+            over = middle
+    return escape(text[:fits])
+
+
+def digest(text: str) -> str:
+    """Return what stands beside a value that was cut."""
+    return sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def ip_version(text: str) -> int:
+    """Return 4 or 6 for an address; 0 for anything else, and for one with a zone."""
+    if _ipv4(text):
+        return 4
+    if ":" not in text or "%" in text:
+        return 0
+    from ipaddress import AddressValueError, IPv6Address
+
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return 0
+    return 6
+
+
+def version_of(options: Options) -> str:
+    """Return the version that a header names."""
+    return options.version or __version__
+
+
+def epoch_ms(time: str) -> int | None:
+    """Return milliseconds since 1970 for what `times.event_time` returned; None when 13 digits cannot say it."""
+    moment = epoch_us(time) // 1_000
+    return moment if moment in MILLISECONDS_13 else None
+
+
+class Slot(NamedTuple):
+    """A field's place in a format."""
+
+    name: str
+    before: str
+    """What stands before the value: the key, and whatever goes with it."""
+    limit: int
+    """Bytes of the value as it is written."""
+    takes: Takes = "text"
+    before_ipv6: str = ""
+    otherwise: str = ""
+    """What stands before a value that the key does not take."""
+
+    def key(self, value: str | float) -> str:
+        """Return what stands before a value of this slot."""
+        if isinstance(value, str):
+            if self.takes != "address":
+                return self.before if self.takes == "text" else self.otherwise
+            version = ip_version(value)
+            return self.before if version == 4 else self.before_ipv6 if version == 6 else self.otherwise
+        return self.before if _LEAST <= value <= _MOST else self.otherwise
+
+
+class Layout(NamedTuple):
+    """How a format writes pairs."""
+
+    slot: Callable[[Field], Slot]
+    escape: Escape
+    safe: str
+    """What may stand in any value as it is: ASCII."""
+    separator: str
+
+
+PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))
+
+
+class Pairs:
+    """Writes the pairs of a record: what identifies it, its fields, its leaf."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Prepare what does not change from one record to the next."""
+        self._escape = layout.escape
+        self._safe = layout.safe.encode("ascii")
+        self._separator = layout.separator
+        order = (*NAMED, *TEXTS, SEQ, *TYPED, *JSON)
+        self._slots = tuple(map(layout.slot, order))
+        self._losing = tuple(map(order.index, reversed(FIELDS)))
+        self._limits = tuple(slot.limit for slot in self._slots)
+        self._typed = tuple(map(layout.slot, (*TYPED, *JSON)))
+        plain = tuple(map(layout.slot, (*NAMED, *TEXTS)))
+        self._befores = tuple(slot.before for slot in plain)
+        special = [len(before.encode().translate(None, self._safe)) for before in self._befores]
+        self._special_of_a_key = min(special)
+        self._special_beyond = tuple(
+            (index, count - min(special)) for index, count in enumerate(special) if count > min(special)
+        )
+        self._usual = min(slot.limit for slot in plain if slot.limit >= USUAL_BYTES)
+        self._short = tuple((index, slot.limit) for index, slot in enumerate(plain) if slot.limit < USUAL_BYTES)
+        self._seq, self._leaf, self._mended, self._cut, self._left_out = (
+            layout.slot(field).before for field in (SEQ, LEAF, MENDED, CUT, LEFT_OUT)
+        )
+
+    def write(self, record: Record) -> str:
+        """Return the pairs of a record, whatever their length.
+
+        Most texts are plain, and are looked at all at once: what `_written` does for each costs three times as much.
+        """
+        held = texts(record)
+        parts = [before + text for before, text in zip(self._befores, held, strict=True) if text]
+        if record.mended or not self._are_plain(held, parts):
+            return self._written(record, self._limits)
+        parts.append(f"{self._seq}{record.entry.seq}")
+        cuts: list[str] = []
+        for slot, value in zip(self._typed, typed_values(record.entry), strict=True):
+            if value is not None and value != "":
+                parts.append(self._carefully(slot, value, slot.limit, cuts))
+        return self._separator.join(self._ended(record, parts, cuts, 0))
+
+    def _are_plain(self, held: Sequence[str | None], parts: list[str]) -> bool:
+        """Tell whether texts that were put behind their keys may stand there as they are.
+
+        Then what is special in all of it is what the keys have of that, and no more.
+        """
+        whole = "".join(parts)
+        if not whole.isascii():
+            return False
+        special = len(parts) * self._special_of_a_key
+        for index, more in self._special_beyond:
+            if held[index]:
+                special += more
+        if len(whole.encode().translate(None, self._safe)) != special:
+            return False
+        if len(whole) > self._usual and max(map(len, parts)) > self._usual:
+            return False
+        for index, limit in self._short:
+            text = held[index]
+            if text and len(text) > limit:
+                return False
+        return True
+
+    def fitted(self, record: Record, room: int) -> str:
+        """Return the pairs of a record in at most `room` bytes, or what identifies it, when that alone is longer."""
+        held = self._held(record)
+        limits = list(self._limits)
+        while True:
+            text = self._written(record, limits)
+            excess = len(text.encode()) - room
+            if excess <= 0 or not (
+                self._shorten(held, limits, excess) or self._leave_out(held, limits, excess)
+            ):
+                return text
+
+    @staticmethod
+    def _held(record: Record) -> tuple[Value, ...]:
+        return (*texts(record), record.entry.seq, *typed_values(record.entry))
+
+    def _written(self, record: Record, limits: Sequence[int]) -> str:
+        parts: list[str] = []
+        cuts: list[str] = []
+        left_out = 0
+        for slot, value, limit in zip(self._slots, self._held(record), limits, strict=True):
+            if value is None or value == "":
+                continue
+            if limit:
+                parts.append(self._carefully(slot, value, limit, cuts))
+            else:
+                left_out += 1
+        return self._separator.join(self._ended(record, parts, cuts, left_out))
+
+    def _ended(self, record: Record, parts: list[str], cuts: list[str], left_out: int) -> list[str]:
+        if record.mended:
+            parts.append(f"{self._mended}true")
+        if cuts:
+            parts.append(self._cut + ",".join(cuts))
+        if left_out:
+            parts.append(f"{self._left_out}{left_out}")
+        parts.append(self._leaf + record.leaf)
+        return parts
+
+    def _carefully(self, slot: Slot, value: str | float, limit: int, cuts: list[str]) -> str:
+        before = slot.before if slot.takes == "text" else slot.key(value)
+        if not isinstance(value, str):
+            return f"{before}{value}"
+        if len(value) <= limit:
+            escaped = self._escape(value)
+            if (len(escaped) if escaped.isascii() else len(escaped.encode())) <= limit:
+                return before + escaped
+        cuts.append(f"{slot.name}:{digest(value)}")
+        return before + cut(value, limit, self._escape)
+
+    def _sizes(self, held: Sequence[Value], limits: Sequence[int]) -> dict[int, int]:
+        """Return how many bytes are written of each value that may be cut."""
+        sizes = {}
+        for index in self._losing:
+            value, limit = held[index], limits[index]
+            if limit and value is not None and value != "":
+                sizes[index] = min(limit, len(self._escape(str(value)[:limit]).encode()))
+        return sizes
+
+    def _shorten(self, held: Sequence[Value], limits: list[int], excess: int) -> bool:
+        """Lower the limit of the longest value; tell whether there was one that is worth it."""
+        sizes = self._sizes(held, limits)
+        longest = max(sizes, key=lambda index: (sizes[index], -index), default=None)
+        if longest is None:
+            return False
+        size, cost = sizes[longest], DIGEST_BYTES + len(self._slots[longest].name)
+        if size <= FLOOR_BYTES + cost or self._slots[longest].takes != "text":
+            return False
+        limits[longest] = max(FLOOR_BYTES, min(size - 1, size - excess - cost))
+        return True
+
+    def _leave_out(self, held: Sequence[Value], limits: list[int], excess: int) -> bool:
+        """Leave out the least important fields, as many as are needed; tell whether there was one left."""
+        found = False
+        for index, size in self._sizes(held, limits).items():
+            limits[index] = 0
+            excess -= size + len(self._slots[index].before)
+            found = True
+            if excess <= 0:
+                break
+        return found
