@@ -142,6 +142,9 @@ class HttpExchange(HttpRequest):
             if message.id is not ABSENT and methods.is_call(method_of(message), has_id=True):
                 with contextlib.suppress(TrailUnavailable):
                     await self._begin(session, message, text, peer)
+        if body.unread:
+            with contextlib.suppress(TrailUnavailable):
+                await self._begin_unread(body)
 
     async def _piece(self, message: Message) -> None:
         piece = message.get("body") or b""
@@ -213,14 +216,16 @@ class HttpExchange(HttpRequest):
                 answers.append(self._with_status(found))
             elif message.error is not ABSENT:
                 general = judge(message, text)
-        answers += [Answer(waiting, self._unanswered(general)) for waiting in self._owed_now()]
+        answers += [Answer(waiting, self._without(waiting, general)) for waiting in self._owed_now()]
         return answers, len(parsed) > 1
 
     def _owed_now(self) -> list[Waiting]:
         """Return the calls that this response was the last chance of, which then wait no more."""
-        if self._status == 202 and self._session is not None and self._session.key is not None:
-            return []  # the old transport: answers go out on the session's stream
         owed = [waiting for waiting in self._mine if not waiting.call.closed]
+        if self._status == 202 and self._session is not None and self._session.key is not None:
+            owed = [
+                waiting for waiting in owed if waiting.unread
+            ]  # else, it comes on the old transport's stream
         for waiting in owed:
             if self._session is not None:
                 self._session.calls.remove(waiting)
@@ -232,11 +237,16 @@ class HttpExchange(HttpRequest):
             return answer
         return Answer(answer.waiting, asgi_body.judge_status(self._status, answer.verdict, None))
 
+    def _without(self, waiting: Waiting, general: Verdict | None) -> Verdict:
+        """Judge a call that the response has no answer to; one that was not read may have been a notification."""
+        taken = waiting.unread and self._status == 202
+        return Verdict("completed") if taken else self._unanswered(general)
+
     def _unanswered(self, general: Verdict | None) -> Verdict:
         body = self._answer_body
         if self._status < 400 and general is None:
-            if not body.readable:
-                return Verdict("completed", metadata={"unparsed": f"content-encoding {body.coding}"[:64]})
+            if body.unread:
+                return Verdict("completed", metadata={"unparsed": body.unread})
             return Verdict("protocol_error", error="the response holds no answer to this request")
         reason = asgi_body.reason_of(body.kept, self._challenge)
         return asgi_body.judge_status(self._status, general, reason)

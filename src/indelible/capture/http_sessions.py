@@ -34,12 +34,13 @@ MAX_OTHERS: Final = 256
 class Waiting:
     """A call that waits for its answer."""
 
-    __slots__ = ("call", "rpc_id", "timer")
+    __slots__ = ("call", "rpc_id", "timer", "unread")
 
-    def __init__(self, rpc_id: bytes, call: OpenCall) -> None:
-        """`rpc_id` is the id as it was written."""
+    def __init__(self, rpc_id: bytes, call: OpenCall, *, unread: bool = False) -> None:
+        """`rpc_id` is the id as it was written; of a request that is `unread`, the first answer tells it."""
         self.rpc_id = rpc_id
         self.call = call
+        self.unread = unread
         self.timer: asyncio.TimerHandle | None = None
         """Runs while the client may come back for the answer."""
 
@@ -138,7 +139,11 @@ class Session:
         for waiting in mine:
             if key_of(waiting.rpc_id) == key and self.calls.remove(waiting):
                 return waiting
-        return self.calls.take(rpc_id)
+        found = self.calls.take(rpc_id)
+        if found is None and mine and mine[0].unread and self.calls.remove(mine[0]):
+            found = mine[0]
+            found.rpc_id = rpc_id
+        return found
 
     def _ask(self, message: Message, text: bytes, mine: list[Waiting]) -> None:
         """Note what the server asks: from within the request whose stream it comes on, or else the only one."""
