@@ -108,7 +108,7 @@ class HttpExchange(HttpRequest):
     def _mode_of(self, headers: dict[str, str]) -> Mode:
         streams = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
         if self.scope["method"] == "GET" and streams and self._status < 300:
-            self._session = self._session or Session(self._door.audited)
+            self._session = self._session or self._door.session()
             return "events"
         if self._session is None or not (self._mine or self._session.learns):
             return "pass"
@@ -136,7 +136,7 @@ class HttpExchange(HttpRequest):
     async def _arrived_refused(self, body: Body) -> None:
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
         parsed = asgi_body.requests_of(body, certainly=self._certain)
-        session = self._session = self._session or Session(self._door.audited)
+        session = self._session = self._session or self._door.session()
         peer = peer_with(self._peer(), session)
         for message, text in parsed:
             if message.id is not ABSENT and methods.is_call(method_of(message), has_id=True):
@@ -209,7 +209,7 @@ class HttpExchange(HttpRequest):
         parsed = asgi_body.answers_of(kept) if self._answer_body.readable else ()
         general: Verdict | None = None
         answers: list[Answer] = []
-        session = self._session or Session(self._door.audited)
+        session = self._session or self._door.session()
         for message, text in parsed:
             found = session.answer(message, text, self._mine)
             if found is not None:
@@ -258,10 +258,11 @@ class HttpExchange(HttpRequest):
             if waiting.timer is not None:
                 waiting.timer.cancel()
             try:
-                if self._gone:
+                if self._gone and not waiting.execution:
                     waiting.call.cancelled(GONE)
                 else:
                     await waiting.call.afinish(verdict)
+                    await self._door.tasks.answered(waiting.call, verdict)
             except TrailUnavailable:
                 withheld = True
             except Exception as exc:  # noqa: BLE001
@@ -293,7 +294,7 @@ class HttpExchange(HttpRequest):
 
     async def _event(self, event: sse.Event) -> bytes | None:
         """Judge one event; return the data that goes out instead of its own, None for that."""
-        session = self._session or Session(self._door.audited)
+        session = self._session or self._door.session()
         if event.name == b"endpoint" and self.scope["method"] == "GET" and not self._known:
             endpoint = event.data.whole
             if endpoint is not None and session.key is None:

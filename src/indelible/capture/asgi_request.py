@@ -127,7 +127,7 @@ class HttpRequest(Outside):
         """Take what is no request, and return the requests."""
         if not parsed:
             return []
-        session = self._session = self._session or Session(self._door.audited)
+        session = self._session = self._session or self._door.session()
         requests = []
         for message, text in parsed:
             if message.method is not msgspec.UNSET:
@@ -179,7 +179,7 @@ class HttpRequest(Outside):
 
     async def _begin_unread(self, body: Body) -> None:
         """Begin what nobody but the server may be able to read: taken for one call, since it may be one."""
-        session = self._session = self._session or Session(self._door.audited)
+        session = self._session = self._session or self._door.session()
         incoming = asgi_body.incoming_unread(body, self._headers, (self, _ANY))
         call = await self._door.audited.abegin(incoming, peer_with(self._peer(), session))
         self._made[_ANY] = call

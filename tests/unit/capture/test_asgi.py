@@ -19,7 +19,6 @@ import indelible
 from indelible.asgi import AuditASGI
 from indelible.capture import asgi_exchange
 from indelible.capture.frames import SCAN_BYTES
-from indelible.capture.http_sessions import Session
 from indelible.recorder import Recorder, open_trail
 from tests.effort import examples
 from tests.recording import full_disk
@@ -632,7 +631,7 @@ def test_a_client_that_cancels(trail: Path) -> None:
             await answering([event(result(5))], kind="text/event-stream", read=False)(about, receive, send)
 
         audited = AuditASGI(app, recorder)
-        audited.began(Session(audited.audited), "s1")
+        audited.began(audited.session(), "s1")
         calling = asyncio.ensure_future(ask(audited, call(5), scope(mcp_session_id="s1")))
         await until(lambda: operations(trail, "mcp_operation_started"))
         cancel = {"requestId": 5, "reason": "no more"}
@@ -673,7 +672,7 @@ def test_what_a_server_asks_within_a_call_and_the_answer_in_another_request(trai
             await send({"type": "http.response.body", "body": event(result(1)), "more_body": False})
 
         audited = AuditASGI(app, recorder)
-        audited.began(Session(audited.audited), "s1")
+        audited.began(audited.session(), "s1")
         calling = asyncio.ensure_future(ask(audited, call(1, mark="asks"), scope(mcp_session_id="s1")))
         await until(lambda: operations(trail, "mcp_operation_started"))
         await ask(audited, reply, scope(mcp_session_id="s1"))
