@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -66,10 +67,25 @@ class Inside:
             current.set(None)
 
 
+MAX_LOGGED: Final = 128
+"""Characters of a request id that a log record gets; as many as are taken from a wire."""
+
+_UNFIT: Final = re.compile(r"[^!-~]")
+
+
+def loggable(request_id: str) -> str:
+    """Return a request id as it may stand in a log: visible ASCII, ``?`` in the place of all else, and not too long.
+
+    What comes over a wire is no other; what code gives an operation may be a caller's header as it came, with a line
+    break in it that would begin a record of its own.
+    """
+    return _UNFIT.sub("?", str(request_id)[:MAX_LOGGED])
+
+
 class RequestIdFilter(logging.Filter):
     """Gives every log record the id of the call that it was made in, for a formatter's ``%(request_id)s``.
 
-    Put it on a handler, then records of every logger have it. It drops no record.
+    Put it on a handler, then records of every logger have it. It drops no record. The id is one word (`loggable`).
     """
 
     def __init__(self, name: str = "", attribute: str = "request_id") -> None:
@@ -80,5 +96,6 @@ class RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the field; records of other loggers than `name` only get a ``-``. Always true."""
         mine = super().filter(record)
-        setattr(record, self._attribute, (current_request_id() if mine else None) or "-")
+        named = current_request_id() if mine else None
+        setattr(record, self._attribute, loggable(named) if named else "-")
         return True

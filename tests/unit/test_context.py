@@ -9,8 +9,12 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 import indelible
-from indelible.context import Inside
+from indelible.context import MAX_LOGGED, Inside, loggable
 
 
 @dataclass
@@ -60,7 +64,7 @@ def test_it_may_be_left_in_another_context() -> None:
     asyncio.run(main())
 
 
-def logged(*filters: logging.Filter, field: str = "request_id") -> list[str]:
+def logged(*filters: logging.Filter, field: str = "request_id", request_id: str = "r1") -> list[str]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(f"%({field})s %(name)s %(message)s"))
@@ -71,7 +75,7 @@ def logged(*filters: logging.Filter, field: str = "request_id") -> list[str]:
     logger.propagate = False
     try:
         logger.warning("before")
-        with Inside(Call("r1")):
+        with Inside(Call(request_id)):
             logger.warning("within")
     finally:
         logger.removeHandler(handler)
@@ -88,3 +92,25 @@ def test_the_filter_adds_it_to_every_record_and_drops_none() -> None:
 def test_the_filter_takes_another_name_for_the_field() -> None:
     found = logged(indelible.RequestIdFilter(attribute="rid"), field="rid")
     assert found == ["- shop.orders before", "r1 shop.orders within"]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a\nroot admin logged in", "a?root?admin?logged?in"),
+        ("\x1b[2Ja\r\x00\u2028\u202e\x85é", "?[2Ja??????"),
+        ("x" * 5000, "x" * 128),
+        ("order-17:a/b+c=@", "order-17:a/b+c=@"),
+    ],
+)
+def test_whatever_a_caller_gave_as_its_id_it_is_one_word_in_a_log(given: str, shown: str) -> None:
+    lines = logged(indelible.RequestIdFilter(), request_id=given)
+    assert lines == ["- shop.orders before", f"{shown} shop.orders within"]
+
+
+@given(st.text())
+def test_no_id_begins_a_record_of_its_own(given: str) -> None:
+    shown = loggable(given)
+    assert len(shown) <= MAX_LOGGED
+    assert shown.isascii()
+    assert not shown or (shown.isprintable() and len(shown.split()) == 1)

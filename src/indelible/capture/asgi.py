@@ -27,6 +27,7 @@ from indelible.capture.faults import Faults
 from indelible.capture.http_sessions import Session, Sessions
 from indelible.capture.incoming import Outside
 from indelible.capture.rejections import DEFAULT_RATE, Rejections
+from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
 Scope = MutableMapping[str, Any]
@@ -62,6 +63,7 @@ class AuditASGI:
         self.app: App = app
         self.audited = attach.audited(trail, backend or attach.program())
         self.sessions = Sessions()
+        self.tasks = Tasks(self.audited)
         self.rejections = Rejections(self.audited, rejections_per_second)
         self.faults = Faults(lambda: self.audited.recorder, TrailUnavailable)
         self.trusted = proxies.networks(self.audited.recorder.settings.identity.trusted_proxies)
@@ -96,6 +98,10 @@ class AuditASGI:
             if asked.rstrip("/") == self._path.rstrip("/") or asked.startswith(self._path.rstrip("/") + "/"):
                 return True
         return False
+
+    def session(self) -> Session:
+        """Return a session of which nothing is known yet."""
+        return Session(self.audited, self.tasks)
 
     def session_of(self, headers: dict[str, str], scope: Scope) -> Session | None:
         """Return the session that a request says it is of, when it is known."""

@@ -7,85 +7,76 @@ does), undo a content coding, or take a key that is spelled with escapes; so all
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET
 
 from indelible.capture import frames, meta, methods
+from indelible.capture.codings import CodingError, Undoing
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed, bounded
 from indelible.capture.incoming import Incoming, Wire
 from indelible.capture.kept import Kept
 from indelible.capture.outcomes import Verdict, judge_error
 from indelible.events import Kind
 
-INFLATED_AT_ONCE: Final = 64 * 1024
-"""Bytes that are made at a time of a coded body: one that holds nothing but zeros is a thousand times its size."""
+MAX_UNREAD: Final = 64
+"""Characters of a content coding's name that are kept."""
 
-_CODINGS: Final[Mapping[str, int]] = {"gzip": 31, "x-gzip": 31, "deflate": 47}
-"""Content codings (RFC 9110, section 8.4.1) that can be undone, with zlib's `wbits`."""
+UNREAD: Final = "unknown"
+"""The method of a call that could not be read."""
 
 MAX_REASON: Final = 2048
 """Bytes of a refusal's body that are read for what it says."""
 
 
 class Body:
-    """A body on its way: kept as `Kept` does, with its content coding undone."""
+    """A body on its way: kept as `Kept` does, with its content codings undone."""
 
     def __init__(self, coding: str | None) -> None:
         """`coding` is the header ``Content-Encoding``."""
-        self.coding = (coding or "identity").strip().lower() or "identity"
+        named = [name.strip().lower() for name in (coding or "").split(",")]
+        named = [name for name in named if name not in ("", "identity")]
+        self.coding = ", ".join(named) or "identity"
         self.kept = Kept()
-        self._inflate: Any = None
+        self.came = 0
+        """Bytes, as they came."""
+        self._undoing: Undoing | None = None
         self.readable = True
         """False: it is coded in a way that is not known here, or wrongly; nothing of it can be said."""
-        if self.coding in _CODINGS:
-            self._inflate = zlib.decompressobj(wbits=_CODINGS[self.coding])
-        elif self.coding != "identity":
-            self.readable = False
+        if named:
+            try:
+                self._undoing = Undoing(named)
+            except CodingError:
+                self.readable = False
 
     @property
     def plain(self) -> bool:
         """Tell whether its bytes are those of the content."""
         return self.coding == "identity"
 
+    @property
+    def unread(self) -> str | None:
+        """Why nothing can be said of it, for an event's metadata; None when something can, or nothing came."""
+        return None if self.readable or not self.came else f"content-encoding {self.coding}"[:MAX_UNREAD]
+
     def add(self, piece: bytes) -> None:
         """Take the next piece."""
         for part in self.parts(piece):
             self.kept.add(part)
 
-    def parts(self, piece: bytes) -> list[bytes] | _Inflated:
-        """Return the next piece with its coding undone."""
-        if not self.readable:
-            return []
-        if self._inflate is None:
-            return [piece]
-        return _Inflated(self, piece)
-
-
-class _Inflated:
-    """Pieces of a piece, made as they are asked for."""
-
-    def __init__(self, body: Body, piece: bytes) -> None:
-        self._body, self._piece = body, piece
-
-    def __iter__(self) -> _Inflated:
-        return self
-
-    def __next__(self) -> bytes:
-        inflate = self._body._inflate  # noqa: SLF001 - two halves of one thing
-        if not self._piece or not self._body.readable:
-            raise StopIteration
+    def parts(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the next piece with its codings undone, a little at a time."""
+        self.came += len(piece)
+        if self._undoing is None:
+            if self.readable:
+                yield piece
+            return
         try:
-            made: bytes = inflate.decompress(self._piece, INFLATED_AT_ONCE)
-        except zlib.error:
-            self._body.readable = False
-            raise StopIteration from None
-        self._piece = inflate.unconsumed_tail
-        if not made and not self._piece:
-            raise StopIteration
-        return made
+            if self.readable:
+                yield from self._undoing.feed(piece)
+        except CodingError:
+            self.readable = False
 
 
 def requests_of(body: Body, *, certainly: bool) -> Parsed:
@@ -155,6 +146,15 @@ def incoming_of(message: Message, text: bytes, headers: Mapping[str, Any], wire:
         incoming.metadata = doubts(message)
         if message.ambiguous:
             incoming.effects = "unknown"
+    return incoming
+
+
+def incoming_unread(body: Body, headers: Mapping[str, Any], wire: Wire) -> Incoming:
+    """Return what is known of a request whose body cannot be read: what its headers say (2026-07-28), unchecked."""
+    method, name = meta.short(headers.get("mcp-method")), meta.short(headers.get("mcp-name"))
+    incoming = Incoming(method=method or UNREAD, name=name, wire=wire, metadata={"unparsed": body.unread})
+    incoming.effects = "unknown"
+    incoming.request_id, incoming.trace_id, incoming.span_id = meta.correlation(meta.of_fields(headers))
     return incoming
 
 

@@ -108,7 +108,7 @@ class HttpExchange(HttpRequest):
     def _mode_of(self, headers: dict[str, str]) -> Mode:
         streams = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
         if self.scope["method"] == "GET" and streams and self._status < 300:
-            self._session = self._session or Session(self._door.audited)
+            self._session = self._session or self._door.session()
             return "events"
         if self._session is None or not (self._mine or self._session.learns):
             return "pass"
@@ -136,12 +136,15 @@ class HttpExchange(HttpRequest):
     async def _arrived_refused(self, body: Body) -> None:
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
         parsed = asgi_body.requests_of(body, certainly=self._certain)
-        session = self._session = self._session or Session(self._door.audited)
+        session = self._session = self._session or self._door.session()
         peer = peer_with(self._peer(), session)
         for message, text in parsed:
             if message.id is not ABSENT and methods.is_call(method_of(message), has_id=True):
                 with contextlib.suppress(TrailUnavailable):
                     await self._begin(session, message, text, peer)
+        if body.unread:
+            with contextlib.suppress(TrailUnavailable):
+                await self._begin_unread(body)
 
     async def _piece(self, message: Message) -> None:
         piece = message.get("body") or b""
@@ -206,21 +209,23 @@ class HttpExchange(HttpRequest):
         parsed = asgi_body.answers_of(kept) if self._answer_body.readable else ()
         general: Verdict | None = None
         answers: list[Answer] = []
-        session = self._session or Session(self._door.audited)
+        session = self._session or self._door.session()
         for message, text in parsed:
             found = session.answer(message, text, self._mine)
             if found is not None:
                 answers.append(self._with_status(found))
             elif message.error is not ABSENT:
                 general = judge(message, text)
-        answers += [Answer(waiting, self._unanswered(general)) for waiting in self._owed_now()]
+        answers += [Answer(waiting, self._without(waiting, general)) for waiting in self._owed_now()]
         return answers, len(parsed) > 1
 
     def _owed_now(self) -> list[Waiting]:
         """Return the calls that this response was the last chance of, which then wait no more."""
-        if self._status == 202 and self._session is not None and self._session.key is not None:
-            return []  # the old transport: answers go out on the session's stream
         owed = [waiting for waiting in self._mine if not waiting.call.closed]
+        if self._status == 202 and self._session is not None and self._session.key is not None:
+            owed = [
+                waiting for waiting in owed if waiting.unread
+            ]  # else, it comes on the old transport's stream
         for waiting in owed:
             if self._session is not None:
                 self._session.calls.remove(waiting)
@@ -232,11 +237,16 @@ class HttpExchange(HttpRequest):
             return answer
         return Answer(answer.waiting, asgi_body.judge_status(self._status, answer.verdict, None))
 
+    def _without(self, waiting: Waiting, general: Verdict | None) -> Verdict:
+        """Judge a call that the response has no answer to; one that was not read may have been a notification."""
+        taken = waiting.unread and self._status == 202
+        return Verdict("completed") if taken else self._unanswered(general)
+
     def _unanswered(self, general: Verdict | None) -> Verdict:
         body = self._answer_body
         if self._status < 400 and general is None:
-            if not body.readable:
-                return Verdict("completed", metadata={"unparsed": f"content-encoding {body.coding}"[:64]})
+            if body.unread:
+                return Verdict("completed", metadata={"unparsed": body.unread})
             return Verdict("protocol_error", error="the response holds no answer to this request")
         reason = asgi_body.reason_of(body.kept, self._challenge)
         return asgi_body.judge_status(self._status, general, reason)
@@ -248,10 +258,11 @@ class HttpExchange(HttpRequest):
             if waiting.timer is not None:
                 waiting.timer.cancel()
             try:
-                if self._gone:
+                if self._gone and not waiting.execution:
                     waiting.call.cancelled(GONE)
                 else:
                     await waiting.call.afinish(verdict)
+                    await self._door.tasks.answered(waiting.call, verdict)
             except TrailUnavailable:
                 withheld = True
             except Exception as exc:  # noqa: BLE001
@@ -283,7 +294,7 @@ class HttpExchange(HttpRequest):
 
     async def _event(self, event: sse.Event) -> bytes | None:
         """Judge one event; return the data that goes out instead of its own, None for that."""
-        session = self._session or Session(self._door.audited)
+        session = self._session or self._door.session()
         if event.name == b"endpoint" and self.scope["method"] == "GET" and not self._known:
             endpoint = event.data.whole
             if endpoint is not None and session.key is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -67,8 +67,8 @@ class HttpRequest(Outside):
         self._out = 0
 
     def open_call(self, rpc_id: str) -> OpenCall | None:
-        """Return the call of this request with this id."""
-        return self._made.get(rpc_id)
+        """Return the call of this request with this id; of one that could not be read, its only one."""
+        return self._made.get(rpc_id) or self._made.get(_ANY)
 
     def _seems_mcp(self) -> bool:
         headers = self._headers
@@ -112,6 +112,8 @@ class HttpRequest(Outside):
             try:
                 requests += self._read(asgi_body.requests_of(body, certainly=self._certain))
                 await self._begin_all(requests)
+                if body.unread and self._certain:
+                    await self._begin_unread(body)
             except TrailUnavailable:
                 raise
             except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
@@ -125,7 +127,7 @@ class HttpRequest(Outside):
         """Take what is no request, and return the requests."""
         if not parsed:
             return []
-        session = self._session = self._session or Session(self._door.audited)
+        session = self._session = self._session or self._door.session()
         requests = []
         for message, text in parsed:
             if message.method is not msgspec.UNSET:
@@ -174,6 +176,17 @@ class HttpRequest(Outside):
         self._made[wire[1]] = call
         self._mine.append(waiting)
         session.calls.add(waiting)
+
+    async def _begin_unread(self, body: Body) -> None:
+        """Begin what nobody but the server may be able to read: taken for one call, since it may be one."""
+        session = self._session = self._session or self._door.session()
+        incoming = asgi_body.incoming_unread(body, self._headers, (self, _ANY))
+        call = await self._door.audited.abegin(incoming, peer_with(self._peer(), session))
+        self._made[_ANY] = call
+        waiting = Waiting(b"null", call, unread=True)
+        self._mine.append(waiting)
+        session.calls.add(waiting)
+        context.current.set(call)
 
     def _peer(self) -> Peer:
         """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it."""
@@ -237,6 +250,10 @@ class _Request:
 
     def __init__(self, scope: Scope, headers: dict[str, str]) -> None:
         self.scope, self.headers = scope, headers
+
+
+_ANY: Final = ""
+"""In the place of an id that is not known."""
 
 
 def method_of(message: Rpc) -> str:

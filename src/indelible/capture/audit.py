@@ -121,7 +121,7 @@ class Auditor:
         recorded = self._record_all(step.events)
         if recorded is None:
             return None
-        if not step.answers:
+        if not step.answers and not step.ended:
             self._owe(event for event in step.events if event.event_id not in recorded)
             return None
         reply, events = self._correlator.withhold(step, recorded, time.monotonic_ns(), WHY_REFUSED)

@@ -208,7 +208,7 @@ class Shape(NamedTuple):
 class Step:
     """What is to be done before a line is forwarded: record `events` in order, learn `learned`."""
 
-    __slots__ = ("answers", "calls", "events", "learned", "others")
+    __slots__ = ("answers", "begun", "calls", "ended", "events", "learned", "others")
 
     def __init__(self) -> None:
         """Start with nothing to do."""
@@ -221,6 +221,10 @@ class Step:
         """The calls that the line answered."""
         self.others: list[Exchange] = []
         """The other requests that stood in the line beside calls."""
+        self.begun: list[Call] = []
+        """The executions of tasks that begin with the line."""
+        self.ended: list[tuple[Exchange, Call]] = []
+        """Those that end with it, and who had asked."""
 
 
 class Round(NamedTuple):

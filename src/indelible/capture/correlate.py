@@ -21,12 +21,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw
 
-from indelible.capture import changes, frames, inputs, meta, methods
+from indelible.capture import changes, frames, inputs, meta, methods, task_ends
 from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Round, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
 from indelible.capture.outcomes import Verdict, judge, judge_reply, parting
 from indelible.capture.outstanding import Outstanding
+from indelible.capture.task_ends import Executions
 from indelible.definitions import Tool, Word
 from indelible.events import Event, Kind, Source, Target, format_time
 from indelible.values import MEGABYTE
@@ -58,12 +59,16 @@ class Correlator:
         tools: dict[str, Tool] | None = None,
         prepare: Prepare | None = None,
         word: Word | None = None,
+        executions: Executions | None = None,
     ) -> None:
         """Start a session; `tools` is what is known of the server's tools from earlier, and is kept up to date.
 
         `prepare` may put something else in the place of arguments that more than one event will hold. `word` redacts
-        what is kept of tools' definitions; without it only their digests are.
+        what is kept of tools' definitions; without it only their digests are. `executions` are the tasks of a server
+        that outlive its sessions; without them the session has its own, which end with it.
         """
+        self._executions = executions or Executions()
+        self._outlived = executions is not None
         self._session = session
         self._word = word
         self._prepare = prepare
@@ -209,7 +214,7 @@ class Correlator:
         if not methods.is_call(method, has_id=has_id):
             if method == "initialize":
                 self._peers.note_initialize(text)
-            other = Exchange(bytes(message.id), method)
+            other = task_ends.asking(bytes(message.id), method, text)
             step.others.append(other)
             self._add_other(self._calls, other)
             return
@@ -290,12 +295,35 @@ class Correlator:
                 found.note(message)
             step.answers.append(found)
             step.events.append(self._close(found, verdict, mono))
+            if verdict.metadata is not None:
+                self._accept(step, found, verdict, now, mono)
         else:
             self._learn(step, found.method, message, now)
+        self._hear(step, found, message, mono)
         if not self.answered:
             self._note_health(found, message)
         if text.find(b"serverInfo") >= 0:
             self._peers.note_result(message)
+
+    def _accept(self, step: Step, call: Call, verdict: Verdict, now: int, mono: int) -> None:
+        """Let the execution of a task begin, when a call was answered with one."""
+        execution = self._executions.begin(call, verdict, now, mono)
+        if execution is None:
+            return
+        step.begun.append(execution)
+        if execution.needs_intent(self._session.intent):
+            step.events.append(execution.start())
+        given_up = self._executions.surplus()
+        if given_up is not None:
+            step.events.append(given_up.finish(Verdict("interrupted", error=task_ends.TOO_MANY), mono))
+
+    def _hear(self, step: Step, asked: Exchange, message: Message, mono: int) -> None:
+        """Take what an answer tells of a task's end."""
+        ended = self._executions.end(asked, message)
+        if ended is not None:
+            call, verdict = ended
+            step.ended.append((asked, call))
+            step.events.append(call.finish(verdict, mono))
 
     def _note_health(self, found: Exchange, message: Message) -> None:
         if message.result is not ABSENT and (message.error is ABSENT or bytes(message.error) == b"null"):
@@ -373,6 +401,8 @@ class Correlator:
                 if isinstance(waiting, Call):
                     events.append(self._close(waiting, Verdict(kind, error=why), mono))
         self._open_calls = 0
+        if not self._outlived:
+            events += [call.finish(verdict, mono) for call, verdict in self._executions.drain(kind, why)]
         return events
 
     def forget(self, rpc_id: bytes) -> None:
@@ -413,11 +443,16 @@ class Correlator:
         """
         done = set(recorded)
         events, replies = [], []
-        for call in step.answers:
+        for call in step.begun:
+            if call.intent not in done:
+                call.intent = None
+        asked = [other.rpc_id for other, _ in step.ended if not isinstance(other, Call)]
+        for call in (*step.answers, *(ended for _, ended in step.ended)):
             if call.outcome_id not in done:
                 call.add_metadata({"answer_withheld": True})
                 events.append(call.finish(Verdict("denied", error=why), mono, "audit_unavailable"))
-            replies.append(error_reply(call.rpc_id, f"carried out, but its result is withheld: {why}"))
+        for rpc_id in (*(call.rpc_id for call in step.answers), *asked):
+            replies.append(error_reply(rpc_id, f"carried out, but its result is withheld: {why}"))
         return _line(replies), events
 
     # --- small parts ---

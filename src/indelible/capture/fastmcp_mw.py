@@ -218,7 +218,7 @@ class AuditMiddleware(Middleware):
             verdict = await judge()
             await call.afinish(verdict)
             if server.tasks is not None:
-                await server.tasks.accepted(call, verdict)
+                await server.tasks.answered(call, verdict)
         except TrailUnavailable:
             raise _refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001

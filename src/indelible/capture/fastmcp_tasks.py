@@ -22,7 +22,8 @@ from typing import Any, Final
 from indelible.capture.calling import OpenCall
 from indelible.capture.incoming import dumped
 from indelible.capture.outcomes import INVALID_PARAMS, Verdict
-from indelible.capture.tasks import Tasks, end_of
+from indelible.capture.task_ends import end_of
+from indelible.capture.tasks import Tasks
 
 log = logging.getLogger("indelible")
 

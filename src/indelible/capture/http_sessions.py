@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from indelible.capture import asgi_body, meta, methods
+from indelible.capture import asgi_body, meta, methods, task_ends
 from indelible.capture.asking import Asked
 from indelible.capture.calling import Audited, OpenCall, Peer
 from indelible.capture.calls import Exchange
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message
 from indelible.capture.outcomes import Verdict, judge
 from indelible.capture.outstanding import Outstanding, key_of
+from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ MAX_OTHERS: Final = 256
 class Waiting:
     """A call that waits for its answer."""
 
-    __slots__ = ("call", "rpc_id", "timer")
+    __slots__ = ("call", "execution", "rpc_id", "timer", "unread")
 
-    def __init__(self, rpc_id: bytes, call: OpenCall) -> None:
-        """`rpc_id` is the id as it was written."""
+    def __init__(self, rpc_id: bytes, call: OpenCall, *, unread: bool = False) -> None:
+        """`rpc_id` is the id as it was written; of a request that is `unread`, the first answer tells it."""
         self.rpc_id = rpc_id
         self.call = call
+        self.unread = unread
+        self.execution = False
+        """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
         self.timer: asyncio.TimerHandle | None = None
         """Runs while the client may come back for the answer."""
 
@@ -64,9 +68,10 @@ class Answer(NamedTuple):
 class Session:
     """One session, or one request where there are none."""
 
-    def __init__(self, audited: Audited) -> None:
-        """Nothing is known of it yet."""
+    def __init__(self, audited: Audited, tasks: Tasks) -> None:
+        """Nothing is known of it yet; `tasks` are those of the server."""
         self._audited = audited
+        self._tasks = tasks
         self.key: str | None = None
         """Under which it is found again; None when it is not."""
         self.session_id: str | None = None
@@ -94,7 +99,7 @@ class Session:
             self.protocol_version = meta.short(params.get("protocolVersion")) or self.protocol_version
         if len(self._others) >= MAX_OTHERS:
             self._others.drain()
-        self._others.add(Exchange(bytes(message.id), method))
+        self._others.add(task_ends.asking(bytes(message.id), method, text))
 
     def cancel(self, text: bytes) -> None:
         """Take a ``notifications/cancelled``: the outcome is on record before the server reads it."""
@@ -129,16 +134,27 @@ class Session:
                 verdict.metadata = {**(verdict.metadata or {}), **(asgi_body.doubts(message) or {})}
             return Answer(waiting, verdict)
         other = self._others.take(bytes(message.id))
-        if other is not None and message.result is not ABSENT:
-            self._learn(other.method, message)
-        return None
+        if other is None or message.result is ABSENT:
+            return None
+        self._learn(other.method, message)
+        told = task_ends.told_by(other, message)
+        execution = None if told is None else self._tasks.take(told[0])
+        if told is None or execution is None:
+            return None
+        waiting = Waiting(other.rpc_id, execution)
+        waiting.execution = True
+        return Answer(waiting, told[1])
 
     def _take(self, rpc_id: bytes, mine: list[Waiting]) -> Waiting | None:
         key = key_of(rpc_id)
         for waiting in mine:
             if key_of(waiting.rpc_id) == key and self.calls.remove(waiting):
                 return waiting
-        return self.calls.take(rpc_id)
+        found = self.calls.take(rpc_id)
+        if found is None and mine and mine[0].unread and self.calls.remove(mine[0]):
+            found = mine[0]
+            found.rpc_id = rpc_id
+        return found
 
     def _ask(self, message: Message, text: bytes, mine: list[Waiting]) -> None:
         """Note what the server asks: from within the request whose stream it comes on, or else the only one."""

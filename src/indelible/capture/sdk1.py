@@ -27,6 +27,7 @@ from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator, error_reply
 from indelible.capture.faults import Faults
 from indelible.capture.incoming import Outside, dumped, rpc_id_of
+from indelible.capture.task_ends import Executions
 from indelible.context import Inside
 from indelible.definitions import Tool
 from indelible.events import Target
@@ -52,6 +53,8 @@ class Tapped:
         self.faults = Faults(recorder, _RefusedError)
         self.backend, self.version = backend, version
         self._tools = recorder().recall(backend)
+        self.executions = Executions()
+        """Tasks: over HTTP they outlive the session, or the one request, that they were begun in."""
         self._listed = False
 
     async def connection(self, request: Any) -> Connection:
@@ -121,7 +124,8 @@ class Connection:
             trust_annotations=audit.trust_annotations,
         )
         source = self._peer.source()
-        self._correlator = Correlator(session, tools, recorder.prepare, recorder.word)
+        outliving = None if request is None else tapped.executions
+        self._correlator = Correlator(session, tools, recorder.prepare, recorder.word, outliving)
         self._correlator.caller(source)
         self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
         self._lock: Any = None

@@ -140,7 +140,7 @@ class WireMiddleware:
         try:
             verdict = judge()
             await call.afinish(verdict)
-            await self.tasks.accepted(call, verdict)
+            await self.tasks.answered(call, verdict)
         except TrailUnavailable:
             raise refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001

@@ -14,15 +14,14 @@ Sources: MCP 2025-11-25, "Tasks"; SEP-2663 (``io.modelcontextprotocol/tasks``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
 
+from msgspec import Raw
+
+from indelible.capture import meta, task_ends
 from indelible.capture.calling import Audited, Incoming, OpenCall
-from indelible.capture.frames import bounded
-from indelible.capture.outcomes import Verdict, judge_error, judge_result
-
-MAX_TASKS: Final = 10_000
-"""Tasks of one server that are waited for; the end of the oldest is given up."""
+from indelible.capture.outcomes import Verdict
+from indelible.capture.task_ends import MAX_TASKS, TOO_MANY
 
 
 class Tasks:
@@ -35,10 +34,16 @@ class Tasks:
         self.follow: Callable[[str, OpenCall], None] | None = None
         """Told of each task that is accepted, by who can see how it ends without being asked."""
 
-    async def accepted(self, call: OpenCall, verdict: Verdict) -> None:
-        """Let the execution begin, when a call was answered with a task. Raises TrailUnavailable."""
-        task = verdict.metadata.get("task") if verdict.metadata else None
-        if task is None or verdict.kind != "completed" or task in self._open:
+    async def answered(self, call: OpenCall, verdict: Verdict) -> None:
+        """Let the execution begin, when a call was answered with a task; or end, when it has cancelled one.
+
+        Raises TrailUnavailable: the answer must be withheld.
+        """
+        if call.incoming.method == task_ends.CANCEL:
+            result = verdict.result
+            await self.heard(task_ends.CANCEL, None, meta.mapping(result) if type(result) is Raw else result)
+        task = task_ends.accepted(verdict)
+        if task is None or task in self._open:
             return
         asked = call.incoming
         incoming = Incoming(
@@ -55,8 +60,7 @@ class Tasks:
             opened.learn(original_name=call.target.original_name)
         self._open[task] = opened
         if len(self._open) > MAX_TASKS:
-            why = f"more than {MAX_TASKS} tasks were under way: no end was waited for"
-            self.ended(next(iter(self._open)), Verdict("interrupted", error=why))
+            self.ended(next(iter(self._open)), Verdict("interrupted", error=TOO_MANY))
         if self.follow is not None:
             self.follow(task, opened)
 
@@ -65,45 +69,17 @@ class Tasks:
 
         Raises TrailUnavailable: the answer must be withheld.
         """
-        told = end_of(method, params, result)
-        opened = self._open.pop(told[0], None) if told is not None else None
+        told = task_ends.end_of(method, params, result)
+        opened = self.take(told[0]) if told is not None else None
         if told is not None and opened is not None:
             await opened.afinish(told[1])
+
+    def take(self, task: str) -> OpenCall | None:
+        """Return the execution of a task whose end is about to be recorded; None when that is known already."""
+        return self._open.pop(task, None)
 
     def ended(self, task: str, verdict: Verdict) -> None:
         """Record how a task ended that nobody has asked about; never raises TrailUnavailable."""
         opened = self._open.pop(task, None)
         if opened is not None:
             opened.finish_unasked(verdict)
-
-
-def end_of(method: str, params: object, result: object) -> tuple[str, Verdict] | None:
-    """Return a task's id and what became of it, when an answer says that it has ended. Pure; never raises.
-
-    `result` is that of ``tasks/get`` or ``tasks/cancel``, or of ``tasks/result``, which is the call's own.
-    """
-    if not isinstance(result, Mapping):
-        return None
-    if method == "tasks/result":
-        task = params.get("taskId") if isinstance(params, Mapping) else None
-        return (task, judge_result(result)) if isinstance(task, str) else None
-    task, why = result.get("taskId"), result.get("statusMessage")
-    if not isinstance(task, str):
-        return None
-    said = bounded(why) if isinstance(why, str) else None
-    match result.get("status"):
-        case "completed":
-            inner = result.get("result")
-            return task, judge_result(inner) if isinstance(inner, Mapping) else Verdict("completed")
-        case "failed":
-            return task, _failed(result.get("error"), said)
-        case "cancelled":
-            return task, Verdict("cancelled", error=said)
-    return None
-
-
-def _failed(error: Any, said: str | None) -> Verdict:
-    """Judge a task that failed: SEP-2663 has the JSON-RPC error in the answer, 2025-11-25 only says that it did."""
-    if isinstance(error, Mapping):
-        return judge_error(error.get("code"), error.get("message"))
-    return Verdict("tool_error", error=said)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ import indelible
 from indelible.asgi import AuditASGI
 from indelible.capture import asgi_exchange
 from indelible.capture.frames import SCAN_BYTES
-from indelible.capture.http_sessions import Session
 from indelible.recorder import Recorder, open_trail
 from tests.effort import examples
 from tests.recording import full_disk
@@ -165,6 +165,8 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, Any]]]] = {
     "json error": (bytes_of({"jsonrpc": "2.0", "id": 7, "error": {"code": -32050, "message": "é"}}), {},
                    [("protocol_error", -32050)]),
     "gzip": (gzip.compress(bytes_of(result(7, isError=True))), {"content_encoding": "gzip"}, [("tool_error", None)]),
+    "zstd": (zstandard.compress(bytes_of(result(7, isError=True))), {"content_encoding": "zstd"},
+             [("tool_error", None)]),
     "br": (b"\x8b\x01\x80", {"content_encoding": "br"}, [("completed", None)]),
     "no json": (b"<html>", {"kind": "text/html"}, [("protocol_error", None)]),
     "nothing": (b"", {}, [("protocol_error", None)]),
@@ -629,7 +631,7 @@ def test_a_client_that_cancels(trail: Path) -> None:
             await answering([event(result(5))], kind="text/event-stream", read=False)(about, receive, send)
 
         audited = AuditASGI(app, recorder)
-        audited.began(Session(audited.audited), "s1")
+        audited.began(audited.session(), "s1")
         calling = asyncio.ensure_future(ask(audited, call(5), scope(mcp_session_id="s1")))
         await until(lambda: operations(trail, "mcp_operation_started"))
         cancel = {"requestId": 5, "reason": "no more"}
@@ -670,7 +672,7 @@ def test_what_a_server_asks_within_a_call_and_the_answer_in_another_request(trai
             await send({"type": "http.response.body", "body": event(result(1)), "more_body": False})
 
         audited = AuditASGI(app, recorder)
-        audited.began(Session(audited.audited), "s1")
+        audited.began(audited.session(), "s1")
         calling = asyncio.ensure_future(ask(audited, call(1, mark="asks"), scope(mcp_session_id="s1")))
         await until(lambda: operations(trail, "mcp_operation_started"))
         await ask(audited, reply, scope(mcp_session_id="s1"))
@@ -681,3 +683,60 @@ def test_what_a_server_asks_within_a_call_and_the_answer_in_another_request(trai
     assert asked["request"]["continues"] == "asks"
     assert asked["metadata"]["action"] == "decline"
     assert kinds(trail) == [("completed", None)]
+
+
+BR = b"\x8b\x01\x80 only the server can read this"
+BY_ANSWER: dict[str, tuple[list[bytes], dict[str, Any], tuple[str, Any]]] = {
+    "an answer": ([bytes_of(result(9, isError=True))], {}, ("tool_error", None)),
+    "an event": ([event(result("nine"))], {"kind": "text/event-stream"}, ("completed", None)),
+    "accepted": ([b""], {"status": 202}, ("completed", None)),
+    "refused": ([b'{"detail":"no br"}'], {"status": 415}, ("protocol_error", None)),
+    "no JSON for the server either": (
+        [bytes_of({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}})],
+        {"status": 400}, ("protocol_error", -32700),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", sorted(BY_ANSWER))
+def test_a_request_that_only_the_server_can_read_is_a_call(how: str, trail: Path) -> None:
+    pieces, about, expected = BY_ANSWER[how]
+    named = scope(content_encoding="br", mcp_method="tools/call", mcp_name="pay", x_request_id="r-1")
+
+    async def work(recorder: Recorder) -> None:
+        app = AuditASGI(answering(pieces, **about), recorder)
+        client = await ask(app, [BR], named)
+        assert client.body == b"".join(pieces)
+        await ask(AuditASGI(answering([b"{}"]), recorder), [BR], scope(content_encoding="br", accept="*/*"))
+
+    run(trail, work)
+    assert kinds(trail) == [expected]
+    [found] = operations(trail)
+    assert found["metadata"] == {"unparsed": "content-encoding br"}
+    assert (found["target"]["method"], found["request"]["request_id"]) == ("tools/call", "r-1")
+    assert found["target"]["effects"] == "unknown"
+    assert found["target"]["capability_name"] == "pay"
+    assert len(operations(trail, "mcp_operation_started")) == 1
+
+
+def test_what_cannot_be_read_is_refused_and_withheld_too(trail: Path) -> None:
+    seen: list[bytes] = []
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        seen.append(await whole(receive))
+        full.__enter__()
+        await answering([bytes_of(result(9))], read=False)({}, receive, send)
+
+    async def work(recorder: Recorder) -> None:
+        named = scope(content_encoding="br", mcp_method="tools/call")
+        with full_disk():
+            client = await ask(AuditASGI(app, recorder), [BR], named)
+        assert (client.status, seen) == (503, [])
+        client = await ask(AuditASGI(app, recorder), [BR], named)
+        full.__exit__(None, None, None)
+        answer = json.loads(client.body)
+        assert (answer["id"], "withheld" in answer["error"]["message"], seen) == (9, True, [BR])
+
+    full = full_disk()
+    run(trail, work, on_failure="deny")
+    assert [line["outcome"]["error_type"] for line in operations(trail)] == ["audit_unavailable"] * 2

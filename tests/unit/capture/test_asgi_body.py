@@ -9,6 +9,7 @@ import tracemalloc
 import zlib
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,8 @@ FORMS = {
     ),
     "gzip": (gzip.compress(PLAIN), "gzip"),
     "deflate": (zlib.compress(PLAIN), " Deflate "),
+    "zstd": (zstandard.compress(PLAIN), "zstd"),
+    "several": (gzip.compress(zstandard.compress(PLAIN)), "zstd, identity, GZIP"),
 }
 
 
@@ -100,7 +103,7 @@ def test_a_bomb_is_made_in_small_pieces() -> None:
 
 
 @settings(deadline=None, max_examples=examples(200))
-@given(st.binary(max_size=100), st.sampled_from([None, "gzip", "deflate", "br", "zstd, gzip"]))
+@given(st.binary(max_size=100), st.sampled_from([None, "gzip", "deflate", "br", "zstd", "zstd, gzip"]))
 def test_no_body_raises(data: bytes, coding: str | None) -> None:
     made = body(data, coding)
     for message, text in requests_of(made, certainly=True):
@@ -114,6 +117,8 @@ def test_a_coding_that_is_not_known_is_said_to_be_unreadable() -> None:
     assert not body(b"...", "br").readable
     assert not body(b"not gzip", "gzip").readable
     assert body(PLAIN, "identity").readable
+    assert body(b"...", "br").unread == "content-encoding br"
+    assert body(b"", "br").unread is body(PLAIN).unread is None
 
 
 @pytest.mark.parametrize(
