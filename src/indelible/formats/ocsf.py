@@ -35,6 +35,11 @@ API_EVENTS: Final = frozenset(
 )
 
 SEVERITIES: Final = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
+VALUES: Final = frozenset(
+    {"request.data", "response.data", "error_message", "status_detail", "unmapped.reason", "unmapped.metadata"}
+)
+"""What may be cut: its own `metadata` is no value of anybody's."""
+
 _STATUSES: Final = {"success": (1, "Success"), "error": (2, "Failure")}
 _UNKNOWN: Final = (0, "Unknown")
 _TRACE = re.compile(r"[0-9a-f]{32}")
@@ -208,6 +213,8 @@ class OcsfEvent(_Part, frozen=True, gc=False, kw_only=True):
 
 class OcsfFormat(JsonFormat):
     """Holds every event."""
+
+    values = VALUES
 
     def __init__(self, options: Options) -> None:
         """Keep what is set."""
