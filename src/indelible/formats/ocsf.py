@@ -86,7 +86,6 @@ class User(_Part, frozen=True, gc=False):
     uid: str
     groups: list[Named] | None = None
     type: str | None = None
-    type_id: int | None = None
     credential_uid: str | None = None
 
 
@@ -301,7 +300,7 @@ def _actor(entry: Entry) -> Actor:
     user = None
     if source.user_id is not None:
         groups = [Named(name=role) for role in source.roles] if source.roles else None
-        user = User(source.user_id, groups, source.caller_type, None, source.auth_key_id)
+        user = User(source.user_id, groups, source.caller_type, source.auth_key_id)
     session = None if source.session_id is None else Session(source.session_id, source.issuer)
     by = source.on_behalf_of[0] if source.on_behalf_of else None
     name = source.client or (None if user or session or by else "unknown")
