@@ -10,6 +10,7 @@ from pathlib import Path
 BENCHMARKS = (
     "bench_record",
     "bench_redact",
+    "bench_formats",
     "bench_shared",
     "bench_wrap",
     "bench_middleware",

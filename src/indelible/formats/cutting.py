@@ -2,8 +2,8 @@
 
 The rules that live here:
 
-- What identifies a record is never cut: only what stands under a name of `VALUES` is, longest first. A record whose
-  names and ids alone are over the limit stays over it.
+- What identifies a record is never cut: only what stands under the names that its format gives is, longest first. A
+  record whose names and ids alone are over the limit stays over it.
 - What was cut says so, with the size and the SHA-256 of what it was (UTF-8), so that whoever has the trail can tell
   that it is the same: ``… [CUT 60002 bytes, sha256 9f86…]``.
 - What is JSON stays JSON, also inside a text: ``{"cut":"…","bytes":60002,"sha256":"9f86…"}``.
@@ -21,26 +21,11 @@ from indelible.formats.shapes import STAMP_KEY, encode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VALUES: Final = frozenset(
-    {
-        "args",
-        "input_json",
-        "result",
-        "error",
-        "reason",
-        "metadata",
-        "message",
-        "gen_ai.tool.call.arguments",
-        "request.data",
-        "response.data",
-        "error_message",
-        "status_detail",
-    }
-)
-"""Names whose values may be cut; one with a dot names its parent, too."""
-
 MIN_KEPT: Final = 16
 """Characters of a value that stay, in any case."""
+
+JSON_TEXTS: Final = frozenset({"args", "input_json", "metadata", "gen_ai.tool.call.arguments"})
+"""Names whose text may be that of a JSON value."""
 
 _MARK: Final = " [CUT {} bytes, sha256 {}]"
 
@@ -52,8 +37,8 @@ class _Text(NamedTuple):
     key: Any
     size: int
     """Bytes of JSON."""
-    inside: bool
-    """Whether it is a part of a value, and not all of it."""
+    json: bool
+    """Whether it is the text of a JSON value."""
 
 
 class _Value(NamedTuple):
@@ -65,11 +50,15 @@ class _Value(NamedTuple):
     mark: dict[str, Any]
 
 
-def cut(data: bytes, limit: int) -> bytes:
-    """Return a record of at most `limit` bytes, when that is possible."""
+def cut(data: bytes, limit: int, names: frozenset[str]) -> bytes:
+    """Return a record of at most `limit` bytes, when that is possible.
+
+    `names` are those of values that may be cut; one with a dot names its parent, too.
+    """
     record = msgspec.json.decode(data)
-    last = record["metadata"].pop(STAMP_KEY) if STAMP_KEY not in record and "metadata" in record else None
-    texts, values = _found(record)
+    inner = record.get("metadata")
+    last = inner.pop(STAMP_KEY, None) if STAMP_KEY not in record and isinstance(inner, dict) else None
+    texts, values = _found(record, names)
     size = len(data)
     for text in sorted(texts, key=lambda found: -found.size):
         if size <= limit:
@@ -85,7 +74,7 @@ def cut(data: bytes, limit: int) -> bytes:
     return encode(record)
 
 
-def _found(record: Any) -> tuple[list[_Text], list[_Value]]:
+def _found(record: Any, names: frozenset[str]) -> tuple[list[_Text], list[_Value]]:
     """Return the texts that may be cut, and the objects and arrays that may be replaced."""
     texts: list[_Text] = []
     values: list[_Value] = []
@@ -93,15 +82,19 @@ def _found(record: Any) -> tuple[list[_Text], list[_Value]]:
     while waiting:
         above_holder, above, inside = waiting.pop()
         for holder, key, name, value in _members(above_holder):
-            free = inside or name in VALUES or f"{above}.{name}" in VALUES
+            free = inside or name in names or f"{above}.{name}" in names
             if isinstance(value, str):
                 if free:
-                    texts.append(_Text(holder, key, len(encode(value)), inside))
+                    texts.append(_Text(holder, key, len(encode(value)), not inside and _is_json(name, value)))
             elif isinstance(value, dict | list):
                 if free and not inside:
                     values.append(_value(holder, key, value))
                 waiting.append((value, name or above, free))
     return texts, values
+
+
+def _is_json(name: str, text: str) -> bool:
+    return name in JSON_TEXTS and text[:1] in ("{", "[", '"')
 
 
 def _members(holder: Any) -> Iterator[tuple[Any, Any, str, Any]]:
@@ -138,10 +131,9 @@ def _shorten(found: _Text, room: int) -> int:
     text: str = found.holder[found.key]
     whole = text.encode()
     digest = sha256(whole).hexdigest()
-    wrapped = text[:1] in ("{", "[") and not found.inside
 
     def made(kept: int) -> str:
-        if wrapped:
+        if found.json:
             return encode({"cut": text[:kept], "bytes": len(whole), "sha256": digest}).decode()
         return text[:kept] + _MARK.format(len(whole), digest)
 

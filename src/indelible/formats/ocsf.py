@@ -35,6 +35,11 @@ API_EVENTS: Final = frozenset(
 )
 
 SEVERITIES: Final = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
+VALUES: Final = frozenset(
+    {"request.data", "response.data", "error_message", "status_detail", "unmapped.reason", "unmapped.metadata"}
+)
+"""What may be cut: its own `metadata` is no value of anybody's."""
+
 _STATUSES: Final = {"success": (1, "Success"), "error": (2, "Failure")}
 _UNKNOWN: Final = (0, "Unknown")
 _TRACE = re.compile(r"[0-9a-f]{32}")
@@ -81,7 +86,6 @@ class User(_Part, frozen=True, gc=False):
     uid: str
     groups: list[Named] | None = None
     type: str | None = None
-    type_id: int | None = None
     credential_uid: str | None = None
 
 
@@ -209,6 +213,8 @@ class OcsfEvent(_Part, frozen=True, gc=False, kw_only=True):
 class OcsfFormat(JsonFormat):
     """Holds every event."""
 
+    values = VALUES
+
     def __init__(self, options: Options) -> None:
         """Keep what is set."""
         super().__init__(options)
@@ -294,7 +300,7 @@ def _actor(entry: Entry) -> Actor:
     user = None
     if source.user_id is not None:
         groups = [Named(name=role) for role in source.roles] if source.roles else None
-        user = User(source.user_id, groups, source.caller_type, None, source.auth_key_id)
+        user = User(source.user_id, groups, source.caller_type, source.auth_key_id)
     session = None if source.session_id is None else Session(source.session_id, source.issuer)
     by = source.on_behalf_of[0] if source.on_behalf_of else None
     name = source.client or (None if user or session or by else "unknown")

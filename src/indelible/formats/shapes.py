@@ -28,6 +28,10 @@ EMPTY: Final = msgspec.Raw(b"{}")
 
 STAMP_KEY: Final = "indelible"
 
+VALUES: Final = frozenset(
+    {"args", "input_json", "gen_ai.tool.call.arguments", "result", "error", "reason", "message", "metadata"}
+)
+
 _encode = msgspec.json.Encoder().encode
 _hidden = re.compile(rb"\x7f|\xc2[\x80-\x84\x86-\x9f]")
 _BREAKS: Final = bytes.maketrans(b"\r\n\t", b"   ")
@@ -96,6 +100,8 @@ class JsonFormat:
     """A format that is one JSON object an event. Its `shape` says which."""
 
     holds: frozenset[str] | None = None
+    values: frozenset[str] = VALUES
+    """What may be cut of a record that is too large; see `indelible.formats.cutting`."""
 
     def __init__(self, options: Options) -> None:
         """Keep what is set."""
@@ -113,7 +119,7 @@ class JsonFormat:
             return data
         from indelible.formats.cutting import cut
 
-        return cut(data, self._limit)
+        return cut(data, self._limit, self.values)
 
 
 def status(entry: Entry) -> str | None:
