@@ -100,7 +100,8 @@ def test_what_goes_in_comes_out_one_by_one(framing: str, records: list[Record], 
 
 @pytest.mark.parametrize("framing", FRAMES)
 def test_hostile_text_in_every_field_stays_inside_of_it(framing: str, read: Read) -> None:
-    lines = [events.line_of(events.with_text(text)) for text in (*events.FORGED, *(t[:2_000] for t in events.LONG))]
+    hostile = (*events.FORGED, *said.PLAIN_LONG, *(text[:2_000] for text in events.LONG))
+    lines = [events.line_of(events.with_text(text)) for text in hostile]
     records = [Record(line, events.ORIGIN) for line in lines if events.fits(line)]
     got = read(framing, map(FORMAT.render, records))
     assert len(got) == len(records) > len(events.FORGED)

@@ -22,6 +22,9 @@ ELEVEN: Final = (
     "cost_model", "cost_input_tokens", "cost_output_tokens",
 )  # fmt: skip
 
+PLAIN_LONG: Final = tuple("x" * size for size in (40, 41, 63, 64, 255, 256, 1_023, 1_024, 1_500))
+"""Texts that need no escape, about the limits of keys."""
+
 
 class Row(NamedTuple):
     """A row of the page's table."""

@@ -74,7 +74,7 @@ def test_what_the_redactor_leaves_is_read_back(record: Record) -> None:
     assert cefp.parse(data.decode())["extension"]["IndelibleMcpLeaf"] == record.leaf
 
 
-@pytest.mark.parametrize("text", events.FORGED)
+@pytest.mark.parametrize("text", [*events.FORGED, *said.PLAIN_LONG])
 def test_hostile_text_in_every_field_stays_inside_of_it(text: str) -> None:
     record = Record(events.line_of(events.with_text(text)), events.ORIGIN)
     assert_read_back(FORMAT.render(record), record)
