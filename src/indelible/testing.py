@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from indelible.formats.checks import check_format
 from indelible.recorder import Recorder, open_recorder
 from indelible.sinks.checks import Destination, check_sink
 from indelible.sinks.memory import MemorySink
@@ -30,6 +31,7 @@ __all__ = [
     "MemorySink",
     "Recorded",
     "assert_verifies",
+    "check_format",
     "check_sink",
     "recorded",
 ]
