@@ -50,9 +50,14 @@ class Place:
         return self._at
 
     def load(self) -> None:
-        """Read the cursor, unless that was done. Raises TrailError for one that cannot be read."""
+        """Read the cursor, unless that was done, or begin. Raises TrailError for one that cannot be read.
+
+        A sink that cannot be reached yet begins, too: it gets what is recorded from now on when it can.
+        """
         if self._at is None:
             self._at = self._saved = cursor.read(self._layout, self._name)
+        if self._at is None:
+            self._current()
 
     def next(self) -> tuple[Sealed, Piece] | None:
         """Return what comes next, and in which trail; None when nothing does yet. Raises OSError."""
