@@ -112,6 +112,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     from indelible.trail.layout import Layout
     from indelible.trail.proofs.stored import words_beside
     from indelible.trail.reader import is_there
+    from indelible.trail.shipping.backlog import shipping_of
     from indelible.trail.start.intents import Tracker, pruned_ranges
     from indelible.trail.upkeep.facts import FactsStore
     from indelible.trail.upkeep.pruning import Rules, hold_finder, make_plan, sealed_size
@@ -122,7 +123,7 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
         raise TrailError(msg)
     layout = Layout(path)
     standing = read_standing(layout).standing
-    rules = Rules(audit.retention_rules, audit.backup_count)
+    rules = Rules(audit.retention_rules, audit.backup_count, shipping_of(audit))
     finder = hold_finder(list(standing.values()))
     pruned = pruned_ranges(layout, None, Tracker(words_beside(layout)))
     return make_plan(layout, rules, sealed_size(layout), FactsStore(layout, None), finder, pruned)

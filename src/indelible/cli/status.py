@@ -14,6 +14,9 @@ from indelible.errors import ConfigError, TrailError
 if TYPE_CHECKING:
     from indelible.config import AuditSettings
 
+NEARLY_FULL: Final = 80
+"""Percent of `max_backlog`: from here on it is said."""
+
 SHOWN_HOLDS: Final = 10
 
 EPILOG: Final = """\b
@@ -32,7 +35,9 @@ Nothing is verified here; `indelible verify` does that. Exit code 3: there is no
 @where_options
 def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Say who writes the trail, how large it is, what is sealed, and what happened last."""
+    from indelible.query.sinks import sink_states
     from indelible.query.state import trail_state
+    from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
 
     trails = Trails(where)
@@ -47,7 +52,10 @@ def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signa
         msg = f"{trails.path}: there is no trail here; 'indelible wrap' makes one at its first start"
         raise TrailError(msg)
     known = (None, None) if audit is None else (audit.backup_count, audit.disk_thresholds)
-    states = [{**trail_state(path, *known), "settings": settings} for path in paths]
+    states = [
+        {**trail_state(path, *known), **sink_states(Layout(path), audit), "settings": settings}
+        for path in paths
+    ]
     if as_json:
         print_json(states[0] if len(states) == 1 else {"trails": states})
         return 0
@@ -115,6 +123,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("recorded", f"from {state['oldest'] or '-'} to {state['newest'] or '-'}"),
         ("checkpoint", _checkpoint(state)),
         *(("anchor", _anchor(anchor)) for anchor in state["anchors"]),
+        *_shipping(state["shipped_by"], state["sinks"]),
         ("open calls", _open_calls(state)),
         ("durability", f"{how['durability']}, intents: {how['intent']}" if how else "not known"),
         ("rotation", _rotation(settings)),
@@ -217,6 +226,36 @@ def _anchor(anchor: dict[str, Any]) -> str:
     if anchor["failures"]:
         attempts = counted(anchor["failures"], "attempt")
         said.append(f"{attempts} failed, the last at {anchor['failed_at']}: {anchor['error']}")
+    return ", ".join(said)
+
+
+def _shipping(shipper: dict[str, Any] | None, sinks: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
+    """Return who ships, and a line a sink."""
+    if sinks is None:
+        return [("sinks", "not known: what stands beside the trail cannot be read")]
+    who = "nobody" if shipper is None else f"process {shipper['pid']}, since {shipper['since']}"
+    return [("shipped by", who), *(("sink", _sink(sink)) for sink in sinks)] if sinks else []
+
+
+def _sink(sink: dict[str, Any]) -> str:
+    """What it has, and what is wrong with it."""
+    if sink["next"] is None and sink["error"] is None:
+        return f"{sink['sink']}: has not begun"
+    where = f" ({sink['to']}, {sink['format']})" if sink["to"] else ""
+    said = [f"{sink['sink']}{where}: {sink['state']}"]
+    if sink["behind"]:
+        ago = "" if sink["behind_s"] is None else f", the first of {sink['behind_s']:.0f} s ago"
+        said.append(f"{counted(sink['behind'], 'event')} behind{ago}")
+    for key, what in (("dead_letters", "dead letter"), ("lost", "event")):
+        if sink[key]:
+            said.append(counted(sink[key], what) + (" lost" if key == "lost" else ""))
+    if (sink["backlog_percent"] or 0) >= NEARLY_FULL:
+        said.append(f"what is kept for it is {sink['backlog_percent']} % of max_backlog")
+    if sink["error"]:
+        attempts = counted(sink["failures"], "attempt")
+        said.append(f"{attempts} failed, the last at {sink['failed_at']}: {sink['error']}")
+    if sink["configured"] is False:
+        said.append("not in the configuration any more")
     return ", ".join(said)
 
 

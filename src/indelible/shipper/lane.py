@@ -20,22 +20,19 @@ from indelible.shipper.choice import chooser
 from indelible.shipper.place import Place
 from indelible.shipper.standing import Standing
 from indelible.sinks.base import NOTHING, Delivery, Shipment, Sink, SinkUnavailable
-from indelible.trail.durable import Access
 from indelible.trail.shipping import letters, request
 
 if TYPE_CHECKING:
     from indelible.formats.record import Format
     from indelible.shipper.route import Sealed
     from indelible.sink_settings import SinkSettings
+    from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
 
 log = logging.getLogger("indelible")
 
 POLL_S: Final = 0.2
 """How often a lane that has everything looks for a new checkpoint; the trail makes one a second at the most."""
-
-LETTERS_ACCESS: Final = Access()
-"""Nobody else reads dead letters, whatever `audit.group` says of the trail."""
 
 
 class Parts(NamedTuple):
@@ -163,7 +160,8 @@ class Lane:
         refused = list(refusals(self.name, origin, shipments, delivery))
         dead = [*refused, *(one for one in batch.unfit if one.seq < following)]
         if dead:
-            letters.add(self._layout, dead, LETTERS_ACCESS)
+            letters.add(self._layout, dead)
+            self._place.drop_erased(dead)
         self.standing.took(taken - len(refused), len(dead))
         self._place.move(origin, following)
         if failure is not None:
@@ -206,7 +204,7 @@ class Lane:
             refused = {index for index, _ in delivery.refused}
             taken = {one.key for at, one in enumerate(some[:count]) if at not in refused}
             if taken:
-                letters.remove(self._layout, taken, LETTERS_ACCESS)
+                letters.remove(self._layout, taken)
                 self.standing.took(len(taken), 0)
             if failure is not None:
                 raise failure

@@ -6,22 +6,26 @@ in that time. One that cannot be written (a full disk) is written later; the sin
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from indelible.shipper import route
 from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS
 from indelible.shipper.feed import Feed, Piece
 from indelible.shipper.route import Sealed
+from indelible.trail.erased import erased_leaf
 from indelible.trail.notice import Notice
-from indelible.trail.shipping import cursor
+from indelible.trail.shipping import cursor, letters
 from indelible.trail.shipping.cursor import Cursor
 
 if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.shipping.letters import Letter
 
 log = logging.getLogger("indelible")
 
@@ -50,9 +54,14 @@ class Place:
         return self._at
 
     def load(self) -> None:
-        """Read the cursor, unless that was done. Raises TrailError for one that cannot be read."""
+        """Read the cursor, unless that was done, or begin. Raises TrailError for one that cannot be read.
+
+        A sink that cannot be reached yet begins, too: it gets what is recorded from now on when it can.
+        """
         if self._at is None:
             self._at = self._saved = cursor.read(self._layout, self._name)
+        if self._at is None:
+            self._current()
 
     def next(self) -> tuple[Sealed, Piece] | None:
         """Return what comes next, and in which trail; None when nothing does yet. Raises OSError."""
@@ -99,6 +108,21 @@ class Place:
             self._notice.well()
         self._save_at = time.monotonic() + CURSOR_S
 
+    def drop_erased(self, dead: Sequence[Letter]) -> None:
+        """Take out those of these dead letters whose events were erased while they were added (see `letters`)."""
+        trail = self._trail
+        if trail is None:
+            return
+        with contextlib.closing(Feed(trail.layout)) as feed:
+            gone = {
+                one.key
+                for one in dead
+                for _, line in feed.read(one.seq, one.seq + 1, 1, BATCH_BYTES).lines
+                if erased_leaf(line) is not None
+            }
+        if gone:
+            letters.remove(self._layout, gone)
+
     def let_go(self) -> None:
         """Close the file; what comes next is looked up anew."""
         if self._feed is not None:
@@ -113,6 +137,7 @@ class Place:
                 return None
             first = now.size if self._settings.start == "now" else route.begins(self._layout)
             self.move(now.origin, first, at_once=True)
+            self._trail = now
             return now
         trail = route.find(self._layout, self._at.origin)
         if trail is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from indelible.shipper import batch, pace, route
 from indelible.shipper.lane import Lane, Parts
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
 from indelible.trail.durable import Access
+from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
 from indelible.trail.shipping import cursor, letters, request, state
 from indelible.trail.shipping.request import Request
+from indelible.trail.upkeep.rewrite import Mark, rewrite
 from tests.effort import examples
-from tests.trails import KEY, Maker, operation
+from tests.trails import ERASURE, KEY, Maker, operation
 from tests.unit.shipper.shipping import FakeSink, lane, parts, settings, until
 
 
@@ -210,6 +212,23 @@ def test_what_is_refused_for_good_holds_up_nothing(maker: Maker, running: Runnin
     assert letters.counts(maker.layout) == {"s": 2}
     until(lambda: state.read(maker.layout, "s").taken == 19)
     assert state.read(maker.layout, "s").refused == 2
+
+
+def test_a_dead_letter_of_what_is_erased_meanwhile_does_not_stay(tmp_path: Path, running: Running) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(9)
+    closed = maker.rotate()
+    maker.seal()
+
+    class Erasing(FakeSink):
+        def send(self, shipments: Sequence[Shipment]) -> Delivery:
+            rewrite(TrailFile(closed, 0, compressed=False), [Mark(3, 3, ERASURE)], Access())
+            return super().send(shipments)
+
+    sink = Erasing()
+    sink.plan = [Delivery(11, [(3, "no"), (5, "no")])]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 11)
+    assert [one.seq for one in letters.read(maker.layout)] == [5]
 
 
 def test_what_has_no_record_is_refused_by_its_seq(maker: Maker, running: Running) -> None:

@@ -24,6 +24,7 @@ from indelible.trail.checking.check import verify_trail
 from indelible.trail.erased import erased_leaf
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.merkle import leaf_hash
+from indelible.trail.shipping import letters
 from indelible.trail.start import keys, maintain, restore, retire
 from indelible.trail.start.opening import open_writer
 from indelible.trail.upkeep import again, holds, plans
@@ -352,6 +353,23 @@ def test_a_record_does_not_go_by_what_is_remembered_of_older_files(tmp_path: Pat
 
 
 # --- other places ----------------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_of_the_events_go_and_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    writer = fill(path, settings())
+    origin = writer.layout.origin.read_text().strip()
+    by_id = {event_id(f"call{number}"): number for number in (3, 4, 7)}
+    seqs = {by_id.get(json.loads(line)["event_id"]): json.loads(line)["seq"] for line in lines_of(path)}
+    sent = f"suser={GONE} in no form that JSON has".encode()
+    for number, said, record in ((3, event_id("call3"), b"other"), (4, event_id("call4"), sent), (7, "", sent)):
+        letters.add(writer.layout, [letters.letter("siem", origin, seqs[number], said, "no", record)])
+    result = execute(writer, order())
+    assert result["loose"] == 1
+    writer.close()
+    assert not places_with(tmp_path)
+    assert [one.data for one in letters.read(writer.layout)] == [b"other"]
+    assert letters.path_of(writer.layout).stat().st_mode & 0o777 == 0o600
 
 
 def test_quarantine_twins_and_leftovers(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What sinks refused for good: `cursors/dead-letter.jsonl`, one JSON object a line.
 
 The rules that live here. A dead letter is on the disk before the cursor passes its event. It holds content: so it
-stands among the places that an erasure goes through (`upkeep.traces`), and carries the `event_id` by which that finds
-it. Shippers add and take out while an erasure rewrites the file: everybody who changes it holds `dead-letter.lock`,
-which the kernel gives back when its holder dies. A crash while one is added leaves a torn last line, which counts for
-nothing and is ended by the next one; then the cursor has not passed its event, which is refused again.
+stands among the places that an erasure goes through (`upkeep.traces`), and carries `event_id`, origin and seq, by which
+that finds it. Shippers add and take out while an erasure rewrites the file: everybody who changes it holds
+`dead-letter.lock`, which the kernel gives back when its holder dies. An erasure rewrites the trail's files first and
+this one last; whoever adds a letter looks afterwards whether its event was erased meanwhile, and takes it out then: so
+none stays. A crash while one is added leaves a torn last line, which counts for nothing and is ended by the next one;
+then the cursor has not passed its event, which is refused again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import base64
 import contextlib
 import fcntl
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 NAME: Final = "dead-letter.jsonl"
 LOCK: Final = "dead-letter.lock"
 MAX_REASON_CHARS: Final = 500
+ACCESS: Final = durable.Access()
+"""Nobody else reads dead letters, whatever `audit.group` says of the trail."""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,7 +91,14 @@ def locked(layout: Layout, access: Access) -> Iterator[None]:
         os.close(fd)
 
 
-def add(layout: Layout, more: Sequence[Letter], access: Access) -> None:
+def rewrite(layout: Layout, change: Callable[[Path], None]) -> None:
+    """Have the dead letters changed as a whole, if there are any."""
+    if path_of(layout).exists():
+        with locked(layout, ACCESS):
+            change(path_of(layout))
+
+
+def add(layout: Layout, more: Sequence[Letter], access: Access = ACCESS) -> None:
     """Add dead letters, and bring them to the disk. Raises OSError."""
     path = path_of(layout)
     with locked(layout, access):
@@ -124,7 +135,7 @@ def read(layout: Layout) -> Iterator[Letter]:
 _decode = msgspec.json.Decoder(Letter).decode
 
 
-def remove(layout: Layout, keys: Collection[tuple[str, str, int]], access: Access) -> None:
+def remove(layout: Layout, keys: Collection[tuple[str, str, int]], access: Access = ACCESS) -> None:
     """Take out the dead letters that were taken after all. Raises OSError; then all of them may still be there."""
     with locked(layout, access):
         kept = []

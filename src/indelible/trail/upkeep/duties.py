@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from indelible.errors import TrailError
+from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep import keeping, orders
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
@@ -32,6 +33,7 @@ def _retain(writer: Writer, order: Retain, asker: Asker) -> dict[str, Any]:
     rules = Rules(
         audit.retention_rules if order.retention is None else order.retention,
         audit.backup_count if order.backup_count is None else order.backup_count,
+        shipping_of(audit),
     )
     writer.seal()
     try:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +37,7 @@ from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
 from indelible.trail.files import TrailFile
 from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
+from indelible.trail.shipping import letters
 from indelible.trail.start import keys
 from indelible.trail.upkeep import plans
 from indelible.trail.upkeep.holds import describe_asker
@@ -149,7 +150,8 @@ def _check(order: Erase) -> None:
 def _find(writer: Writer, order: Erase, moment: Moment, held: Held) -> Iterator[Found]:
     """Yield what is meant in the trail, then in the earlier ones that were set aside."""
     all_places = places(writer.layout)
-    noted = frozenset(filter(None, map(_noted, all_places.ids)))
+    letter_ids = (letter.event_id for letter in letters.read(writer.layout))
+    noted = frozenset(filter(None, [*map(_noted, all_places.ids), *letter_ids]))
     yield find(writer.layout, Selector(order.by, order.values), moment, held, order.id, noted)
     selector = _elsewhere(order)
     for layout in all_places.trails[1:] if selector.values else []:
@@ -378,7 +380,10 @@ def _go(writer: Writer, plan: Plan, record: str) -> None:
         _forget_holds(place, plan.selector, access)
     meant = _meant(plan.selector, plan.ids)
     for path in all_places.loose:
-        rewrite_loose(path, meant, record, access)
+        if path != letters.path_of(layout):
+            rewrite_loose(path, meant, record, access)
+    letters.rewrite(layout, lambda path: rewrite_loose(path, meant, record, letters.ACCESS))
+    _forget_letters(writer, plan, earlier)
     for path in all_places.ids:
         if _noted(path) in plan.ids:
             durable.replace_file(path, b"", access)
@@ -412,6 +417,23 @@ def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:
     left = [one for one in cache.holds if getattr(one, selector.by, None) not in selector.values]
     if len(left) < len(cache.holds):
         durable.replace_file(layout.holds, msgspec.json.encode(Standing(left)), access)
+
+
+def _forget_letters(writer: Writer, plan: Plan, earlier: Mapping[str, Layout]) -> None:
+    """Take out the dead letters of what went: whatever a format has made of it, its seq stands there."""
+    gone: dict[str, list[tuple[int, int]]] = {}
+    for part in plan.parts:
+        place = writer.layout if part.place is None else earlier.get(part.place)
+        origin = None if place is None else keys.read_origin(place) or part.place
+        if origin is not None:
+            gone.setdefault(origin, []).extend((first, last) for first, last, _ in part.marks)
+    dead = {
+        letter.key
+        for letter in letters.read(writer.layout)
+        if any(first <= letter.seq <= last for first, last in gone.get(letter.origin, ()))
+    }
+    if dead:
+        letters.remove(writer.layout, dead)
 
 
 def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:

@@ -27,6 +27,7 @@ from indelible.errors import IndelibleError, TrailCorrupt, TrailError
 from indelible.trail import durable, files
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
+from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep.orders import Ending, NotTaken
 from indelible.trail.upkeep.pruning import Pruner, Rules, ends
 
@@ -293,7 +294,7 @@ class Housekeeper:
 
     def prune(self) -> None:
         """Delete what no hold, `retention` or `backup_count` keeps any more; see `pruning`."""
-        rules = Rules(self._audit.retention_rules, self._audit.backup_count)
+        rules = Rules(self._audit.retention_rules, self._audit.backup_count, shipping_of(self._audit))
         if rules.retention == KEEP_ALL:
             self.pruner.finish()
             return

@@ -1,8 +1,9 @@
 """Which closed files may go, and why the others are kept. Pure.
 
-The rule that lives here: of hold, retention and count, in this order, the first that has a say decides.
+The rule that lives here: of hold, unshipped, retention and count, in this order, the first that has a say decides.
 
 - A hold keeps every file that holds, or may hold, an event that it is about.
+- What a sink has not taken is kept for it, within bounds (see `shipping.backlog`).
 - Retention keeps a file while one of its events has not passed its own class's bound: as long as it is younger than
   `age`, unless newer closed files hold `size` bytes of its class already. When every event has passed a bound, the file
   goes. Where a class has no bound, retention has no say in the file beyond those that have one.
@@ -24,7 +25,7 @@ import msgspec
 from indelible.config import Bound, Retention
 from indelible.values import DAY_S
 
-Rule = Literal["hold", "retention", "backup_count", "erasure", "unsealed", "unreadable"]
+Rule = Literal["hold", "unshipped", "retention", "backup_count", "erasure", "unsealed", "unreadable"]
 
 NEVER_KEEP: Final = frozenset({"file_opened", "audit_heartbeat", "erased"})
 CLASS_OF: Final = {"mcp_operation_started": "mcp_operation"}
@@ -81,6 +82,14 @@ Holder = Callable[[Closed], str | None]
 """The id of a hold that a file is under; None for none."""
 
 
+Needed = Callable[[Closed], str | None]
+"""Why a file is kept for a sink; None when no sink needs it."""
+
+
+def no_sink(_file: Closed) -> None:
+    """Return None: nothing is shipped."""
+
+
 def judge(
     closed: Sequence[Closed],
     rules: Retention,
@@ -88,6 +97,7 @@ def judge(
     now: datetime,
     look_up: LookUp,
     holder: Holder,
+    needed: Needed = no_sink,
 ) -> list[Verdict]:
     """Return what becomes of each closed file, in the order given: oldest first."""
     newer: dict[str, int] = {}
@@ -105,6 +115,8 @@ def judge(
             verdict = _judge_one(file, facts, rules, now, newer, counted=counted)
         if verdict.goes and (hold := holder(file)) is not None:
             verdict = Verdict(file, "hold", hold, facts)
+        elif verdict.goes and (why := needed(file)) is not None:
+            verdict = Verdict(file, "unshipped", why, facts)
         verdicts.append(verdict)
         for kind, about in (facts.classes if facts is not None else {}).items():
             name = _class(kind, rules)

@@ -31,10 +31,12 @@ from indelible.trail.upkeep.facts import FactsStore, whole_lines
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.holds import HoldBook, has_held
 from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
+from indelible.trail.upkeep.unshipped import Unshipped
 
 if TYPE_CHECKING:
     from indelible.trail.layout import Layout
     from indelible.trail.proofs.ownwords import OwnWords
+    from indelible.trail.shipping.backlog import Shipping
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
@@ -53,6 +55,7 @@ class Rules(NamedTuple):
 
     retention: Retention
     backup_count: int
+    shipping: Shipping | None = None
 
 
 class Plan(NamedTuple):
@@ -62,6 +65,7 @@ class Plan(NamedTuple):
     verdicts: list[Verdict]
     unreadable: TrailCorrupt | OSError | None
     """Why a file could not be read: it is kept."""
+    unshipped: Unshipped
 
     @property
     def due(self) -> list[tuple[TrailFile, Verdict]]:
@@ -121,7 +125,10 @@ def make_plan(
             wrong.append(exc)
             ended = ""
         states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
-    verdicts = keeping.judge(states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held)
+    unshipped = Unshipped(layout, rules.shipping, closed, states)
+    verdicts = keeping.judge(
+        states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held, unshipped.keeps
+    )
     earlier = _origins_set_aside(layout)
 
     def of_earlier(about: Closed) -> bool:
@@ -135,7 +142,9 @@ def make_plan(
                 return None
         return look_up(about)
 
-    return Plan(closed, keeping.keep_records(verdicts, read_anew, of_earlier), wrong[0] if wrong else None)
+    return Plan(
+        closed, keeping.keep_records(verdicts, read_anew, of_earlier), wrong[0] if wrong else None, unshipped
+    )
 
 
 def _origins_set_aside(layout: Layout) -> frozenset[str]:
@@ -219,6 +228,8 @@ class Pruner:
         self._writer = writer
         self._layout = writer.layout
         self._store = FactsStore(writer.layout, writer.access)
+        self._warned: set[str] = set()
+        """The sinks of which it was said that their backlog is nearly full."""
 
     def prune(
         self, rules: Rules, stop: Callable[[], bool], asked: dict[str, Any] | None = None
@@ -236,11 +247,12 @@ class Pruner:
         self.holds.kept = {one: under.count(one) for one in under}
         with contextlib.suppress(OSError):  # the next look writes it; a full disk is to get room now
             self.holds.save()
+        self._warn(plan.unshipped)
         removed: list[dict[str, Any]] = []
         due = self._without_new_holes([pair for pair in plan.due if self._still_goes(*pair)])
         for at in range(0, len(due), PER_RECORD):
             if not stop():
-                removed += self._delete(due[at : at + PER_RECORD], asked)
+                removed += self._delete(due[at : at + PER_RECORD], asked, plan.unshipped)
         left = {file.first_seq for file in files.segments(self._layout)}
         self._store.forget(left)
         if plan.unreadable is not None and not isinstance(plan.unreadable, FileNotFoundError):
@@ -301,11 +313,17 @@ class Pruner:
         return kept
 
     def _delete(
-        self, due: list[tuple[TrailFile, Verdict]], asked: dict[str, Any] | None
+        self,
+        due: list[tuple[TrailFile, Verdict]],
+        asked: dict[str, Any] | None,
+        unshipped: Unshipped,
     ) -> list[dict[str, Any]]:
-        """Record that files go, then delete them."""
+        """Record that files go, and what is lost to which sink by it, then delete them."""
         removed = [self._describe(file, verdict) for file, verdict in due]
-        self._record(removed, asked)
+        alerts = unshipped.lost(intents.merge_ranges([(one["first"], one["last"]) for one in removed]))
+        for about in alerts:
+            log.error("%s: %s", self._layout.active, unshipped.describe(about))
+        self._record(removed, asked, alerts)
         self._unlink([file for file, _ in due])
         return removed
 
@@ -326,7 +344,18 @@ class Pruner:
             "events": events,
         }
 
-    def _record(self, removed: list[dict[str, Any]], asked: dict[str, Any] | None) -> None:
+    def _warn(self, unshipped: Unshipped) -> None:
+        """Say once of which sinks the backlog is nearly full, and when it is not any more."""
+        near = {one.sink: one for one in unshipped.nearly_full()}
+        for sink in sorted(near.keys() - self._warned):
+            about = near[sink].about()
+            log.warning("%s: %s", self._layout.active, unshipped.describe(about))
+            self._writer.write_service_events([self._writer.service_event("alert", {"backlog": about})])
+        self._warned = set(near)
+
+    def _record(
+        self, removed: list[dict[str, Any]], asked: dict[str, Any] | None, alerts: list[dict[str, Any]]
+    ) -> None:
         ranges = intents.merge_ranges([(one["first"], one["last"]) for one in removed])
         found = newest_checkpoint(self._layout)
         metadata = {
@@ -341,7 +370,9 @@ class Pruner:
         before, said = self.pruned, self._said or []
         self.pruned = intents.merge_ranges([*before, *ranges])  # a file that is opened meanwhile says it too
         try:
-            self._writer.write_service_events([self._writer.service_event("retention_applied", metadata)])
+            about = [self._writer.service_event("alert", {"backlog": one}) for one in alerts]
+            about.append(self._writer.service_event("retention_applied", metadata))
+            self._writer.write_service_events(about)
         except BaseException:  # not on record, for all that is known: the next look reads what is
             self.pruned, self._said = before, None
             raise

@@ -16,6 +16,7 @@ from indelible.trail.entry import parse_line
 from indelible.trail.erased import LASTING, RECORD, Ranges, Selector, parse_erased
 from indelible.trail.layout import STAGED, Layout
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in
+from indelible.trail.shipping import letters
 
 MAX_SOUGHT: Final = 64
 """So many other halves of calls are looked for by their ids; for more every call's line is parsed."""
@@ -40,7 +41,7 @@ class Places(NamedTuple):
     trails: list[Layout]
     """The trail itself, then the earlier ones that were set aside: their lines have leaves."""
     loose: list[Path]
-    """Files that hold what is no line of a trail: torn ends, events that were set aside, foreign files."""
+    """Files that hold what is no line of a trail: torn ends, events that were set aside, dead letters."""
     ids: list[Path]
     """Files that hold the `event_id` of an event, and no content."""
 
@@ -52,6 +53,7 @@ def places(layout: Layout) -> Places:
     trails = [layout, *(place for place in earlier if place.directory.is_dir())]
     loose = [place.quarantine / name for place in trails for name in sorted(names_in(place.quarantine))]
     loose += [place.next for place in trails[1:] if place.next.exists()]
+    loose += [path for path in (letters.path_of(layout),) if path.exists()]
     return Places(trails, loose, [place.suspect for place in trails])
 
 

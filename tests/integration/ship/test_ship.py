@@ -1,0 +1,136 @@
+"""`indelible ship`: what it does, and what it answers to whoever asks for something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.integration.ship.shipped import configure, end, next_of, run, seqs_of, start, until
+from tests.trails import Maker
+
+FILE = {"type": "file", "path": "out.log", "start": "beginning"}
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    maker = Maker(tmp_path / "a.jsonl").add_many(30)
+    maker.rotate(compress=True)
+    maker.add_many(30)
+    maker.rotate()
+    return maker.add_many(7).seal()
+
+
+def test_once_then_once_more_then_from_somewhere(tmp_path: Path, maker: Maker) -> None:
+    configure(tmp_path, FILE)
+    first = run(tmp_path, "--once")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == f"out.log ({tmp_path}/out.log): {maker.seq} events taken; at event {maker.seq}\n"
+    again = run(tmp_path, "--once", "--json")
+    assert json.loads(again.stdout)["sinks"][0] | {"to": None} == {
+        "sink": "out.log", "to": None, "next": maker.seq, "taken": 0, "refused": 0, "lost": 0, "error": None
+    }  # fmt: skip
+    assert seqs_of(tmp_path / "out.log") == list(range(maker.seq))
+    at = maker.layout.active.read_bytes().splitlines()[3]
+    received = json.loads(at)["timestamp"]
+    for begin in ("66", received):
+        back = run(tmp_path, "--once", "--from", begin, "--sink", "out.log")
+        assert back.returncode == 0, back.stderr
+        assert "begins again at event" in back.stderr
+    assert seqs_of(tmp_path / "out.log")[maker.seq :][: maker.seq - 66] == list(range(66, maker.seq))
+    assert seqs_of(tmp_path / "out.log")[-1] == maker.seq - 1
+
+
+def test_signals_keep_the_place_and_reload_the_sinks(tmp_path: Path, maker: Maker) -> None:
+    configure(tmp_path, FILE)
+    process = start(tmp_path)
+    until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the first sink")
+    other = run(tmp_path, "--once")
+    assert other.returncode == 3
+    assert f"is being shipped by process {process.pid}" in other.stderr
+    asked = run(tmp_path, "--from", str(maker.seq - 1), "--sink", "out.log")
+    assert asked.returncode == 0
+    assert f"process {process.pid}" in asked.stderr
+    until(lambda: len(seqs_of(tmp_path / "out.log")) == maker.seq + 1, "what was asked for")
+    configure(
+        tmp_path,
+        FILE,
+        {"type": "file", "path": "errors.log", "start": "beginning", "filter": {"status": "error"}},
+    )
+    process.send_signal(signal.SIGHUP)
+    until(lambda: next_of(tmp_path, "errors.log") == maker.seq, "the second sink")
+    (tmp_path / "indelible.yaml").write_text("audit: {sinks: 7}")
+    process.send_signal(signal.SIGHUP)
+    maker.add_many(3).seal()
+    until(lambda: next_of(tmp_path, "out.log") == maker.seq, "what came")
+    code, said = end(process)
+    assert code == 0
+    assert "the configuration was read again: 2 sinks" in said
+    assert "expected a list of sinks, each with a type" in said
+    assert "shipping goes on as before" in said
+    assert seqs_of(tmp_path / "out.log") == [*range(maker.seq - 3), *range(maker.seq - 4, maker.seq)]
+    assert not (tmp_path / "errors.log").exists() or not seqs_of(tmp_path / "errors.log")
+
+
+def test_a_shipper_that_was_started_ends_with_its_starter_when_all_was_taken(
+    tmp_path: Path, maker: Maker
+) -> None:
+    configure(tmp_path, FILE)
+    process = start(tmp_path, "--attached")
+    until(lambda: next_of(tmp_path, "out.log"), "the first events")
+    maker.add_many(2).seal()
+    _, said = process.communicate(timeout=120)  # closes its input
+    assert (process.returncode, said) == (0, b"")
+    assert seqs_of(tmp_path / "out.log") == list(range(maker.seq))
+
+
+def test_a_destination_that_stays_away(tmp_path: Path, maker: Maker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    sink = {"type": "syslog", "address": f"127.0.0.1:{port}", "protocol": "tcp", "format": "indelible"}
+    configure(tmp_path, sink | {"start": "beginning"}, FILE)
+    result = run(tmp_path, "--once", "--timeout", "1s")
+    assert result.returncode == 3
+    last = result.stderr.splitlines()[-1]
+    assert f"sink 127.0.0.1 (127.0.0.1:{port}): " in last
+    assert f"gave up after 1 s, {maker.seq} events before the end; its place is kept" in last
+    assert seqs_of(tmp_path / "out.log") == list(range(maker.seq))
+    assert next_of(tmp_path, "127.0.0.1") == 0
+
+
+@pytest.mark.parametrize(
+    ("sinks", "args", "code", "said"),
+    [
+        ([], [], 2, "audit.sinks: the configuration names no sink to ship to"),
+        ([FILE | {"format": "csv"}], [], 2, "audit.sinks: out.log: no format 'csv'"),
+        ([{"type": "pigeon"}], [], 2, "audit.sinks: pigeon: no sink of type 'pigeon'"),
+        (
+            [FILE],
+            ["--sink", "out.lgo"],
+            2,
+            "--sink: the configuration has no sink 'out.lgo'; did you mean 'out.log'?",
+        ),
+        ([FILE], ["--from", "3"], 2, "--from: say for which sink: --sink NAME"),
+        ([FILE], ["--from", "3000", "--sink", "out.log"], 2, "--from: 3000: the trail has"),
+        ([FILE], ["--from", "yesterday", "--sink", "out.log"], 2, "--from: expected a time such as"),
+        ([FILE], ["--once", "--timeout", "soon"], 2, "--timeout: expected a duration"),
+        ([FILE], ["--trail", "nowhere.jsonl"], 3, "nowhere.jsonl: there is no trail here"),
+    ],
+)
+def test_mistakes(
+    tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    sinks: list[dict[str, str]], args: list[str], code: int, said: str,
+) -> None:  # fmt: skip
+    from indelible.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {**os.environ, "INDELIBLE_DEBUG": "0"})
+    file = configure(tmp_path, *sinks)
+    assert main(["ship", "-c", str(file), *args]) == code
+    [line] = capfd.readouterr().err.splitlines()
+    assert said in line
+    assert not list(maker.layout.cursors.glob("*.json"))

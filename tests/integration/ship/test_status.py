@@ -1,0 +1,76 @@
+"""`status` says who ships, and how far each sink is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indelible.cli import main
+from indelible.trail.durable import Access
+from indelible.trail.shipping import cursor, letters, state
+from indelible.trail.shipping.state import SinkState
+from tests.integration.ship.shipped import configure, end, next_of, start, until
+from tests.trails import Maker
+
+FILE = {"type": "file", "path": "out.log", "start": "beginning"}
+
+
+def status(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    assert main(["status", "--json", "-c", str(folder / "indelible.yaml")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["status", "-c", str(folder / "indelible.yaml")]) == 0
+    return found, capsys.readouterr().out
+
+
+def test_a_sink_before_while_and_after_it_is_shipped_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(9).seal()
+    configure(tmp_path, FILE)
+    found, said = status(tmp_path, capsys)
+    assert found["shipped_by"] is None
+    assert "shipped by" in said
+    assert "out.log: has not begun" in said
+    process = start(tmp_path)
+    until(lambda: next_of(tmp_path, "out.log") == 10, "all")
+    until(lambda: state.read(maker.layout, "out.log").state == "waiting", "the end")
+    found, said = status(tmp_path, capsys)
+    assert found["shipped_by"]["pid"] == process.pid
+    [sink] = found["sinks"]
+    assert (sink["state"], sink["behind"], sink["behind_s"], sink["taken"]) == ("waiting", 0, 0.0, 10)
+    assert f"(process {process.pid}" in said or f"process {process.pid}, since" in said
+    end(process)
+    maker.add_many(3).seal()
+    found, said = status(tmp_path, capsys)
+    [sink] = found["sinks"]
+    assert (sink["state"], sink["behind"], sink["next"], sink["configured"]) == ("stopped", 3, 10, True)
+    assert "stopped, 3 events behind, the first of " in said
+
+
+def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3)
+    maker.rotate()
+    maker.rotate()
+    maker.seal()
+    layout = maker.layout
+    configure(tmp_path, FILE, {"type": "stderr"}, max_backlog={"size": 1, "age": "none"})
+    cursor.write(layout, cursor.Cursor(sink="out.log", origin=maker.origin, next=1), Access())
+    cursor.write(layout, cursor.Cursor(sink="old", origin="indelible/gone", next=1), Access())
+    failing = SinkState(sink="out.log", type="file", format="mxcp", to="/x", lost=2)
+    state.failed(failing, "no room")
+    state.write(layout, failing, Access())
+    letters.add(layout, [letters.letter("out.log", maker.origin, 0, "e", "no", b"x")])
+    cursor.path_of(layout, "stderr").write_bytes(b"[]")
+    found, said = status(tmp_path, capsys)
+    about = {sink["sink"]: sink for sink in found["sinks"]}
+    assert about["out.log"]["backlog_percent"] > 100
+    assert about["old"]["configured"] is False
+    assert about["old"]["behind"] == maker.seq
+    for words in (
+        "out.log (/x, mxcp): stopped, 5 events behind", "1 dead letter, 2 events lost", "% of max_backlog",
+        "1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
+    ):  # fmt: skip
+        assert words in said, words
