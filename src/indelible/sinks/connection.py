@@ -93,8 +93,23 @@ class Connection:
             view = view[self._tls.write(view) :]
         self._flush(self._out.read())
 
-    def settle(self) -> None:
-        """Wait until the receiver's system has everything. Raises as `write` does."""
+    def settle(self) -> bool:
+        """Wait until the receiver's system has everything; return whether the connection goes on.
+
+        Where it does not, the receiver has ended it in good order after everything had come, and so has read it. Raises
+        as `write` does.
+        """
+        if not CAN_SETTLE:
+            return True
+        try:
+            self._settle()
+        except Ended:
+            if _unacknowledged(self._sock):
+                raise
+            return False
+        return True
+
+    def _settle(self) -> None:
         pause, most = _PAUSES
         deadline, before = self._waits.deadline(), -1
         while left := _unacknowledged(self._sock):

@@ -161,8 +161,9 @@ class StreamedSyslogSink:
         connection = self._connected()
         connection.look()
         connection.write(data)
-        connection.settle()
-        if self._trusted and self._unread_bytes + len(data) < UNREAD_BYTES:
+        if not connection.settle():
+            self._has_read()
+        elif self._trusted and self._unread_bytes + len(data) < UNREAD_BYTES:
             self._unread.append(data)
             self._unread_bytes += len(data)
         else:
@@ -178,8 +179,10 @@ class StreamedSyslogSink:
 
     def _finish(self) -> None:
         """See that the receiver has read everything, on this connection or on another one."""
-        connection = self._connected()
-        connection.finish()
+        self._connected().finish()
+        self._has_read()
+
+    def _has_read(self) -> None:
         self._let_go()
         self._forget()
         self._trusted = CAN_SETTLE
@@ -193,7 +196,8 @@ class StreamedSyslogSink:
                     made.start_tls(self._tls_context(), self._tls.server_name or self._host)
                 for data in self._unread:
                     made.write(data)
-                    made.settle()
+                    if not made.settle():
+                        raise Ended
             except BaseException:
                 made.abort()
                 raise

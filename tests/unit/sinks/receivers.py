@@ -47,6 +47,7 @@ class Receiver:
         """A connection is closed in good order once so many messages came on it."""
         self.reset_after: int | None = None
         """The same without reading the rest, so that the system resets it."""
+        self.greeting = b""
         self.ended_by: list[str] = []
         """How TLS connections ended: with close_notify, or without."""
         self._lock = threading.Lock()
@@ -102,15 +103,16 @@ class Receiver:
         except OSError as exc:
             self.ended_by.append(str(getattr(exc, "reason", exc)))
         finally:
+            connection.close()
             with self._lock:
                 self._open.discard(connection)
-            connection.close()
 
     def _read(self, connection: socket.socket) -> None:
         if self._tls is not None:
             connection.settimeout(60)
             connection = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         with connection:
+            connection.sendall(self.greeting)
             rest, here = b"", 0
             while True:
                 self.reads.wait(120)

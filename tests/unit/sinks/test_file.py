@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from indelible.errors import ConfigError
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings
-from indelible.sinks import file as module
 from indelible.sinks.base import Shipment, SinkUnavailable
 from indelible.sinks.file import FileSink
+from indelible.trail import durable
 from tests.effort import KILLS, LONG
 
 
@@ -249,7 +249,7 @@ def test_what_went_into_a_deleted_file_is_written_again(
     sink: FileSink, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted between the look and the sync, as by a logrotate that compresses at once."""
-    datasync, syncs = module.durable.datasync, 0
+    datasync, syncs = durable.datasync, 0
 
     def deleted(fd: int) -> None:
         nonlocal syncs
@@ -260,7 +260,7 @@ def test_what_went_into_a_deleted_file_is_written_again(
             os.truncate(path, 0)
         datasync(fd)
 
-    monkeypatch.setattr(module.durable, "datasync", deleted)
+    monkeypatch.setattr(durable, "datasync", deleted)
     assert sink.send(shipments(b"one", b"two")).taken == 2
     assert path.read_bytes() == b"one\ntwo\n"
     assert syncs == 3
@@ -269,7 +269,7 @@ def test_what_went_into_a_deleted_file_is_written_again(
 def test_a_file_that_is_always_taken_away_is_unavailable(
     sink: FileSink, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.durable, "datasync", lambda _: path.unlink())
+    monkeypatch.setattr(durable, "datasync", lambda _: path.unlink())
     with pytest.raises(SinkUnavailable, match="again and again") as caught:
         sink.send(shipments(b"one"))
     assert caught.value.delivery.taken == 0
@@ -314,7 +314,7 @@ def test_after_a_failed_sync_nothing_of_the_batch_is_believed(
 
     sink.send(shipments(b"one"))
     with monkeypatch.context() as patched:
-        patched.setattr(module.durable, "datasync", fail)
+        patched.setattr(durable, "datasync", fail)
         with pytest.raises(SinkUnavailable, match="Input/output error") as caught:
             sink.send(shipments(b"two", b"three"))
     assert caught.value.delivery.taken == 0
@@ -329,6 +329,7 @@ from pathlib import Path
 from indelible.sink_settings import SinkSettings
 from indelible.sinks.base import Shipment
 from indelible.sinks.file import FileSink
+from indelible.trail import durable
 
 path, start = sys.argv[1], int(sys.argv[2])
 sink = FileSink(SinkSettings(type="file", name="f", path=path, max_size=300_000, backup_count=400))
@@ -350,21 +351,20 @@ def test_kill_9_at_any_moment_leaves_whole_lines_and_everything_that_was_taken(p
             [sys.executable, "-c", KILLED, str(path), str(start)], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            for _ in range(2 + kill % 3):
-                line = process.stdout.readline()
-            assert line.strip().isdigit()
+            said = [process.stdout.readline() for _ in range(2 + kill % 3)]
+            assert said[-1].strip().isdigit()
             process.kill()
-            said = [line.strip(), *process.stdout.read().split()]
-        start = max(int(word) for word in said if word.isdigit())
+            said += process.stdout.read().split()
+        start = max(int(word) for word in said if word.strip().isdigit())
     sink = sink_to(path)
     sink.open()
     sink.close()
     names = [path.with_name(f"out.log.{number}") for number in range(400, 0, -1)]
     data = b"".join(file.read_bytes() for file in [*names, path] if file.exists())
     found: list[int] = []
-    for line in data.split(b"\n")[:-1]:
-        number = int(line.partition(b":")[0])
-        assert line == b"%d:" % number + b"x" * (number % 9000)
+    for record in data.split(b"\n")[:-1]:
+        number = int(record.partition(b":")[0])
+        assert record == b"%d:" % number + b"x" * (number % 9000)
         found.append(number)
     assert list(dict.fromkeys(found))[:start] == list(range(start))
 
