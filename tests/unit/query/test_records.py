@@ -64,7 +64,7 @@ class Plain:
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("plain", f"{__name__}:Plain", registry.GROUP_FORMATS)
-    monkeypatch.setattr(registry, "_others", lambda: (point,))
+    monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == point.group else ())
 
 
 def bodies(maker: Maker) -> None:
