@@ -169,7 +169,7 @@ def _print_line(number: int, said: Verdict) -> None:
     where = f"seq {said.seq}" if said.seq is not None else ""
     erased = "its content was erased" if said.erased else ""
     trail = f"in {said.trail}" if said.trail else ""
-    words = f"word for word as {said.format}" if said.format else ""
+    words = f"what '{said.format}' makes of it" if said.format else ""
     detail = ", ".join(part for part in (where, trail, erased, words, said.detail) if part)
     click.echo(f"line {number}: {click.style(said.verdict, fg=colour, bold=True)}: {one_line(detail)}")
 

@@ -109,11 +109,22 @@ def split_front(data: bytes) -> tuple[bytes, bytes]:
 
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
-_PLACES: Final = (("indelible",), ("metadata", "indelible"), ("data", "indelible"), ("unmapped", "indelible"))
+STAMP_KEY: Final = "indelible"
+_PLACES: Final = (
+    (STAMP_KEY,),
+    ("metadata", STAMP_KEY),
+    ("data", STAMP_KEY),
+    ("unmapped", STAMP_KEY),
+)
 """Where a JSON format has its stamp: as the last key, or where the system that it is for has room for such."""
 
-_HOSTS: Final = (("host", "name"), ("host", "hostname"), ("device", "hostname"))
-"""Where a JSON format says whose machine it was."""
+_SETTINGS: Final = {
+    "vendor": (("observer", "vendor"), ("metadata", "product", "vendor_name")),
+    "product": (("observer", "product"), ("metadata", "product", "name")),
+    "version": (("observer", "version"), ("metadata", "product", "version")),
+    "host": (("observer", "hostname"), ("host", "name")),
+}
+"""Where JSON formats (ECS, OCSF) say what is set."""
 
 
 def _read_json(body: bytes) -> _Read | None:
@@ -123,10 +134,18 @@ def _read_json(body: bytes) -> _Read | None:
         return None
     if not isinstance(value, dict):
         return None
-    fields = dict(_flat(value, ()))
+    if "resourceLogs" in value:
+        return _read_otlp(value)
     stamp = next((found for place in _PLACES if isinstance(found := _at(value, place), dict)), None)
-    host = next((found for place in _HOSTS if isinstance(found := _at(value, place), str)), "")
-    return None if stamp is None else _Read(stamp, fields, {"host": host})
+    if stamp is None:
+        return None
+    settings = {
+        name: found
+        for name, places in _SETTINGS.items()
+        for place in places
+        if isinstance(found := _at(value, place), str)
+    }
+    return _Read(stamp, dict(_flat(value, ())), settings)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,9 +159,14 @@ def _refuse(name: str) -> None:
     raise ValueError(name)
 
 
-def _at(value: object, place: tuple[str, ...]) -> object:
+def _at(value: object, place: Keys) -> object:
     for key in place:
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            value = value.get(key)
+        else:
+            value = (
+                value[key] if isinstance(value, list) and isinstance(key, int) and len(value) > key else None
+            )
     return value
 
 
@@ -156,6 +180,44 @@ def _flat(value: Any, path: Keys) -> Iterator[tuple[Keys, Any]]:
             yield from _flat(item, (*path, index))
     else:
         yield path, (type(value) is bool, value)
+
+
+_OTLP_PLACES: Final = ("resourceLogs", 0, "scopeLogs", 0, "logRecords", 0)
+_OTLP_SETTINGS: Final = {"app_name": "service.name", "version": "service.version", "host": "host.name"}
+
+
+def _read_otlp(value: dict[str, Any]) -> _Read | None:
+    """Read an ExportLogsServiceRequest of one log record; its lists of KeyValue are read as mappings."""
+    for keys in (_OTLP_PLACES[:1], _OTLP_PLACES[:3], _OTLP_PLACES[:5]):
+        found = _at(value, keys)
+        if not isinstance(found, list) or len(found) != 1:
+            return None
+    try:
+        named = _named(value)
+    except ValueError:
+        return None
+    about = _at(named, (*_OTLP_PLACES[:2], "resource", "attributes"))
+    own = _at(named, (*_OTLP_PLACES, "attributes", STAMP_KEY, "kvlistValue", "values"))
+    if not isinstance(own, dict):
+        return None
+    stamp = {key: next(iter(held.values())) for key, held in own.items() if isinstance(held, dict) and held}
+    settings = {
+        name: found
+        for name, key in _OTLP_SETTINGS.items()
+        if isinstance(found := _at(about, (key, "stringValue")), str)
+    }
+    return _Read(stamp, dict(_flat(named, ())), settings)
+
+
+def _named(value: Any) -> Any:
+    """Return a value in which lists of KeyValue are objects. Raises ValueError for a key that stands twice."""
+    if isinstance(value, dict):
+        return {key: _named(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if value and all(isinstance(item, dict) and item.keys() == {"key", "value"} for item in value):
+        return _once([(str(item["key"]), _named(item["value"])) for item in value])
+    return [_named(item) for item in value]
 
 
 # --- CEF ----------------------------------------------------------------------------------------------------------
@@ -203,7 +265,7 @@ def _read_leef(body: bytes) -> _Read | None:
         if not equals or not key or key in fields:
             return None
         fields[key] = value
-    host = fields.get("identHostName", "")
+    host = fields.get("devHost", "")
     settings = {"vendor": match[1], "product": match[2], "version": match[3], "host": host}
     return _Read(_stamp_of(fields, "eventId", "seq", "origin", "leaf"), _plain(fields), settings)
 

@@ -13,9 +13,11 @@ The rules that live here:
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from indelible.errors import IndelibleError
 from indelible.formats.found import JSON, MAX_RECORD_BYTES, Fields, Found, Keys, read_found
@@ -39,6 +41,18 @@ from indelible.trail.proofs.elsewhere import (
 DIALECTS: Final = ("indelible", "hangar")
 
 DEFAULTS: Final = Options()
+
+LIMITS: Final = (480, 512, 1024, 2048, 4096, 8000, 8192, 16_384, 32_768, 65_507, 65_535)
+"""What receivers take, and what sinks are therefore set to: tried first."""
+
+CUT_SLACK: Final = 128
+"""How far below its limit a record may end: where no more of a value fits, and what says that it was cut."""
+
+MAX_SHORT: Final = 4096
+"""No limit that is further above a record's size is tried."""
+
+CUT_MARKS: Final = (b"cut", b"CUT", b"Cut", b"LeftOut", b"leftOut", b"left_out")
+"""What stands in a record that was cut; it may stand in others, too."""
 
 SHOWN_FIELDS: Final = 5
 """So many of the fields that differ are named."""
@@ -72,8 +86,12 @@ class _Likeness(NamedTuple):
     name: str
     differs: list[str]
     """The names of fields that are not the same; none: it is word for word the record."""
+    same: int = 0
+    """How many fields of the record are the same."""
     anew: bool = False
     """The same values, in other bytes."""
+    cut: bool = False
+    """It was cut to its receiver's limit; what was cut says so in it."""
 
 
 class RecordCheck:
@@ -82,6 +100,7 @@ class RecordCheck:
     def __init__(self) -> None:
         self._trails: dict[Path, _Trail] = {}
         self._names = [name for name in format_names() if name != "indelible"]
+        self._limits: list[int] = []
         self._settings = False
         self._fronts = False
 
@@ -155,6 +174,8 @@ class RecordCheck:
         details = []
         if likeness.anew:
             details.append("the same values, encoded anew on their way")
+        if likeness.cut:
+            details.append("cut to its receiver's limit")
         if trail.earlier:
             details.append(f"it is in an earlier trail, {found.origin}, which was set aside")
         verdict = ANOTHER_TRAIL if trail.earlier else YES
@@ -167,29 +188,43 @@ class RecordCheck:
             record = Record(line, found.origin)
         except NoEntryError:
             return None
-        best: _Likeness | None = None
-        for name, rendered in self._renderings(found, record):
-            one = _compared(found, name, rendered)
-            if one is not None and not one.differs:
-                self._names.sort(key=lambda other: other != name)  # most files hold records of one format
-                return one
-            if one is not None and (best is None or len(one.differs) < len(best.differs)):
-                best = one
-        return best
-
-    def _renderings(self, found: Found, record: Record) -> Iterator[tuple[str, bytes]]:
+        best: tuple[_Likeness, Options] | None = None
         for name in list(self._names):
-            for options in _options(found):
-                format_ = _made(name, options)
-                if format_ is not None and (format_.holds is None or record.entry.event_type in format_.holds):
-                    yield name, format_.render(record)
+            for dialect in DIALECTS:
+                options = Options(**found.settings, dialect=dialect)
+                rendered = _rendered(name, options, record)
+                one = None if rendered is None else _compared(found, name, rendered)
+                if one is not None and (best is None or one.same > best[0].same):
+                    best = one, options
+                if one is not None and not one.differs:
+                    self._names.remove(name)  # of one file most are of one format
+                    self._names.insert(0, name)
+                    return one
+        return None if best is None else self._cut(found, *best, record) or best[0]
+
+    def _cut(self, found: Found, likest: _Likeness, options: Options, record: Record) -> _Likeness | None:
+        """Look whether a record is what a sink makes that cuts to some limit; the limit does not show in it."""
+        size = len(found.body)
+        if not any(mark in found.body for mark in CUT_MARKS):
+            return None
+        for limit in dict.fromkeys((*self._limits, *LIMITS, *range(size, size + CUT_SLACK))):
+            if size <= limit <= size + MAX_SHORT and found.body == _rendered(
+                likest.name, msgspec.structs.replace(options, max_bytes=limit), record
+            ):
+                self._limits = [limit, *(other for other in self._limits if other != limit)][:8]
+                return _Likeness(likest.name, [], cut=True)
+        return None
 
 
-def _options(found: Found) -> Iterator[Options]:
-    """Yield the settings that a record may have been made with, as far as they show: whole, or cut to its length."""
-    for max_bytes in (0, len(found.body)):
-        for dialect in DIALECTS:
-            yield Options(**found.settings, dialect=dialect, max_bytes=max_bytes)
+def _rendered(name: str, options: Options, record: Record) -> bytes | None:
+    """Return what a format makes of a line; None when it has no shape for it, or does not do it."""
+    format_ = _made(name, options)
+    if format_ is None or (format_.holds is not None and record.entry.event_type not in format_.holds):
+        return None
+    try:
+        return format_.render(record)
+    except Exception:  # noqa: BLE001 - another package's code runs: it makes no such record, then
+        return None
 
 
 def _shows_settings(found: Found) -> bool:
@@ -213,9 +248,10 @@ def _compared(found: Found, name: str, rendered: bytes) -> _Likeness | None:
         return None
     mine, theirs = found.fields, other.fields
     differs = [".".join(map(str, key)) for key in dict.fromkeys((*theirs, *mine)) if _differ(key, mine, theirs)]
+    same = sum(key in theirs and theirs[key] == value for key, value in mine.items())
     if found.family == JSON:
-        return _Likeness(name, differs, anew=not differs)
-    return _Likeness(name, differs or ["its form"])
+        return _Likeness(name, differs, same, anew=not differs)
+    return _Likeness(name, differs or ["its form"], same)
 
 
 def _differ(key: Keys, mine: Fields, theirs: Fields) -> bool:

@@ -34,7 +34,7 @@ class Plain:
 @pytest.fixture
 def log_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
     point = EntryPoint("plain", f"{__name__}:Plain", registry.GROUP_FORMATS)
-    monkeypatch.setattr(registry, "_others", lambda: (point,))
+    monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == point.group else ())
 
     def run(*args: str) -> Result:
         return CliRunner().invoke(log, ["--trail", str(tmp_path), *args], standalone_mode=False)
