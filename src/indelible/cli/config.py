@@ -39,6 +39,7 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     """Read the configuration and print the settings that it comes to."""
     from indelible import configfile
     from indelible.redact.patterns import custom
+    from indelible.shipper.names import check_names
     from indelible.trail import durable
     from indelible.trail.anchors import check_anchors
     from indelible.trail.start import keys
@@ -48,6 +49,7 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     custom(settings.redaction.patterns)
     keys.check_source(settings.audit)
     check_anchors(settings.audit.anchors)
+    check_names(settings.audit.sinks)
     durable.access_for(settings.audit.group)
     described = describe(None if file is None else str(file.absolute()), settings)
     if as_json:
@@ -62,10 +64,8 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(settings)
-    plain["audit"]["anchors"] = [
-        {key: value for key, value in anchor.items() if value is not None}
-        for anchor in plain["audit"]["anchors"]
-    ]
+    for places in ("anchors", "sinks"):
+        plain["audit"][places] = [_said(place) for place in plain["audit"][places]]
     plain["redaction"]["endpoints"] = [f"{one.kind} {one.name}" for one in settings.redaction.endpoints]
     return {
         "file": file,
@@ -77,6 +77,12 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
     }
 
 
+def _said(place: dict[str, Any]) -> dict[str, Any]:
+    """Return what an anchor or a sink has, without what does not concern its type."""
+    found = {key: _said(value) if isinstance(value, dict) else value for key, value in place.items()}
+    return {key: value for key, value in found.items() if value is not None and value not in ([], {})}
+
+
 def print_settings(described: dict[str, Any]) -> None:
     """Print settings for people. Times are in seconds, sizes in bytes."""
     click.echo(f"configuration: {one_line(described['file'] or 'no file; the defaults')}")
@@ -85,8 +91,13 @@ def print_settings(described: dict[str, Any]) -> None:
     for section in ("audit", "redaction"):
         click.echo(f"{section}:")
         for key, value in described[section].items():
-            shown = ON_FAILURE if key == "on_failure" and value is None else _value(value)
-            click.echo(f"  {key}: {one_line(shown)}")
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                click.echo(f"  {key}:")
+                for place in value:
+                    click.echo(f"    - {one_line(_value(place))}")
+            else:
+                shown = ON_FAILURE if key == "on_failure" and value is None else _value(value)
+                click.echo(f"  {key}: {one_line(shown)}")
     if described["mcpServers"]:
         click.echo(f"mcpServers: {one_line(', '.join(described['mcpServers']))}")
     for warning in described["warnings"]:
@@ -103,6 +114,4 @@ def _value(value: object) -> str:
         return str(int(value))
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_value(text)}" for name, text in value.items()) or "none"
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "; ".join(map(_value, value))
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -83,7 +83,9 @@ def _lines() -> Iterator[bytes]:
             yield _line(_event(text, event_type))
     for kind, status in STATUS_OF_KIND.items():
         yield _line(_event(PLAIN, "mcp_operation", {"status": status, "kind": kind}))
-    yield _line({"timestamp": "soon", "event_type": "mcp_operation", "outcome": {"status": "error", "kind": "later"}})
+    yield _line(
+        {"timestamp": "soon", "event_type": "mcp_operation", "outcome": {"status": "error", "kind": "later"}}
+    )
     yield _line(_event("half \ud800 a pair", "mcp_operation"))
     yield _line(_event(PLAIN, "mcp_operation", {**_FAILED, "latency_ms": "9" * 30, "error_code": "9" * 30}))
     yield _longest()
@@ -96,12 +98,21 @@ _FAILED: Final = {"status": "error", "kind": "tool_error"}
 def _event(text: str, event_type: str, outcome: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return an event with `text` wherever a caller, a server or a policy may have put it."""
     names = ("session_id", "client_ip", "client", "user_id", "tenant", "issuer")
-    outcome = outcome or {**_FAILED, "latency_ms": 1.25, "error": text, "error_type": text, "result": {text: text}}
+    outcome = outcome or {
+        **_FAILED,
+        "latency_ms": 1.25,
+        "error": text,
+        "error_type": text,
+        "result": {text: text},
+    }
     return {
         "timestamp": "2026-11-21T05:38:34.123456Z",
         "event_type": event_type,
         "source": {"caller": "http", **dict.fromkeys(names, text), "roles": [text, text]},
-        "target": {"type": "tool", **dict.fromkeys(("backend", "method", "capability_name", "original_name"), text)},
+        "target": {
+            "type": "tool",
+            **dict.fromkeys(("backend", "method", "capability_name", "original_name"), text),
+        },
         "request": {"request_id": text, "rpc_id": text, "args": {text: [text, {"deep": text}]}},
         "policy": {"decision": "deny", "rule": text, "reason": text},
         "outcome": outcome,
@@ -112,7 +123,13 @@ def _event(text: str, event_type: str, outcome: dict[str, Any] | None = None) ->
 
 
 def _line(event: dict[str, Any]) -> bytes:
-    whole = {"seq": SEQ, "schema": 1, "recorded_at": "2026-11-21T05:38:35.000001Z", **event, "event_id": EVENT_ID}
+    whole = {
+        "seq": SEQ,
+        "schema": 1,
+        "recorded_at": "2026-11-21T05:38:35.000001Z",
+        **event,
+        "event_id": EVENT_ID,
+    }
     try:
         return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -172,7 +189,9 @@ def _check_fields(judged: Format, read: Read) -> None:
             if not _holds(judged, record):
                 break
             fields[text] = sorted(read(judged.render(record)))
-            _require(fields[text] == fields[PLAIN], f"other fields than with plain text: {fields[text]}", record)
+            _require(
+                fields[text] == fields[PLAIN], f"other fields than with plain text: {fields[text]}", record
+            )
 
 
 def _require(kept: bool, rule: str, record: Record | None = None) -> None:  # noqa: FBT001 - an assertion

@@ -472,6 +472,15 @@ def test_config_check(run: Run, tmp_path: Path) -> None:
         30 * 86_400.0,
         ["files"],
     )
+    config.write_text(
+        "audit: {sinks: [{type: file, name: siem, path: out.cef, format: cef, filter: {tool: [a]}}]}\n"
+    )
+    assert (
+        b"    - type: file, name: siem, format: cef, filter: tool: a, "
+        in run("config", "check", "-c", config).stdout
+    )
+    config.write_text("audit: {sinks: [{type: file, name: siem, path: out.cef, format: cfe}]}\n")
+    assert "no format 'cfe'; did you mean 'cef'?" in one_line(run("config", "check", "-c", config), 2)
     config.write_text("audit: {durability: often}\n")
     assert "audit.durability: expected memory, process or disk" in one_line(
         run("config", "check", "-c", config), 2
