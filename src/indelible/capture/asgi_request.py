@@ -20,7 +20,7 @@ from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.frames import Message as Rpc
 from indelible.capture.http_sessions import Session, Waiting, peer_with
 from indelible.capture.incoming import Outside
-from indelible.capture.outcomes import Verdict
+from indelible.capture.outcomes import Verdict, notified
 from indelible.capture.proxies import client_of
 from indelible.errors import TrailUnavailable
 from indelible.operation import WHY_REFUSED
@@ -169,8 +169,7 @@ class HttpRequest(Outside):
             incoming, msgspec.structs.replace(peer, **fields) if fields else peer
         )
         if wire is None:
-            why = "sent as a notification: no answer was asked for, so its outcome is not known"
-            await call.afinish(Verdict("protocol_error", error=why, error_code=-32600))
+            await call.afinish(notified())
             return
         waiting = Waiting(rpc_id, call)
         self._made[wire[1]] = call

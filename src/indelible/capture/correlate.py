@@ -25,7 +25,7 @@ from indelible.capture import changes, frames, inputs, meta, methods, task_ends
 from indelible.capture.calls import SMALL_FRAME, Call, Exchange, Peers, Round, Rounds, Session, Shape, Step
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, Parsed
 from indelible.capture.meta import Meta
-from indelible.capture.outcomes import Verdict, judge, judge_reply, parting
+from indelible.capture.outcomes import Verdict, judge, judge_reply, notified, parting
 from indelible.capture.outstanding import Outstanding
 from indelible.capture.task_ends import Executions
 from indelible.definitions import Tool, Word
@@ -238,8 +238,7 @@ class Correlator:
             call.drop_args()
         self._kept += call.kept
         if not call.has_id:
-            why = "sent as a notification: no answer was asked for, so its outcome is not known"
-            step.events.append(self._close(call, Verdict("protocol_error", error=why, error_code=-32600), mono))
+            step.events.append(self._close(call, notified(), mono))
         elif self._gone is not None:
             step.events.append(self._close(call, Verdict(self._gone, error=self._gone_why), mono))
         else:

@@ -28,6 +28,7 @@ CONNECTION_CLOSED: Final = -32000
 
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+INVALID_REQUEST: Final = -32600
 
 MAX_CAUSES: Final = 8
 """How far an exception's causes are followed."""
@@ -120,6 +121,12 @@ def judge(message: Message, text: bytes) -> Verdict:
     if find(b"isError") < 0 and find(b"resultType") < 0 and find(b'"task"') < 0 and find(b"\\u") < 0:
         return Verdict("completed", result=message.result)
     return _judge_result(message.result, text)
+
+
+def notified() -> Verdict:
+    """Return what is said of a call without an id, which a server that is lax about ids may carry out all the same."""
+    why = "sent as a notification: no answer was asked for, so its outcome is not known"
+    return Verdict("protocol_error", error=why, error_code=INVALID_REQUEST)
 
 
 def parting(verdict: Verdict) -> Verdict:

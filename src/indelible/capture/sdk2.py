@@ -26,7 +26,7 @@ from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Audited, Incomi
 from indelible.capture.faults import Faults, given_up
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import dumped, rpc_id_of
-from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
+from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result, notified
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
@@ -165,10 +165,9 @@ class WireMiddleware:
 
     async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming, peer: Peer) -> Any:
         """Record a call that nobody waits for: a server that is lax about ids may carry it out."""
-        why = "sent as a notification: no answer was asked for, so its outcome is not known"
         try:
             call = await self.audited.abegin(incoming, peer)
-            await call.afinish(Verdict("protocol_error", error=why, error_code=-32600))
+            await call.afinish(notified())
         except TrailUnavailable:  # not handed on, and there is nobody to tell
             return None
         except Exception as exc:  # noqa: BLE001

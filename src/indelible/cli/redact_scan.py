@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -15,9 +15,11 @@ from indelible.cli.common import Where, find_trails, note, print_json
 from indelible.cli.filtering import parse_since
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import counted, one_line
-from indelible.definitions import DefinitionStore
+from indelible.definitions import DefinitionStore, Tool
+from indelible.events import Target
 from indelible.query.scan import Scan, ScannedLine
-from indelible.redact.marks import MarkTree
+from indelible.redact.declared import Declared
+from indelible.redact.marks import MarkTree, joined
 from indelible.trail.layout import Layout
 from indelible.trail.reader import with_earlier
 
@@ -29,32 +31,56 @@ MAX_BACKENDS: Final = 1_024
 """Servers whose marks are held; those of the others are read again."""
 
 
+class Trees(NamedTuple):
+    """The marks of a call's arguments, and of its result."""
+
+    args: MarkTree | None = None
+    result: MarkTree | None = None
+
+
+_UNMARKED: Final = Trees()
+
+
 class Marked:
-    """What the schemas of a trail's tools mark, as they were listed last."""
+    """What the schemas of a trail's tools mark, as they were listed last, and what endpoint files declare."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, declared: Declared) -> None:
         self._store = DefinitionStore(Layout(path).definitions)
-        self._known: dict[str, dict[str, MarkTree]] = {}
+        self._declared = declared
+        self._known: dict[str, dict[str, Trees]] = {}
 
-    def of(self, entry: dict[str, Any]) -> MarkTree | None:
-        """Return the marks of the tool that an event is about; None when there are none."""
+    def of(self, entry: dict[str, Any]) -> Trees:
+        """Return the marks of what an event is about."""
         target = entry.get("target")
-        if not isinstance(target, dict) or target.get("method") != "tools/call":
-            return None
-        backend = target.get("backend", "")
-        tools = self._tools(backend if isinstance(backend, str) else "")
+        if not isinstance(target, dict):
+            return _UNMARKED
         names = (target.get("original_name"), target.get("capability_name"))
-        return next((tools[name] for name in names if isinstance(name, str) and name in tools), None)
+        if target.get("method") == "tools/call":
+            backend = target.get("backend", "")
+            tools = self._tools(backend if isinstance(backend, str) else "")
+            found = next((tools[name] for name in names if isinstance(name, str) and name in tools), None)
+            if found is not None:
+                return found
+        if not self._declared.any:
+            return _UNMARKED
+        about = Target(method=target.get("method"), original_name=names[0], capability_name=names[1])
+        return Trees(self._declared.args(about)[1], self._declared.result(about))
 
-    def _tools(self, backend: str) -> dict[str, MarkTree]:
+    def _tools(self, backend: str) -> dict[str, Trees]:
         tools = self._known.get(backend)
         if tools is None:
             if len(self._known) >= MAX_BACKENDS:
                 self._known.clear()
             listed = self._store.load(backend).values()
-            tools = {tool.name: MarkTree(tool.marks) for tool in listed if tool.marks.nodes}
+            tools = {tool.name: trees for tool in listed if (trees := self._trees(tool)) != _UNMARKED}
             self._known[backend] = tools
         return tools
+
+    def _trees(self, tool: Tool) -> Trees:
+        """Return the marks of a tool: its server's, and those of an endpoint file."""
+        declared = self._declared
+        both = joined(tool.marks, declared.tool(tool.name)), joined(tool.results, declared.returns(tool.name))
+        return Trees(*(MarkTree(marks) if marks.nodes else None for marks in both))
 
 
 class _Printer:
@@ -107,12 +133,13 @@ def search(where: Where, explainer: Explainer, since: str | None, *, as_json: bo
     mains = find_trails(where)
     trails = [(main, path) for main in mains for path in with_earlier([main])]
     printer = _Printer(as_json=as_json, several=len(trails) > 1)
+    declared = Declared(where.settings.redaction)
     scans: list[Scan] = []
     with progress_bar(mains, "searching", earlier=True) as progress:
         for main, path in trails:
             scan = Scan(path, begin, progress)
             scans.append(scan)
-            _search_one(scan, path, explainer, Marked(main).of, printer)
+            _search_one(scan, path, explainer, Marked(main, declared).of, printer)
     _report(scans, printer, as_json=as_json)
     if printer.findings:
         return 1
@@ -123,14 +150,14 @@ def _search_one(
     scan: Scan,
     path: Path,
     explainer: Explainer,
-    marks: Callable[[dict[str, Any]], MarkTree | None],
+    marks: Callable[[dict[str, Any]], Trees],
     printer: _Printer,
 ) -> None:
     for line in scan.lines():
         if line.entry is None:
             findings = explainer.text(line.line.decode("utf-8", "replace"))[1]
         else:
-            findings = explainer.event(line.entry, marks(line.entry))
+            findings = explainer.event(line.entry, *marks(line.entry))
         printer.show(path, line, findings)
 
 

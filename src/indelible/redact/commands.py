@@ -65,8 +65,8 @@ IN_TEXT: Final = re.compile(rf"(?:{_NAMES})(?:\.exe)?[\s\"'\\]")
 
 _PROGRAM: Final = re.compile(rf"(?<![A-Za-z0-9_.-])({_NAMES})(?:\.exe)?(?=[\s\"'\\])".encode())
 _WORD: Final = re.compile(
-    rb"(?:[ \t,\]()]|\[(?![A-Z]+[\] ])|\\+\r?\n|\\+[rnt](?=[ \t]))*+"
-    rb"(\[[A-Z]+(?: [^\[\]]*)?\]"
+    rb"(?:[ \t,\]()]|\[(?![A-Z]*[\] ])|\\+\r?\n|\\+[rnt](?=[ \t]))*+"
+    rb"(\[(?:[A-Z]+(?: [^\[\]]*)?)?\]"
     rb"|\\*\"(?:[^\"\\]|\\[^\"])*\\*\"|\\*'[^']*'|[^\s\"';|&,()\[\]]+(?:\"[^\"\s]*\"|'[^']*')?)"
 )
 """A word, a quoted text, or what was put in the place of one."""

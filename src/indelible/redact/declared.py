@@ -8,17 +8,15 @@ the same again in a form of their own, and so does what a resource holds. So the
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
-from indelible.endpoints import Endpoint, Kind
+from indelible.endpoints import Kind
 from indelible.errors import ConfigError
 from indelible.events import Target
-from indelible.redact.marks import Marks, MarkTree, compile_marks, compile_pattern, joined
+from indelible.redact.marks import Marks, MarkTree, compile_marks, compile_pattern, joined, of_returned
 from indelible.redaction_settings import RedactionSettings
 
 _KINDS: Final[dict[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
-_ALL: Final = {"sensitive": True}
-_REPEATS: Final = {"properties": {"text": _ALL, "blob": _ALL, "data": _ALL, "resource": _ALL}}
 
 
 class Declared:
@@ -34,7 +32,7 @@ class Declared:
             key = (one.kind, one.name)
             given = compile_marks({"properties": one.parameters})
             self._args[key] = joined(self._args.get(key, Marks()), given)
-            results[key] = joined(results.get(key, Marks()), compile_marks(_result(one)))
+            results[key] = joined(results.get(key, Marks()), of_returned(compile_marks(one.returns)))
         self._trees = {key: MarkTree(marks) if marks.nodes else None for key, marks in self._args.items()}
         self._returns = results
         self._results = {key: MarkTree(marks) for key, marks in results.items() if marks.nodes}
@@ -80,13 +78,3 @@ class Declared:
 def _template(uri: str) -> str:
     """Return the pattern of a template of URIs (RFC 6570, level 1): a variable may be anything."""
     return "^" + ".*".join(map(re.escape, re.split(r"\{[^{}]*\}", uri))) + "$"
-
-
-def _result(one: Endpoint) -> Any:
-    if not compile_marks(one.returns).nodes:
-        return {}
-    structured = {**one.returns, "properties": {**one.returns.get("properties", {}), "result": one.returns}}
-    parts = {"items": _REPEATS}
-    return {
-        "properties": {"structuredContent": structured, "content": parts, "contents": parts, "messages": _ALL}
-    }

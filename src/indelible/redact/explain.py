@@ -98,32 +98,36 @@ class Explainer:
         redacted = self._values.redact(value, tree)
         return redacted, list(self._document(value, redacted, "", tree))
 
-    def event(self, entry: Mapping[str, Any], tree: MarkTree | None = None) -> list[Found]:
-        """Return what today's rules find in a line of a trail; `tree` has the marks of its arguments.
+    def event(
+        self, entry: Mapping[str, Any], tree: MarkTree | None = None, results: MarkTree | None = None
+    ) -> list[Found]:
+        """Return what today's rules find in a line of a trail; `tree` and `results` mark its arguments, and its result.
 
         A text that is only longer than what would be kept of it is no finding here.
         """
         try:
             encoded = orjson.dumps(entry)
-            if tree is None and not self._texts.flagged(encoded) and _is_shallow(encoded):
+            unmarked = tree is None and results is None
+            if unmarked and not self._texts.flagged(encoded) and _is_shallow(encoded):
                 return []
         except (TypeError, ValueError):  # a number that nobody else can encode, half a surrogate pair
             entry = Plain().convert(dict(entry))
         self._recorded = True
         try:
-            return [found for found in self._entry(entry, tree) if found.rule != LENGTH]
+            marks = {"args": tree, "result": results}
+            return [found for found in self._entry(entry, marks) if found.rule != LENGTH]
         finally:
             self._recorded = False
 
     # --- events -----------------------------------------------------------------------------------------
 
-    def _entry(self, entry: Mapping[str, Any], tree: MarkTree | None) -> Iterator[Found]:
+    def _entry(self, entry: Mapping[str, Any], marks: Mapping[str, MarkTree | None]) -> Iterator[Found]:
         for name, value in entry.items():
             path = _member("", name)
             if name in _REPEATED and type(value) is dict:
                 yield from self._repeated(name, value, path)
             elif name in _PARTS and type(value) is dict:
-                yield from self._part(value, path, _PARTS[name], tree)
+                yield from self._part(value, path, _PARTS[name], marks)
             elif name in _HEAD:
                 yield from self._field(value, path, _HEAD[name])
             elif name == "metadata" and entry.get("event_type") in _ORDERS:
@@ -139,7 +143,7 @@ class Explainer:
             known = name, b""
         if known in self._clean:
             return
-        found = list(self._part(part, path, _PARTS[name], None))
+        found = list(self._part(part, path, _PARTS[name], {}))
         if not found and 0 < len(known[1]) <= _MAX_KNOWN_BYTES:
             if len(self._clean) >= NAME_CACHE:
                 self._clean.clear()
@@ -147,14 +151,18 @@ class Explainer:
         yield from found
 
     def _part(
-        self, part: dict[str, Any], path: str, rules: Mapping[str, fields.Rule], tree: MarkTree | None
+        self,
+        part: dict[str, Any],
+        path: str,
+        rules: Mapping[str, fields.Rule],
+        marks: Mapping[str, MarkTree | None],
     ) -> Iterator[Found]:
         for name, value in part.items():
             below = _member(path, name)
-            if name == "args":
-                yield from self._anything(value, below, tree)
+            if name in _MARKED:
+                yield from self._anything(value, below, marks.get(name))
             elif name == "recorder" and type(value) is dict:
-                yield from self._part(value, below, fields.RECORDER, None)
+                yield from self._part(value, below, fields.RECORDER, {})
             elif name in rules:
                 yield from self._field(value, below, rules[name])
             elif not (name in _DIGESTS and type(value) is str and _HEX(value)):
@@ -259,7 +267,7 @@ class Explainer:
                 yield from self._marked(item, below, new_item)
             elif type(item) in FLAG_VALUES and position and self._is_value_of(old[position - 1], item):
                 yield _whole(FLAG, below, item, new_item)
-            elif position in secrets and type(new_item) is str and new_item.endswith(REDACTED):
+            elif position in secrets and self._values.is_left(new_item, secrets[position]):
                 yield _whole(COMMAND, below, item, new_item)
             elif type(item) is list and self._values.name_of_pair(item) and new_item[1] is not item[1]:
                 yield _whole(KEY, f"{below}[1]", item[1], new_item[1])
@@ -310,6 +318,8 @@ _PARTS: Final[Mapping[str, Mapping[str, fields.Rule]]] = {
     "state": {**fields.STATE, "from": fields.STATE["from_"]},
 }
 _REPEATED: Final = ("source", "target")
+_MARKED: Final = ("args", "result")
+"""Parts of an event that a tool's schema may mark."""
 _MAX_KNOWN_BYTES: Final = 1_024
 _PRINCIPALS: Final = tuple(fields.SOURCE[name] for name in ("user_id", "tenant", "roles", "on_behalf_of"))
 _ORDERS: Final = ("hold_placed", "hold_released", "entry_erased")

@@ -68,13 +68,37 @@ def compile_result_marks(output_schema: object) -> Marks:
     The schema is that of ``structuredContent`` (MCP, `Tool.outputSchema`). What stands beside it in ``content`` says
     the same again in a form of its own, so of its blocks all that holds a value counts as marked when anything is.
     """
-    marks = compile_marks(output_schema)
+    return of_result(compile_marks(output_schema), {"content": _BLOCKS})
+
+
+def of_returned(marks: Marks) -> Marks:
+    """Return the marks of a result of any kind of call, by those of what its function returns.
+
+    That is the ``structuredContent``, or its ``result``, as servers wrap what is no object; what the result says beside
+    it (a resource's ``contents``, a prompt's ``messages``) counts as marked when anything is.
+    """
+    beside = {"content": _BLOCKS, "contents": _BLOCKS, "messages": _HIDDEN}
+    return of_result(marks, beside, wrapped={"result": _RETURNED})
+
+
+REPEATS: Final = ("text", "blob", "data", "resource")
+"""Members of a block of content that hold what the result says."""
+
+_BLOCKS, _HIDDEN, _RETURNED = 1, 3, 5
+
+
+def of_result(marks: Marks, beside: dict[str, int], wrapped: dict[str, int] | None = None) -> Marks:
+    """Return the marks of a result whose ``structuredContent`` has these; empty when there are none."""
     if not marks.nodes:
         return marks
-    blocks = Node(properties=dict.fromkeys(("text", "blob", "data", "resource"), 3))
-    result = Node(properties={"structuredContent": 4, "content": 1})
-    beside = (result, Node(items=2), blocks, Node(sensitive=True))
-    return Marks((*beside, *(_shifted(node, len(beside)) for node in marks.nodes)))
+    around = (
+        Node(properties={"structuredContent": 4, **beside}),
+        Node(items=2),
+        Node(properties=dict.fromkeys(REPEATS, _HIDDEN)),
+        Node(sensitive=True),
+        Node(properties=wrapped or {}, also=(_RETURNED,)),
+    )
+    return Marks((*around, *(_shifted(node, len(around)) for node in marks.nodes)))
 
 
 def joined(one: Marks, other: Marks) -> Marks:

@@ -52,6 +52,8 @@ _SAID: Final = re.compile(r"\[[A-Za-z0-9_-]{1,64} (hmac|tok|last|at):[0-9A-Za-z.
 _HOST: Final = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}").fullmatch
 _NAMES: Final[Mapping[str, str]] = {"SHAPE": "TOKEN", "BEARER": "TOKEN", "BASIC": "TOKEN"}
 """Rules whose marker is another's."""
+_KEYS: Final[Mapping[str, str]] = {"COMMAND": "password", "MANIFEST": "secret"}
+"""Rules whose values are those of a key that is not there: what a flag gives away, what a Secret holds."""
 _SAYS: Final[Mapping[str, Strategy]] = {"hmac": "hash", "tok": "tokenize", "last": "partial", "at": "partial"}
 
 Hide = Callable[[Any], Any]
@@ -140,6 +142,19 @@ class Strategies:
         """Tell whether a text is nothing but what a strategy has left."""
         return value == DROPPED or self._marked(value) is not None
 
+    def is_left(self, value: str) -> bool:
+        """Tell whether a text is nothing but what was left in the place of a value, by any strategy."""
+        return value == REDACTED or self.is_marked(value)
+
+    def of_command(self, item: str, known: Any, at: int) -> Any:
+        """Return what stands for a word of a command that is secret from a character on; `known` stands there."""
+        if known is None or (type(known) is str and self.is_left(known[at:])):
+            return known
+        strategy = self.of_key(_KEYS["COMMAND"])
+        return (
+            None if strategy == "drop" and not at else item[:at] + self.instead(strategy, "REDACTED", item[at:])
+        )
+
     def instead(self, strategy: Strategy, name: str, value: str) -> str:
         """Return what stands in a text for a value of which the marker's name is `name`."""
         if strategy == "drop":
@@ -162,13 +177,15 @@ class Strategies:
 
     def rule(self, rule: Rule) -> Rule:
         """Return a rule that puts in the place of what it finds what its class's strategy says."""
-        name = _NAMES.get(rule.name, rule.name)
-        strategy = self._classes.get(name, "full")
+        name, key = _NAMES.get(rule.name, rule.name), _KEYS.get(rule.name)
+        strategy = self._classes.get(name, "full") if key is None else self.of_key(key)
         if strategy == "full":
             return rule
+        name = name if key is None else "REDACTED"
 
         def instead(value: bytes) -> bytes:
-            return self.instead(strategy, name, value.decode("utf-8", "replace")).encode()
+            text = value.decode("utf-8", "replace")
+            return value if key and self.is_left(text.strip()) else self.instead(strategy, name, text).encode()
 
         return msgspec.structs.replace(
             rule, replace=_replacing(rule, f"[{name}]".encode(), instead), quick=None

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 from indelible.events import MAX_INTEGER
 from indelible.redact import commands, manifests
 from indelible.redact.digest import Digester
-from indelible.redact.keys import IS_KEYED
 from indelible.redact.limits import (
     CACHED_CHARS,
     DIGEST_HEX,
@@ -305,6 +304,10 @@ class Values:
             return None
         return name if self.hides(name) else None
 
+    def is_left(self, item: Any, at: int) -> bool:
+        """Tell whether an item of an array is what was left of a secret that began at a character."""
+        return item is None or (type(item) is str and self._strategies.is_left(item[at:]))
+
     def _pair(self, pair: list[Any], result: list[Any]) -> list[Any]:
         name = self.name_of_pair(pair)
         if name is None:
@@ -315,9 +318,9 @@ class Values:
     def _command(self, value: list[Any], result: list[Any]) -> list[Any]:
         """Hide what the flags of a program give away, where an array is a command."""
         for position, at in command_secrets(value):
-            item, known = value[position], result[position]
-            new = item[:at] + REDACTED
-            if new not in (item, known) and not (type(known) is str and IS_KEYED(known[at:])):
+            known = result[position]
+            new = self._strategies.of_command(value[position], known, at)
+            if new != known:
                 result = list(value) if result is value else result
                 result[position] = new
         return result

@@ -262,6 +262,44 @@ def test_marks_of_the_tools_count(run: Run, here: Path) -> None:
     assert [(one["seq"], one["rule"], one["path"]) for one in found] == [(1, "mark", ".request.args.diagnosis")]
 
 
+ENDPOINT = """
+mxcp: 1
+tool:
+  name: find
+  source: {code: select 1}
+  parameters: [{name: badge, type: integer, sensitive: true}]
+  return: {type: object, properties: {salary: {type: number, sensitive: true}}}
+"""
+
+
+def test_marks_of_results_and_of_endpoint_files_count(run: Run, here: Path) -> None:
+    (here / "endpoints").mkdir()
+    (here / "endpoints" / "find.yml").write_text(ENDPOINT)
+    (here / "indelible.yaml").write_text("redaction: {schemas: ['endpoints/*.yml']}\n")
+    maker = Maker(here / "audit.jsonl")
+    body = with_args({"badge": 5}, target__method="tools/call")
+    backend, listed = body["target"].get("backend", ""), body["target"]["capability_name"]
+    schema = {"type": "object", "properties": {"note": {"type": "string", "sensitive": True}}}
+    described = describe({"name": listed, "inputSchema": {}, "outputSchema": schema})
+    assert described is not None
+    DefinitionStore(maker.layout.definitions).save(backend, [described])
+    text = [{"type": "text", "text": "ill"}]
+    for name in (listed, "find"):
+        outcome: dict[str, Any] = {"status": "success", "kind": "completed", "latency_ms": 1.0}
+        structured = {"note": "ill", "salary": 5}
+        outcome["result"] = {"structuredContent": structured, "content": text, "isError": False}
+        target = {**body["target"], "capability_name": name, "original_name": name}
+        maker.add({**body, "target": target, "outcome": outcome})
+    *found, _ = lines(run("redact", "scan", "audit.jsonl", "--json"))
+    assert {(one["seq"], one["rule"], one["path"]) for one in found} == {
+        (1, "mark", ".outcome.result.structuredContent.note"),
+        (1, "mark", ".outcome.result.content[0].text"),
+        (2, "mark", ".request.args.badge"),
+        (2, "mark", ".outcome.result.structuredContent.salary"),
+        (2, "mark", ".outcome.result.content[0].text"),
+    }
+
+
 def test_memory_does_not_grow_with_the_trail(home: dict[str, str], here: Path, run: Run) -> None:
     """A trail of 20 MB, every line of which has a finding."""
     maker = Maker(here / "audit.jsonl")

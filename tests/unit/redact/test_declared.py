@@ -122,6 +122,20 @@ def test_results() -> None:
     ]
 
 
+def test_a_return_that_refers_to_itself() -> None:
+    """MXCP's format has no references; whoever makes an endpoint in Python may have a schema with some."""
+    person = {"properties": {"diagnosis": {"sensitive": True}, "boss": {"$ref": "#/$defs/person"}}}
+    returns = {"items": {"$ref": "#/$defs/person"}, "$defs": {"person": person}}
+    one = endpoints.Endpoint(kind="tool", name="staff", parameters={}, returns=returns)
+    made = make(RedactionSettings(schemas=("*",), endpoints=(one,)), record_results="full")
+    rows = [{"name": "Ada", "boss": {"diagnosis": "gout"}}]
+    for structured in (rows, {"result": rows}):
+        result = {"content": [{"type": "text", "text": "Ada: gout"}], "structuredContent": structured}
+        kept = line("tools/call", "staff", {}, result, made)["outcome"]["result"]
+        assert "gout" not in str(kept)
+        assert "Ada" in str(kept["structuredContent"])
+
+
 def test_a_server_adds_its_marks_and_takes_none_away() -> None:
     made = redactor(TOOL)
     made.learn("hr", "find_employee", compile_marks({"properties": {"extra": {"writeOnly": True}}}))

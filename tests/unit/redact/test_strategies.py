@@ -221,6 +221,57 @@ _EXAMPLES = {
 }
 
 
+MANIFEST = "kind: Secret\ndata:\n  db: aHVudGVyMg==\n"
+GIVEN_AWAY: list[tuple[Any, str]] = [
+    ("docker login -p hunter2 -u ada hub", "docker login -p {} -u ada hub"),
+    ("mysql -phunter2 shop", "mysql -p{} shop"),
+    ("sshpass -p 'hunter2' ssh h", "sshpass -p '{}' ssh h"),
+    ("curl -u ada:hunter2 h", "curl -u {} h"),
+]
+WORDS: list[tuple[list[Any], int]] = [
+    (["docker", "login", "-p", "hunter2", "hub"], 3), (["mysql", "-phunter2", "shop"], 1),
+    (["sshpass", "-p", "hunter2", "ssh", "h"], 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["key", "key:password"])
+@pytest.mark.parametrize("strategy", ["full", "hash", "tokenize", "drop"])
+def test_what_a_command_gives_away_is_the_value_of_a_key(name: str, strategy: str) -> None:
+    made = redactor({name: strategy})
+    under_a_key = kept(made, {"password": "hunter2"}).get("password")
+    instead = under_a_key or "[]"
+    for text, left in GIVEN_AWAY:
+        of_user = (
+            instead if "ada:" not in text else kept(made, {"password": "ada:hunter2"}).get("password", "[]")
+        )
+        assert kept(made, {"n": text}) == {"n": left.format(of_user)}
+    for words, at in WORDS:
+        new = f"-p{instead}" if words[at][:2] == "-p" else under_a_key
+        assert kept(made, {"n": words})["n"] == [*words[:at], new, *words[at + 1 :]]
+
+
+@pytest.mark.parametrize("name", ["key", "key:secret"])
+@pytest.mark.parametrize("strategy", ["full", "hash", "tokenize", "drop"])
+def test_what_a_manifest_holds_is_the_value_of_a_key(name: str, strategy: str) -> None:
+    made = redactor({name: strategy})
+    under_a_key = kept(made, {"secret": "aHVudGVyMg=="}).get("secret")
+    data = {} if under_a_key is None else {"db": under_a_key}
+    assert kept(made, {"n": MANIFEST}) == {"n": MANIFEST.replace("aHVudGVyMg==", under_a_key or "[]")}
+    assert kept(made, {"kind": "Secret", "data": {"db": "aHVudGVyMg=="}}) == {"kind": "Secret", "data": data}
+
+
+@pytest.mark.parametrize("strategy", USED)
+def test_commands_and_manifests_done_again_are_the_same(strategy: str) -> None:
+    made = redactor({"key": strategy})
+    several = (
+        "sshpass -p 'hunter2hunter2hunter2' mysql -phunter2hunter2hunter2; redis-cli -a x ping | zip -P y z"
+    )
+    for args in ({"n": several}, {"n": MANIFEST}, *({"n": words} for words, _ in WORDS)):
+        once = kept(made, args)
+        assert kept(made, once) == once
+        assert "hunter2h" not in str(once)
+
+
 @pytest.mark.parametrize("strategy", ["hash", "tokenize", "drop"])
 @pytest.mark.parametrize("name", sorted(canaries.CLASSES))
 def test_no_canary_is_left(name: str, strategy: str) -> None:
