@@ -51,11 +51,14 @@ class _Value(NamedTuple):
 
 
 def cut(data: bytes, limit: int, names: frozenset[str]) -> bytes:
-    """Return a record of at most `limit` bytes, when that is possible.
+    """Return a record of at most `limit` bytes, when that is possible; else the one that comes nearest.
 
     `names` are those of values that may be cut; one with a dot names its parent, too.
     """
-    record = msgspec.json.decode(data)
+    try:
+        record = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):  # a number that is none, copied from the line as it stands
+        return data
     inner = record.get("metadata")
     last = inner.pop(STAMP_KEY, None) if STAMP_KEY not in record and isinstance(inner, dict) else None
     texts, values = _found(record, names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ class NoEntryError(ValueError):
     """A line that is no entry of a trail: torn, altered, or of another program."""
 
 
-Integer = int | str
+Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | str
 """A number, or its text: redaction writes an integer of 2**53 or more as one, and what is not a number at all."""
 
 
@@ -176,8 +176,10 @@ class Record:
         if b"\\ud" in line or b"\\uD" in line:
             self.text = line = self._mend(line)
         try:
+            if not line.isascii():
+                line.decode()  # what is copied as it stands is not looked at otherwise
             return _decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             msg = f"no entry of a trail: {exc}"
             raise NoEntryError(msg) from None
 

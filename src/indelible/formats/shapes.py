@@ -149,10 +149,18 @@ def with_stamp(raw: msgspec.Raw, last: Any) -> msgspec.Raw:
     if text[:1] != b"{":
         text = b'{"value":' + text + b"}" if text else b"{}"
     if b'"indelible"' in text or b"\\u" in text:  # an escape can spell any key
-        value = msgspec.json.decode(text)
-        value.pop(STAMP_KEY, None)
-        text = _encode(value)
+        text = _without(text)
     return stamped(text, last)
+
+
+def _without(text: bytes) -> bytes:
+    """Return an object without `STAMP_KEY`; one that cannot be read (a number that is none) as a text."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return _encode({"value": text.decode()})
+    value.pop(STAMP_KEY, None)
+    return _encode(value)
 
 
 def stamped(text: bytes, last: Any) -> msgspec.Raw:

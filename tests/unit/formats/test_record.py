@@ -45,8 +45,26 @@ def test_an_erased_line_names_its_leaf_itself() -> None:
     assert record.entry.event_type == ""
 
 
+DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
 @pytest.mark.parametrize(
-    "line", [b"", b"{}", b'{"seq":', LINE[:-1], LINE.replace(b'"ada"', b"7"), b'{"seq":"7"}']
+    "line",
+    [
+        b"",
+        b"{}",
+        b'{"seq":',
+        LINE[:-1],
+        LINE.replace(b'"ada"', b"7"),
+        b'{"seq":"7"}',
+        LINE.replace(b"1.50", DEEP),
+        LINE.replace(b"1.50", b'"\xff"'),
+        LINE.replace(b"1.50", b"nul"),
+        LINE.replace(b"1.50", b'"\\ud800",' + b'"x":' + DEEP),
+        LINE.replace(b'"kind"', b'"result_bytes":%d,"kind"' % 2**53),
+        LINE.replace(b'"kind"', b'"latency_ms":1e400,"kind"'),
+    ],
+    ids=range(12),
 )
 def test_what_is_no_entry_is_refused(line: bytes) -> None:
     with pytest.raises(NoEntryError):
