@@ -1,9 +1,9 @@
 """The contract of formats as a test: whoever writes one proves it with this, as ours do. Pure.
 
 The lines that a format is judged with are what a trail may hold at its worst: every type of event, every outcome, text
-of a caller's that is made to begin another record or field, the longest line, text that was not Unicode, an erased line.
-Whether such text made a field of its own, nobody can tell who cannot read the format: whoever asks may bring what reads a
-record's fields, and a record with hostile text then has the very fields that the same one has with plain text.
+of a caller's that is made to begin another record or field, the longest line, text that was not Unicode, an erased
+line. Whether such text made a field of its own, nobody can tell who cannot read the format: whoever asks may bring what
+reads a record's fields, and a record with hostile text then has the very fields that it has with plain text.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _lines() -> Iterator[bytes]:
             yield _line(_event(text, event_type))
     for kind, status in STATUS_OF_KIND.items():
         yield _line(_event(PLAIN, "mcp_operation", {"status": status, "kind": kind}))
-    yield _line({"timestamp": "soon", "event_type": "mcp_operation", "outcome": {"status": "error", "kind": "later"}})
+    yield _line(
+        {"timestamp": "soon", "event_type": "mcp_operation", "outcome": {"status": "error", "kind": "later"}}
+    )
     yield _line(_event("half \ud800 a pair", "mcp_operation"))
     yield _line(_event(PLAIN, "mcp_operation", {**_FAILED, "latency_ms": "9" * 30, "error_code": "9" * 30}))
     yield _longest()
@@ -96,12 +98,21 @@ _FAILED: Final = {"status": "error", "kind": "tool_error"}
 def _event(text: str, event_type: str, outcome: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return an event with `text` wherever a caller, a server or a policy may have put it."""
     names = ("session_id", "client_ip", "client", "user_id", "tenant", "issuer")
-    outcome = outcome or {**_FAILED, "latency_ms": 1.25, "error": text, "error_type": text, "result": {text: text}}
+    outcome = outcome or {
+        **_FAILED,
+        "latency_ms": 1.25,
+        "error": text,
+        "error_type": text,
+        "result": {text: text},
+    }
     return {
         "timestamp": "2026-11-21T05:38:34.123456Z",
         "event_type": event_type,
         "source": {"caller": "http", **dict.fromkeys(names, text), "roles": [text, text]},
-        "target": {"type": "tool", **dict.fromkeys(("backend", "method", "capability_name", "original_name"), text)},
+        "target": {
+            "type": "tool",
+            **dict.fromkeys(("backend", "method", "capability_name", "original_name"), text),
+        },
         "request": {"request_id": text, "rpc_id": text, "args": {text: [text, {"deep": text}]}},
         "policy": {"decision": "deny", "rule": text, "reason": text},
         "outcome": outcome,
@@ -112,7 +123,13 @@ def _event(text: str, event_type: str, outcome: dict[str, Any] | None = None) ->
 
 
 def _line(event: dict[str, Any]) -> bytes:
-    whole = {"seq": SEQ, "schema": 1, "recorded_at": "2026-11-21T05:38:35.000001Z", **event, "event_id": EVENT_ID}
+    whole = {
+        "seq": SEQ,
+        "schema": 1,
+        "recorded_at": "2026-11-21T05:38:35.000001Z",
+        **event,
+        "event_id": EVENT_ID,
+    }
     try:
         return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -134,8 +151,8 @@ def _holds(judged: Format, record: Record) -> bool:
 def _check_record(data: object, record: Record) -> None:
     if data == record.line:  # the trail's own words, which the line and its origin answer for
         return
-    _require(isinstance(data, bytes) and bool(data), "no bytes came of it", record)
-    assert isinstance(data, bytes)
+    if not isinstance(data, bytes) or not data:
+        raise AssertionError(_said("no bytes came of it", record))
     _require(b"\n" not in data and b"\r" not in data, "a line end in a record: it splits there", record)
     controls = set(data) & {*range(0x20), 0x7F} - {0x09}
     _require(not controls, f"control characters as they are: {sorted(controls)}", record)
@@ -172,7 +189,9 @@ def _check_fields(judged: Format, read: Read) -> None:
             if not _holds(judged, record):
                 break
             fields[text] = sorted(read(judged.render(record)))
-            _require(fields[text] == fields[PLAIN], f"other fields than with plain text: {fields[text]}", record)
+            _require(
+                fields[text] == fields[PLAIN], f"other fields than with plain text: {fields[text]}", record
+            )
 
 
 def _require(kept: bool, rule: str, record: Record | None = None) -> None:  # noqa: FBT001 - an assertion

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from indelible._version import __version__
+from indelible.formats.addresses import ip_version
 from indelible.formats.fields import (
     CUT,
     FIELDS,
@@ -56,9 +56,6 @@ Escape = Callable[[str], str]
 
 _controls = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _unprintable = re.compile(r"[^!-~]+")
-_octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ipv4 = re.compile(rf"(?:{_octet}\.){{3}}{_octet}").fullmatch
-
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 """What a long holds; no duration is longer either."""
@@ -105,22 +102,6 @@ def cut(text: str, limit: int, escape: Escape) -> str:
 def digest(text: str) -> str:
     """Return what stands beside a value that was cut."""
     return sha256(text.encode()).hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def ip_version(text: str) -> int:
-    """Return 4 or 6 for an address; 0 for anything else, and for one with a zone."""
-    if _ipv4(text):
-        return 4
-    if ":" not in text or "%" in text:
-        return 0
-    from ipaddress import AddressValueError, IPv6Address
-
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return 0
-    return 6
 
 
 def version_of(options: Options) -> str:

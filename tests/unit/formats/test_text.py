@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from indelible.formats import cef, fields, leef, syslog
 from indelible.formats.record import Options, Record
-from indelible.formats.text import Escape, cut, epoch_ms, ip_version
+from indelible.formats.text import Escape, cut, epoch_ms
 from indelible.registry import make_format
 from tests.unit.formats import events, said
 
@@ -35,18 +35,6 @@ def test_a_cut_text_is_the_escaped_form_of_a_beginning(escape: Escape, text: str
     assert fitting
     longer = text[: fitting[-1] + 1]
     assert fitting[-1] == len(text) or len(escape(longer).encode()) > limit or longer.endswith("\\")
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("192.0.2.7", 4), ("0.0.0.0", 4), ("255.255.255.255", 4), ("192.0.2.07", 0), ("192.0.2.256", 0),
-        ("192.0.2.7\n", 0), ("192.0.2", 0), ("192.0.2.7.", 0), ("١.2.3.4", 0), ("2001:db8::7", 6), ("::1", 6),
-        ("::ffff:192.0.2.7", 6), ("fe80::1%eth0", 0), ("2001:db8::7\n", 0), ("unix:/run/x", 0), ("", 0), ("1", 0),
-    ],
-)  # fmt: skip
-def test_an_address_is_one_to_the_last_character(text: str, version: int) -> None:
-    assert ip_version(text) == version
 
 
 def test_a_comma_inside_of_an_item_makes_no_other_item() -> None:
