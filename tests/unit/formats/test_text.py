@@ -12,6 +12,7 @@ from indelible.formats.text import Escape, cut, epoch_ms
 from indelible.registry import make_format
 from tests.unit.formats import events, said
 
+OUTCOME = {"status": "success", "kind": "completed"}
 ESCAPES = [cef.escape_value, cef.escape_header, leef.escape_value, leef.escape_header, syslog.escape_value]
 
 
@@ -65,6 +66,19 @@ def test_the_smallest_record_is_what_identifies_it(name: str) -> None:
         assert part in data
     assert "xxx" not in data
     assert len(data) < 420
+
+
+@pytest.mark.parametrize("name", ["cef", "leef", "syslog"])
+def test_a_number_that_no_type_takes_has_a_key_all_the_same(name: str) -> None:
+    body = events.with_text("x", cost={"centicents": 2**70}, outcome={**OUTCOME, "latency_ms": 1e300})
+    data = make_format(name, Options()).render(Record(events.line_of(body), events.ORIGIN)).decode()
+    cents, duration = {
+        "cef": ("IndelibleMcpCostCents=", "IndelibleMcpDurationMs="),
+        "leef": ("costCents=", "durationMs="),
+        "syslog": ('cost_cents="', 'duration_ms="'),
+    }[name]
+    assert f"{cents}{2**70}" in data
+    assert f"{duration}1e+300" in data
 
 
 @pytest.mark.parametrize("name", ["cef", "leef", "syslog"])
