@@ -79,7 +79,7 @@ def assert_understood(got: dict[str, Any], record: Record, *, complete: bool = T
     message = got["message"]
     assert message.startswith("\ufeff") != message.isascii()
     assert message.removeprefix("\ufeff").split(" ")[0] == named.name
-    assert not any(ord(sign) < 32 or 127 <= ord(sign) < 160 and sign != "\x85" for sign in message)
+    assert not any(ord(sign) < 32 or (127 <= ord(sign) < 160 and sign != "\x85") for sign in message)
 
 
 def moment_of(got: dict[str, Any]) -> str:
@@ -152,11 +152,13 @@ def test_a_completed_call_is_134_and_its_message_begins_with_its_name() -> None:
     outcome = {"status": "success", "kind": "completed", "latency_ms": 1.5}
     record = Record(events.line_of(events.with_text("x", outcome=outcome)), events.ORIGIN)
     data = SyslogFormat(Options()).render(record)
-    assert data.startswith(b"<134>1 2026-11-21T05:38:34.123456Z - indelible - ToolInvocationCompleted [indelible@32473 ")
+    assert data.startswith(
+        b"<134>1 2026-11-21T05:38:34.123456Z - indelible - ToolInvocationCompleted [indelible@32473 "
+    )
     assert b'"] ToolInvocationCompleted name=x server=x user=x kind=completed' in data
 
 
-@pytest.mark.parametrize("wrong", [{"facility": 24}, {"facility": -1}, {"enterprise": 0}])
-def test_what_no_header_can_say_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} "):
-        SyslogFormat(Options(**wrong))
+@pytest.mark.parametrize(("name", "value"), [("facility", 24), ("facility", -1), ("enterprise", 0)])
+def test_what_no_header_can_say_is_refused(name: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} "):
+        SyslogFormat(replace(Options(), **{name: value}))

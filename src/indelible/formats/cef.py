@@ -59,8 +59,8 @@ def escape_value(text: str) -> str:
 
 def _slot(field: Field) -> Slot:
     before = f"{field.label}={field.name} {field.cef}=" if field.label else f"{field.cef}="
-    ipv6 = SOURCE_IPV6 if field.takes == "address" else ""
-    return Slot(field.name, before, field.cef_limit, field.takes, ipv6, f"{field.other_cef}=")
+    otherwise = f"{field.other_cef}=" if field.other_cef else before
+    return Slot(field.name, field.cef_limit, before, SOURCE_IPV6, otherwise, field.takes)
 
 
 LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord("\\"): None, ord("="): None}), " ")

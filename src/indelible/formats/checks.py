@@ -1,9 +1,9 @@
 """The contract of formats as a test: whoever writes one proves it with this, as ours do. Pure.
 
 The lines that a format is judged with are what a trail may hold at its worst: every type of event, every outcome, text
-of a caller's that is made to begin another record or field, the longest line, text that was not Unicode, an erased line.
-Whether such text made a field of its own, nobody can tell who cannot read the format: whoever asks may bring what reads a
-record's fields, and a record with hostile text then has the very fields that the same one has with plain text.
+of a caller's that is made to begin another record or field, the longest line, text that was not Unicode, an erased
+line. Whether such text made a field of its own, nobody can tell who cannot read the format: whoever asks may bring what
+reads a record's fields, and a record with hostile text then has the very fields that it has with plain text.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def _holds(judged: Format, record: Record) -> bool:
 def _check_record(data: object, record: Record) -> None:
     if data == record.line:  # the trail's own words, which the line and its origin answer for
         return
-    _require(isinstance(data, bytes) and bool(data), "no bytes came of it", record)
-    assert isinstance(data, bytes)
+    if not isinstance(data, bytes) or not data:
+        raise AssertionError(_said("no bytes came of it", record))
     _require(b"\n" not in data and b"\r" not in data, "a line end in a record: it splits there", record)
     controls = set(data) & {*range(0x20), 0x7F} - {0x09}
     _require(not controls, f"control characters as they are: {sorted(controls)}", record)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from indelible.formats.fields import OWN_KEY, Field
+from indelible.formats.fields import Field
 from indelible.formats.names import naming
 from indelible.formats.text import (
     PRINTABLE,
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 HEADER_LIMIT: Final = 255
 """Of vendor, product, version and event id."""
 HOST_LIMIT: Final = 255
+
+OTHER_ADDRESS: Final = "clientIp="
+"""What a peer said that is no address."""
 
 _line_end = re.compile(r"\r\n|\r|\n")
 
@@ -63,14 +66,9 @@ def escape_header(text: str) -> str:
 
 def _slot(field: Field) -> Slot:
     before = f"{field.leef}="
-    if field.takes != "address":
-        return Slot(field.name, before, field.leef_limit)
-    return Slot(field.name, before, field.leef_limit, "address", before, f"{_lower(field.other_cef)}=")
-
-
-def _lower(key: str) -> str:
-    word = key.removeprefix(OWN_KEY)
-    return word[0].lower() + word[1:]
+    if field.takes == "address":
+        return Slot(field.name, field.leef_limit, before, before, OTHER_ADDRESS, "address")
+    return Slot(field.name, field.leef_limit, before, before, before)
 
 
 LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.replace("\\", ""), "\t")

@@ -243,8 +243,9 @@ SIEM_EVENTS: Final = frozenset({"mcp_operation", "mcp_server_state_changed", "au
 class Format(Protocol):
     """Renders events. Made with `Options`; has no state that a record could change."""
 
-    holds: frozenset[str] | None
-    """Event types that it has a shape for; None: every one."""
+    @property
+    def holds(self) -> frozenset[str] | None:
+        """Event types that it has a shape for; None: every one. A constant of the class will do."""
 
     def render(self, record: Record) -> bytes:
         """Return the record for an event that it holds, without a line end, and without one in it."""

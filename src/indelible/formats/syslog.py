@@ -44,7 +44,8 @@ def escape_value(text: str) -> str:
 
 
 def _slot(field: Field) -> Slot:
-    return Slot(field.name, f'{field.name}="', PARAM_LIMIT)
+    before = f'{field.name}="'
+    return Slot(field.name, PARAM_LIMIT, before, before, before)
 
 
 LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord(sign): None for sign in '"\\]'}), '" ')

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from indelible._version import __version__
+from indelible.formats.addresses import ip_version
 from indelible.formats.fields import (
     CUT,
     FIELDS,
@@ -56,9 +56,6 @@ Escape = Callable[[str], str]
 
 _controls = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _unprintable = re.compile(r"[^!-~]+")
-_octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ipv4 = re.compile(rf"(?:{_octet}\.){{3}}{_octet}").fullmatch
-
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 """What a long holds; no duration is longer either."""
@@ -107,22 +104,6 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=1024)
-def ip_version(text: str) -> int:
-    """Return 4 or 6 for an address; 0 for anything else, and for one with a zone."""
-    if _ipv4(text):
-        return 4
-    if ":" not in text or "%" in text:
-        return 0
-    from ipaddress import AddressValueError, IPv6Address
-
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return 0
-    return 6
-
-
 def version_of(options: Options) -> str:
     """Return the version that a header names."""
     return options.version or __version__
@@ -138,23 +119,21 @@ class Slot(NamedTuple):
     """A field's place in a format."""
 
     name: str
-    before: str
-    """What stands before the value: the key, and whatever goes with it."""
     limit: int
     """Bytes of the value as it is written."""
+    before: str
+    """What stands before the value: the key, and whatever goes with it."""
+    before_ipv6: str
+    otherwise: str
+    """What stands before a value that is not what the key takes."""
     takes: Takes = "text"
-    before_ipv6: str = ""
-    otherwise: str = ""
-    """What stands before a value that the key does not take."""
 
-    def key(self, value: str | float) -> str:
-        """Return what stands before a value of this slot."""
-        if isinstance(value, str):
-            if self.takes != "address":
-                return self.before if self.takes == "text" else self.otherwise
-            version = ip_version(value)
-            return self.before if version == 4 else self.before_ipv6 if version == 6 else self.otherwise
-        return self.before if _LEAST <= value <= _MOST else self.otherwise
+    def key(self, text: str) -> str:
+        """Return what stands before a text, which is no number."""
+        if self.takes != "address":
+            return self.otherwise
+        version = ip_version(text)
+        return self.before if version == 4 else self.before_ipv6 if version == 6 else self.otherwise
 
 
 class Layout(NamedTuple):
@@ -185,8 +164,9 @@ class Pairs:
         self._typed = tuple(map(layout.slot, (*TYPED, *JSON)))
         plain = tuple(map(layout.slot, (*NAMED, *TEXTS)))
         self._befores = tuple(slot.before for slot in plain)
-        special = [len(before.encode().translate(None, self._safe)) for before in self._befores]
-        self._special_of_a_key = min(special)
+        special = [self._count_special(before) for before in self._befores]
+        self._special_of_a_separator = self._count_special(layout.separator)
+        self._special_of_a_pair = min(special) + self._special_of_a_separator
         self._special_beyond = tuple(
             (index, count - min(special)) for index, count in enumerate(special) if count > min(special)
         )
@@ -196,6 +176,9 @@ class Pairs:
             layout.slot(field).before for field in (SEQ, LEAF, MENDED, CUT, LEFT_OUT)
         )
 
+    def _count_special(self, text: str) -> int:
+        return len(text.encode().translate(None, self._safe))
+
     def write(self, record: Record) -> str:
         """Return the pairs of a record, whatever their length.
 
@@ -203,24 +186,27 @@ class Pairs:
         """
         held = texts(record)
         parts = [before + text for before, text in zip(self._befores, held, strict=True) if text]
-        if record.mended or not self._are_plain(held, parts):
+        whole = self._separator.join(parts)
+        if record.mended or not self._are_plain(held, parts, whole):
             return self._written(record, self._limits)
-        parts.append(f"{self._seq}{record.entry.seq}")
+        parts = [whole, f"{self._seq}{record.entry.seq}"]
         cuts: list[str] = []
         for slot, value in zip(self._typed, typed_values(record.entry), strict=True):
             if value is not None and value != "":
                 parts.append(self._carefully(slot, value, slot.limit, cuts))
-        return self._separator.join(self._ended(record, parts, cuts, 0))
+        if cuts:
+            parts.append(self._cut + ",".join(cuts))
+        parts.append(self._leaf + record.leaf)
+        return self._separator.join(parts)
 
-    def _are_plain(self, held: Sequence[str | None], parts: list[str]) -> bool:
-        """Tell whether texts that were put behind their keys may stand there as they are.
+    def _are_plain(self, held: Sequence[str | None], parts: list[str], whole: str) -> bool:
+        """Tell whether texts that were put behind their keys, and joined to a whole, may stand there as they are.
 
-        Then what is special in all of it is what the keys have of that, and no more.
+        Then what is special in all of it is what the keys and separators have of that, and no more.
         """
-        whole = "".join(parts)
         if not whole.isascii():
             return False
-        special = len(parts) * self._special_of_a_key
+        special = len(parts) * self._special_of_a_pair - self._special_of_a_separator
         for index, more in self._special_beyond:
             if held[index]:
                 special += more
@@ -274,9 +260,9 @@ class Pairs:
         return parts
 
     def _carefully(self, slot: Slot, value: str | float, limit: int, cuts: list[str]) -> str:
-        before = slot.before if slot.takes == "text" else slot.key(value)
         if not isinstance(value, str):
-            return f"{before}{value}"
+            return f"{slot.before if _LEAST <= value <= _MOST else slot.otherwise}{value}"
+        before = slot.before if slot.takes == "text" else slot.key(value)
         if len(value) <= limit:
             escaped = self._escape(value)
             if (len(escaped) if escaped.isascii() else len(escaped.encode())) <= limit:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,11 +16,19 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+from tests.unit.docs.pages import DOCS, blocks
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 CLIENTS = EXAMPLES / "clients"
 BIN = Path(sys.executable).parent
 KEY = {"claude-desktop": "mcpServers", "claude-code": "mcpServers", "cursor": "mcpServers", "vscode": "servers"}
+WRITE_A_FORMAT = DOCS / "how-to" / "write-a-format.md"
+RECORD = """
+import indelible
+with indelible.open_trail() as trail, trail.operation("tools/call", "read", args={"path": "a"}, user_id="ada"):
+    pass
+"""
 Entries = dict[str, dict[str, Any]]
 
 
@@ -180,3 +190,38 @@ def free_port() -> int:
 async def _forecast(url: str) -> str:
     async with Client(url) as client:
         return str((await client.call_tool("forecast", {"city": "Oslo"})).content)
+
+
+def test_the_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> None:
+    """The page that shows how to write one shows this very package."""
+    package = EXAMPLES / "formats" / "logfmt"
+    files = {block.mark.removeprefix("file: "): block.text for block in blocks(WRITE_A_FORMAT)}
+    for name in ("indelible_logfmt.py", "pyproject.toml"):
+        assert files[name] == (package / name).read_text()
+    shutil.copytree(package, tmp_path / "package")
+    target = tmp_path / "site"
+    installed = [
+        "uv",
+        "pip",
+        "install",
+        "--offline",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+    ]
+    environ = {**environment(tmp_path / "state"), "PYTHONPATH": str(target)}
+    subprocess.run(
+        [str(BIN / installed[0]), *installed[1:], "--python", sys.executable, str(tmp_path / "package")],
+        env=environ, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    recorded = [str(BIN / "python"), "-c", RECORD]
+    subprocess.run(recorded, env=environ, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(
+        [str(BIN / "indelible"), "log", "--format", "logfmt"],
+        env=environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    assert "event=ToolInvocationCompleted user=ada name=read kind=completed " in line
+    assert re.search(r"seq=[0-9]+ origin=indelible/[0-9a-f]{32} leaf=[0-9a-f]{64}$", line)

@@ -1,7 +1,7 @@
 """What a textual format has to say of a line, by the page that users read, and by nothing of the renderers.
 
-The table of docs/reference/siem-fields.md says where each field goes; the line itself is read as JSON. A value is what the
-event has, after the replacements that the page describes.
+The table of docs/reference/siem-fields.md says where each field goes; the line itself is read as JSON. A value is what
+the event has, after the replacements that the page describes.
 """
 
 from __future__ import annotations

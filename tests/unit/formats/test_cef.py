@@ -85,7 +85,7 @@ def test_a_long_value_is_cut_at_its_limit_with_the_digest_of_the_whole(text: str
     body = events.with_text("x", request={"args": {"text": text[:9_000]}})
     record = Record(events.line_of(body), events.ORIGIN)
     pairs = assert_read_back(FORMAT.render(record), record)
-    assert 2_000 < len(pairs["requestContext"].replace("=", "\\=").replace("\\", "\\\\").encode())
+    assert len(pairs["requestContext"].replace("=", "\\=").replace("\\", "\\\\").encode()) > 2_000
     assert len(pairs["requestContext"].encode()) <= 2_048
 
 

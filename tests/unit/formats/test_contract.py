@@ -50,7 +50,13 @@ class Good:
     def values(self, record: Record) -> dict[str, Any]:
         entry = record.entry
         user = (entry.source.user_id or "")[:100]
-        return {"id": entry.event_id, "seq": entry.seq, "origin": record.origin, "leaf": record.leaf, "user": user}
+        return {
+            "id": entry.event_id,
+            "seq": entry.seq,
+            "origin": record.origin,
+            "leaf": record.leaf,
+            "user": user,
+        }
 
     def render(self, record: Record) -> bytes:
         return json.dumps(self.values(record)).encode()
