@@ -177,6 +177,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
     """What the file holds that is not read, one line each."""
+    source: str | None = None
+    """The file that was read; None without one."""
 
 
 # --- values ---------------------------------------------------------------------------------------------

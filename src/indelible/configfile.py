@@ -88,7 +88,8 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         anchors=resolved(audit.anchors, base),
         sinks=_apart(sink_settings.resolved(audit.sinks, base), chosen),
     )
-    return msgspec.structs.replace(settings, audit=resolved_audit)
+    source = None if path is None else str(path.resolve())
+    return msgspec.structs.replace(settings, audit=resolved_audit, source=source)
 
 
 def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, ...]:

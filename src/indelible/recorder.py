@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from indelible.config import OnFailure, Settings
     from indelible.events import Caller, Source, Target
     from indelible.operation import About, Operation
+    from indelible.shipper.companion import Companion
 
 log = logging.getLogger("indelible")
 
@@ -63,6 +64,7 @@ class Recorder:
         """One line for the operator when something is not as they asked, such as the trail's path."""
         self._writer = writer
         self._sweeper: Sweeper | None = None
+        self._companion: Companion | None = None
         self._records = writer is not None
         """Whether there is a trail at all, open or closed."""
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
@@ -227,6 +229,22 @@ class Recorder:
             path = Path(str(self.settings.audit.path))
             self._sweeper = Sweeper(path, self.settings.audit)
 
+    def ship(self) -> None:
+        """See to it that the trail is shipped while this process holds it, where sinks are configured."""
+        if self.settings.audit.sinks and isinstance(self._writer, SharedWriter):
+            from indelible._version import __version__
+            from indelible.shipper.companion import companion_of
+
+            writer = self._writer
+            self._companion = companion_of(
+                self.settings, writer.layout, __version__, lambda: writer.holder is not None
+            )
+
+    def reload_sinks(self) -> None:
+        """Have the shipper read the configuration again, when it is a process. May be called by a signal's handler."""
+        if self._companion is not None:
+            self._companion.reload()
+
     def report_the_dead(self) -> None:
         """Record how much other recorders of this trail lost that are gone."""
         if self._writer is not None:
@@ -265,6 +283,9 @@ class Recorder:
                     self._gap.catch_up(writer, last=True)
             writer.close()
             self._gap.close()  # what is owed still is the next recorder's to say
+        companion, self._companion = self._companion, None
+        if companion is not None:
+            companion.close()  # after the last line was sealed: it is to be shipped, too
 
     def __enter__(self) -> Self:
         return self
@@ -307,6 +328,7 @@ def open_recorder(
     if not settings.audit.enabled:
         return Recorder(None, settings, caller, chosen)
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
+    _check_sinks(settings)
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
@@ -330,7 +352,17 @@ def open_recorder(
     recorder.notice = notice
     if label is not None:
         recorder.sweep()
+    if notice is None:
+        recorder.ship()
     return recorder
+
+
+def _check_sinks(settings: Settings) -> None:
+    """Raise ConfigError for sinks that this process cannot ship to."""
+    if settings.audit.sinks and settings.audit.socket is None:
+        from indelible.shipper.companion import check
+
+        check(settings)
 
 
 def open_trail(

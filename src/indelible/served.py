@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from indelible.config import Settings
     from indelible.events import RecorderId
+    from indelible.shipper.companion import Companion
+    from indelible.trail.layout import Layout
     from indelible.trail.sharing.doors import Checker
 
 RECORDER: Final = "record"
@@ -60,10 +62,12 @@ class Served:
             outstanding=limits.max_outstanding,
             overtime=limits.max_overtime / 100,
         )
+        _check_sinks(settings)
         self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other, listens=True)
         self._writer = self._opened.writer
         self._hub: Hub | None = None
         self._closing = threading.Lock()
+        self._companion = _companion(settings, self._writer.layout)
 
     def listen(self, listener: socket.socket) -> None:
         """Let in whoever may connect to `listener`. Raises OSError."""
@@ -129,6 +133,27 @@ class Served:
                 hub.close()
             others = hub.open_calls if hub is not None else frozenset()
             self._writer.close(still_open=others)
+            companion, self._companion = self._companion, None
+            if companion is not None:
+                companion.close()
+
+
+def _check_sinks(settings: Settings) -> None:
+    """Raise ConfigError for sinks that this process cannot ship to."""
+    if settings.audit.sinks:
+        from indelible.shipper.companion import check
+
+        check(settings)
+
+
+def _companion(settings: Settings, layout: Layout) -> Companion | None:
+    """Return what ships the trail while it is held here; None when there is no sink."""
+    if not settings.audit.sinks:
+        return None
+    from indelible._version import __version__
+    from indelible.shipper.companion import companion_of
+
+    return companion_of(settings, layout, __version__, lambda: True)
 
 
 def _is_other(intent: Intent) -> bool:

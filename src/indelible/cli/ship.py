@@ -238,7 +238,9 @@ class _Run:
 
     def follow(self, sinks: Sequence[SinkSettings]) -> int:
         """Ship until told to end, or, when a recorder started this, until that one is gone and all was taken."""
-        shipper = self._shipper()
+        shipper = self._in_turn() if self._attached else self._shipper()
+        if shipper is None:
+            return 0
         try:
             shipper.start(sinks)
             self._lanes = shipper.lanes
@@ -257,6 +259,15 @@ class _Run:
                     return 0
         finally:
             shipper.close()
+
+    def _in_turn(self) -> Shipper | None:
+        """Wait for an earlier recorder's shipper to end; None when it is time to end."""
+        while True:
+            try:
+                return self._shipper()
+            except TrailError:
+                if self._signals.wait(LOOK_S, sys.stdin.fileno()) in (signal.SIGINT, signal.SIGTERM, _GONE):
+                    return None
 
     def _has_all(self, shipper: Shipper) -> bool:
         """Tell whether every sink has everything that is sealed now."""

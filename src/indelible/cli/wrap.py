@@ -322,3 +322,18 @@ def _booted(tap: Tap, boot: _Boot) -> None:
         tap.stop()
     else:
         tap.attach(boot.audit)
+        _pass_reload_on(boot.recorder)
+
+
+def _pass_reload_on(recorder: Recorder | None) -> None:
+    """Let SIGHUP, which goes to the server as before, reach the process that ships, too."""
+    import signal
+
+    if (
+        recorder is None
+        or not recorder.settings.audit.sinks
+        or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    ):
+        return
+    reload_sinks = recorder.reload_sinks
+    signal.signal(signal.SIGHUP, lambda *_: reload_sinks())

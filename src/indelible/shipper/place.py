@@ -20,6 +20,7 @@ from indelible.trail.erased import erased_leaf
 from indelible.trail.notice import Notice
 from indelible.trail.shipping import cursor, letters
 from indelible.trail.shipping.cursor import Cursor
+from indelible.trail.start import keys
 
 if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
@@ -31,6 +32,20 @@ log = logging.getLogger("indelible")
 
 CURSOR_S: Final = 0.25
 """How often a cursor is written while events flow."""
+
+
+def begin(layout: Layout, sinks: Sequence[SinkSettings], access: Access) -> None:
+    """Let sinks that begin now begin with what is sealed now, though their shipper is only starting.
+
+    Raises OSError; TrailError for a cursor that cannot be read.
+    """
+    origin = keys.read_origin(layout)
+    for sink in sinks if origin is not None else ():
+        if sink.start == "now" and cursor.read(layout, sink.name) is None:
+            now = route.sealed(layout)
+            cursor.write(
+                layout, Cursor(sink=sink.name, origin=str(origin), next=now.size if now else 0), access
+            )
 
 
 class Place:

@@ -1,0 +1,235 @@
+"""The shipper beside a recorder: started and watched by the process that holds the trail, and never in its way.
+
+The rules that live here. Nothing of this is done on a call's thread. Only the holder of a trail starts a shipper, so
+that there is one however many write. A shipper process is known by the pipe on its standard input, and by nothing else:
+when the recorder is gone, however it ended, the pipe is at its end; the shipper then takes what is sealed to the sinks
+for a few seconds more, and ends. Nobody waits for that. When the next holder's shipper finds the lock taken, it waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from indelible.errors import ConfigError, TrailError
+from indelible.shipper.names import check_names, parts
+from indelible.shipper.place import begin
+from indelible.shipper.route import sealed
+from indelible.shipper.shipper import Shipper
+from indelible.trail import durable
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from indelible.config import Settings
+    from indelible.trail.layout import Layout
+
+log = logging.getLogger("indelible")
+
+LOOK_S: Final = 1.0
+"""How often it is looked whether the shipper lives, and whether this process holds the trail."""
+
+FIRST_RETRY_S: Final = 1.0
+MAX_RETRY_S: Final = 60.0
+WELL_S: Final = 60.0
+"""A shipper that lived so long begins its pauses anew."""
+
+DRAIN_S: Final = 2.0
+"""How long the end of a recorder waits for a shipper that is a thread of it, when its sinks are well."""
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigError, one line, when a recording process cannot ship as its settings say."""
+    audit = settings.audit
+    check_names(audit.sinks)
+    for sink in audit.sinks if audit.ship != "off" else ():
+        if sink.type == "stdout":
+            raise ConfigError(
+                f"audit.sinks: {sink.name}: the standard output of a process that records is not for events; take "
+                "'stderr' or a file, or set 'ship: off' and run 'indelible ship' by hand"
+            )
+
+
+def companion_of(
+    settings: Settings, layout: Layout, version: str, holds: Callable[[], bool]
+) -> Companion | None:
+    """Return what ships beside a recorder, or None when nothing is to be. `holds` tells whether it holds the trail."""
+    audit = settings.audit
+    if not audit.sinks or audit.ship == "off":
+        return None
+    with contextlib.suppress(OSError, TrailError):  # the shipper says what is wrong
+        begin(layout, audit.sinks, durable.access_for(audit.group))
+    alone = audit.ship == "process" and settings.source is not None and bool(sys.executable)
+    shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
+    return Companion(shipper, holds)
+
+
+class Companion:
+    """Sees to it that a trail is shipped while this process holds it, until `close`."""
+
+    def __init__(self, shipper: _Process | _Threads, holds: Callable[[], bool]) -> None:
+        self._shipper = shipper
+        self._holds = holds
+        self._end = threading.Event()
+        self._due = 0.0
+        self._pause = FIRST_RETRY_S
+        self._thread = threading.Thread(target=self._watch, name="indelible-companion", daemon=True)
+        self._thread.start()
+
+    def reload(self) -> None:
+        """Have the configuration read again by a shipper that is a process. From a signal's handler."""
+        self._shipper.reload()
+
+    def close(self) -> None:
+        """Let go of the shipper; one that is a process goes on for a moment by itself."""
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        try:
+            while not self._end.is_set():
+                try:
+                    self._look()
+                except Exception:  # a fault of ours costs the shipping, and is tried again
+                    log.exception("the shipper cannot be looked after")
+                self._end.wait(LOOK_S)
+        finally:
+            self._shipper.end()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._shipper.runs:
+            if now - self._shipper.began > WELL_S:
+                self._pause = FIRST_RETRY_S
+            return
+        why = self._shipper.how_it_ended()
+        if why is not None:
+            self._due = now + self._pause
+            log.error("the shipper ended (%s); it is started again in %g s", why, self._pause)
+            self._pause = min(MAX_RETRY_S, 2 * self._pause)
+        if now >= self._due and self._holds():
+            try:
+                self._shipper.start()
+            except (OSError, TrailError) as exc:
+                self._due = now + self._pause
+                self._pause = min(MAX_RETRY_S, 2 * self._pause)
+                log.error("nothing is shipped, which is tried again in %g s: %s", self._due - now, exc)  # noqa: TRY400
+
+
+class _Process:
+    """``indelible ship`` as a child."""
+
+    def __init__(self, settings: Settings, layout: Layout) -> None:
+        self._command = [
+            sys.executable, "-P", "-m", "indelible", "ship", "--attached",
+            "-c", str(settings.source), "--trail", str(layout.active),
+        ]  # fmt: skip
+        if settings.profile is not None:
+            self._command += ["--profile", settings.profile]
+        self._child: subprocess.Popen[bytes] | None = None
+        self.began = 0.0
+        kept = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _let_go(kept()))
+
+    @property
+    def runs(self) -> bool:
+        """Whether it lives."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        """Start it. Raises OSError."""
+        import subprocess
+
+        self.began = time.monotonic()
+        self._child = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the recorder: what it seals last is to be shipped
+        )
+
+    def how_it_ended(self) -> str | None:
+        """Return how it ended, once; None when it has not been started since."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        _close(child)
+        code = child.returncode
+        return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        child = self._child
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(OSError):
+                child.send_signal(signal.SIGHUP)
+
+    def end(self) -> None:
+        """Let it end by itself; it is reaped when it does, or when this process ends."""
+        child, self._child = self._child, None
+        if child is not None:
+            _close(child)
+            threading.Thread(target=child.wait, name="indelible-companion-end", daemon=True).start()
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+
+def _let_go(process: _Process | None) -> None:
+    """In a forked child: the pipe is the parent's, or its end would not be seen."""
+    child: Any = None if process is None else process._child  # noqa: SLF001 - its own module
+    if child is not None and child.stdin is not None:
+        with contextlib.suppress(OSError):
+            os.close(child.stdin.fileno())
+
+
+class _Threads:
+    """A shipper in this process."""
+
+    def __init__(self, settings: Settings, layout: Layout, version: str) -> None:
+        self._audit = settings.audit
+        self._layout = layout
+        self._parts = parts(version, stdout_is_taken=True)
+        self._shipper: Shipper | None = None
+        self.began = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started."""
+        return self._shipper is not None
+
+    def start(self) -> None:
+        """Start it. Raises TrailError when another process ships."""
+        self.began = time.monotonic()
+        self._shipper = Shipper(self._layout, durable.access_for(self._audit.group), self._parts)
+        self._shipper.start(self._audit.sinks)
+
+    def how_it_ended(self) -> None:
+        """Return None: threads end with their process."""
+
+    def reload(self) -> None:
+        """Do nothing: this process reads its configuration once."""
+
+    def end(self) -> None:
+        """Ship what was sealed last, as far as that is done at once, and end."""
+        shipper, self._shipper = self._shipper, None
+        if shipper is None:
+            return
+        deadline = time.monotonic() + DRAIN_S
+        now = sealed(self._layout)
+        while now is not None and time.monotonic() < deadline:
+            if all(lane.has(now) or lane.standing.failing_since is not None for lane in shipper.lanes):
+                break
+            time.sleep(0.02)
+        shipper.close()

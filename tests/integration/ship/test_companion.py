@@ -1,0 +1,226 @@
+"""The shipper beside a recorder: started by it, watched by it, and gone soon after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import indelible
+from indelible.cli import main
+from indelible.errors import ConfigError
+from indelible.shipper import companion
+from indelible.shipper.shipper import current_shipper
+from indelible.trail.layout import Layout
+from tests.integration.ship.shipped import COMMAND, LIMIT_S, configure, next_of, seqs_of, until
+from tests.trails import Maker
+
+FILE = {"type": "file", "path": "out.log", "start": "beginning", "intents": True}
+
+RECORDER = """
+import sys, indelible
+with indelible.open_trail(config=sys.argv[1]) as trail:
+    for line in sys.stdin:
+        with trail.operation("tools/call", "x", args={"line": line.strip()}):
+            pass
+        print(flush=True)
+"""
+
+
+@contextmanager
+def recorder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(folder / "indelible.yaml")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+    until(lambda: current_shipper(Layout(folder / "a.jsonl")) is None, "the shipper's end")
+
+
+def record(process: subprocess.Popen[str], line: str = "x") -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "\n"
+
+
+def shipper_pid(folder: Path) -> int:
+    found: list[int] = []
+
+    def look() -> bool:
+        holder = current_shipper(Layout(folder / "a.jsonl"))
+        if holder is not None and holder.pid:
+            found.append(holder.pid)
+        return bool(found)
+
+    until(look, "a shipper")
+    return found[-1]
+
+
+def sealed(folder: Path) -> int:
+    return int((folder / "a.jsonl.d" / "checkpoint").read_text().splitlines()[1])
+
+
+def test_what_a_recorder_sealed_last_is_shipped_after_it(tmp_path: Path) -> None:
+    configure(tmp_path, FILE, {"type": "file", "path": "new.log"})
+    with recorder(tmp_path) as process:
+        record(process)
+        process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0
+        for sink in ("out.log", "new.log"):
+            until(lambda: next_of(tmp_path, sink) == sealed(tmp_path), sink)  # noqa: B023 - called at once
+    seqs = seqs_of(tmp_path / "out.log")
+    assert seqs == list(range(sealed(tmp_path)))
+    last = (tmp_path / "out.log").read_bytes().splitlines()[-1]
+    assert json.loads(last)["event_type"] == "audit_stopped"
+    assert (
+        seqs_of(tmp_path / "new.log")[-1] == seqs[-1]
+    )  # it began with this recorder, and not with its shipper
+
+
+def test_a_shipper_that_dies_is_started_again_and_one_without_recorder_ends(tmp_path: Path) -> None:
+    configure(tmp_path, FILE)
+    with recorder(tmp_path) as process:
+        record(process)
+        first = shipper_pid(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: shipper_pid(tmp_path) != first, "another shipper")
+        record(process)
+        until(lambda: (next_of(tmp_path, "out.log") or 0) >= 5, "the second call")
+        record(process)
+        until(lambda: sealed(tmp_path) >= 7, "a checkpoint")
+        process.kill()
+        process.wait()
+    seqs = seqs_of(tmp_path / "out.log")
+    assert sorted(set(seqs)) == list(range(sealed(tmp_path)))
+
+
+def test_as_threads(tmp_path: Path) -> None:
+    file = configure(tmp_path, FILE, ship="thread")
+    trail = indelible.open_trail(config=str(file))
+    with trail.operation("tools/call", "x"):
+        pass
+    until(lambda: (next_of(tmp_path, "out.log") or 0) >= 3, "the call")
+    holder = current_shipper(Layout(tmp_path / "a.jsonl"))
+    assert holder is not None
+    assert holder.pid == os.getpid()
+    trail.close()
+    assert current_shipper(Layout(tmp_path / "a.jsonl")) is None
+    assert seqs_of(tmp_path / "out.log") == list(range(sealed(tmp_path)))
+    assert not [
+        one for one in threading.enumerate() if one.name.startswith(("indelible-sink", "indelible-companion"))
+    ]
+
+
+@pytest.mark.parametrize("ship", ["process", "thread"])
+def test_no_sink_holds_up_a_call_or_an_end(tmp_path: Path, ship: str) -> None:
+    file = configure(tmp_path, {"type": "file", "path": "/proc/nowhere/out.log"}, ship=ship)
+    with indelible.open_trail(config=str(file)) as trail:
+        for _ in range(20):
+            with trail.operation("tools/call", "x"):
+                pass
+    assert indelible.verify(tmp_path / "a.jsonl").ok
+    until((tmp_path / "a.jsonl.d" / "cursors" / "out.log.state").exists, "a shipper")
+    until(lambda: current_shipper(Layout(tmp_path / "a.jsonl")) is None, "the shipper's end")
+
+
+def test_off_is_off(tmp_path: Path) -> None:
+    file = configure(tmp_path, FILE, ship="off")
+    with indelible.open_trail(config=str(file)) as trail, trail.operation("tools/call", "x"):
+        pass
+    assert not (tmp_path / "a.jsonl.d" / "cursors").exists()
+
+
+@pytest.mark.parametrize(
+    ("sink", "why"),
+    [
+        (FILE | {"format": "csv"}, "no format 'csv'"),
+        ({"type": "pigeon"}, "no sink of type 'pigeon'"),
+        ({"type": "stdout"}, "stdout: the standard output of a process that records is not for events"),
+    ],
+)
+def test_what_cannot_be_shipped_is_refused_before_anything_is_recorded(
+    tmp_path: Path, sink: dict[str, Any], why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = configure(tmp_path, sink)
+    with pytest.raises(ConfigError, match=why):
+        indelible.open_trail(config=str(file))
+    assert main(["record", "-c", str(file), "--listen", str(tmp_path / "s")]) == 2
+    assert why in capfd.readouterr().err
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+SERVER = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); print('up', flush=True); sys.stdin.read()"
+
+
+def test_wrap_passes_a_reload_on(tmp_path: Path) -> None:
+    configure(tmp_path, FILE)
+    process = subprocess.Popen(
+        [*COMMAND, "wrap", "-c", str(tmp_path / "indelible.yaml"), "--", sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    until(lambda: next_of(tmp_path, "out.log"), "the first events")
+    configure(tmp_path, FILE, {"type": "file", "path": "more.log", "start": "beginning"})
+
+    def reloaded() -> bool:
+        process.send_signal(signal.SIGHUP)  # the first ones may come before anybody listens
+        return bool(next_of(tmp_path, "more.log"))
+
+    until(reloaded, "the second sink")
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert b"the configuration was read again: 2 sinks" in said
+    until(lambda: current_shipper(Layout(tmp_path / "a.jsonl")) is None, "the shipper's end")
+    assert seqs_of(tmp_path / "more.log")[-1] == sealed(tmp_path) - 1
+
+
+def test_a_shipper_that_cannot_be_started_is_said_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companion, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(companion, "LOOK_S", 0.01)
+    maker = Maker(tmp_path / "a.jsonl").add_many(2).seal()
+
+    class Failing:
+        began = 0.0
+        starts = 0
+        runs = False
+        ended: str | None = None
+
+        def start(self) -> None:
+            self.starts += 1
+            if self.starts == 1:
+                raise OSError(12, "no memory")
+            self.ended = "signal 9"
+
+        def how_it_ended(self) -> str | None:
+            why, self.ended = self.ended, None
+            return why
+
+        def reload(self) -> None: ...
+
+        def end(self) -> None: ...
+
+    failing: Any = Failing()
+    watching = companion.Companion(failing, lambda: True)
+    until(lambda: failing.starts > 2, "another start")
+    watching.close()
+    assert "no memory" in caplog.text
+    assert "the shipper ended (signal 9)" in caplog.text
+    assert maker.seq == 3
