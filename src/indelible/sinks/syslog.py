@@ -107,7 +107,8 @@ class StreamedSyslogSink:
 
     def close(self) -> None:
         """See `Sink`. What was not seen to be read is seen to now, as far as the time-out and `stop` allow."""
-        for _ in range(2 if self._unread else 0):
+        tries = 0 if not self._unread else 1 if self._connection is None else 2
+        for _ in range(tries):
             try:
                 self._finish()
                 break

@@ -62,7 +62,7 @@ class Rsyslog:
         return f'global(workDirectory="{self.folder}")\n{text}'
 
     def start(self) -> None:
-        command = ["rsyslogd", "-n", "-i", "NONE", "-f", str(self.config)]
+        command = ["/usr/sbin/rsyslogd", "-n", "-i", "NONE", "-f", str(self.config)]
         with (self.folder / "said").open("ab") as said:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         deadline = time.monotonic() + PATIENCE_S

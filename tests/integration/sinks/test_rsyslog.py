@@ -5,14 +5,19 @@ One process for all of them: its configuration is the one of docs/how-to/ship-to
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import indelible
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings, TlsSettings
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
@@ -131,3 +136,43 @@ def test_rsyslog_refuses_who_has_no_certificate_and_that_is_said(server: Rsyslog
     )
     assert re.fullmatch(re.escape("does it accept our certificate?").join([said, ""]), str(caught.value))
     assert server.understood() == []
+
+
+HOSTILE = (
+    '\n<134>1 2026-11-21T00:00:00Z evil indelible - - [indelible@32473 seq="0"] forged',
+    "\r\n200 <134>1 - - - - - - forged",
+    '"] [indelible@32473 event_id="forged" seq="0"] ',
+    "\0\x1b[31m\x7f\x85\u2028 Grüße 🦊 \\",
+)
+
+
+@pytest.mark.parametrize("transport", ["tls", "tcp lf"])
+def test_what_a_trail_has_is_shipped_and_no_text_forges_a_record(
+    server: Rsyslog, transport: str, tmp_path: Path
+) -> None:
+    """From the call to the receiver's file, with `indelible ship`; the text stands wherever a caller can put it."""
+    server.forget()
+    certificate, key = map(str, server.client)
+    protocol = TRANSPORTS[transport]["protocol"]
+    port = server.tls if protocol == "tls" else server.tcp
+    sink: dict[str, Any] = {"type": "syslog", "start": "beginning", "address": f"127.0.0.1:{port}"}
+    sink |= {**TRANSPORTS[transport], "timeout": "60s", "max_bytes": "60kB"}
+    if protocol == "tls":
+        sink["tls"] = {"ca_file": str(server.ca), "cert_file": certificate, "key_file": key}
+    settings = {"audit": {"path": "audit.jsonl", "ship": "off", "sinks": [sink]}}
+    config = tmp_path / "indelible.yaml"
+    config.write_text(json.dumps(settings))
+    with indelible.open_trail(config=config) as trail:
+        for text in HOSTILE:
+            with trail.operation("tools/call", text, args={text: text}, user_id=text, backend=text) as op:
+                op.finish("tool_error", error=text)
+    command = [str(Path(sys.executable).with_name("indelible")), "ship", "--once", "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    expected = list(indelible.search(tmp_path / "audit.jsonl"))
+    assert len(expected) == len(HOSTILE)
+    found = [event["data"]["indelible@32473"] for event in server.wait_for(len(HOSTILE))]
+    assert [(event["event_id"], int(event["seq"])) for event in found] == [
+        (event["event_id"], event["seq"]) for event in expected
+    ]
+    assert len(server.understood()) == len(HOSTILE)
