@@ -285,9 +285,15 @@ TYPE_KEYS: Final[dict[str, dict[str, Parser]]] = {
 REQUIRED: Final[dict[str, tuple[str, ...]]] = {"file": ("path",), "syslog": ("address",)}
 DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "file": {"max_size_mb": 100 * MEGABYTE, "backup_count": 5},
-    "syslog": {"format": "syslog", "protocol": "udp", "framing": "octet", "max_bytes": 8192},
+    "syslog": {"format": "syslog", "protocol": "udp", "framing": "octet"},
 }
-"""Type → what it has when nothing is said; 8192 bytes is what rsyslog takes of one message unless it is told to."""
+"""Type → what it has when nothing is said."""
+
+DATAGRAM_BYTES: Final = 2048
+"""What receivers over UDP should take (RFC 5426, section 3.2); larger ones are lost more often."""
+
+STREAM_BYTES: Final = 8096
+"""What rsyslog takes of one message when nobody told it otherwise: it cuts what is longer."""
 
 
 def parse_sinks(value: object) -> tuple[SinkSettings, ...]:
@@ -327,6 +333,8 @@ def _parse_sink(item: object) -> SinkSettings:
     if values.get("tls") is not None and values.get("protocol") != "tls":
         raise ValueError("tls: needs 'protocol: tls'")
     values.setdefault("name", _default_name(kind, values))
+    if kind == "syslog":
+        values.setdefault("max_bytes", DATAGRAM_BYTES if values["protocol"] == "udp" else STREAM_BYTES)
     if "max_size_mb" in values:
         values["max_size"] = values.pop("max_size_mb")
     extra = {str(key): value for key, value in item.items() if key not in given}

@@ -43,7 +43,7 @@ def test_defaults_and_names() -> None:
     )
     assert syslog.tls is not None
     assert (syslog.tls.server_name, syslog.tls.ca_file) == ("x", None)
-    assert (local.name, local.enterprise, local.facility, local.max_bytes) == ("log", 57264, "audit", 8192)
+    assert (local.name, local.enterprise, local.facility, local.max_bytes) == ("log", 57264, "audit", 2048)
     assert (other.name, other.extra, other.start) == ("pigeon", {"coop": {"on": "the roof"}}, "beginning")
     assert other.filter.status == {"error"}
     assert other.filter.events is None

@@ -42,7 +42,7 @@ DIALECTS: Final = ("indelible", "hangar")
 
 DEFAULTS: Final = Options()
 
-LIMITS: Final = (480, 512, 1024, 2048, 4096, 8000, 8192, 16_384, 32_768, 65_507, 65_535)
+LIMITS: Final = (480, 512, 1024, 2048, 4096, 8000, 8096, 8192, 16_384, 32_768, 65_507, 65_535)
 """What receivers take, and what sinks are therefore set to: tried first."""
 
 CUT_SLACK: Final = 128

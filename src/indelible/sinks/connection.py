@@ -3,10 +3,10 @@
 The rules that live here:
 
 - What was written is with the receiver's system when none of it is unacknowledged (SIOCOUTQ, tcp(7)): `settle`. That
-  the receiver has *read* it shows in one way only: we end our half, and it ends its own, in good order: `finish`. A
-  system whose program closes a connection, or dies, with something unread in it resets the connection instead.
-- So an end in good order that comes by itself (`Ended`) says that all was read which had arrived by then; a reset
-  says nothing of what was not finished.
+  the receiver has *read* it shows in one way only: we end our half first, and it ends its own, in good order:
+  `finish`. A system whose program closes a connection, or dies, with something unread in it resets the connection.
+- A receiver that ends the connection by itself (`Ended`) says nothing by that: it may have said so (shutdown(2)) and
+  read no more.
 - What the receiver says is read and thrown away, since a connection that is closed with something unread is reset.
   TLS alerts are in it: a receiver that refuses our certificate says so after the handshake (RFC 8446, section
   4.4.2.4).
@@ -45,8 +45,8 @@ _PAUSES: Final = (0.0002, 0.05)
 """Seconds: how soon, and at the latest how often, it is looked whether all is acknowledged."""
 
 
-class Ended(OSError):  # noqa: N818 - a state, and one in good order
-    """The receiver has ended the connection in good order."""
+class Ended(OSError):  # noqa: N818 - a state, and it passes
+    """The receiver has ended the connection, and we had not."""
 
 
 class Connection:
@@ -93,23 +93,10 @@ class Connection:
             view = view[self._tls.write(view) :]
         self._flush(self._out.read())
 
-    def settle(self) -> bool:
-        """Wait until the receiver's system has everything; return whether the connection goes on.
-
-        Where it does not, the receiver has ended it in good order after everything had come, and so has read it. Raises
-        as `write` does.
-        """
+    def settle(self) -> None:
+        """Wait until the receiver's system has everything. Raises as `write` does."""
         if not CAN_SETTLE:
-            return True
-        try:
-            self._settle()
-        except Ended:
-            if _unacknowledged(self._sock):
-                raise
-            return False
-        return True
-
-    def _settle(self) -> None:
+            return
         pause, most = _PAUSES
         deadline, before = self._waits.deadline(), -1
         while left := _unacknowledged(self._sock):
@@ -131,11 +118,15 @@ class Connection:
             self._understand(data)
 
     def finish(self) -> None:
-        """End it, and wait until the receiver does: then it has read everything. Raises OSError when it has not."""
+        """End it, and wait until the receiver does: then it has read everything.
+
+        Raises OSError when it has not; Ended when it has ended it before we did.
+        """
+        self.look()
+        self._flush(self._last())
+        self._sock.shutdown(socket.SHUT_WR)
+        deadline = self._waits.deadline()
         with contextlib.suppress(Ended):
-            self._flush(self._last())
-            self._sock.shutdown(socket.SHUT_WR)
-            deadline = self._waits.deadline()
             while self._waits.ready(self._sock.fileno(), select.POLLIN, deadline):
                 self.look()
             raise TimeoutError(f"it has not read what it was sent, for {self._waits.timeout:g} s")

@@ -8,12 +8,11 @@ The rules that live here. Syslog has no acknowledgement, so three things togethe
 - After that, a batch is taken when all of it is with the receiver's system. Until the receiver shows that it has read
   that, too, a copy is kept here: at most UNREAD_BYTES of them, before which the connection is ended and made anew, as
   it is after IDLE_S without a record.
-- A connection that breaks is made anew, and what was not seen to be read goes first. One that the receiver has ended
-  in good order has read what was there by then.
+- A connection that breaks, or that the receiver ends, is made anew, and what was not seen to be read goes first.
 
-So records come twice after a receiver was killed, and recognisably so (`seq`); none is missing, as long as not both
-die: what is lost then is what the receiver's system had and its program had not read. What a receiver has read and
-loses, and what a proxy in between has taken, nobody knows here.
+So records come twice after a receiver was restarted, and recognisably so (`seq`); none is missing, as long as not
+both die: what is lost then is what the receiver's system had and its program had not read. What a receiver has read
+and loses, and what a proxy in between has taken, nobody knows here.
 
 Framing is octet counting (RFC 6587, section 3.4.1) unless it is told to be lines, in which a record with a line end
 would be two: such a one is refused.
@@ -24,7 +23,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError
@@ -102,17 +100,20 @@ class StreamedSyslogSink:
             exc.delivery = delivered(at, refused)
             raise
         except (OSError, ConfigError) as exc:
+            said = self._said(exc)
             self._drop()
-            raise SinkUnavailable(self._said(exc), delivered(at, refused)) from exc
+            raise SinkUnavailable(said, delivered(at, refused)) from exc
         return delivered(len(shipments), refused)
 
     def close(self) -> None:
         """See `Sink`. What was not seen to be read is seen to now, as far as the time-out and `stop` allow."""
-        for _ in range(2 if self._unread else 0):
-            with suppress(OSError, SinkUnavailable, ConfigError):
+        tries = 0 if not self._unread else 1 if self._connection is None else 2
+        for _ in range(tries):
+            try:
                 self._finish()
                 break
-            self._let_go()
+            except (OSError, SinkUnavailable, ConfigError):
+                self._let_go()
         self._let_go()
         self._waits.close()
 
@@ -151,19 +152,17 @@ class StreamedSyslogSink:
         try:
             self._try(data)
         except Ended:  # it has closed a connection that it had: it may take another one
-            was_used = self._trusted
-            self._ended()
-            if not was_used:
+            if not self._trusted:
                 raise
+            self._drop()
             self._try(data)
 
     def _try(self, data: bytes) -> None:
         connection = self._connected()
         connection.look()
         connection.write(data)
-        if not connection.settle():
-            self._has_read()
-        elif self._trusted and self._unread_bytes + len(data) < UNREAD_BYTES:
+        connection.settle()
+        if self._trusted and self._unread_bytes + len(data) < UNREAD_BYTES:
             self._unread.append(data)
             self._unread_bytes += len(data)
         else:
@@ -174,17 +173,15 @@ class StreamedSyslogSink:
         if self._connection is not None and time.monotonic() - self._used > IDLE_S:
             try:
                 self._finish()
-            except Ended:
-                self._ended()
+            except Ended:  # somebody was faster
+                self._drop()
 
     def _finish(self) -> None:
         """See that the receiver has read everything, on this connection or on another one."""
         self._connected().finish()
-        self._has_read()
-
-    def _has_read(self) -> None:
         self._let_go()
-        self._forget()
+        self._unread.clear()
+        self._unread_bytes = 0
         self._trusted = CAN_SETTLE
 
     def _connected(self) -> Connection:
@@ -196,12 +193,11 @@ class StreamedSyslogSink:
                     made.start_tls(self._tls_context(), self._tls.server_name or self._host)
                 for data in self._unread:
                     made.write(data)
-                    if not made.settle():
-                        raise Ended
+                    made.settle()
             except BaseException:
                 made.abort()
                 raise
-            self._connection = made
+            self._connection, self._used = made, time.monotonic()
         return self._connection
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -210,12 +206,6 @@ class StreamedSyslogSink:
         if self._context is None:
             self._context = tls.context(self._tls or TlsSettings())
         return self._context
-
-    def _ended(self) -> None:
-        """The receiver has ended the connection in good order: it has read what it had."""
-        if self._connection is not None:
-            self._forget()
-        self._drop()
 
     def _drop(self) -> None:
         """After a failure what is on its way is given up, files are read again, and trust is gone."""
@@ -230,12 +220,15 @@ class StreamedSyslogSink:
         if connection is not None:
             connection.close()
 
-    def _forget(self) -> None:
-        self._unread.clear()
-        self._unread_bytes = 0
-
     def _said(self, exc: Exception) -> str:
-        return f"{self._address}: {_reason(exc)}"
+        said = f"{self._address}: {_reason(exc)}"
+        if self._tls is not None and self._connection is not None and not self._trusted and _is_over(exc):
+            said += ", though TLS came about; does it accept our certificate?"  # some say so by nothing else
+        return said
+
+
+def _is_over(exc: Exception) -> bool:
+    return isinstance(exc, Ended | ConnectionResetError)
 
 
 def _reason(exc: Exception) -> str:

@@ -145,7 +145,7 @@ def test_every_key_of_a_sink_is_documented_and_none_is_invented() -> None:
             ) == default, key
     for said in (
         f"at most {sinks.MAX_SINKS}",
-        f"`{sinks.DEFAULTS['syslog']['max_bytes']}`",
+        f"of `syslog`: {sinks.STREAM_BYTES}, over UDP {sinks.DATAGRAM_BYTES}",
         *sinks.LATER_TYPES,
     ):
         assert said in text

@@ -107,16 +107,16 @@ def test_where_the_system_does_not_tell_each_batch_is_seen_to_be_read(
     sink.close()
 
 
-def test_a_receiver_that_closes_when_it_likes_costs_nothing(receiver: Receiver) -> None:
-    """As many do after some minutes: the next batch goes over a new connection, without a word."""
+def test_a_receiver_that_closes_when_it_likes_is_no_failure(receiver: Receiver) -> None:
+    """As some do after some minutes: the next batch goes over a new connection, without a word."""
     sink = sink_to(receiver.address)
     sink.send(shipments(0))
     for number in range(1, 6):
         receiver.close_after = 1
-        sink.send(shipments(number))
+        assert sink.send(shipments(number)).taken == 1
         wait_until(lambda: receiver.close_after is None)
     sink.close()
-    assert receiver.messages == sent(*range(6))
+    assert once(receiver.messages) == sent(*range(6))
 
 
 def wait_until(holds: Any) -> None:
