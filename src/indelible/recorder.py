@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from indelible.config import OnFailure, Settings
     from indelible.events import Caller, Source, Target
     from indelible.operation import About, Operation
+    from indelible.shipper.echo import Echo
+    from indelible.sink_settings import SinkSettings
 
 log = logging.getLogger("indelible")
 
@@ -63,6 +65,7 @@ class Recorder:
         """One line for the operator when something is not as they asked, such as the trail's path."""
         self._writer = writer
         self._sweeper: Sweeper | None = None
+        self._echo: Echo | None = None
         self._records = writer is not None
         """Whether there is a trail at all, open or closed."""
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
@@ -227,6 +230,13 @@ class Recorder:
             path = Path(str(self.settings.audit.path))
             self._sweeper = Sweeper(path, self.settings.audit)
 
+    def echo(self, sink: SinkSettings | None) -> None:
+        """Write what is recorded from now on to standard error, too, when the environment asks for that."""
+        if sink is not None and self._writer is not None:
+            from indelible.shipper import echo
+
+            self._echo = echo.begin(self._writer.layout, sink, self._writer.recorder)
+
     def report_the_dead(self) -> None:
         """Record how much other recorders of this trail lost that are gone."""
         if self._writer is not None:
@@ -265,6 +275,9 @@ class Recorder:
                     self._gap.catch_up(writer, last=True)
             writer.close()
             self._gap.close()  # what is owed still is the next recorder's to say
+        export, self._echo = self._echo, None
+        if export is not None:
+            export.close()
 
     def __enter__(self) -> Self:
         return self
@@ -307,6 +320,7 @@ def open_recorder(
     if not settings.audit.enabled:
         return Recorder(None, settings, caller, chosen)
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
+    export = configfile.compliance(settings.audit.socket)
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
@@ -325,6 +339,7 @@ def open_recorder(
         writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
     recorder = Recorder(writer, settings, caller, chosen)
+    recorder.echo(export)
     if report:
         recorder.report_the_dead()
     recorder.notice = notice

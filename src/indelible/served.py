@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from indelible import configfile
 from indelible.errors import TrailError, TrailUnavailable
 from indelible.redact.again import Again, Rules
 from indelible.redact.patterns import custom as check_patterns
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from indelible.config import Settings
     from indelible.events import RecorderId
+    from indelible.shipper.echo import Echo
     from indelible.trail.sharing.doors import Checker
 
 RECORDER: Final = "record"
@@ -50,6 +52,7 @@ class Served:
         """Open the trail. Raises ConfigError, TrailLocked (naming who writes it) or TrailError."""
         check_patterns(settings.redaction.patterns)  # before anything is made on disk
         audit, limits = settings.audit, settings.record
+        export = configfile.compliance()
         self._rules = Rules(
             settings.redaction, record_args=audit.record_args, record_results=audit.record_results
         )
@@ -63,6 +66,11 @@ class Served:
         self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other, listens=True)
         self._writer = self._opened.writer
         self._hub: Hub | None = None
+        self._echo: Echo | None = None
+        if export is not None:
+            from indelible.shipper.echo import Echo
+
+            self._echo = Echo(self._writer.layout, export, None)
         self._closing = threading.Lock()
 
     def listen(self, listener: socket.socket) -> None:
@@ -129,6 +137,9 @@ class Served:
                 hub.close()
             others = hub.open_calls if hub is not None else frozenset()
             self._writer.close(still_open=others)
+            export, self._echo = self._echo, None
+            if export is not None:
+                export.close()
 
 
 def _is_other(intent: Intent) -> bool:
