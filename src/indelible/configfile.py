@@ -11,6 +11,7 @@ import msgspec
 
 from indelible import config, endpoints, sink_settings
 from indelible.anchor_settings import resolved
+from indelible.compliance import FORMAT, compliance_sink
 from indelible.config import Settings
 from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
@@ -132,6 +133,22 @@ def _with_endpoints(settings: Settings, base: Path) -> Settings:
                 )
     redaction = msgspec.structs.replace(settings.redaction, endpoints=tuple(found))
     return msgspec.structs.replace(settings, redaction=redaction, warnings=tuple(warnings))
+
+
+def compliance(service: str | None = None) -> SinkSettings | None:
+    """Return the export that the environment asks of what records, beside the sinks; None: none.
+
+    Raises ConfigError, one line: it asks for what there is not, or of a recorder that writes through the `service` at
+    this socket.
+    """
+    sink = compliance_sink(os.environ)
+    if sink is not None and service is not None:
+        msg = (
+            f"{FORMAT}: events go to the service at {service}, whose trail this process does not read; "
+            "unset it here, and set it where 'indelible record' runs"
+        )
+        raise ConfigError(msg)
+    return sink
 
 
 def through(settings: Settings, socket: str | Path) -> Settings:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from indelible.events import Caller, Source, Target
     from indelible.operation import About, Operation
     from indelible.shipper.companion import Companion
+    from indelible.shipper.echo import Echo
+    from indelible.sink_settings import SinkSettings
 
 log = logging.getLogger("indelible")
 
@@ -65,6 +67,7 @@ class Recorder:
         self._writer = writer
         self._sweeper: Sweeper | None = None
         self._companion: Companion | None = None
+        self._echo: Echo | None = None
         self._records = writer is not None
         """Whether there is a trail at all, open or closed."""
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
@@ -245,6 +248,13 @@ class Recorder:
         if self._companion is not None:
             self._companion.reload()
 
+    def echo(self, sink: SinkSettings | None) -> None:
+        """Write what is recorded from now on to standard error, too, when the environment asks for that."""
+        if sink is not None and self._writer is not None:
+            from indelible.shipper import echo
+
+            self._echo = echo.begin(self._writer.layout, sink, self._writer.recorder)
+
     def report_the_dead(self) -> None:
         """Record how much other recorders of this trail lost that are gone."""
         if self._writer is not None:
@@ -286,6 +296,9 @@ class Recorder:
         companion, self._companion = self._companion, None
         if companion is not None:
             companion.close()  # after the last line was sealed: it is to be shipped, too
+        export, self._echo = self._echo, None
+        if export is not None:
+            export.close()
 
     def __enter__(self) -> Self:
         return self
@@ -329,6 +342,7 @@ def open_recorder(
         return Recorder(None, settings, caller, chosen)
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
     _check_sinks(settings)
+    export = configfile.compliance(settings.audit.socket)
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
@@ -347,6 +361,7 @@ def open_recorder(
         writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
     recorder = Recorder(writer, settings, caller, chosen)
+    recorder.echo(export)
     if report:
         recorder.report_the_dead()
     recorder.notice = notice

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from indelible import configfile
 from indelible.errors import TrailError, TrailUnavailable
 from indelible.redact.again import Again, Rules
 from indelible.redact.patterns import custom as check_patterns
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from indelible.config import Settings
     from indelible.events import RecorderId
     from indelible.shipper.companion import Companion
+    from indelible.shipper.echo import Echo
     from indelible.trail.layout import Layout
     from indelible.trail.sharing.doors import Checker
 
@@ -52,6 +54,7 @@ class Served:
         """Open the trail. Raises ConfigError, TrailLocked (naming who writes it) or TrailError."""
         check_patterns(settings.redaction.patterns)  # before anything is made on disk
         audit, limits = settings.audit, settings.record
+        export = configfile.compliance()
         self._rules = Rules(
             settings.redaction, record_args=audit.record_args, record_results=audit.record_results
         )
@@ -66,6 +69,11 @@ class Served:
         self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other, listens=True)
         self._writer = self._opened.writer
         self._hub: Hub | None = None
+        self._echo: Echo | None = None
+        if export is not None:
+            from indelible.shipper.echo import Echo
+
+            self._echo = Echo(self._writer.layout, export, None)
         self._closing = threading.Lock()
         self._companion = _companion(settings, self._writer.layout)
 
@@ -136,6 +144,9 @@ class Served:
             companion, self._companion = self._companion, None
             if companion is not None:
                 companion.close()
+            export, self._echo = self._echo, None
+            if export is not None:
+                export.close()
 
 
 def _check_sinks(settings: Settings) -> None:

@@ -72,7 +72,9 @@ class Receiver:
         """Close everything at once, with whatever is unread in it; nobody listens any more."""
         listening, self._listening = self._listening, None
         if listening is not None:
-            while select.select([listening], [], [], 0)[0]:  # what nobody has accepted would be reset with all in it
+            while select.select([listening], [], [], 0)[
+                0
+            ]:  # what nobody has accepted would be reset with all in it
                 os.sched_yield()
             listening.shutdown(socket.SHUT_RDWR)
             listening.close()

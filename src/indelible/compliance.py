@@ -1,0 +1,44 @@
+"""``MCP_COMPLIANCE_FORMAT`` and ``MCP_COMPLIANCE_OUTPUT``: the export that an environment asks for. Pure.
+
+It stands beside whatever the configuration has, and only what records looks at it. This version writes to standard
+error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from indelible.errors import ConfigError
+from indelible.sink_settings import SinkFilter, SinkSettings
+from indelible.values import nearest, shown
+
+FORMAT: Final = "MCP_COMPLIANCE_FORMAT"
+OUTPUT: Final = "MCP_COMPLIANCE_OUTPUT"
+
+FORMATS: Final = ("cef", "leef", "jsonlines", "json-lines", "syslog")
+"""In any case."""
+
+EVENTS: Final = frozenset({"mcp_operation", "auth_rejected", "mcp_server_state_changed"})
+"""What passes: what became of calls, callers that were refused, what became of servers."""
+
+
+def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:
+    """Return the sink that the environment asks for; None when it asks for none. Raises ConfigError, one line.
+
+    A variable that is set and empty is not set.
+    """
+    name, output = env.get(FORMAT, "").strip(), env.get(OUTPUT, "")
+    if not name:
+        if output:
+            raise ConfigError(f"{OUTPUT} is set and {FORMAT} is not; it is one of {', '.join(FORMATS)}")
+        return None
+    known = name.lower()
+    if known not in FORMATS:
+        raise ConfigError(f"{FORMAT}: no such format {shown(name)}{nearest(known, FORMATS)}")
+    if output:
+        raise ConfigError(
+            f"{OUTPUT}: this version exports to standard error only; unset it, "
+            f"or let a sink of type 'file' with format '{known}' write {shown(output)} (audit.sinks)"
+        )
+    return SinkSettings(type="stderr", name="compliance", format=known, filter=SinkFilter(events=EVENTS))

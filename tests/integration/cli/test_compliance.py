@@ -1,0 +1,107 @@
+"""MCP_COMPLIANCE_FORMAT, as an environment has it: real processes, and what they have on their standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import COMMAND, Run
+from tests.integration.wrap.harness import call, request
+
+CALLS = """
+import sys, indelible
+with indelible.open_trail(sys.argv[1]) as trail:
+    print("open", flush=True)
+    sys.stdin.readline()
+    for number in range(int(sys.argv[2])):
+        with trail.operation("tools/call", sys.argv[3], args={"number": number}, user_id="ada\\n<134>1 forged"):
+            pass
+"""
+
+SERVER = Path(__file__).parents[1] / "wrap" / "parrot.py"
+
+
+def test_of_several_processes_each_exports_its_own(run: Run, home: dict[str, str], tmp_path: Path) -> None:
+    """In four formats at once; and every record that came is the trail's own word."""
+    trail, formats = tmp_path / "audit.jsonl", ("CEF", "leef", "Syslog", "json-lines")
+    started = []
+    for format_ in formats:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CALLS, str(trail), "25", f"tool-{format_}"],
+            env={**home, "MCP_COMPLIANCE_FORMAT": format_},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        started.append(process)
+    exported = b""
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for format_, process in zip(formats, started, strict=True):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert errors.count(b"\n") == 25
+        assert all(f"tool-{format_}".encode() in line for line in errors.split(b"\n")[:-1])
+        exported += errors
+    (tmp_path / "found.txt").write_bytes(exported)
+    said = run("verify", "--line", tmp_path / "found.txt", "--trail", trail, "--json")
+    assert json.loads(said.stdout)["counts"] == {"yes": 100}
+    assert said.returncode == 0
+
+
+def test_nobody_reads_standard_error(home: dict[str, str], tmp_path: Path) -> None:
+    """The pipe is full long before the end: no call waits, all are recorded, and the process ends."""
+    reader, writer = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CALLS, str(tmp_path / "audit.jsonl"), "3000", "read"],
+            env={**home, "MCP_COMPLIANCE_FORMAT": "jsonlines"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0
+    finally:
+        os.close(writer)
+        os.close(reader)
+    lines = (tmp_path / "audit.jsonl").read_bytes().split(b"\n")
+    assert sum(b'"event_type":"mcp_operation",' in line for line in lines) == 3000
+
+
+def test_wrap_exports_what_it_records(home: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "wrap", "--trail", str(tmp_path / "audit.jsonl"), "--", sys.executable, str(SERVER)],
+        input=b"".join([request(1, "initialize"), call(2, "reads"), call(3, "fails")]),
+        env={**home, "MCP_COMPLIANCE_FORMAT": "jsonlines"}, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    records = [json.loads(line) for line in done.stderr.split(b"\n")[:-1]]
+    calls = {one["tool_name"]: one["event_type"] for one in records if one.get("tool_name")}
+    assert calls == {"reads": "ToolInvocationCompleted", "fails": "ToolInvocationFailed"}
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"MCP_COMPLIANCE_FORMAT": "splunk"},
+        {"MCP_COMPLIANCE_OUTPUT": "out.cef"},
+        {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": "/nowhere/out.cef"},
+    ],
+)
+def test_what_cannot_be_exported_refuses_to_start(run: Run, tmp_path: Path, env: dict[str, str]) -> None:
+    trail = tmp_path / "t" / "audit.jsonl"
+    for command in (
+        ["wrap", "--trail", trail, "--", "cat"],
+        ["record", "--trail", trail, "--listen", tmp_path / "r.sock"],
+    ):
+        done = run(*command, **env)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr.startswith(b"indelible: MCP_COMPLIANCE_")
+        assert done.stderr.count(b"\n") == 1
+    assert not trail.exists()
+    assert run("log", **env).returncode == run("log").returncode, "who reads looks at none of it"

@@ -1,0 +1,52 @@
+"""What the environment may ask for, and what is refused."""
+
+import pytest
+
+from indelible import configfile
+from indelible.compliance import FORMATS, compliance_sink
+from indelible.errors import ConfigError
+from indelible.registry import FORMATS as INSTALLED
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_in_any_case(name: str) -> None:
+    assert name in INSTALLED
+    for text in (name, name.upper(), name.title(), f" {name} "):
+        sink = compliance_sink({"MCP_COMPLIANCE_FORMAT": text})
+        assert sink is not None
+        assert (sink.type, sink.format) == ("stderr", name)
+        assert sink.filter.events == frozenset({"mcp_operation", "auth_rejected", "mcp_server_state_changed"})
+
+
+@pytest.mark.parametrize("env", [{}, {"MCP_COMPLIANCE_FORMAT": ""}, {"MCP_COMPLIANCE_OUTPUT": ""}])
+def test_nothing_is_asked_for(env: dict[str, str]) -> None:
+    assert compliance_sink(env) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (
+            {"MCP_COMPLIANCE_FORMAT": "ceff"},
+            "MCP_COMPLIANCE_FORMAT: no such format 'ceff'; did you mean 'cef'?",
+        ),
+        ({"MCP_COMPLIANCE_FORMAT": "mxcp"}, "MCP_COMPLIANCE_FORMAT: no such format 'mxcp'"),
+        ({"MCP_COMPLIANCE_OUTPUT": "/x"}, "MCP_COMPLIANCE_OUTPUT is set and MCP_COMPLIANCE_FORMAT is not"),
+        (
+            {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "/x\n"},
+            "MCP_COMPLIANCE_OUTPUT: this version exports to standard error only",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(env: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compliance_sink(env)
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_who_writes_through_a_service_does_not_read_its_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_COMPLIANCE_FORMAT", "cef")
+    assert configfile.compliance() is not None
+    with pytest.raises(ConfigError, match=r"the service at /run/x\.sock, whose trail"):
+        configfile.compliance("/run/x.sock")
