@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+import indelible
+from tests.unit.docs.pages import DOCS, blocks
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 CLIENTS = EXAMPLES / "clients"
 BIN = Path(sys.executable).parent
 KEY = {"claude-desktop": "mcpServers", "claude-code": "mcpServers", "cursor": "mcpServers", "vscode": "servers"}
+WRITE_A_SINK = DOCS / "how-to" / "write-a-sink.md"
 Entries = dict[str, dict[str, Any]]
 
 
@@ -180,3 +185,42 @@ def free_port() -> int:
 async def _forecast(url: str) -> str:
     async with Client(url) as client:
         return str((await client.call_tool("forecast", {"city": "Oslo"})).content)
+
+
+def test_a_sink_of_another_package_is_found_by_its_type(tmp_path: Path) -> None:
+    """The page that shows how to write one shows this very package; `indelible ship` takes events to it."""
+    package = EXAMPLES / "sinks" / "spool"
+    files = {block.mark.removeprefix("file: "): block.text for block in blocks(WRITE_A_SINK)}
+    for name in ("indelible_spool.py", "pyproject.toml"):
+        assert files[name] == (package / name).read_text()
+    shutil.copytree(package, tmp_path / "package")
+    target, spool = tmp_path / "site", tmp_path / "spool"
+    install = [str(BIN / "uv"), "pip", "install", "--offline", "--no-deps", "--no-build-isolation"]
+    environ = {**environment(tmp_path / "state"), "PYTHONPATH": str(target)}
+    subprocess.run(
+        [*install, "--target", str(target), "--python", sys.executable, str(tmp_path / "package")],
+        env=environ, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    spool.mkdir()
+    sink = {"type": "spool", "directory": str(spool), "start": "beginning", "format": "argus"}
+    (tmp_path / "indelible.yaml").write_text(
+        json.dumps({"audit": {"path": "audit.jsonl", "ship": "off", "sinks": [sink]}})
+    )
+    with indelible.open_trail(tmp_path / "audit.jsonl") as trail:
+        for name in ("read", "write"):
+            with trail.operation("tools/call", name):
+                pass
+    ship = [str(BIN / "indelible"), "ship", "--once", "-c", str(tmp_path / "indelible.yaml")]
+    done = subprocess.run(ship, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(file.read_bytes()) for file in sorted(spool.iterdir())]
+    assert [record["target"]["capability_name"] for record in found] == ["read", "write"]
+    sink["spool"] = "elsewhere"
+    (tmp_path / "indelible.yaml").write_text(
+        json.dumps({"audit": {"path": "audit.jsonl", "ship": "off", "sinks": [sink]}})
+    )
+    done = subprocess.run(
+        [*ship, "--timeout", "0s"], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert "sink spool: expected 'directory', and nothing else" in done.stderr
