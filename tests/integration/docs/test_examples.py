@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+<<<<<<< HEAD
 import re
+=======
+>>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 import shutil
 import socket
 import subprocess
@@ -16,6 +19,10 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+<<<<<<< HEAD
+=======
+import indelible
+>>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 from tests.unit.docs.pages import DOCS, blocks
 
 ROOT = Path(__file__).parents[3]
@@ -23,12 +30,16 @@ EXAMPLES = ROOT / "examples"
 CLIENTS = EXAMPLES / "clients"
 BIN = Path(sys.executable).parent
 KEY = {"claude-desktop": "mcpServers", "claude-code": "mcpServers", "cursor": "mcpServers", "vscode": "servers"}
+<<<<<<< HEAD
 WRITE_A_FORMAT = DOCS / "how-to" / "write-a-format.md"
 RECORD = """
 import indelible
 with indelible.open_trail() as trail, trail.operation("tools/call", "read", args={"path": "a"}, user_id="ada"):
     pass
 """
+=======
+WRITE_A_SINK = DOCS / "how-to" / "write-a-sink.md"
+>>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 Entries = dict[str, dict[str, Any]]
 
 
@@ -192,6 +203,7 @@ async def _forecast(url: str) -> str:
         return str((await client.call_tool("forecast", {"city": "Oslo"})).content)
 
 
+<<<<<<< HEAD
 def test_the_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> None:
     """The page that shows how to write one shows this very package."""
     package = EXAMPLES / "formats" / "logfmt"
@@ -225,3 +237,42 @@ def test_the_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> N
     [line] = done.stdout.splitlines()
     assert "event=ToolInvocationCompleted user=ada name=read kind=completed " in line
     assert re.search(r"seq=[0-9]+ origin=indelible/[0-9a-f]{32} leaf=[0-9a-f]{64}$", line)
+=======
+def test_a_sink_of_another_package_is_found_by_its_type(tmp_path: Path) -> None:
+    """The page that shows how to write one shows this very package; `indelible ship` takes events to it."""
+    package = EXAMPLES / "sinks" / "spool"
+    files = {block.mark.removeprefix("file: "): block.text for block in blocks(WRITE_A_SINK)}
+    for name in ("indelible_spool.py", "pyproject.toml"):
+        assert files[name] == (package / name).read_text()
+    shutil.copytree(package, tmp_path / "package")
+    target, spool = tmp_path / "site", tmp_path / "spool"
+    install = [str(BIN / "uv"), "pip", "install", "--offline", "--no-deps", "--no-build-isolation"]
+    environ = {**environment(tmp_path / "state"), "PYTHONPATH": str(target)}
+    subprocess.run(
+        [*install, "--target", str(target), "--python", sys.executable, str(tmp_path / "package")],
+        env=environ, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    spool.mkdir()
+    sink = {"type": "spool", "directory": str(spool), "start": "beginning", "format": "argus"}
+    (tmp_path / "indelible.yaml").write_text(
+        json.dumps({"audit": {"path": "audit.jsonl", "ship": "off", "sinks": [sink]}})
+    )
+    with indelible.open_trail(tmp_path / "audit.jsonl") as trail:
+        for name in ("read", "write"):
+            with trail.operation("tools/call", name):
+                pass
+    ship = [str(BIN / "indelible"), "ship", "--once", "-c", str(tmp_path / "indelible.yaml")]
+    done = subprocess.run(ship, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(file.read_bytes()) for file in sorted(spool.iterdir())]
+    assert [record["target"]["capability_name"] for record in found] == ["read", "write"]
+    sink["spool"] = "elsewhere"
+    (tmp_path / "indelible.yaml").write_text(
+        json.dumps({"audit": {"path": "audit.jsonl", "ship": "off", "sinks": [sink]}})
+    )
+    done = subprocess.run(
+        [*ship, "--timeout", "0s"], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert "sink spool: expected 'directory', and nothing else" in done.stderr
+>>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539

@@ -45,6 +45,8 @@ class Receiver:
         self.reads = threading.Event()
         """Cleared: it accepts, and reads nothing."""
         self.reads.set()
+        self.close_at: bytes | None = None
+        """The connection on which this message came is closed in good order."""
         self.close_after: int | None = None
         """A connection is closed in good order once so many messages came on it."""
         self.reset_after: int | None = None
@@ -132,6 +134,9 @@ class Receiver:
                 found, rest = self._framing(rest + data)
                 self.messages += found
                 here += len(found)
+                if self.close_at in found and not rest:
+                    self.close_at = None
+                    return
                 if self.close_after is not None and here >= self.close_after and not rest:
                     self.close_after = None
                     return
