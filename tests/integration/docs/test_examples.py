@@ -3,10 +3,7 @@
 import asyncio
 import json
 import os
-<<<<<<< HEAD
 import re
-=======
->>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 import shutil
 import socket
 import subprocess
@@ -19,10 +16,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-<<<<<<< HEAD
-=======
 import indelible
->>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 from tests.unit.docs.pages import DOCS, blocks
 
 ROOT = Path(__file__).parents[3]
@@ -30,16 +24,13 @@ EXAMPLES = ROOT / "examples"
 CLIENTS = EXAMPLES / "clients"
 BIN = Path(sys.executable).parent
 KEY = {"claude-desktop": "mcpServers", "claude-code": "mcpServers", "cursor": "mcpServers", "vscode": "servers"}
-<<<<<<< HEAD
 WRITE_A_FORMAT = DOCS / "how-to" / "write-a-format.md"
 RECORD = """
 import indelible
 with indelible.open_trail() as trail, trail.operation("tools/call", "read", args={"path": "a"}, user_id="ada"):
     pass
 """
-=======
 WRITE_A_SINK = DOCS / "how-to" / "write-a-sink.md"
->>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
 Entries = dict[str, dict[str, Any]]
 
 
@@ -203,30 +194,26 @@ async def _forecast(url: str) -> str:
         return str((await client.call_tool("forecast", {"city": "Oslo"})).content)
 
 
-<<<<<<< HEAD
+def with_installed(package: Path, place: Path) -> dict[str, str]:
+    """Return an environment in which a copy of somebody's package is installed."""
+    shutil.copytree(package, place / "package")
+    target = place / "site"
+    install = [str(BIN / "uv"), "pip", "install", "--offline", "--no-deps", "--no-build-isolation"]
+    environ = {**environment(place / "state"), "PYTHONPATH": str(target)}
+    subprocess.run(
+        [*install, "--target", str(target), "--python", sys.executable, str(place / "package")],
+        env=environ, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    return environ
+
+
 def test_the_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> None:
     """The page that shows how to write one shows this very package."""
     package = EXAMPLES / "formats" / "logfmt"
     files = {block.mark.removeprefix("file: "): block.text for block in blocks(WRITE_A_FORMAT)}
     for name in ("indelible_logfmt.py", "pyproject.toml"):
         assert files[name] == (package / name).read_text()
-    shutil.copytree(package, tmp_path / "package")
-    target = tmp_path / "site"
-    installed = [
-        "uv",
-        "pip",
-        "install",
-        "--offline",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    environ = {**environment(tmp_path / "state"), "PYTHONPATH": str(target)}
-    subprocess.run(
-        [str(BIN / installed[0]), *installed[1:], "--python", sys.executable, str(tmp_path / "package")],
-        env=environ, capture_output=True, check=True, timeout=120,
-    )  # fmt: skip
+    environ = with_installed(package, tmp_path)
     recorded = [str(BIN / "python"), "-c", RECORD]
     subprocess.run(recorded, env=environ, capture_output=True, check=True, timeout=60)
     done = subprocess.run(
@@ -237,21 +224,15 @@ def test_the_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> N
     [line] = done.stdout.splitlines()
     assert "event=ToolInvocationCompleted user=ada name=read kind=completed " in line
     assert re.search(r"seq=[0-9]+ origin=indelible/[0-9a-f]{32} leaf=[0-9a-f]{64}$", line)
-=======
+
+
 def test_a_sink_of_another_package_is_found_by_its_type(tmp_path: Path) -> None:
     """The page that shows how to write one shows this very package; `indelible ship` takes events to it."""
     package = EXAMPLES / "sinks" / "spool"
     files = {block.mark.removeprefix("file: "): block.text for block in blocks(WRITE_A_SINK)}
     for name in ("indelible_spool.py", "pyproject.toml"):
         assert files[name] == (package / name).read_text()
-    shutil.copytree(package, tmp_path / "package")
-    target, spool = tmp_path / "site", tmp_path / "spool"
-    install = [str(BIN / "uv"), "pip", "install", "--offline", "--no-deps", "--no-build-isolation"]
-    environ = {**environment(tmp_path / "state"), "PYTHONPATH": str(target)}
-    subprocess.run(
-        [*install, "--target", str(target), "--python", sys.executable, str(tmp_path / "package")],
-        env=environ, capture_output=True, check=True, timeout=120,
-    )  # fmt: skip
+    environ, spool = with_installed(package, tmp_path), tmp_path / "spool"
     spool.mkdir()
     sink = {"type": "spool", "directory": str(spool), "start": "beginning", "format": "argus"}
     (tmp_path / "indelible.yaml").write_text(
@@ -275,4 +256,3 @@ def test_a_sink_of_another_package_is_found_by_its_type(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "sink spool: expected 'directory', and nothing else" in done.stderr
->>>>>>> 1bdbd4aa24cd309bc09766fc8d5a86e271449539
