@@ -131,9 +131,9 @@ def test_tail_is_grepped_live_and_through_rotation(maker: Maker, home: dict[str,
     with pipeline(script, str(maker.layout.active), env=home) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
+        denied = {"status": "error", "kind": "denied"}
         for number in range(5, 8):
             maker.add(operation(number))
-            denied = {"status": "error", "kind": "denied"}
             maker.add(operation(10 + number, policy={"decision": "deny"}, outcome=denied))
             maker.rotate(compress=number == 6)
         maker.add(operation(20, policy={"decision": "deny"}, outcome=denied))

@@ -45,8 +45,6 @@ class Receiver:
         self.reads = threading.Event()
         """Cleared: it accepts, and reads nothing."""
         self.reads.set()
-        self.close_at: bytes | None = None
-        """The connection on which this message came is closed in good order."""
         self.close_after: int | None = None
         """A connection is closed in good order once so many messages came on it."""
         self.reset_after: int | None = None
@@ -74,20 +72,22 @@ class Receiver:
         """Close everything at once, with whatever is unread in it; nobody listens any more."""
         listening, self._listening = self._listening, None
         if listening is not None:
-            while select.select([listening], [], [], 0)[
-                0
-            ]:  # what nobody has accepted would be reset with all in it
+            while any(select.select([listening], [], [], 0)):  # who is not accepted yet would be reset
                 os.sched_yield()
             listening.shutdown(socket.SHUT_RDWR)
             listening.close()
         self.reads.set()
+        self.hang_up()
+        for thread in self._threads:
+            thread.join(60)
+        self._threads.clear()
+
+    def hang_up(self) -> None:
+        """Close every connection in good order; others may come."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(60)
-        self._threads.clear()
 
     def _run(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:
         thread = threading.Thread(target=target, args=(sock,))
@@ -134,9 +134,6 @@ class Receiver:
                 found, rest = self._framing(rest + data)
                 self.messages += found
                 here += len(found)
-                if self.close_at in found and not rest:
-                    self.close_at = None
-                    return
                 if self.close_after is not None and here >= self.close_after and not rest:
                     self.close_after = None
                     return

@@ -112,9 +112,10 @@ def test_a_receiver_that_closes_when_it_likes_is_no_failure(receiver: Receiver) 
     sink = sink_to(receiver.address)
     sink.send(shipments(0))
     for number in range(1, 6):
-        [receiver.close_at] = sent(number)  # not what of the time before comes again in front of it
+        wait_until(lambda number=number: len(once(receiver.messages)) == number)
+        receiver.hang_up()
+        wait_until(lambda: not receiver._open)
         assert sink.send(shipments(number)).taken == 1
-        wait_until(lambda: receiver.close_at is None)
     sink.close()
     assert once(receiver.messages) == sent(*range(6))
 
