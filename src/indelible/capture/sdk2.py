@@ -11,7 +11,6 @@ provisional: this file is the only one that knows it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
 import time
@@ -151,17 +150,14 @@ class WireMiddleware:
         try:
             await self._list(ctx, call_next)
         except BaseException:  # cancelled meanwhile: a call all the same
-            with contextlib.suppress(Exception):
-                self.audited.begin(incoming, peer).cancelled()
+            self.audited.begin_cancelled(incoming, peer)
             raise
 
     async def _failed(self, call: OpenCall, exc: BaseException) -> None:
         if isinstance(exc, Exception):
             await self._released(call, lambda: judge_exception(exc, method=call.incoming.method))
             return
-        with contextlib.suppress(Exception):  # cancelled, or the process is about to end: no await from here on
-            verdict = judge_exception(exc, method=call.incoming.method)
-            call.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
+        call.broken_off(exc)
 
     async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming, peer: Peer) -> Any:
         """Record a call that nobody waits for: a server that is lax about ids may carry it out."""
