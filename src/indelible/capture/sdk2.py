@@ -192,10 +192,7 @@ class WireMiddleware:
         if method == "tools/list" and isinstance(form.get("tools"), list):
             self.audited.list_tools(form["tools"], peer_of(ctx))
         elif method in ("initialize", "server/discover"):
-            fields = peers.meta_of(form)
-            info = form.get("serverInfo") or (fields.get(meta.SERVER_INFO) if fields else None)
-            if isinstance(info, Mapping):
-                self.audited.named(meta.short(info.get("version")))
+            self.audited.named(meta.server_version(form))
 
     async def _list(self, ctx: Any, call_next: CallNext) -> None:
         """Ask the server for its tools; others who need to know wait for the same answer."""
@@ -344,14 +341,7 @@ def peer_of(ctx: Any) -> Peer:
     version = meta.short(ctx.protocol_version)
     if ctx.request is None:
         return peers.local_peer(_transport(), client=client, protocol_version=version)
-    known = getattr(getattr(session, "_connection", None), "session_id", None)  # private: a header has it too
-    return peers.peer_of_request(
-        ctx.request,
-        peers.token_of(ctx.request),
-        session_id=meta.short(known),
-        client=client,
-        protocol_version=version,
-    )
+    return peers.peer_in_session(ctx.request, session, client=client, protocol_version=version)
 
 
 def _transport() -> Any:
