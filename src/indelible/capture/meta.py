@@ -119,7 +119,7 @@ def name_version(info: object) -> str | None:
 
 
 def server_version(result: Mapping[str, Any]) -> str | None:
-    """Return the server's version as a result tells it: ``initialize`` as `serverInfo`, later ones in their ``_meta``."""
+    """Return the server's version as a result tells it: as its `serverInfo`, else in its ``_meta`` (2026-07-28)."""
     fields = result.get("_meta")
     later = fields.get(SERVER_INFO) if isinstance(fields, Mapping) else None
     info = next((info for info in (result.get("serverInfo"), later) if isinstance(info, Mapping)), None)
