@@ -7,7 +7,7 @@ does), undo a content coding, or take a key that is spelled with escapes; so all
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -244,6 +244,11 @@ def said_of(message: Message) -> dict[str, Any]:
     if carried.protocol_version is not UNSET:
         found["protocol_version"] = meta.short(carried.protocol_version)
     return {field: value for field, value in found.items() if value}
+
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return ASGI's headers by their names in lower case; of several of one name, the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
 
 
 def header_correlation(headers: Mapping[str, Any]) -> str | None:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Final
 from indelible import context
 from indelible.capture import asgi_body, methods, sse
 from indelible.capture.asgi_body import Body
-from indelible.capture.asgi_request import HttpRequest, Mode, line, method_of
+from indelible.capture.asgi_request import HttpRequest, Mode, method_of, withheld
 from indelible.capture.calling import WITHHELD
-from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.http_sessions import Answer, Session, Waiting, peer_with
 from indelible.capture.outcomes import Verdict, judge
@@ -81,10 +80,7 @@ class HttpExchange(HttpRequest):
             await self._send(message)
 
     async def _started(self, message: Message) -> None:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in message.get("headers", ())
-        }
+        headers = asgi_body.headers_of(message.get("headers", ()))
         self._status = status = int(message["status"])
         self._challenge = headers.get("www-authenticate")
         self._answer_body = Body(headers.get("content-encoding"))
@@ -199,9 +195,7 @@ class HttpExchange(HttpRequest):
         return await self._settle(answers, batch=batch)
 
     def _unjudged(self) -> bytes:
-        return line(
-            [error_reply(waiting.rpc_id, WITHHELD) for waiting in self._mine], batch=len(self._mine) > 1
-        )
+        return withheld(self._mine, batch=len(self._mine) > 1)
 
     def _judged(self) -> tuple[list[Answer], bool]:
         """Return what the response says of each call that it was the last chance of, and whether it is a batch."""
@@ -253,7 +247,7 @@ class HttpExchange(HttpRequest):
 
     async def _settle(self, answers: list[Answer], *, batch: bool) -> bytes | None:
         """Record outcomes; return what goes out in the place of the answers when one of them cannot be."""
-        withheld = False
+        owed = False
         for waiting, verdict in answers:
             if waiting.timer is not None:
                 waiting.timer.cancel()
@@ -264,12 +258,10 @@ class HttpExchange(HttpRequest):
                     await waiting.call.afinish(verdict)
                     await self._door.tasks.answered(waiting.call, verdict)
             except TrailUnavailable:
-                withheld = True
+                owed = True
             except Exception as exc:  # noqa: BLE001
-                withheld = self._costs(exc) or withheld
-        if not withheld:
-            return None
-        return line([error_reply(each.waiting.rpc_id, WITHHELD) for each in answers], batch=batch)
+                owed = self._costs(exc) or owed
+        return withheld((each.waiting for each in answers), batch=batch) if owed else None
 
     # --- event streams ---
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from indelible import context
 from indelible.capture import asgi_body, methods, peers, sse
 from indelible.capture.asgi_body import Body
-from indelible.capture.calling import REFUSED, OpenCall, Peer
+from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
 from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.frames import Message as Rpc
@@ -42,9 +43,7 @@ class HttpRequest(Outside):
         self.recorder: Recorder = door.audited.recorder
         self.scope: Scope = {**scope, Outside.KEY: self}
         self._receive, self._send = receive, send
-        self._headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())
-        }
+        self._headers = asgi_body.headers_of(scope.get("headers", ()))
         self._certain = certain or self._seems_mcp()
         self._session = door.session_of(self._headers, scope)
         self._known = self._session is not None
@@ -265,6 +264,11 @@ def _as_text(rpc_id: bytes) -> str:
         return str(msgspec.json.decode(rpc_id))
     except (msgspec.MsgspecError, RecursionError):
         return rpc_id.decode("utf-8", "replace")
+
+
+def withheld(waiting: Iterable[Waiting], *, batch: bool) -> bytes:
+    """Return what goes out in the place of answers whose outcomes could not be recorded."""
+    return line([error_reply(each.rpc_id, WITHHELD) for each in waiting], batch=batch)
 
 
 def line(replies: list[bytes], *, batch: bool) -> bytes:

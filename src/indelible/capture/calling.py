@@ -33,7 +33,7 @@ from indelible.capture.calls import Call, Round, Rounds
 from indelible.capture.correlate import KEEP_ARGS
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import Incoming, Outside, Peer, Wire
-from indelible.capture.outcomes import Verdict
+from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
 from indelible.definitions import Tool
@@ -154,6 +154,15 @@ class OpenCall:
         with contextlib.suppress(TrailUnavailable):
             self.finish(Verdict("cancelled", error=why))
 
+    def broken_off(self, exc: BaseException) -> None:
+        """Record that a call ended with an exception that is no `Exception`; awaits nothing, and never raises.
+
+        It was cancelled, or the process is about to end: who awaits now may never come back.
+        """
+        with contextlib.suppress(Exception):
+            verdict = judge_exception(exc, method=self.incoming.method)
+            self.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
+
     def _conclude(self, verdict: Verdict) -> Event | None:
         """Return the outcome; None when there was one."""
         with self._lock:
@@ -272,6 +281,11 @@ class Audited:
                 raise
             self._intended(opened)
         return opened
+
+    def begin_cancelled(self, incoming: Incoming, peer: Peer) -> None:
+        """Record a call that was cancelled before it could be made; never raises."""
+        with contextlib.suppress(Exception):
+            self.begin(incoming, peer).cancelled()
 
     def joined(self, wire: Wire | None) -> OpenCall | None:
         """Return the open call of this context when it is of this wire request, and goes into the same trail.

@@ -352,12 +352,7 @@ class Peers:
     def note_result(self, message: Message) -> None:
         """Take the server's version and the agreed protocol version from a result, or from its ``_meta``."""
         result = meta.mapping(message.result)
-        inner = result.get("_meta")
-        info = result.get("serverInfo")
-        if not isinstance(info, dict) and isinstance(inner, dict):
-            info = inner.get(meta.SERVER_INFO)
-        version = meta.short(info.get("version")) if isinstance(info, dict) else None
-        self._note(None, version, meta.short(result.get("protocolVersion")))
+        self._note(None, meta.server_version(result), meta.short(result.get("protocolVersion")))
 
     def _note(self, client: str | None, version: str | None, protocol: str | None) -> None:
         if client is not None and client != self._client:

@@ -91,14 +91,7 @@ def peer_of(about: Any) -> Peer:
     if request.request is None:
         stdio = getattr(about, "transport", None) == "stdio"
         return peers.local_peer("stdio" if stdio else "library", client=client, protocol_version=version)
-    known = getattr(getattr(request.session, "_connection", None), "session_id", None)
-    return peers.peer_of_request(
-        request.request,
-        peers.token_of(request.request),
-        session_id=meta.short(known),
-        client=client,
-        protocol_version=version,
-    )
+    return peers.peer_in_session(request.request, request.session, client=client, protocol_version=version)
 
 
 # --- what it is answered with ---

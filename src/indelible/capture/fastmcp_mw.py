@@ -187,10 +187,8 @@ class AuditMiddleware(Middleware):
         except Exception as exc:
             await self._released(server, call, functools.partial(server.judge, exc, context))
             raise
-        except BaseException as exc:  # cancelled, or the process is about to end: no await from here on
-            with contextlib.suppress(Exception):
-                verdict = judge_exception(exc, method=context.method)
-                call.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
+        except BaseException as exc:
+            call.broken_off(exc)
             raise
         finally:
             _scope.reset(token)
@@ -207,8 +205,7 @@ class AuditMiddleware(Middleware):
             with self._faults.minor():
                 await server.know(incoming)
         except BaseException:  # cancelled meanwhile: a call all the same
-            with contextlib.suppress(Exception):
-                server.audited.begin(incoming, peer).cancelled()
+            server.audited.begin_cancelled(incoming, peer)
             raise
         return await server.audited.abegin(incoming, peer)
 

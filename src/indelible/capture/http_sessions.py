@@ -172,12 +172,7 @@ class Session:
             self._audited.list_tools(meta.tools_of(message.result))
         if method in ("initialize", "server/discover"):
             result = meta.mapping(message.result)
-            inner = result.get("_meta")
-            info = result.get("serverInfo")
-            if not isinstance(info, dict) and isinstance(inner, dict):
-                info = inner.get(meta.SERVER_INFO)
-            if isinstance(info, dict):
-                self._audited.named(meta.short(info.get("version")))
+            self._audited.named(meta.server_version(result))
             self.protocol_version = meta.short(result.get("protocolVersion")) or self.protocol_version
 
     @property

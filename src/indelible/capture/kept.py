@@ -14,7 +14,7 @@ MAX_KEPT: Final = 8 * MEGABYTE
 class Kept:
     """What was said so far of one text. Memory is bounded by the limit, whatever its length."""
 
-    __slots__ = ("_limit", "_parts", "_tail", "head", "size")
+    __slots__ = ("_limit", "_parts", "head", "size", "tail")
 
     def __init__(self, limit: int = MAX_KEPT) -> None:
         """`limit` is in bytes, and at least `SCAN_BYTES`."""
@@ -24,19 +24,20 @@ class Kept:
         """How long it is, in bytes."""
         self.head = b""
         """The first `SCAN_BYTES`; only of what is too long to be kept."""
-        self._tail = b""
+        self.tail = b""
+        """The last `SCAN_BYTES`; of the same."""
 
     def add(self, piece: bytes) -> None:
         """Take the next piece."""
         self.size += len(piece)
         if self._parts is None:
-            self._tail = (self._tail + piece[-SCAN_BYTES:])[-SCAN_BYTES:]
+            self.tail = (self.tail + piece[-SCAN_BYTES:])[-SCAN_BYTES:]
             return
         if piece:
             self._parts.append(piece)
         if self.size > self._limit:
             whole, self._parts = b"".join(self._parts), None
-            self.head, self._tail = whole[:SCAN_BYTES], whole[-SCAN_BYTES:]
+            self.head, self.tail = whole[:SCAN_BYTES], whole[-SCAN_BYTES:]
 
     def add_kept(self, other: Kept, skip: int) -> None:
         """Take all of another but its first few bytes, at most `SCAN_BYTES` of them."""
@@ -46,13 +47,8 @@ class Kept:
             return
         before = self.head if self._parts is None else b"".join(self._parts)
         self.size += other.size - skip
-        self.head, self._tail = (before + other.head[skip:])[:SCAN_BYTES], other.tail
+        self.head, self.tail = (before + other.head[skip:])[:SCAN_BYTES], other.tail
         self._parts = None
-
-    @property
-    def tail(self) -> bytes:
-        """The last `SCAN_BYTES` of what is too long to be kept."""
-        return self._tail
 
     @property
     def whole(self) -> bytes | None:

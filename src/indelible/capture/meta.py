@@ -118,6 +118,14 @@ def name_version(info: object) -> str | None:
     return f"{name}/{version}" if name and version else name
 
 
+def server_version(result: Mapping[str, Any]) -> str | None:
+    """Return the server's version as a result tells it: as its `serverInfo`, else in its ``_meta`` (2026-07-28)."""
+    fields = result.get("_meta")
+    later = fields.get(SERVER_INFO) if isinstance(fields, Mapping) else None
+    info = next((info for info in (result.get("serverInfo"), later) if isinstance(info, Mapping)), None)
+    return None if info is None else short(info.get("version"))
+
+
 def completed_ref(text: bytes) -> str | None:
     """Return what a ``completion/complete`` completes for: a prompt's name or a resource's URI."""
     params = mapping(text).get("params")

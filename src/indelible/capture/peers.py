@@ -50,6 +50,18 @@ def peer_of_request(
     return Peer(**about, **principal_of(token))
 
 
+def peer_in_session(request: Any, session: Any, *, client: str | None, protocol_version: str | None) -> Peer:
+    """Return who sent an HTTP request, of a session of the SDK's: its id is private there, and a header has it too."""
+    known = getattr(getattr(session, "_connection", None), "session_id", None)
+    return peer_of_request(
+        request,
+        token_of(request),
+        session_id=meta.short(known),
+        client=client,
+        protocol_version=protocol_version,
+    )
+
+
 def principal_of(token: Any) -> dict[str, Any]:
     """Return the fields of a `Peer` that an accepted token gives."""
     claims = getattr(token, "claims", None)
@@ -170,11 +182,14 @@ def wire_of(request: Any, session: Any, rpc_id: Any) -> Wire | None:
     `request` is the HTTP request that it came in, None on other transports. Where a capture in front of the server has
     seen that, it is one of its calls.
     """
-    if rpc_id is None:
-        return None
+    return None if rpc_id is None else (outside_of(request) or session, str(rpc_id))
+
+
+def outside_of(request: Any) -> Outside | None:
+    """Return the request as a capture in front of the server has seen it; None when there is none."""
     scope = getattr(request, "scope", None)
     outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
-    return (outside if isinstance(outside, Outside) else session, str(rpc_id))
+    return outside if isinstance(outside, Outside) else None
 
 
 def header_of(request: Any, name: str) -> str | None:

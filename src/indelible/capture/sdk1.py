@@ -26,7 +26,7 @@ from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator, error_reply
 from indelible.capture.faults import Faults
-from indelible.capture.incoming import Outside, dumped, rpc_id_of
+from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.capture.task_ends import Executions
 from indelible.context import Inside
 from indelible.definitions import Tool
@@ -67,9 +67,8 @@ class Tapped:
 
     def seen_outside(self, request: Any) -> bool:
         """Tell whether a capture in front of the server records all that comes this way into the same trail."""
-        wire = peers.wire_of(request, None, "")
-        outside = None if wire is None else wire[0]
-        return isinstance(outside, Outside) and outside.recorder is self._recorder()
+        outside = peers.outside_of(request)
+        return outside is not None and outside.recorder is self._recorder()
 
     async def _list(self, recorder: Recorder) -> None:
         """Ask the server's own handler, in process: what definitions say holds from the first call on."""

@@ -11,7 +11,6 @@ provisional: this file is the only one that knows it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
 import time
@@ -151,17 +150,14 @@ class WireMiddleware:
         try:
             await self._list(ctx, call_next)
         except BaseException:  # cancelled meanwhile: a call all the same
-            with contextlib.suppress(Exception):
-                self.audited.begin(incoming, peer).cancelled()
+            self.audited.begin_cancelled(incoming, peer)
             raise
 
     async def _failed(self, call: OpenCall, exc: BaseException) -> None:
         if isinstance(exc, Exception):
             await self._released(call, lambda: judge_exception(exc, method=call.incoming.method))
             return
-        with contextlib.suppress(Exception):  # cancelled, or the process is about to end: no await from here on
-            verdict = judge_exception(exc, method=call.incoming.method)
-            call.finish(Verdict("cancelled") if verdict.kind == "cancelled" else verdict)
+        call.broken_off(exc)
 
     async def _notified(self, ctx: Any, call_next: CallNext, incoming: Incoming, peer: Peer) -> Any:
         """Record a call that nobody waits for: a server that is lax about ids may carry it out."""
@@ -196,10 +192,7 @@ class WireMiddleware:
         if method == "tools/list" and isinstance(form.get("tools"), list):
             self.audited.list_tools(form["tools"], peer_of(ctx))
         elif method in ("initialize", "server/discover"):
-            fields = peers.meta_of(form)
-            info = form.get("serverInfo") or (fields.get(meta.SERVER_INFO) if fields else None)
-            if isinstance(info, Mapping):
-                self.audited.named(meta.short(info.get("version")))
+            self.audited.named(meta.server_version(form))
 
     async def _list(self, ctx: Any, call_next: CallNext) -> None:
         """Ask the server for its tools; others who need to know wait for the same answer."""
@@ -348,14 +341,7 @@ def peer_of(ctx: Any) -> Peer:
     version = meta.short(ctx.protocol_version)
     if ctx.request is None:
         return peers.local_peer(_transport(), client=client, protocol_version=version)
-    known = getattr(getattr(session, "_connection", None), "session_id", None)  # private: a header has it too
-    return peers.peer_of_request(
-        ctx.request,
-        peers.token_of(ctx.request),
-        session_id=meta.short(known),
-        client=client,
-        protocol_version=version,
-    )
+    return peers.peer_in_session(ctx.request, session, client=client, protocol_version=version)
 
 
 def _transport() -> Any:

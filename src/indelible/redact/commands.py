@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from indelible.redact.spans import Span
+
 
 class Program(NamedTuple):
     """What the flags of a program mean."""
@@ -71,30 +73,20 @@ _WORD: Final = re.compile(
 )
 """A word, a quoted text, or what was put in the place of one."""
 _QUOTES: Final = b"\\\"'"
+_ROW: Final = re.compile(rb"[\"'\\]{0,16}")
+"""Quotes and backslashes in a row."""
 _SHORT: Final = re.compile(r"-[A-Za-z]{1,8}")
-
-
-class Found(NamedTuple):
-    """A secret in a command, as `re.Match` gives its place."""
-
-    begin: int
-    end: int
-
-    def span(self) -> tuple[int, int]:
-        """Return where it begins and ends."""
-        return self.begin, self.end
 
 
 class Commands:
     """Finds what a command's flags give away, as a pattern finds its matches."""
 
-    def finditer(self, text: bytes) -> Iterator[Found]:
+    def finditer(self, text: bytes) -> Iterator[Span]:
         """Yield every secret in order. Each word is looked at once."""
         done = 0
         while (match := _PROGRAM.search(text, done)) is not None:
             places: list[tuple[int, int]] = []
-            done = match.end()
-            done += _quotes(text, done)
+            done = _ROW.match(text, match.end()).end()  # type: ignore[union-attr]  # it matches nothing, too
             while len(places) < MAX_WORDS and (word := _WORD.match(text, done)) is not None:
                 begin, done = word.span(1)
                 quoted = text[begin:done]
@@ -108,18 +100,7 @@ class Commands:
                 while text[begin + skip : begin + skip + 1] in (b'"', b"'"):
                     skip += 1
                 if begin + skip < end and text[begin + skip : end] != b"[REDACTED]":
-                    yield Found(begin + skip, end)
-
-
-def _quotes(text: bytes, at: int) -> int:
-    """Return how many quotes and backslashes stand in a row."""
-    count = 0
-    while count < _MAX_QUOTES and text[at + count : at + count + 1] in (b'"', b"'", b"\\"):
-        count += 1
-    return count
-
-
-_MAX_QUOTES: Final = 16
+                    yield Span(begin + skip, end)
 
 
 def of(words: Sequence[object]) -> tuple[str, int] | None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from indelible.redact.spans import Span
+
 KIND: Final = "Secret"
 HOLDERS: Final = ("data", "stringData")
 """Members of a Secret whose values are secrets (Kubernetes API reference, Secret v1)."""
@@ -23,24 +25,10 @@ _HOLDER: Final = re.compile(rb"([ \t]*)(?:- )?[\"']?(?:data|stringData)[\"']?:[ 
 _ITEM: Final = re.compile(rb"[ \t]*[\"']?[A-Za-z0-9._-]+[\"']?:[ \t]*")
 
 
-class Found:
-    """A value, as `re.Match` gives its place."""
-
-    __slots__ = ("_span",)
-
-    def __init__(self, begin: int, end: int) -> None:
-        """Know the place."""
-        self._span = begin, end
-
-    def span(self) -> tuple[int, int]:
-        """Return where it begins and ends."""
-        return self._span
-
-
 class Manifests:
     """Finds the values of Secrets in YAML, as a pattern finds its matches."""
 
-    def finditer(self, text: bytes) -> Iterator[Found]:
+    def finditer(self, text: bytes) -> Iterator[Span]:
         """Yield every value in order. Each line is looked at once."""
         if _KIND.search(text) is None:
             return
@@ -51,7 +39,7 @@ class Manifests:
             start = end
 
 
-def _values(text: bytes, start: int, end: int) -> Iterator[Found]:
+def _values(text: bytes, start: int, end: int) -> Iterator[Span]:
     """Yield the values of one document's Secrets."""
     holder = item = -1
     value: tuple[int, int] | None = None
@@ -66,7 +54,7 @@ def _values(text: bytes, start: int, end: int) -> Iterator[Found]:
             value = value[0], here + len(line.rstrip())
             continue
         if value is not None:
-            yield Found(*value)
+            yield Span(*value)
             value = None
         if holder >= 0 and indent > holder and (item < 0 or indent == item):
             match = _ITEM.match(line)
@@ -79,7 +67,7 @@ def _values(text: bytes, start: int, end: int) -> Iterator[Found]:
         opened = _HOLDER.match(line.rstrip(b"\r\n"))
         holder, item = (len(opened[1]) if opened else -1), -1
     if value is not None:
-        yield Found(*value)
+        yield Span(*value)
 
 
 def replaced(match: Any, text: bytes, begin: int, end: int) -> bytes | None:

@@ -50,7 +50,7 @@ _PARTLY: Final = rf"last:[0-9A-Za-z]{{1,{MAX_SHOWN}}}|at:[a-z0-9.-]{{1,{_MAX_DOM
 _IS_ANY: Final = re.compile(rf"\[[A-Za-z0-9_-]{{1,64}} (?:{KEYED}|{_PARTLY})\]").fullmatch
 _SAID: Final = re.compile(r"\[[A-Za-z0-9_-]{1,64} (hmac|tok|last|at):[0-9A-Za-z.-]{1,64}\]")
 _HOST: Final = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}").fullmatch
-_NAMES: Final[Mapping[str, str]] = {"SHAPE": "TOKEN", "BEARER": "TOKEN", "BASIC": "TOKEN"}
+NAMES: Final[Mapping[str, str]] = {"SHAPE": "TOKEN", "BEARER": "TOKEN", "BASIC": "TOKEN"}
 """Rules whose marker is another's."""
 _KEYS: Final[Mapping[str, str]] = {"COMMAND": "password", "MANIFEST": "secret"}
 """Rules whose values are those of a key that is not there: what a flag gives away, what a Secret holds."""
@@ -177,7 +177,7 @@ class Strategies:
 
     def rule(self, rule: Rule) -> Rule:
         """Return a rule that puts in the place of what it finds what its class's strategy says."""
-        name, key = _NAMES.get(rule.name, rule.name), _KEYS.get(rule.name)
+        name, key = NAMES.get(rule.name, rule.name), _KEYS.get(rule.name)
         strategy = self._classes.get(name, "full") if key is None else self.of_key(key)
         if strategy == "full":
             return rule

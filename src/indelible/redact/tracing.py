@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from indelible.redact import strategies
 from indelible.redact.glued import name_left
 from indelible.redact.pairs import MARKER, Pairs
 from indelible.redact.patterns import Rule
@@ -31,9 +32,7 @@ PAIR: Final = "pair"
 """The value of a sensitive name in a text: ``password=x``."""
 
 NAMES: Final = {
-    "SHAPE": "TOKEN",
-    "BEARER": "TOKEN",
-    "BASIC": "TOKEN",
+    **strategies.NAMES,
     "PEM": "private-key",
     "URL": "url-user",
     "PARAMETER": "url-parameter",
