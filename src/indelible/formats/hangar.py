@@ -58,13 +58,8 @@ class HangarFormat(JsonFormat):
     def shape(self, record: Record) -> Any:
         """Return the record."""
         entry = record.entry
-        source, outcome, cost, policy, state = (
-            entry.source,
-            entry.outcome,
-            entry.cost,
-            entry.policy,
-            entry.state,
-        )
+        source, cost, outcome = entry.source, entry.cost, entry.outcome
+        policy, state = entry.policy, entry.state
         time = event_time(entry)
         return HangarEvent(
             time[:-1] + "+00:00" if time else None,

@@ -195,14 +195,7 @@ def _error_type(entry: Entry) -> str | None:
 
 def _own(record: Record, args: str | None) -> list[Pair]:
     """Return the last attribute: what the record can be checked with, and what no convention names."""
-    entry, state = record.entry, record.entry.state
-    source, target, request, outcome, policy = (
-        entry.source,
-        entry.target,
-        entry.request,
-        entry.outcome,
-        entry.policy,
-    )
+    entry = record.entry
     return _pairs(
         (
             ("event_id", entry.event_id),
@@ -211,34 +204,48 @@ def _own(record: Record, args: str | None) -> list[Pair]:
             ("leaf", record.leaf),
             ("mended", record.mended or None),
             ("event_type", entry.event_type),
-            ("request_id", request.request_id),
-            ("continues", request.continues),
-            ("backend", target.backend),
-            ("type", target.type),
-            ("name", name if (name := target.capability_name) and target.type not in _NAMED else None),
-            ("effects", target.effects),
-            ("client", source.client),
-            ("caller", source.caller),
-            ("caller_type", source.caller_type),
-            ("tenant", source.tenant),
-            ("auth_method", source.auth_method),
-            ("auth_key_id", source.auth_key_id),
-            ("on_behalf_of", source.on_behalf_of or None),
-            ("decision", policy.decision if policy else None),
-            ("rule", policy.rule if policy else None),
-            ("reason", state.reason if state else policy.reason if policy else None),
-            ("status", outcome.status if outcome else None),
-            ("kind", outcome.kind if outcome else None),
-            ("latency_ms", outcome.latency_ms if outcome else None),
-            ("error", outcome.error if outcome else None),
-            ("cost_centicents", entry.cost.centicents),
-            ("cost_model", entry.cost.model),
-            ("state_from", state.from_ if state else None),
-            ("state_to", state.to if state else None),
+            *_call(entry),
+            *_result(entry),
             ("erased", entry.erased),
             ("args", args),
             ("metadata", json_text(entry.metadata)),
         )
+    )
+
+
+def _call(entry: Entry) -> tuple[tuple[str, object], ...]:
+    source, target, request = entry.source, entry.target, entry.request
+    return (
+        ("request_id", request.request_id),
+        ("continues", request.continues),
+        ("backend", target.backend),
+        ("type", target.type),
+        ("name", None if target.type in _NAMED else target.capability_name),
+        ("effects", target.effects),
+        ("client", source.client),
+        ("caller", source.caller),
+        ("caller_type", source.caller_type),
+        ("tenant", source.tenant),
+        ("auth_method", source.auth_method),
+        ("auth_key_id", source.auth_key_id),
+        ("on_behalf_of", source.on_behalf_of or None),
+    )
+
+
+def _result(entry: Entry) -> tuple[tuple[str, object], ...]:
+    outcome, policy, state = entry.outcome, entry.policy, entry.state
+    return (
+        ("decision", policy.decision if policy else None),
+        ("rule", policy.rule if policy else None),
+        ("reason", state.reason if state else policy.reason if policy else None),
+        ("status", outcome.status if outcome else None),
+        ("kind", outcome.kind if outcome else None),
+        ("latency_ms", outcome.latency_ms if outcome else None),
+        ("error", outcome.error if outcome else None),
+        ("cost_centicents", entry.cost.centicents),
+        ("cost_model", entry.cost.model),
+        ("state_from", state.from_ if state else None),
+        ("state_to", state.to if state else None),
     )
 
 
