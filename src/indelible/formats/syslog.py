@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError
@@ -35,7 +36,7 @@ BOM: Final = "\ufeff"
 SAID_CHARS: Final = 120
 """Of one value in MSG, which the parameters have whole."""
 
-_plain = re.compile(r"[\w.,:;/@+~-]+", re.ASCII).fullmatch
+_is_plain = re.compile(r"[\w.,:;/@+~-]+", re.ASCII).fullmatch
 
 
 def escape_value(text: str) -> str:
@@ -90,23 +91,34 @@ class SyslogFormat:
 
 def _message(entry: Entry, named: Naming) -> str:
     """Return MSG (section 6.4)."""
-    source, target, outcome, state = entry.source, entry.target, entry.outcome, entry.state
-    said = [named.name]
-    for key, value in (
-        ("name", target.capability_name),
-        ("server", target.backend),
-        ("user", source.user_id),
-        ("from", state and state.from_),
-        ("to", state and state.to),
-        ("kind", outcome and outcome.kind),
-        ("rule", entry.policy and entry.policy.rule),
-        ("error", outcome and outcome.error_type),
-    ):
-        if value:
-            said.append(f"{key}={value if len(value) < SAID_CHARS and _plain(value) else _quoted(value)}")
-    message = " ".join(said)
+    source, target, outcome, state, policy = (
+        entry.source,
+        entry.target,
+        entry.outcome,
+        entry.state,
+        entry.policy,
+    )
+    message = named.name
+    if target.capability_name:
+        message += f" name={_word(target.capability_name)}"
+    if target.backend:
+        message += f" server={_word(target.backend)}"
+    if source.user_id:
+        message += f" user={_word(source.user_id)}"
+    if state is not None:
+        message += f" from={_word(state.from_ or '-')} to={_word(state.to or '-')}"
+    if outcome is not None:
+        message += f" kind={_word(outcome.kind)}"
+        if outcome.error_type:
+            message += f" error={_word(outcome.error_type)}"
+    if policy is not None and policy.rule:
+        message += f" rule={_word(policy.rule)}"
     return message if message.isascii() else BOM + message
 
 
-def _quoted(value: str) -> str:
+@lru_cache(maxsize=4096)  # the same few names again and again
+def _word(value: str) -> str:
+    """Return a text as MSG has it: in the quotes of JSON when it is more than a plain word."""
+    if len(value) <= SAID_CHARS and _is_plain(value):
+        return value
     return visible(json.dumps(value[:SAID_CHARS], ensure_ascii=False))

@@ -46,14 +46,17 @@ FLOOR_BYTES: Final = 64
 DIGEST_BYTES: Final = len(":,") + 64
 """What the digest of a value costs, beside the field's name."""
 
-MILLISECONDS_13: Final = range(10**12, 10**13)
-"""Times since 1970 that are written with 13 digits: the years 2001 to 2286."""
+FIRST_MS: Final = 10**12
+LAST_MS: Final = 10**13 - 1
+"""Milliseconds since 1970 that are written with 13 digits: the years 2001 to 2286."""
 
 USUAL_BYTES: Final = 1_000
 """No text but a few has a smaller limit: those few are looked at one by one."""
 
 Escape = Callable[[str], str]
 
+PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))
+_LEFT: Final = f"\t\r\n{PRINTABLE}".encode()
 _controls = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _unprintable = re.compile(r"[^!-~]+")
 _LEAST: Final = -(2**63)
@@ -63,7 +66,7 @@ _MOST: Final = 2**63 - 1
 
 def visible(text: str) -> str:
     """Return a text with its control characters shown, but for TAB, CR and LF."""
-    if text.isprintable():
+    if text.isascii() and not text.encode().translate(None, _LEFT):  # three times as fast as a search
         return text
     return _controls.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -112,7 +115,7 @@ def version_of(options: Options) -> str:
 def epoch_ms(time: str) -> int | None:
     """Return milliseconds since 1970 for what `times.event_time` returned; None when 13 digits cannot say it."""
     moment = epoch_us(time) // 1_000
-    return moment if moment in MILLISECONDS_13 else None
+    return moment if FIRST_MS <= moment <= LAST_MS else None
 
 
 class Slot(NamedTuple):
@@ -144,9 +147,6 @@ class Layout(NamedTuple):
     safe: str
     """What may stand in any value as it is: ASCII."""
     separator: str
-
-
-PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))
 
 
 class Pairs:
@@ -192,7 +192,11 @@ class Pairs:
         parts = [whole, f"{self._seq}{record.entry.seq}"]
         cuts: list[str] = []
         for slot, value in zip(self._typed, typed_values(record.entry), strict=True):
-            if value is not None and value != "":
+            if value is None:
+                continue
+            if isinstance(value, int) and _LEAST <= value <= _MOST:
+                parts.append(f"{slot.before}{value}")
+            elif value != "":
                 parts.append(self._carefully(slot, value, slot.limit, cuts))
         if cuts:
             parts.append(self._cut + ",".join(cuts))
@@ -208,8 +212,7 @@ class Pairs:
             return False
         special = len(parts) * self._special_of_a_pair - self._special_of_a_separator
         for index, more in self._special_beyond:
-            if held[index]:
-                special += more
+            special += more if held[index] else 0
         if len(whole.encode().translate(None, self._safe)) != special:
             return False
         if len(whole) > self._usual and max(map(len, parts)) > self._usual:
@@ -262,8 +265,14 @@ class Pairs:
     def _carefully(self, slot: Slot, value: str | float, limit: int, cuts: list[str]) -> str:
         if not isinstance(value, str):
             return f"{slot.before if _LEAST <= value <= _MOST else slot.otherwise}{value}"
-        before = slot.before if slot.takes == "text" else slot.key(value)
+        before = slot.before
+        if slot.takes != "text":
+            before = slot.key(value)
+            if before is not slot.otherwise:
+                return before + value
         if len(value) <= limit:
+            if value.isascii() and not value.encode().translate(None, self._safe):
+                return before + value
             escaped = self._escape(value)
             if (len(escaped) if escaped.isascii() else len(escaped.encode())) <= limit:
                 return before + escaped
