@@ -26,8 +26,8 @@ Examples:
 
 Where audit.sinks names sinks, wrap, record and the library start this by themselves; audit.ship
 says otherwise. One process ships a trail: with --from and --replay-dead-letters the one at work is
-asked to do it, and --once waits for it. SIGTERM and Ctrl-C finish what is under way, and each sink goes on from there the
-next time; SIGHUP reads the configuration again.
+asked to do it, and --once waits for it. SIGTERM and Ctrl-C finish what is under way, and each
+sink goes on from there the next time; SIGHUP reads the configuration again.
 
 Exit code 0: done, or told to end; 2: wrong usage or configuration; 3: a sink stayed unavailable,
 or another process ships the trail.

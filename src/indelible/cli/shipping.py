@@ -35,6 +35,9 @@ LOOK_S: Final = 0.2
 DRAIN_S: Final = 5.0
 """How long a shipper goes on after the recorder that started it, at the most."""
 
+NICE: Final = 5
+"""A shipper that a recorder has started leaves the processor to it: what it does can wait, a call cannot."""
+
 INTERRUPTED: Final = 130
 
 
@@ -64,6 +67,8 @@ class Run:
         self._patience = patience
         self._attached = attached
         self._signals = _Signals()
+        if attached:
+            os.nice(NICE)
         self._lanes: list[Lane] = []
         self._interrupted = False
         self._said = f"{layout.active}: nothing is sealed yet"
