@@ -17,7 +17,7 @@ from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
 from indelible.redaction_settings import check_strategies, parse_strategies
-from indelible.sink_settings import Backlog, Ship, SinkSettings, parse_backlog, parse_sinks
+from indelible.sink_settings import Backlog, Ship, SinkSettings, parse_backlog, parse_ship, parse_sinks
 from indelible.values import (
     DAY_S,
     MEGABYTE,
@@ -287,7 +287,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "trust_directory": ("trust_directory", parse_text),
     "anchors": ("anchors", parse_anchors),
     "sinks": ("sinks", parse_sinks),
-    "ship": ("ship", one_of("process", "thread", "off")),
+    "ship": ("ship", parse_ship),
     "max_backlog": ("max_backlog", parse_backlog),
 }
 """Key in the file → field of `AuditSettings`, parser."""

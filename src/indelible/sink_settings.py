@@ -364,6 +364,11 @@ def _default_name(kind: str, values: Mapping[str, Any]) -> str:
     return fit if _NAME.fullmatch(fit) else kind
 
 
+def parse_ship(value: object) -> str:
+    """Return who ships; ``off`` without quotes is false in YAML 1.1."""
+    return one_of("process", "thread", "off")("off" if value is False else value)
+
+
 def parse_backlog(value: object) -> Backlog:
     """Return the bounds of ``{size: 10GB, age: 7d}``; what is left out keeps its default, ``none`` is no bound."""
     given = _mapping_of({"size": _size_or_none, "age": parse_duration_or_none})(value)

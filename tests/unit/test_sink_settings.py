@@ -125,6 +125,13 @@ def test_the_backlog_has_bounds_of_its_own() -> None:
         backlog({"sise": 1})
 
 
+@pytest.mark.parametrize("text", ["off", '"off"', "false"])
+def test_off_is_off_without_quotes_too(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "indelible.yaml"
+    file.write_text(f"audit: {{ship: {text}}}")
+    assert configfile.load(str(file)).audit.ship == "off"
+
+
 def test_a_profile_has_sinks_of_its_own() -> None:
     audit = {"sinks": [{"type": "stdout"}], "ship": "thread"}
     profiles = {"quiet": {"audit": {"sinks": [], "path": "x"}}}

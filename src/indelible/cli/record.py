@@ -78,12 +78,12 @@ def command(where: Where, listen: str | None, group: str | None, mode: str | Non
 
 
 def _catch_signals() -> int:
-    """Return a descriptor that can be read when it is time to end."""
+    """Return a descriptor from which the signals can be read that came, a byte each."""
     out, into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def handler(_number: int, _frame: object) -> None:
+    def handler(number: int, _frame: object) -> None:
         try:
-            os.write(into, b"\0")
+            os.write(into, bytes([number]))
         except BlockingIOError:  # it is full of this news already
             pass
 
@@ -100,12 +100,19 @@ def _serve(served: Served, settings: Settings, door: _Door, stop: int) -> None:
         watchdog = Watchdog(every_s, served.check, lambda exc: note(f"the trail cannot be written: {exc}"))
     notify("READY=1", f"STATUS=recording to {settings.audit.path}")
     note(f"recording to {settings.audit.path} what comes over {door.name}")
-    while not select.select([stop], [], [], LOOK_S)[0]:
+    while not _is_told_to_end(stop, served):
         if served.lost:
             msg = f"{settings.audit.path}: another process may write this trail now; start anew"
             raise TrailError(msg)
     if watchdog is not None:
         watchdog.stop()
+
+
+def _is_told_to_end(stop: int, served: Served) -> bool:
+    """Wait a moment; tell whether it is time to end. SIGHUP is the shipper's, where there is one."""
+    if not select.select([stop], [], [], LOOK_S)[0]:
+        return False
+    return os.read(stop, 1)[0] != signal.SIGHUP or not served.reload_sinks()
 
 
 class _Door:

@@ -84,9 +84,9 @@ class Companion:
         self._thread = threading.Thread(target=self._watch, name="indelible-companion", daemon=True)
         self._thread.start()
 
-    def reload(self) -> None:
-        """Have the configuration read again by a shipper that is a process. From a signal's handler."""
-        self._shipper.reload()
+    def reload(self) -> bool:
+        """Have the configuration read again; tell whether the shipper can. From a signal's handler."""
+        return self._shipper.reload()
 
     def close(self) -> None:
         """Let go of the shipper; one that is a process goes on for a moment by itself."""
@@ -165,12 +165,13 @@ class _Process:
         code = child.returncode
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
-    def reload(self) -> None:
-        """Have it read its configuration again."""
+    def reload(self) -> bool:
+        """Have it read its configuration again; one that is not there just now does when it starts."""
         child = self._child
         if child is not None and child.returncode is None:
             with contextlib.suppress(OSError):
                 child.send_signal(signal.SIGHUP)
+        return True
 
     def end(self) -> None:
         """Let it end by itself; it is reaped when it does, or when this process ends."""
@@ -218,8 +219,9 @@ class _Threads:
     def how_it_ended(self) -> None:
         """Return None: threads end with their process."""
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """Do nothing: this process reads its configuration once."""
+        return False
 
     def end(self) -> None:
         """Ship what was sealed last, as far as that is done at once, and end."""

@@ -17,6 +17,7 @@ import msgspec
 from indelible.errors import IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
 from indelible.shipper.choice import chooser
+from indelible.shipper.feed import Piece
 from indelible.shipper.place import Place
 from indelible.shipper.standing import Standing
 from indelible.sinks.base import NOTHING, Delivery, Shipment, Sink, SinkUnavailable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
+    from indelible.trail.shipping.letters import Letter
 
 log = logging.getLogger("indelible")
 
@@ -196,10 +198,17 @@ class Lane:
 
     def _replay(self) -> None:
         """Send the dead letters again, and take out what was taken. Raises SinkUnavailable, OSError."""
-        own = [one for one in letters.read(self._layout) if one.sink == self.name and one.data]
+        own = [one for one in letters.read(self._layout) if one.sink == self.name]
         for first in range(0, len(own), BATCH_EVENTS):
-            some = own[first : first + BATCH_EVENTS]
-            delivery, failure = self._send([Shipment(one.data, one.seq, one.event_id) for one in some])
+            some, shipments = [], []
+            for one in own[first : first + BATCH_EVENTS]:
+                record = one.data or self._rendered(one)
+                if record:
+                    some.append(one)
+                    shipments.append(Shipment(record, one.seq, one.event_id))
+            if not some:
+                continue
+            delivery, failure = self._send(shipments)
             count = accepted(delivery, len(some))
             refused = {index for index, _ in delivery.refused}
             taken = {one.key for at, one in enumerate(some[:count]) if at not in refused}
@@ -210,6 +219,14 @@ class Lane:
                 raise failure
             if not count:
                 raise SinkUnavailable("it took nothing, and does not say why")
+
+    def _rendered(self, dead: Letter) -> bytes:
+        """Return the record of an event that had none; empty when it has none yet, or is not in the trail any more."""
+        line = self._place.line(dead.origin, dead.seq)
+        if line is None:
+            return b""
+        found = self._renderer.batch(Piece([(dead.seq, line)], dead.seq + 1, []), dead.origin)
+        return found.shipments[0].record if found.shipments else b""
 
     def _let_go(self) -> None:
         """Close file and connection: the next attempt opens them anew."""

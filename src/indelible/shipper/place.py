@@ -123,18 +123,22 @@ class Place:
             self._notice.well()
         self._save_at = time.monotonic() + CURSOR_S
 
+    def line(self, origin: str, seq: int) -> bytes | None:
+        """Return a line of this trail or an earlier one; None when it is not there."""
+        trail = route.find(self._layout, origin)
+        if trail is None:
+            return None
+        with contextlib.closing(Feed(trail.layout)) as feed:
+            found = feed.read(seq, min(seq + 1, trail.size), 1, BATCH_BYTES).lines
+        return found[0][1] if found else None
+
     def drop_erased(self, dead: Sequence[Letter]) -> None:
         """Take out those of these dead letters whose events were erased while they were added (see `letters`)."""
-        trail = self._trail
-        if trail is None:
-            return
-        with contextlib.closing(Feed(trail.layout)) as feed:
-            gone = {
-                one.key
-                for one in dead
-                for _, line in feed.read(one.seq, one.seq + 1, 1, BATCH_BYTES).lines
-                if erased_leaf(line) is not None
-            }
+        gone = {
+            one.key
+            for one in dead
+            if (line := self.line(one.origin, one.seq)) is not None and erased_leaf(line) is not None
+        }
         if gone:
             letters.remove(self._layout, gone)
 

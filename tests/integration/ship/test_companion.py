@@ -190,6 +190,23 @@ def test_wrap_passes_a_reload_on(tmp_path: Path) -> None:
     assert seqs_of(tmp_path / "more.log")[-1] == sealed(tmp_path) - 1
 
 
+def test_a_service_ships_and_passes_a_reload_on(tmp_path: Path) -> None:
+    configure(tmp_path, FILE)
+    process = subprocess.Popen(
+        [*COMMAND, "record", "-c", str(tmp_path / "indelible.yaml"), "--listen", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until(lambda: next_of(tmp_path, "out.log"), "the first events")
+    configure(tmp_path, FILE, {"type": "file", "path": "more.log", "start": "beginning"})
+    process.send_signal(signal.SIGHUP)
+    until(lambda: next_of(tmp_path, "more.log"), "the second sink")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, said
+    until(lambda: current_shipper(Layout(tmp_path / "a.jsonl")) is None, "the shipper's end")
+    assert seqs_of(tmp_path / "out.log") == list(range(sealed(tmp_path)))
+
+
 def test_a_shipper_that_cannot_be_started_is_said_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +230,8 @@ def test_a_shipper_that_cannot_be_started_is_said_and_tried_again(
             why, self.ended = self.ended, None
             return why
 
-        def reload(self) -> None: ...
+        def reload(self) -> bool:
+            return False
 
         def end(self) -> None: ...
 

@@ -49,7 +49,10 @@ def test_signals_keep_the_place_and_reload_the_sinks(tmp_path: Path, maker: Make
     configure(tmp_path, FILE)
     process = start(tmp_path)
     until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the first sink")
-    other = run(tmp_path, "--once")
+    whole = run(tmp_path, "--once")
+    assert whole.returncode == 0
+    assert f"is being shipped by process {process.pid}" in whole.stdout
+    other = run(tmp_path)
     assert other.returncode == 3
     assert f"is being shipped by process {process.pid}" in other.stderr
     asked = run(tmp_path, "--from", str(maker.seq - 1), "--sink", "out.log")
@@ -86,6 +89,20 @@ def test_a_shipper_that_was_started_ends_with_its_starter_when_all_was_taken(
     _, said = process.communicate(timeout=120)  # closes its input
     assert (process.returncode, said) == (0, b"")
     assert seqs_of(tmp_path / "out.log") == list(range(maker.seq))
+
+
+def test_once_waits_for_whoever_ships_as_long_as_it_is_told_to(tmp_path: Path, maker: Maker) -> None:
+    away = {"type": "file", "path": "/proc/nowhere/x", "name": "away", "start": "beginning"}
+    configure(tmp_path, away, FILE)
+    process = start(tmp_path)
+    until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the one that is well")
+    assert run(tmp_path, "--once", "--sink", "out.log").returncode == 0
+    late = run(tmp_path, "--once", "--timeout", "0s")
+    assert late.returncode == 3
+    [line] = late.stderr.splitlines()
+    assert f"is being shipped by process {process.pid}" in line
+    assert "; sink away (/proc/nowhere/x): " in line
+    end(process)
 
 
 def test_a_destination_that_stays_away(tmp_path: Path, maker: Maker) -> None:

@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from indelible.errors import ConfigError
+from indelible.formats.record import Record
 from indelible.shipper import batch, pace, route
 from indelible.shipper.lane import Lane, Parts
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
@@ -266,6 +267,53 @@ def test_dead_letters_are_sent_again_when_somebody_asks(maker: Maker, running: R
     assert sink.seqs[-1] == 4
 
 
+def test_what_had_no_record_is_rendered_when_it_is_asked_for(maker: Maker, running: Running) -> None:
+    sink = FakeSink()
+    broken = [True]
+
+    class Format:
+        holds: frozenset[str] | None = None
+
+        def render(self, record: Record) -> bytes:
+            if broken and record.entry.seq in (4, 9):
+                raise KeyError("a fault")
+            return b"%d" % record.entry.seq
+
+    running.start(Lane(maker.layout, settings(), Parts(lambda _: Format(), lambda _: sink), Access()))
+    until(lambda: at(maker) == 21)
+    assert [(one.seq, one.reason, one.data) for one in letters.read(maker.layout)] == [
+        (4, "indelible: KeyError: 'a fault'", b""), (9, "indelible: KeyError: 'a fault'", b"")
+    ]  # fmt: skip
+    broken.clear()
+    request.put(maker.layout, "s", Request(letters=True), Access())
+    until(lambda: not letters.path_of(maker.layout).exists())
+    assert [one.record for one in sink.taken[-2:]] == [b"4", b"9"]
+
+
+def test_a_full_disk_beside_the_trail_costs_repeats_and_no_event(
+    maker: Maker, running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cursor.write(maker.layout, cursor.Cursor(sink="s", origin=maker.origin, next=0), Access())
+    full, write = [True], cursor.write
+
+    def fail(*args: Any) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        write(*args)
+
+    monkeypatch.setattr(cursor, "write", fail)
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: len(sink.taken) == 21)
+    maker.add_many(2).seal()
+    until(lambda: len(sink.taken) == 23)
+    assert at(maker) == 0
+    full.clear()
+    until(lambda: at(maker) == 23)
+    assert sink.seqs == list(range(23))
+    assert caplog.text.count("its place cannot be written: No space left on device") == 1
+
+
 def test_it_begins_again_where_somebody_asks(maker: Maker, running: Running) -> None:
     sink = FakeSink()
     running.start(lane(maker.layout.active, sink))
@@ -303,6 +351,7 @@ def test_a_sink_that_hangs_holds_up_no_other(maker: Maker, running: Running) -> 
     for name, sink in (("hangs", hanging), ("well", well)):
         running.start(lane(maker.layout.active, sink, name=name))
     until(lambda: at(maker, "well") == 21)
+    until(lambda: hanging.sent)
     assert (at(maker, "hangs"), hanging.taken) == (0, [])
 
 
