@@ -105,10 +105,12 @@ def command(
 
 def _chosen(where: Where, names: Sequence[str]) -> tuple[SinkSettings, ...]:
     """Return the sinks that are meant. Raises ConfigError."""
+    from indelible import configfile
     from indelible.shipper.names import check_names
     from indelible.values import nearest, shown
 
-    sinks = where.settings.audit.sinks
+    settings = configfile.with_export(where.settings, configfile.compliance())
+    sinks = settings.audit.sinks
     if not sinks:
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}
