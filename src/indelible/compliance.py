@@ -1,7 +1,7 @@
 """``MCP_COMPLIANCE_FORMAT`` and ``MCP_COMPLIANCE_OUTPUT``: the export that an environment asks for. Pure.
 
-It stands beside whatever the configuration has, and only what records looks at it. This version writes to standard
-error.
+It stands beside whatever the configuration has, and only what records or ships looks at it. Into a file it is one more
+sink of the shipper's; on standard error each process writes what it recorded itself (`indelible.shipper.echo`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:
     if known not in FORMATS:
         raise ConfigError(f"{FORMAT}: no such format {shown(name)}{nearest(known, FORMATS)}")
     if output:
-        raise ConfigError(
-            f"{OUTPUT}: this version exports to standard error only; unset it, "
-            f"or let a sink of type 'file' with format '{known}' write {shown(output)} (audit.sinks)"
+        if "\0" in output:
+            raise ConfigError(f"{OUTPUT}: expected a path, found {shown(output)}")
+        return SinkSettings(
+            type="file", name="compliance", format=known, path=output, filter=SinkFilter(events=EVENTS)
         )
     return SinkSettings(type="stderr", name="compliance", format=known, filter=SinkFilter(events=EVENTS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 
 from indelible import config, endpoints, sink_settings
 from indelible.anchor_settings import resolved
-from indelible.compliance import FORMAT, compliance_sink
+from indelible.compliance import FORMAT, OUTPUT, compliance_sink
 from indelible.config import Settings
 from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
@@ -148,7 +149,22 @@ def compliance(service: str | None = None) -> SinkSettings | None:
             "unset it here, and set it where 'indelible record' runs"
         )
         raise ConfigError(msg)
-    return sink
+    if sink is None or sink.path is None:
+        return sink
+    path = str(Path(sink.path).expanduser().absolute())
+    known_by = sha256(f"{sink.format}\n{path}".encode()).hexdigest()[:8]
+    return msgspec.structs.replace(sink, path=path, name=f"compliance-{known_by}")
+
+
+def with_export(settings: Settings, sink: SinkSettings | None) -> Settings:
+    """Return the settings with the file that the environment asks for among the sinks. Raises ConfigError."""
+    if sink is None or sink.path is None:
+        return settings
+    try:
+        sinks = _apart((*settings.audit.sinks, sink), Path(str(settings.audit.path)))
+    except ConfigError as exc:
+        raise ConfigError(f"{OUTPUT}: {exc}") from None
+    return msgspec.structs.replace(settings, audit=msgspec.structs.replace(settings.audit, sinks=sinks))
 
 
 def through(settings: Settings, socket: str | Path) -> Settings:

@@ -250,7 +250,7 @@ class Recorder:
 
     def echo(self, sink: SinkSettings | None) -> None:
         """Write what is recorded from now on to standard error, too, when the environment asks for that."""
-        if sink is not None and self._writer is not None:
+        if sink is not None and sink.type == "stderr" and self._writer is not None:
             from indelible.shipper import echo
 
             self._echo = echo.begin(self._writer.layout, sink, self._writer.recorder)
@@ -341,8 +341,8 @@ def open_recorder(
     if not settings.audit.enabled:
         return Recorder(None, settings, caller, chosen)
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
-    _check_sinks(settings)
     export = configfile.compliance(settings.audit.socket)
+    settings = _checked(settings, export)
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
@@ -372,12 +372,17 @@ def open_recorder(
     return recorder
 
 
-def _check_sinks(settings: Settings) -> None:
-    """Raise ConfigError for sinks that this process cannot ship to."""
+def _checked(settings: Settings, export: SinkSettings | None) -> Settings:
+    """Return the settings with the file that the environment asks for among the sinks.
+
+    Raises ConfigError for sinks that this process cannot ship to.
+    """
+    settings = configfile.with_export(settings, export)
     if settings.audit.sinks and settings.audit.socket is None:
         from indelible.shipper.companion import check
 
-        check(settings)
+        check(settings, export)
+    return settings
 
 
 def open_trail(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from indelible.events import RecorderId
     from indelible.shipper.companion import Companion
     from indelible.shipper.echo import Echo
+    from indelible.sink_settings import SinkSettings
     from indelible.trail.layout import Layout
     from indelible.trail.sharing.doors import Checker
 
@@ -55,6 +56,7 @@ class Served:
         check_patterns(settings.redaction.patterns)  # before anything is made on disk
         audit, limits = settings.audit, settings.record
         export = configfile.compliance()
+        settings = configfile.with_export(settings, export)
         self._rules = Rules(
             settings.redaction, record_args=audit.record_args, record_results=audit.record_results
         )
@@ -65,12 +67,12 @@ class Served:
             outstanding=limits.max_outstanding,
             overtime=limits.max_overtime / 100,
         )
-        _check_sinks(settings)
+        _check_sinks(settings, export)
         self._opened = open_writer(Path(str(audit.path)), audit, RECORDER, lives=_is_other, listens=True)
         self._writer = self._opened.writer
         self._hub: Hub | None = None
         self._echo: Echo | None = None
-        if export is not None:
+        if export is not None and export.type == "stderr":
             from indelible.shipper.echo import Echo
 
             self._echo = Echo(self._writer.layout, export, None)
@@ -153,12 +155,12 @@ class Served:
                 export.close()
 
 
-def _check_sinks(settings: Settings) -> None:
+def _check_sinks(settings: Settings, export: SinkSettings | None) -> None:
     """Raise ConfigError for sinks that this process cannot ship to."""
     if settings.audit.sinks:
         from indelible.shipper.companion import check
 
-        check(settings)
+        check(settings, export)
 
 
 def _companion(settings: Settings, layout: Layout) -> Companion | None:

@@ -1,5 +1,7 @@
 """What the environment may ask for, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from indelible import configfile
@@ -33,8 +35,8 @@ def test_nothing_is_asked_for(env: dict[str, str]) -> None:
         ({"MCP_COMPLIANCE_FORMAT": "mxcp"}, "MCP_COMPLIANCE_FORMAT: no such format 'mxcp'"),
         ({"MCP_COMPLIANCE_OUTPUT": "/x"}, "MCP_COMPLIANCE_OUTPUT is set and MCP_COMPLIANCE_FORMAT is not"),
         (
-            {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "/x\n"},
-            "MCP_COMPLIANCE_OUTPUT: this version exports to standard error only",
+            {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "/x\0"},
+            "MCP_COMPLIANCE_OUTPUT: expected a path",
         ),
     ],
 )
@@ -43,6 +45,31 @@ def test_what_cannot_be_is_one_line(env: dict[str, str], expected: str) -> None:
         compliance_sink(env)
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_one_more_sink_known_by_its_path_and_format(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = set()
+    for format_, output in (("cef", "out.log"), ("leef", "out.log"), ("cef", "other.log")):
+        monkeypatch.setenv("MCP_COMPLIANCE_FORMAT", format_)
+        monkeypatch.setenv("MCP_COMPLIANCE_OUTPUT", output)
+        sink = configfile.compliance()
+        assert sink is not None
+        assert (sink.type, sink.path, sink.start, sink.max_size) == (
+            "file",
+            str(tmp_path / output),
+            "now",
+            None,
+        )
+        assert sink == configfile.compliance()
+        names.add(sink.name)
+        settings = configfile.with_export(configfile.load(trail="t.jsonl"), sink)
+        assert settings.audit.sinks == (sink,)
+        with pytest.raises(ConfigError, match=r"MCP_COMPLIANCE_OUTPUT: .* is the trail's own"):
+            configfile.with_export(configfile.load(trail=output), sink)
+    assert len(names) == 3
 
 
 def test_who_writes_through_a_service_does_not_read_its_trail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible import __version__
+from indelible import __version__, configfile
 from indelible.cli.common import Where, note
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, IndelibleError, TrailError
@@ -43,7 +43,8 @@ INTERRUPTED: Final = 130
 
 def chosen(where: Where, names: Sequence[str]) -> tuple[SinkSettings, ...]:
     """Return the sinks that are meant. Raises ConfigError."""
-    sinks = where.settings.audit.sinks
+    settings = configfile.with_export(where.settings, configfile.compliance())
+    sinks = settings.audit.sinks
     if not sinks:
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}

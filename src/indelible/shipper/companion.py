@@ -17,19 +17,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible.compliance import OUTPUT
 from indelible.errors import ConfigError, TrailError
+from indelible.registry import make_sink
 from indelible.shipper.names import check_names, parts
 from indelible.shipper.place import begin
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import Shipper
+from indelible.sinks.base import SinkUnavailable
 from indelible.trail import durable
 
 if TYPE_CHECKING:
     import subprocess
 
     from indelible.config import Settings
+    from indelible.sink_settings import SinkSettings
     from indelible.trail.layout import Layout
 
 log = logging.getLogger("indelible")
@@ -46,8 +51,10 @@ DRAIN_S: Final = 2.0
 """How long the end of a recorder waits for a shipper that is a thread of it, when its sinks are well."""
 
 
-def check(settings: Settings) -> None:
-    """Raise ConfigError, one line, when a recording process cannot ship as its settings say."""
+def check(settings: Settings, export: SinkSettings | None = None) -> None:
+    """Raise ConfigError, one line, when a recording process cannot ship as its settings, or its environment, say."""
+    if export is not None and export.path is not None:
+        _check_output(export)
     audit = settings.audit
     check_names(audit.sinks)
     for sink in audit.sinks if audit.ship != "off" else ():
@@ -56,6 +63,22 @@ def check(settings: Settings) -> None:
                 f"audit.sinks: {sink.name}: the standard output of a process that records is not for events; take "
                 "'stderr' or a file, or set 'ship: off' and run 'indelible ship' by hand"
             )
+
+
+def _check_output(sink: SinkSettings) -> None:
+    """Raise ConfigError, one line, when the file that the environment names cannot be written."""
+    made = make_sink(sink)
+    try:
+        made.open()
+    except (
+        SinkUnavailable
+    ) as exc:  # another process writes it, which may be our own shipper; or its disk is full
+        if not Path(str(sink.path)).parent.is_dir():
+            raise ConfigError(f"{OUTPUT}: {exc}") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{OUTPUT}: {exc}") from exc
+    finally:
+        made.close()
 
 
 def companion_of(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from indelible.formats.found import read_found
 from tests.integration.cli.conftest import COMMAND, Run
-from tests.integration.wrap.harness import call, request
+from tests.integration.wrap.harness import call, request, wait_for
 
 CALLS = """
 import sys, indelible
@@ -56,6 +57,39 @@ def test_of_several_processes_each_exports_its_own(run: Run, home: dict[str, str
     assert said.returncode == 0
 
 
+def test_a_file_has_everybodys_events_whoever_dies(run: Run, home: dict[str, str], tmp_path: Path) -> None:
+    """One export, however many write: each event once, and again at the most after a kill; none is missing."""
+    trail, out = tmp_path / "audit.jsonl", tmp_path / "out" / "mcp.cef"
+    env = {**home, "MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": str(out)}
+    started = []
+    for name in ("holder", "other"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CALLS, str(trail), "100000" if name == "holder" else "200", name],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        started.append(process)
+    holder, other = started
+    assert holder.stdin is not None
+    holder.stdin.write(b"\n")
+    holder.stdin.flush()
+    wait_for(lambda: out.exists() and out.stat().st_size > 10_000)
+    holder.kill()
+    holder.communicate()
+    _, errors = other.communicate(b"\n", timeout=120)
+    assert (other.returncode, errors.count(b"CEF:0")) == (0, 0)
+    said = run("ship", "--once", "--trail", trail, **env)
+    assert said.returncode == 0, said.stderr
+    found = [read_found(line) for line in out.read_bytes().split(b"\n")[:-1]]
+    seqs = {one.seq for one in found if one is not None}
+    lines = run("log", "--json", "-n", "0", "--trail", trail).stdout.split(b"\n")[:-1]
+    assert seqs == {json.loads(line)["seq"] for line in lines}
+    assert sum(b'"capability_name":"other"' in line for line in lines) == 200
+    checked = run("verify", "--line", out, "--trail", trail, "--json")
+    assert json.loads(checked.stdout)["counts"] == {"yes": len(found)}
+
+
 def test_nobody_reads_standard_error(home: dict[str, str], tmp_path: Path) -> None:
     """The pipe is full long before the end: no call waits, all are recorded, and the process ends."""
     reader, writer = os.pipe()
@@ -90,7 +124,8 @@ def test_wrap_exports_what_it_records(home: dict[str, str], tmp_path: Path) -> N
     [
         {"MCP_COMPLIANCE_FORMAT": "splunk"},
         {"MCP_COMPLIANCE_OUTPUT": "out.cef"},
-        {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": "/nowhere/out.cef"},
+        {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": "/dev/null/out.cef"},
+        {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": "/dev/null"},
     ],
 )
 def test_what_cannot_be_exported_refuses_to_start(run: Run, tmp_path: Path, env: dict[str, str]) -> None:
