@@ -152,6 +152,7 @@ class Sealer:
     def _seal(self) -> None:
         if self._keyring.look():
             self._writer.hand_over(self._keyring)
+        self._writer.covered(self._tree.size)
         pending = self._writer.take_pending()
         if pending is None:
             return

@@ -356,6 +356,18 @@ class Unsealed(ABC):
 
     # --- what the sealer asks ----------------------------------------------------------------------------------
 
+    def covered(self, size: int) -> None:
+        """Let go of lines that a checkpoint over `size` covers: who sealed them may have been interrupted before that.
+
+        They would be put into the tree a second time.
+        """
+        with self._lock:
+            done = size - (self._seq - len(self._pending))
+            if done > 0:
+                del self._pending[:done]
+                self._pending_bytes = sum(map(len, self._pending))
+                self._room.notify_all()
+
     def take_pending(self) -> Pending | None:
         """Return everything that waits for a checkpoint, or None; repairs first what has failed."""
         with self._lock:

@@ -53,6 +53,35 @@ def most_pending(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+# --- who is interrupted while it seals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["published", "sealed_now"])
+def test_lines_whose_sealing_was_interrupted_are_in_the_tree_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The checkpoint over them is there, and a signal's handler raises before they are let go."""
+    writer = start(path)
+    real, me = getattr(writer, step), threading.get_ident()
+
+    def interrupted(about: Any) -> None:
+        if threading.get_ident() == me:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        real(about)
+
+    with writer._sealer.pause():  # the sealer's own thread comes too late
+        for number in range(5):
+            writer.append(body(f"before {number}"))
+        monkeypatch.setattr(writer, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer._sealer._seal()
+    writer.seal()
+    writer.append(body("after"))
+    writer.close()
+    assert_sealed(path, read_all(path))
+
+
 # --- how many may wait ------------------------------------------------------------------------------------------
 
 
