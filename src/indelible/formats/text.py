@@ -188,7 +188,7 @@ class Pairs:
         parts = [before + text for before, text in zip(self._befores, held, strict=True) if text]
         whole = self._separator.join(parts)
         if record.mended or not self._are_plain(held, parts, whole):
-            return self._written(record, self._limits)
+            return self._written(record, self._held(record), self._limits)
         parts = [whole, f"{self._seq}{record.entry.seq}"]
         cuts: list[str] = []
         for slot, value in zip(self._typed, typed_values(record.entry), strict=True):
@@ -227,11 +227,12 @@ class Pairs:
         """Return the pairs of a record in at most `room` bytes, or what identifies it, when that alone is longer."""
         held = self._held(record)
         limits = list(self._limits)
+        sizes = self._sizes(held)
         while True:
-            text = self._written(record, limits)
+            text = self._written(record, held, limits)
             excess = len(text.encode()) - room
             if excess <= 0 or not (
-                self._shorten(held, limits, excess) or self._leave_out(held, limits, excess)
+                self._shorten(sizes, limits, excess) or self._leave_out(sizes, limits, excess)
             ):
                 return text
 
@@ -239,11 +240,11 @@ class Pairs:
     def _held(record: Record) -> tuple[Value, ...]:
         return (*texts(record), record.entry.seq, *typed_values(record.entry))
 
-    def _written(self, record: Record, limits: Sequence[int]) -> str:
+    def _written(self, record: Record, held: Sequence[Value], limits: Sequence[int]) -> str:
         parts: list[str] = []
         cuts: list[str] = []
         left_out = 0
-        for slot, value, limit in zip(self._slots, self._held(record), limits, strict=True):
+        for slot, value, limit in zip(self._slots, held, limits, strict=True):
             if value is None or value == "":
                 continue
             if limit:
@@ -279,34 +280,33 @@ class Pairs:
         cuts.append(f"{slot.name}:{digest(value)}")
         return before + cut(value, limit, self._escape)
 
-    def _sizes(self, held: Sequence[Value], limits: Sequence[int]) -> dict[int, int]:
-        """Return how many bytes are written of each value that may be cut."""
+    def _sizes(self, held: Sequence[Value]) -> dict[int, int]:
+        """Return how many bytes are written of each value that may be cut, the least important first."""
         sizes = {}
         for index in self._losing:
-            value, limit = held[index], limits[index]
-            if limit and value is not None and value != "":
+            value, limit = held[index], self._limits[index]
+            if value is not None and value != "":
                 sizes[index] = min(limit, len(self._escape(str(value)[:limit]).encode()))
         return sizes
 
-    def _shorten(self, held: Sequence[Value], limits: list[int], excess: int) -> bool:
+    def _shorten(self, sizes: dict[int, int], limits: list[int], excess: int) -> bool:
         """Lower the limit of the longest value; tell whether there was one that is worth it."""
-        sizes = self._sizes(held, limits)
         longest = max(sizes, key=lambda index: (sizes[index], -index), default=None)
         if longest is None:
             return False
         size, cost = sizes[longest], DIGEST_BYTES + len(self._slots[longest].name)
         if size <= FLOOR_BYTES + cost or self._slots[longest].takes != "text":
             return False
-        limits[longest] = max(FLOOR_BYTES, min(size - 1, size - excess - cost))
+        limits[longest] = sizes[longest] = max(FLOOR_BYTES, min(size - 1, size - excess - cost))
         return True
 
-    def _leave_out(self, held: Sequence[Value], limits: list[int], excess: int) -> bool:
+    def _leave_out(self, sizes: dict[int, int], limits: list[int], excess: int) -> bool:
         """Leave out the least important fields, as many as are needed; tell whether there was one left."""
-        found = False
-        for index, size in self._sizes(held, limits).items():
+        if not sizes:
+            return False
+        for index in list(sizes):
             limits[index] = 0
-            excess -= size + len(self._slots[index].before)
-            found = True
+            excess -= sizes.pop(index) + len(self._slots[index].before)
             if excess <= 0:
                 break
-        return found
+        return True
