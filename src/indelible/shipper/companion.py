@@ -104,6 +104,8 @@ class Companion:
         self._end = threading.Event()
         self._due = 0.0
         self._pause = FIRST_RETRY_S
+        self._said = ""
+        """What was said last: a cause is not repeated while it lasts."""
         self._thread = threading.Thread(target=self._watch, name="indelible-companion", daemon=True)
         self._thread.start()
 
@@ -131,20 +133,23 @@ class Companion:
         now = time.monotonic()
         if self._shipper.runs:
             if now - self._shipper.began > WELL_S:
-                self._pause = FIRST_RETRY_S
+                self._pause, self._said = FIRST_RETRY_S, ""
             return
         why = self._shipper.how_it_ended()
         if why is not None:
-            self._due = now + self._pause
-            log.error("the shipper ended (%s); it is started again in %g s", why, self._pause)
-            self._pause = min(MAX_RETRY_S, 2 * self._pause)
+            self._failed(now, f"the shipper ended ({why}); it is started again")
         if now >= self._due and self._holds():
             try:
                 self._shipper.start()
             except (OSError, TrailError) as exc:
-                self._due = now + self._pause
-                self._pause = min(MAX_RETRY_S, 2 * self._pause)
-                log.error("nothing is shipped, which is tried again in %g s: %s", self._due - now, exc)  # noqa: TRY400
+                self._failed(now, f"nothing is shipped, which is tried again: {exc}")
+
+    def _failed(self, now: float, about: str) -> None:
+        self._due = now + self._pause
+        self._pause = min(MAX_RETRY_S, 2 * self._pause)
+        if about != self._said:
+            self._said = about
+            log.error("%s", about)
 
 
 class _Process:

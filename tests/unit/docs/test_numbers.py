@@ -6,17 +6,21 @@ import pytest
 
 from indelible.anchor_settings import AnchorSettings
 from indelible.capture import calls, child, correlate, frames, lanes, stdio
+from indelible.cli import shipping
 from indelible.cli.witness import DEFAULT_LISTEN
 from indelible.config import AuditSettings
 from indelible.events import MAX_BODY_BYTES, MAX_LINE_BYTES
 from indelible.query import follow
 from indelible.redact import limits
+from indelible.shipper import companion, pace, place, shipper
+from indelible.sink_settings import Backlog
 from indelible.trail import clock, commit, sealer, space, unsealed
 from indelible.trail.anchors import handout
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.proofs.submission import MAX_SUBMISSION_BYTES
 from indelible.trail.sharing import calls as open_calls
 from indelible.trail.sharing import doors, hub, link, patience, peer, porter, quotas, suspects, through, wire
+from indelible.trail.shipping import backlog
 from indelible.trail.start import keyring
 from indelible.trail.upkeep import holding, orders, pruning
 from indelible.witness import server as serving
@@ -37,7 +41,21 @@ COMMANDS = "reference/commands.md"
 ANCHORS = "how-to/hand-checkpoints-out.md"
 PROTOCOL = "reference/protocol.md"
 
+CONFIGURATION = "reference/configuration.md"
+SHIP = "how-to/ship-events.md"
+
 SAID: list[tuple[str, str]] = [
+    (CONFIGURATION, f"after {shipping.DRAIN_S:g} s at the latest"),
+    (CONFIGURATION, f"waits up to {companion.DRAIN_S:g} s for sinks"),
+    (CONFIGURATION, f"from {companion.FIRST_RETRY_S:g} s to {companion.MAX_RETRY_S:g} s"),
+    (CONFIGURATION, f"lower by {shipping.NICE}"),
+    (CONFIGURATION, f"From {backlog.WARN_PERCENT} % on"),
+    (COMMANDS, f"doubles from {pace.FIRST_S:g} s to {pace.CAP_S:g} s"),
+    (COMMANDS, f"is given {shipper.GRACE_S:g} s"),
+    (COMMANDS, f"shown from {backlog.WARN_PERCENT} on"),
+    (TRAIL, f"at most {place.CURSOR_S:g} s behind"),
+    (SHIP, {60.0: "at least once a minute"}[pace.CAP_S]),
+    (SHIP, f"{(Backlog().size or 0) >> 30} GB or {(Backlog().age or 0) / 86400:g} days"),
     (COMMANDS, f"{MAX_SUBMISSION_BYTES:,} bytes"),
     (COMMANDS, f"{serving.MAX_CONNECTIONS} connections"),
     (COMMANDS, f"{serving.CONNECTION_S:g} s"),
