@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.errors import ConfigError
@@ -23,7 +23,7 @@ from indelible.sink_settings import SinkSettings
 from indelible.sinks.base import Shipment, SinkUnavailable
 from indelible.sinks.file import FileSink
 from indelible.trail import durable
-from tests.effort import KILLS, LONG
+from tests.effort import KILLS, LONG, examples
 
 
 def sink_to(path: Path, **settings: Any) -> FileSink:
@@ -138,21 +138,23 @@ def test_one_sink_a_file(sink: FileSink, path: Path) -> None:
 
 def test_a_forked_child_lets_go_of_the_file(sink: FileSink, path: Path) -> None:
     """Else it would hold the lock when its parent is gone."""
-    ours, theirs = os.pipe()
+    forked, go = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
-        os.close(theirs)
-        os.read(ours, 1)
+        os.close(go[1])
+        os.write(forked[1], b"x")
+        os.read(go[0], 1)
         os._exit(0)
-    os.close(ours)
     try:
+        assert os.read(forked[0], 1) == b"x"
         assert sink.send(shipments(b"one")).taken == 1
         sink.close()
         other = sink_to(path)
         other.open()
         other.close()
     finally:
-        os.close(theirs)
+        for fd in (*forked, *go):
+            os.close(fd)
         os.waitpid(child, 0)
 
 
@@ -173,8 +175,8 @@ def test_rotation_has_the_names_of_rotating_file_handler(path: Path) -> None:
 
 
 def test_without_backups_or_a_size_it_never_rotates(path: Path) -> None:
-    for settings in ({"max_size": 10, "backup_count": 0}, {"max_size": None, "backup_count": 5}):
-        sink = sink_to(path, **settings)
+    for keys in ({"max_size": 10, "backup_count": 0}, {"max_size": None, "backup_count": 5}):
+        sink = sink_to(path, **keys)
         sink.open()
         sink.send(shipments(*[b"0123456789"] * 5))
         sink.close()
@@ -275,6 +277,7 @@ def test_a_file_that_is_always_taken_away_is_unavailable(
     assert caught.value.delivery.taken == 0
 
 
+@settings(max_examples=examples(60))
 @given(
     sizes=st.lists(st.integers(0, 50), min_size=1, max_size=12),
     room_for=st.integers(0, 400),

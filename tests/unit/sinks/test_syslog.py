@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.errors import ConfigError
@@ -21,6 +21,7 @@ from indelible.sink_settings import SinkSettings, TlsSettings
 from indelible.sinks import connection, syslog
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
 from tests.certificates import Authority
+from tests.effort import examples
 from tests.unit.sinks.receivers import Receiver, by_lines, octet_counted
 
 PATIENCE_S = 60.0
@@ -158,6 +159,7 @@ def test_it_comes_again_at_the_end_too(receiver: Receiver) -> None:
     assert once(receiver.messages) == sent(*range(500))
 
 
+@settings(max_examples=examples(40))
 @given(breaks=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=6), size=st.integers(1, 30))
 def test_whatever_breaks_nothing_is_missing(breaks: list[tuple[bool, int]], size: int) -> None:
     receiver = Receiver()
@@ -269,6 +271,7 @@ def test_a_local_socket_that_is_full_is_waited_for_and_no_longer_than_told(tmp_p
         sink.close()
 
 
+@settings(max_examples=examples(40))
 @given(records=st.lists(st.binary(max_size=60)), lf=st.booleans())
 def test_framing_gives_back_exactly_the_records_that_are_not_refused(records: list[bytes], lf: bool) -> None:
     sink = syslog.StreamedSyslogSink(
@@ -406,8 +409,8 @@ def test_files_that_hold_not_what_they_should_are_a_mistake_of_the_configuration
             f"cert_file, key_file: {tls.client[0]} and {other[1]}: the key is not the certificate's",
         ),
     ]
-    for settings, said in cases:
-        sink = sink_to(receiver.address, protocol="tls", tls=settings)
+    for bad, said in cases:
+        sink = sink_to(receiver.address, protocol="tls", tls=bad)
         with pytest.raises(ConfigError) as caught:
             sink.open()
         assert str(caught.value) == said
