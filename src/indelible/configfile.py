@@ -67,7 +67,13 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     `trail` (the option ``--trail``) wins over the file's path and socket; a relative path in a file is relative to
     that file. Raises ConfigError.
     """
-    path = find(explicit)
+    try:
+        return _load(find(explicit), profile, trail)
+    except RuntimeError as exc:  # pathlib, of a "~" that nobody is known by
+        raise ConfigError(f"a path that begins with '~': {exc}") from None
+
+
+def _load(path: Path | None, profile: str | None, trail: str | None) -> Settings:
     if path is None:
         settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), Path.cwd()
     else:
@@ -119,7 +125,7 @@ def _real(path: Path) -> Path:
 
 
 def _meet(one: Path, other: Path) -> bool:
-    """Tell whether two files are one, by whatever name, or rotation makes one of them the other's ``.1``, ``.2``, …"""
+    """Tell whether two files are one, by whatever name, or one is a name that the other gets by rotation."""
     if one.parent == other.parent:
         short, long = sorted((one.name, other.name), key=len)
         if long.startswith(short) and _ROTATED.fullmatch(long, len(short)):

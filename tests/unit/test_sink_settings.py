@@ -155,7 +155,8 @@ def test_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sinks", ["[{type: file, path: a.jsonl}]", "[{type: file, path: a.jsonl.d/key}]",
               "[{type: file, path: a.jsonl.d/segments/00000000000000000000.jsonl}]",
-              "[{type: file, path: a.jsonl.d}]", "[{type: file, path: a.jsonl.2}]", "[{type: file, path: a.jsonl.1.zst}]",
+              "[{type: file, path: a.jsonl.d}]", "[{type: file, path: a.jsonl.2}]",
+              "[{type: file, path: a.jsonl.1.zst}]",
               "[{type: file, path: hard-link}]", "[{type: file, path: soft-link}]",
               "[{type: file, path: b, name: x}, {type: file, path: ./b, name: y}]",
               "[{type: file, path: b, name: x}, {type: file, path: b.1, name: y}]",
