@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ MAX_CONFIG_BYTES = 4 * MEGABYTE
 """A larger file is not a configuration; reading it whole would only hurt."""
 MAX_ENDPOINTS = 10_000
 """Endpoint files that are read."""
+_ROTATED = re.compile(r"(?:\.[0-9]+(?:\.zst)?)?")
+"""What a rotation puts behind a file's name; nothing of the file itself."""
 
 
 def state_home() -> Path:
@@ -64,7 +67,13 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     `trail` (the option ``--trail``) wins over the file's path and socket; a relative path in a file is relative to
     that file. Raises ConfigError.
     """
-    path = find(explicit)
+    try:
+        return _load(find(explicit), profile, trail)
+    except RuntimeError as exc:  # pathlib, of a "~" that nobody is known by
+        raise ConfigError(f"a path that begins with '~': {exc}") from None
+
+
+def _load(path: Path | None, profile: str | None, trail: str | None) -> Settings:
     if path is None:
         settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), Path.cwd()
     else:
@@ -96,17 +105,35 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
 
 def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, ...]:
     """Return the sinks. Raises ConfigError when one would write into the trail, or into another one's file."""
-    taken = {trail.resolve(): "the trail's own"}
+    directory = _real(trail.with_name(trail.name + ".d"))
+    taken = {_real(trail): "the trail's own"}
     for sink in sinks:
         if sink.type != "file" or sink.path is None:
             continue
-        path = Path(sink.path).resolve()
-        if path in taken or path.parent == trail.with_name(trail.name + ".d").resolve():
-            raise ConfigError(
-                f"audit.sinks: {sink.name}: {sink.path} is {taken.get(path, 'of the trail')}; take another"
-            )
+        path = _real(Path(sink.path))
+        whose = "of the trail" if path.is_relative_to(directory) else None
+        whose = whose or next((said for other, said in taken.items() if _meet(path, other)), None)
+        if whose is not None:
+            raise ConfigError(f"audit.sinks: {sink.name}: {sink.path} is {whose}; take another")
         taken[path] = f"the file of {sink.name}, too"
     return sinks
+
+
+def _real(path: Path) -> Path:
+    """Return a path without symbolic links; one in a loop of them leads nowhere, and says so when it is opened."""
+    return Path(os.path.realpath(path))
+
+
+def _meet(one: Path, other: Path) -> bool:
+    """Tell whether two files are one, by whatever name, or one is a name that the other gets by rotation."""
+    if one.parent == other.parent:
+        short, long = sorted((one.name, other.name), key=len)
+        if long.startswith(short) and _ROTATED.fullmatch(long, len(short)):
+            return True
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return False
 
 
 def _with_endpoints(settings: Settings, base: Path) -> Settings:

@@ -154,13 +154,30 @@ def test_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "sinks", ["[{type: file, path: a.jsonl}]", "[{type: file, path: a.jsonl.d/key}]",
-              "[{type: file, path: b, name: x}, {type: file, path: ./b, name: y}]"]
+              "[{type: file, path: a.jsonl.d/segments/00000000000000000000.jsonl}]",
+              "[{type: file, path: a.jsonl.d}]", "[{type: file, path: a.jsonl.2}]",
+              "[{type: file, path: a.jsonl.1.zst}]",
+              "[{type: file, path: hard-link}]", "[{type: file, path: soft-link}]",
+              "[{type: file, path: b, name: x}, {type: file, path: ./b, name: y}]",
+              "[{type: file, path: b, name: x}, {type: file, path: b.1, name: y}]",
+              "[{type: file, path: b.3, name: x}, {type: file, path: b, name: y}]"]
 )  # fmt: skip
 def test_no_sink_writes_where_something_else_does(tmp_path: Path, sinks: str) -> None:
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "hard-link").hardlink_to(tmp_path / "a.jsonl")
+    (tmp_path / "soft-link").symlink_to("a.jsonl.d/segments/00000000000000000000.jsonl")
     file = tmp_path / "indelible.yaml"
     file.write_text(f"audit: {{path: a.jsonl, sinks: {sinks}}}")
     with pytest.raises(ConfigError, match="take another"):
         configfile.load(str(file))
+
+
+def test_sinks_beside_each_other_and_beside_the_trail_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "indelible.yaml"
+    paths = ("b", "b.log", "b.1x", "a.jsonl.log", "deeper/a.jsonl", "a.jsonl.copy/1")
+    sinks = ", ".join(f"{{type: file, path: {path}, name: s{at}}}" for at, path in enumerate(paths))
+    file.write_text(f"audit: {{path: a.jsonl, sinks: [{sinks}]}}")
+    assert len(configfile.load(str(file)).audit.sinks) == len(paths)
 
 
 @given(st.text(max_size=30))

@@ -162,8 +162,8 @@ def note(text: str) -> None:
     print(f"indelible: {one_line(text)}", file=sys.stderr)  # noqa: T201
 
 
-def print_json(value: object) -> None:
-    """Print a value as one line of JSON."""
+def print_json(value: object, *, err: bool = False) -> None:
+    """Print a value as one line of JSON; with `err` on stderr, where standard output has something else."""
     import orjson
 
-    click.echo(orjson.dumps(value).decode())
+    click.echo(orjson.dumps(value).decode(), err=err)

@@ -122,6 +122,8 @@ class _Records:
         self._format = format_
         self._left_out: Counter[str] = Counter()
         self._nameless = 0
+        self._failed = 0
+        self._why = ""
 
     def print(self, hits: Iterable[Hit]) -> int:
         """See `Printer`."""
@@ -149,7 +151,15 @@ class _Records:
         if holds is not None and record.entry.event_type not in holds:
             self._left_out["erased" if record.entry.erased else record.entry.event_type] += 1
             return None
-        return self._format.render(record)
+        try:
+            data = self._format.render(record)
+            if b"\n" in data:
+                raise ValueError("it has a line end in it")
+        except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
+            self._failed += 1
+            self._why = f"seq {record.entry.seq}: {type(exc).__name__}: {exc}"
+            return None
+        return data
 
     def report(self) -> None:
         """See `Printer`."""
@@ -159,6 +169,10 @@ class _Records:
             more = ", …" if len(self._left_out) > SHOWN_TYPES else ""
             what = f"{', '.join(types)}{more}"
             note(f"{counted(total, 'event')} left out, for which '{self._name}' has no shape: {what}")
+        if self._failed:
+            note(
+                f"{counted(self._failed, 'event')} left out, of which '{self._name}' made no record: {self._why}"
+            )
         if self._nameless:
             note(
                 f"{counted(self._nameless, 'event')} left out, of a trail whose name is gone: "

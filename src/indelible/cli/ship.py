@@ -33,6 +33,9 @@ Exit code 0: done, or told to end; 2: wrong usage or configuration; 3: a sink st
 or another process ships the trail.
 """
 
+SEQ_DIGITS: Final = 20
+"""No seq has more; what is longer is beyond any trail, whatever its first digits say."""
+
 
 @click.command("ship", epilog=EPILOG)
 @click.option("--once", is_flag=True, help="End when everything that is sealed now was taken.")
@@ -81,7 +84,7 @@ def command(
     run = Run(layout, where, names, patience, attached=attached)
     code = run.once(sinks) if once else run.follow(sinks)
     if as_json:
-        print_json(run.result(code))
+        print_json(run.result(code), err=run.fills_stdout)
     elif once:
         run.print()
     return code
@@ -131,7 +134,7 @@ def _where_to_begin(layout: Layout, begin: str) -> tuple[str, int]:
     if now is None:
         raise TrailError(f"{layout.active}: nothing of it is sealed yet")
     if begin.isascii() and begin.isdigit():
-        seq = int(begin)
+        seq = int(begin[:SEQ_DIGITS])
     else:
         try:
             since = parse_time(begin, datetime.now(UTC))
@@ -140,5 +143,5 @@ def _where_to_begin(layout: Layout, begin: str) -> tuple[str, int]:
         with TrailSearch(layout.active, Filter(events=None, since=since), Corrupt()) as search:
             seq = next((hit.row.seq for hit in search.all()), now.size)
     if seq > now.size:
-        raise ConfigError(f"--from: {seq}: the trail has {now.size} sealed events")
+        raise ConfigError(f"--from: {begin[:SEQ_DIGITS]}: the trail has {now.size} sealed events")
     return now.origin, seq

@@ -195,6 +195,11 @@ class Run:
             "sinks": [_about(lane) for lane in self._lanes],
         }
 
+    @property
+    def fills_stdout(self) -> bool:
+        """Whether standard output has records: then nothing else may stand there."""
+        return any(lane.settings.type == "stdout" for lane in self._lanes)
+
     def print(self) -> None:
         """Say what was shipped."""
         if not self._lanes and self._said:
@@ -204,7 +209,8 @@ class Run:
             said = [f"{counted(about['taken'], 'event')} taken"]
             said += [f"{about[key]} {key}" for key in ("refused", "lost") if about[key]]
             click.echo(
-                one_line(f"{lane.name} ({lane.settings.target}): {', '.join(said)}; at event {about['next']}")
+                one_line(f"{lane.name} ({lane.settings.target}): {', '.join(said)}; at event {about['next']}"),
+                err=self.fills_stdout,
             )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from indelible.formats.fields import joined
 from indelible.formats.record import ABSENT, Integer
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def status(entry: Entry) -> str | None:
 
 
 def roles(entry: Entry) -> str | None:
-    """Return the caller's roles, comma-separated; None without any."""
+    """Return the caller's roles, comma-separated, none of which can be taken for two; None without any."""
     found = entry.source.roles
-    return ",".join(found) if found else None
+    return joined(found) if found else None
 
 
 def arguments(entry: Entry) -> msgspec.Raw:

@@ -32,8 +32,8 @@ def event_time(entry: Entry) -> str:
 
 
 def epoch_us(time: str) -> int:
-    """Return microseconds since 1970 of what `event_time` returned; 0 for `NO_TIME`."""
-    if not time:
+    """Return microseconds since 1970 of what `event_time` returned; 0 for `NO_TIME`, and for what is no time."""
+    if not _canonical(time):
         return 0
     return (_second(time[:_SECONDS]) or 0) * 1_000_000 + int(time[_SECONDS + 1 : -1])
 

@@ -45,6 +45,17 @@ def test_once_then_once_more_then_from_somewhere(tmp_path: Path, maker: Maker) -
     assert seqs_of(tmp_path / "out.log")[-1] == maker.seq - 1
 
 
+def test_records_on_stdout_stand_there_alone(tmp_path: Path, maker: Maker) -> None:
+    configure(tmp_path, {"type": "stdout", "start": "beginning"})
+    said = run(tmp_path, "--once")
+    lines = said.stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(maker.seq))
+    assert said.stderr == f"stdout (stdout): {maker.seq} events taken; at event {maker.seq}\n"
+    about = run(tmp_path, "--once", "--json")
+    assert about.stdout == ""
+    assert json.loads(about.stderr)["sinks"][0]["taken"] == 0
+
+
 def test_signals_keep_the_place_and_reload_the_sinks(tmp_path: Path, maker: Maker) -> None:
     configure(tmp_path, FILE)
     process = start(tmp_path)
@@ -133,6 +144,8 @@ def test_a_destination_that_stays_away(tmp_path: Path, maker: Maker) -> None:
         ),
         ([FILE], ["--from", "3"], 2, "--from: say for which sink: --sink NAME"),
         ([FILE], ["--from", "3000", "--sink", "out.log"], 2, "--from: 3000: the trail has"),
+        ([FILE], ["--from", "9" * 5000, "--sink", "out.log"], 2, "--from: 99999999999999999999: the trail has"),
+        ([FILE | {"path": "~no-such-user/out.log"}], [], 2, "a path that begins with '~'"),
         ([FILE], ["--from", "yesterday", "--sink", "out.log"], 2, "--from: expected a time such as"),
         ([FILE], ["--once", "--timeout", "soon"], 2, "--timeout: expected a duration"),
         ([FILE], ["--trail", "nowhere.jsonl"], 3, "nowhere.jsonl: there is no trail here"),

@@ -28,6 +28,10 @@ class Plain:
         self.host = options.host
 
     def render(self, record: Record) -> bytes:
+        if record.entry.target.capability_name == "raise":
+            raise RuntimeError("cannot")
+        if record.entry.target.capability_name == "split":
+            return b"one\ntwo"
         return json.dumps([record.entry.seq, record.origin, record.leaf, bool(self.host)]).encode()
 
 
@@ -88,6 +92,17 @@ def test_what_a_format_does_not_hold_is_left_out_and_counted(log_of: Log, maker:
     left_out, corrupt = result.stderr.splitlines()
     assert left_out.startswith("indelible: 4 events left out, for which 'plain' has no shape: 1 ")
     assert corrupt.startswith("indelible: 1 line could not be read, the first: ")
+
+
+def test_what_a_format_fails_at_is_left_out_and_counted(log_of: Log, maker: Maker) -> None:
+    for number, name in enumerate(("raise", "split", "fine")):
+        maker.add(operation(number, target__capability_name=name))
+    maker.seal()
+    result = log_of("--format", "plain")
+    assert [record[0] for record in records(result)] == [maker.seq - 1]
+    [said] = result.stderr.splitlines()
+    assert "2 events left out, of which 'plain' made no record: seq " in said
+    assert "it has a line end in it" in said
 
 
 def test_records_without_a_name_of_their_trail_are_not_made(log_of: Log, tmp_path: Path) -> None:

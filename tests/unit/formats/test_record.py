@@ -79,3 +79,9 @@ def test_every_registered_format_can_be_made() -> None:
     for name in FORMATS:
         assert make_format(name, Options()) is not None
     assert set(FORMATS) <= set(format_names())
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_line_whose_writer_had_no_clock_has_a_record(name: str) -> None:
+    line = LINE.replace(b'"2026-11-21T05:38:34.123456Z"', b'"yesterday"')
+    assert make_format(name, Options()).render(Record(line, "o"))

@@ -114,6 +114,10 @@ def test_hangars_eleven_fields_of_caller_call_and_cost() -> None:
     }
 
 
+def test_a_role_of_hangar_is_never_two() -> None:
+    assert shown("hangar", source={"roles": ["dev,admin", "ops"]})["caller_roles"] == "dev\\u002cadmin,ops"
+
+
 def test_in_hangar_a_denial_is_a_failure_that_says_its_kind() -> None:
     value = shown("hangar", target={"type": "tool"}, **denied())
     assert (value["event_type"], value["kind"], value["status"]) == ("ToolInvocationFailed", "denied", "error")
