@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import indelible
 from tests.integration.asgi import connecting
 from tests.integration.fastmcp.connecting import command
@@ -72,6 +74,7 @@ async def _ask_all(wire: Any, way: str, trail: Path) -> None:
     release.touch()  # FastMCP 3 cancels nothing, and waits for what runs before it ends
 
 
+@pytest.mark.timeout(600)  # 25 s; 94 s beside eleven others on two processors
 def test_each_call_leaves_its_one_event(tmp_path: Path) -> None:
     trail = tmp_path / "audit.jsonl"
 
