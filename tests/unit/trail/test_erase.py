@@ -364,6 +364,8 @@ def test_dead_letters_of_the_events_go_and_others_stay(tmp_path: Path) -> None:
     sent = f"suser={GONE} in no form that JSON has".encode()
     for number, said, record in ((3, event_id("call3"), b"other"), (4, event_id("call4"), sent), (7, "", sent)):
         letters.add(writer.layout, [letters.letter("siem", origin, seqs[number], said, "no", record)])
+    half = letters.path_of(writer.layout).with_name(".dead-letter.jsonl.tmp")
+    half.write_bytes(sent)  # of a shipper that was killed
     result = execute(writer, order())
     assert result["loose"] == 1
     writer.close()

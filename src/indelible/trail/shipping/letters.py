@@ -92,10 +92,13 @@ def locked(layout: Layout, access: Access) -> Iterator[None]:
 
 
 def rewrite(layout: Layout, change: Callable[[Path], None]) -> None:
-    """Have the dead letters changed as a whole, if there are any."""
-    if path_of(layout).exists():
+    """Have the dead letters changed as a whole, if there are any; what a crash has left of them goes."""
+    path = path_of(layout)
+    if layout.cursors.is_dir():
         with locked(layout, ACCESS):
-            change(path_of(layout))
+            durable.sweep(path)
+            if path.exists():
+                change(path)
 
 
 def add(layout: Layout, more: Sequence[Letter], access: Access = ACCESS) -> None:
