@@ -72,6 +72,8 @@ class StreamedSyslogSink:
         """It has shown that it reads, and nothing went wrong since."""
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._unread_is_left = False
+        """It was left with the receiver's system when this was closed: a hung one is not given it at each attempt."""
         self._used = 0.0
 
     def open(self) -> None:
@@ -107,13 +109,14 @@ class StreamedSyslogSink:
 
     def close(self) -> None:
         """See `Sink`. What was not seen to be read is seen to now, as far as the time-out and `stop` allow."""
-        tries = 0 if not self._unread else 1 if self._connection is None else 2
+        tries = 0 if self._unread_is_left or not self._unread else 1 if self._connection is None else 2
         for _ in range(tries):
             try:
                 self._finish()
                 break
             except (OSError, SinkUnavailable, ConfigError):
                 self._let_go()
+                self._trusted, self._unread_is_left = False, True
         self._let_go()
         self._waits.close()
 
@@ -182,15 +185,20 @@ class StreamedSyslogSink:
         self._let_go()
         self._unread.clear()
         self._unread_bytes = 0
+        self._unread_is_left = False
         self._trusted = CAN_SETTLE
 
     def _connected(self) -> Connection:
         """Return the connection; a new one begins with what the receiver was not seen to read."""
         if self._connection is None:
-            made = connect(self._host, self._port, self._waits)
+            if (
+                self._unread and not self._trusted
+            ):  # a receiver that hangs gets no more than this at each attempt
+                self._prove(self._unread[0])
+                self._unread_bytes -= len(self._unread.popleft())
+                self._trusted = CAN_SETTLE
+            made = self._connect()
             try:
-                if self._tls is not None:
-                    made.start_tls(self._tls_context(), self._tls.server_name or self._host)
                 for data in self._unread:
                     made.write(data)
                     made.settle()
@@ -199,6 +207,28 @@ class StreamedSyslogSink:
                 raise
             self._connection, self._used = made, time.monotonic()
         return self._connection
+
+    def _prove(self, data: bytes) -> None:
+        """See that the receiver reads, by what it was not seen to read."""
+        made = self._connect()
+        try:
+            made.write(data)
+            made.settle()
+            made.finish()
+        except BaseException:
+            made.abort()
+            raise
+        made.close()
+
+    def _connect(self) -> Connection:
+        made = connect(self._host, self._port, self._waits)
+        try:
+            if self._tls is not None:
+                made.start_tls(self._tls_context(), self._tls.server_name or self._host)
+        except BaseException:
+            made.abort()
+            raise
+        return made
 
     def _tls_context(self) -> ssl.SSLContext:
         from indelible.sinks import tls

@@ -159,6 +159,26 @@ def test_it_comes_again_at_the_end_too(receiver: Receiver) -> None:
     assert once(receiver.messages) == sent(*range(500))
 
 
+def test_a_receiver_that_hangs_is_not_given_the_same_again_and_again(receiver: Receiver) -> None:
+    """The shipper closes and opens after each failure."""
+    sink = sink_to(receiver.address, timeout=0.4)
+    until_taken(sink, shipments(0))
+    until_taken(sink, shipments(1))
+    wait_until(lambda: len(once(receiver.messages)) == 2)
+    receiver.reads.clear()
+    for number in range(2, 50):
+        until_taken(sink, shipments(number))  # its system has them
+    for _ in range(4):
+        sink.close()
+        with pytest.raises(SinkUnavailable, match="it has not read what it was sent"):
+            sink.send(shipments(50))
+    receiver.reads.set()
+    until_taken(sink, shipments(50))
+    sink.close()
+    wait_until(lambda: once(receiver.messages) == sent(*range(51)))
+    assert receiver.messages.count(sent(7)[0]) <= 3
+
+
 @settings(max_examples=examples(40))
 @given(breaks=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=6), size=st.integers(1, 30))
 def test_whatever_breaks_nothing_is_missing(breaks: list[tuple[bool, int]], size: int) -> None:
