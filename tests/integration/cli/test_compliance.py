@@ -22,6 +22,7 @@ with indelible.open_trail(sys.argv[1]) as trail:
     for number in range(int(sys.argv[2])):
         with trail.operation("tools/call", sys.argv[3], args={"number": number}, user_id="ada\\n<134>1 forged"):
             pass
+    sys.stdin.readline()
 """
 
 SERVER = Path(__file__).parents[1] / "wrap" / "parrot.py"
@@ -64,7 +65,7 @@ def test_a_file_has_everybodys_events_whoever_dies(run: Run, home: dict[str, str
     started = []
     for name in ("holder", "other"):
         process = subprocess.Popen(
-            [sys.executable, "-c", CALLS, str(trail), "100000" if name == "holder" else "200", name],
+            [sys.executable, "-c", CALLS, str(trail), "2000" if name == "holder" else "200", name],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
