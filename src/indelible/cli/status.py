@@ -131,7 +131,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     if settings and not settings["enabled"]:
         facts.insert(0, ("enabled", "false: calls are forwarded and nothing is recorded"))
     if state["kept_beyond_backup_count"]:
-        facts.append(("kept", _kept(state["kept_beyond_backup_count"], settings["retention"])))
+        kept = _kept(state["kept_beyond_backup_count"], settings["retention"], state["sinks"])
+        facts.append(("kept", kept))
     facts += _holds(state["holds"])
     facts += [
         ("follows", f"{earlier} (set aside; `log` lists it, `verify` checks it)")
@@ -270,8 +271,14 @@ def _open_calls(state: dict[str, Any]) -> str:
     )
 
 
-def _kept(count: int, retention: str | None) -> str:
-    why = "for retention's sake" if retention else "to be deleted at the next rotation"
+def _kept(count: int, retention: str | None, sinks: list[dict[str, Any]]) -> str:
+    waited_for = [sink["sink"] for sink in sinks if sink["configured"] and sink["backlog_percent"]]
+    if retention:
+        why = "for retention's sake"
+    elif waited_for:
+        why = f"until {', '.join(waited_for)} took them, within max_backlog"
+    else:
+        why = "to be deleted at the next rotation"
     return f"{counted(count, 'file')} beyond backup_count, {why}"
 
 

@@ -10,8 +10,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
+from indelible.errors import TrailError
 from indelible.shipper import route
 from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS
 from indelible.shipper.feed import Feed, Piece
@@ -79,12 +80,14 @@ class Place:
             self._current()
 
     def next(self) -> tuple[Sealed, Piece] | None:
-        """Return what comes next, and in which trail; None when nothing does yet. Raises OSError."""
+        """Return what comes next, and in which trail; None when nothing does yet. Raises OSError, TrailError."""
         trail = self._current()
         if trail is None or self._at is None:
             return None
         if self._at.next >= trail.size:
             earlier = trail.layout.active != self._layout.active
+            if not earlier and self._at.next > trail.size:
+                self._refuse(self._at.next, trail.size)
             trail = self._switch(self._at) if earlier else None
             if trail is None or self._at.next >= trail.size:
                 return None
@@ -92,6 +95,15 @@ class Place:
             self._feed = Feed(trail.layout)
         piece = self._feed.read(self._at.next, trail.size, BATCH_EVENTS, BATCH_BYTES)
         return (trail, piece) if piece.next > self._at.next else None
+
+    def _refuse(self, following: int, size: int) -> NoReturn:
+        """Raise TrailError: the sink has events of another history, and would miss as many of this one."""
+        self._at = None  # read again: somebody may put it right
+        where = cursor.path_of(self._layout, self._name)
+        raise TrailError(
+            f"{where}: stands at event {following}, and only {size} are sealed: the trail was put back; "
+            f"'ship --from SEQ --sink {self._name}' says where to go on"
+        )
 
     def move(self, origin: str, following: int, *, at_once: bool = False) -> None:
         """Everything before this was taken."""

@@ -50,6 +50,22 @@ def test_a_sink_before_while_and_after_it_is_shipped_to(
     assert "stopped, 3 events behind, the first of " in said
 
 
+def test_for_whom_files_are_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3)
+    maker.rotate()
+    maker.rotate()
+    maker.seal()
+    configure(tmp_path, FILE, backup_count=0, retention="none")
+    cursor.write(maker.layout, cursor.Cursor(sink="out.log", origin=maker.origin, next=1), Access())
+    assert (
+        "2 files beyond backup_count, until out.log took them, within max_backlog"
+        in status(tmp_path, capsys)[1]
+    )
+    done = cursor.Cursor(sink="out.log", origin=maker.origin, next=maker.seq)
+    cursor.write(maker.layout, done, Access())
+    assert "2 files beyond backup_count, to be deleted at the next rotation" in status(tmp_path, capsys)[1]
+
+
 def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     maker = Maker(tmp_path / "a.jsonl").add_many(3)
     maker.rotate()

@@ -186,6 +186,22 @@ def test_a_sink_that_cannot_be_made_is_unavailable_and_keeps_its_place(
     assert sink.seqs == list(range(7, 21))
 
 
+def test_a_cursor_beyond_the_end_is_said_until_somebody_decides(maker: Maker, running: Running) -> None:
+    """The trail was put back to an earlier state: to wait would leave out as much of its new history."""
+    beyond = cursor.Cursor(sink="s", origin=maker.origin, next=maker.seq + 100)
+    cursor.write(maker.layout, beyond, Access())
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: state.read(maker.layout, "s").state == "unavailable")
+    assert f"stands at event {beyond.next}, and only {maker.seq} are sealed" in str(
+        state.read(maker.layout, "s").error
+    )
+    assert at(maker) == beyond.next
+    request.put(maker.layout, "s", Request(origin=maker.origin, begin=5), Access())
+    until(lambda: at(maker) == maker.seq)
+    assert sink.seqs == list(range(5, maker.seq))
+
+
 def test_a_cursor_that_cannot_be_read_is_not_begun_anew(maker: Maker, running: Running) -> None:
     maker.layout.cursors.mkdir()
     cursor.path_of(maker.layout, "s").write_bytes(b'{"sink":"s"')
