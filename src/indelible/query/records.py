@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from indelible._version import __version__
 from indelible.errors import IndelibleError
 from indelible.formats.found import JSON, MAX_RECORD_BYTES, Fields, Found, Keys, read_found
 from indelible.formats.record import Format, NoEntryError, Options, Record
@@ -40,7 +41,7 @@ from indelible.trail.proofs.elsewhere import (
 
 DIALECTS: Final = ("indelible", "hangar")
 
-DEFAULTS: Final = Options()
+DEFAULTS: Final = Options(version=__version__)
 
 LIMITS: Final = (480, 512, 1024, 2048, 4096, 8000, 8096, 8192, 16_384, 32_768, 65_507, 65_535)
 """What receivers take, and what sinks are therefore set to: tried first."""
@@ -57,9 +58,7 @@ CUT_MARKS: Final = (b"cut", b"CUT", b"Cut", b"LeftOut", b"leftOut", b"left_out")
 SHOWN_FIELDS: Final = 5
 """So many of the fields that differ are named."""
 
-HOST: Final = (
-    "the names of machines, vendors and products in records: sinks' settings put them there, no line has them"
-)
+HOST: Final = "the names of machines, vendors, products and their versions in records: they stand in no line"
 FRONT: Final = "what a transport put in front of records"
 
 
@@ -228,7 +227,7 @@ def _rendered(name: str, options: Options, record: Record) -> bytes | None:
 
 
 def _shows_settings(found: Found) -> bool:
-    return any(value != getattr(DEFAULTS, key) for key, value in found.settings.items() if key != "version")
+    return any(value != getattr(DEFAULTS, key) for key, value in found.settings.items())
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ from indelible import registry
 from indelible.formats.found import read_found, split_front
 from indelible.formats.record import Options, Record, stamp
 from indelible.query.lines import LinesBySeq
+from indelible.query.records import HOST as NO_LINE_HAS
 from indelible.query.records import RecordCheck
 from indelible.registry import format_names, make_format
 from indelible.trail.layout import Layout
@@ -137,6 +138,18 @@ def test_a_sink_s_settings_do_not_make_a_record_another(maker: Maker, name: str)
     record = rendered(name, lines_of(maker)[1][1], options)
     assert record is not None
     assert judge(maker, record)[0].verdict == "yes"
+
+
+@pytest.mark.parametrize("setting", ["vendor", "product", "version"])
+def test_what_no_line_vouches_for_is_said(maker: Maker, setting: str) -> None:
+    line = lines_of(maker)[1][1]
+    changed: dict[str, Any] = {setting: "9 by admin"}
+    for options, said in ((Options(), []), (Options(**changed), [NO_LINE_HAS])):
+        record = rendered("ocsf", line, options)
+        assert record is not None
+        with RecordCheck() as check:
+            assert LineCheck([maker.layout.active], None, "found", check).line(record, 1).verdict == "yes"
+            assert check.not_checked() == said
 
 
 @ALL
