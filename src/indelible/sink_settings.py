@@ -332,6 +332,8 @@ def _parse_sink(item: object) -> SinkSettings:
             raise ValueError(f"type {kind} needs {key!r}")
     if values.get("tls") is not None and values.get("protocol") != "tls":
         raise ValueError("tls: needs 'protocol: tls'")
+    if values.get("protocol", "udp") != "udp" and "/" in values["address"]:
+        raise ValueError(f"protocol: {values['protocol']} needs HOST:PORT; a local socket takes datagrams")
     values.setdefault("name", _default_name(kind, values))
     if kind == "syslog":
         values.setdefault("max_bytes", DATAGRAM_BYTES if values["protocol"] == "udp" else STREAM_BYTES)

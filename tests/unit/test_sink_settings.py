@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from indelible import config, configfile, events
 from indelible.errors import ConfigError
+from indelible.registry import make_format
+from indelible.shipper.shipper import options_of
 from indelible.sink_settings import (
     FILTER_CHOICES,
     MAX_SINKS,
@@ -102,6 +104,8 @@ WRONG: list[tuple[object, str]] = [
     ([{"type": "syslog", "address": "x", "max_bytes": 100}], "max_bytes: expected a size of at least 480"),
     ([{"type": "syslog", "address": "x", "timeout": 0}], "timeout: expected a duration above 0"),
     ([{"type": "syslog", "address": "x", "app_name": "a b"}], "app_name: expected up to 48"),
+    ([{"type": "syslog", "address": "./s", "protocol": "tls"}], "protocol: tls needs HOST:PORT"),
+    ([{"type": "syslog", "address": "/dev/log", "protocol": "tcp"}], "a local socket takes datagrams"),
     ([{"type": "syslog", "address": "x", "enterprise": 0}], "enterprise: expected a private enterprise"),
 ]
 
@@ -142,14 +146,14 @@ def test_a_profile_has_sinks_of_its_own() -> None:
 def test_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
     file = tmp_path / "indelible.yaml"
     file.write_text(
-        "audit: {path: a.jsonl, sinks: [{type: file, path: out.log}, {type: syslog, address: ./s.sock, protocol: tls, "
-        "tls: {ca_file: ca.pem}}]}"
+        "audit: {path: a.jsonl, sinks: [{type: file, path: out.log}, {type: syslog, address: ./s.sock}, {type: syslog, "
+        "address: host, protocol: tls, tls: {ca_file: ca.pem}}]}"
     )
-    out, local = configfile.load(str(file)).audit.sinks
+    out, local, far = configfile.load(str(file)).audit.sinks
     assert out.path == str(tmp_path / "out.log")
     assert local.address == str(tmp_path / "s.sock")
-    assert local.tls is not None
-    assert local.tls.ca_file == str(tmp_path / "ca.pem")
+    assert far.tls is not None
+    assert far.tls.ca_file == str(tmp_path / "ca.pem")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,12 @@ def test_no_sink_writes_where_something_else_does(tmp_path: Path, sinks: str) ->
     file.write_text(f"audit: {{path: a.jsonl, sinks: {sinks}}}")
     with pytest.raises(ConfigError, match="take another"):
         configfile.load(str(file))
+
+
+@pytest.mark.parametrize("enterprise", [1, (1 << 32) - 1])
+def test_every_enterprise_number_that_is_taken_is_one_of_the_formats(enterprise: int) -> None:
+    [sink] = parse_sinks([{"type": "syslog", "address": "x", "enterprise": enterprise}])
+    assert make_format("syslog", options_of(sink, "1"))
 
 
 def test_sinks_beside_each_other_and_beside_the_trail_are_taken(tmp_path: Path) -> None:

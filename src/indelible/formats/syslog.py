@@ -31,7 +31,7 @@ APP_NAME_LIMIT: Final = 48
 PROCID_LIMIT: Final = 128
 MSGID_LIMIT: Final = 32
 FACILITIES: Final = range(24)
-ENTERPRISES: Final = range(1, 2**31)
+ENTERPRISES: Final = range(1, 2**32)
 BOM: Final = "\ufeff"
 SAID_CHARS: Final = 120
 """Of one value in MSG, which the parameters have whole."""

@@ -12,8 +12,8 @@ from indelible.trail.shipping.letters import Letter, letter
 if TYPE_CHECKING:
     from indelible.shipper.feed import Piece
 
-BATCH_EVENTS: Final = 1000
-BATCH_BYTES: Final = 1 << 20
+BATCH_EVENTS: Final = 4000
+BATCH_BYTES: Final = 1 << 21
 """Of the trail's lines: a batch in memory is this, and what a format makes of it."""
 
 

@@ -22,8 +22,8 @@ from indelible.trail.files import looking_again
 from indelible.trail.layout import Layout
 from indelible.trail.reader import Snapshot, TrailFile
 
-CHUNK_BYTES: Final = 1 << 18
-"""How much is read at once; more than the longest line."""
+CHUNK_BYTES: Final = 1 << 21
+"""How much is read at once: a batch; more than the longest line."""
 
 
 class Gap(NamedTuple):
@@ -156,7 +156,8 @@ class Feed:
             data, self._unread = b"", 1
         used = taken = 0
         for line in data.split(b"\n")[:-1]:
-            seq = line_seq(line)
+            expected = line.startswith(b'{"seq":%d,' % following)  # three times as quick, and nearly always so
+            seq = following if expected else line_seq(line)
             if seq is not None and (seq >= limit or len(lines) >= max_count or taken >= max_bytes):
                 break
             used += len(line) + 1

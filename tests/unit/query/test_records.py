@@ -143,7 +143,8 @@ def test_a_sink_s_settings_do_not_make_a_record_another(maker: Maker, name: str)
 @pytest.mark.parametrize("setting", ["vendor", "product", "version"])
 def test_what_no_line_vouches_for_is_said(maker: Maker, setting: str) -> None:
     line = lines_of(maker)[1][1]
-    for options, said in ((Options(), []), (Options(**{setting: "9 by admin"}), [NO_LINE_HAS])):
+    changed: dict[str, Any] = {setting: "9 by admin"}
+    for options, said in ((Options(), []), (Options(**changed), [NO_LINE_HAS])):
         record = rendered("ocsf", line, options)
         assert record is not None
         with RecordCheck() as check:
