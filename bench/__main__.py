@@ -11,6 +11,7 @@ BENCHMARKS = (
     "bench_record",
     "bench_redact",
     "bench_formats",
+    "bench_ship",
     "bench_shared",
     "bench_wrap",
     "bench_middleware",

@@ -26,13 +26,13 @@ from bench import big_trail
 from bench.bench_record import NOTHING, make
 from bench.report import Goal, Report
 
-EVENTS = 200_000
+EVENTS = 1_000_000
 LINE_BYTES = 500
 PIECE_BYTES = 1 << 20
 """The bare loop's: what a batch of the shipper's is."""
 
-ROUNDS = 2
-TURNS = 10
+ROUNDS = 5
+TURNS = 24
 """Pairs of turns; each is short enough that what else the machine does meets both alike."""
 
 CALLS = 2_000
