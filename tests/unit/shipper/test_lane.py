@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from indelible.errors import ConfigError
 from indelible.formats.record import Record
-from indelible.shipper import batch, pace, route
+from indelible.shipper import pace, route
 from indelible.shipper.lane import Lane, Parts
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
 from indelible.trail.durable import Access
@@ -474,7 +474,6 @@ def test_whatever_a_sink_answers_each_event_is_taken_or_dead_once_and_in_order(
     until(lambda: at(maker) == count + 1)
     one.stop()
     assert one.join(60)
-    assert batch.BATCH_EVENTS == 1000
     dead = [found.seq for found in letters.read(maker.layout)]
     assert sink.seqs == sorted(sink.seqs)
     assert sorted(sink.seqs + dead) == list(range(count + 1))
