@@ -7,8 +7,9 @@ The rules that live here:
   was about.
 - A file has one writer: a flock on the file itself, which goes along when it is renamed.
 - A line is whole or is not there. A write that stops half-way is cut back to its last whole line, at once. A kill -9
-  or a power failure in the middle leaves a torn end, which was never taken: it is cut off by the next one who opens,
-  or ended with an LF where nothing may be cut (a file that may only grow) or where it is all that the file has.
+  or a power failure in the middle leaves a torn end, which was never taken: it is cut off by the next one who opens.
+  It is ended with an LF where nothing may be cut (a file that may only grow), and where it may be somebody else's: it
+  does not begin as a record does, and as the line before it.
 - Before each batch it is seen whether the path still names the file, and the file still has the length that it had:
   whoever renames, deletes or empties it (logrotate) is noticed, and after the sync once more, so that what went into
   a file that was deleted meanwhile is written again.
@@ -46,6 +47,9 @@ LINE_END: Final = "holds a line end: a file has one record a line"
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _BLOCK: Final = 65_536
+
+_BEGINNINGS: Final = (b"{", b"<", b"C", b"L")
+"""JSON, syslog, CEF, LEEF."""
 _MISTAKES: Final = {
     errno.ELOOP: "is a symbolic link; name the file that it points to",
     errno.EISDIR: "is a directory; name a file in it",
@@ -253,21 +257,35 @@ def _names(path: Path, fd: int) -> bool:
 
 def _settle(fd: int) -> int:
     """Cut a torn end off, or end it; return the file's length (see the module's rules)."""
-    size = end = os.fstat(fd).st_size
+    size = os.fstat(fd).st_size
     if not size or os.pread(fd, 1, size - 1) == b"\n":
         return size
+    torn = _after_lf(fd, size)
+    if torn and _is_torn_record(os.pread(fd, 1, _after_lf(fd, torn - 1)), os.pread(fd, size - torn, torn)):
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, torn)
+            return torn
+    durable.write_all(fd, b"\n")
+    return size + 1
+
+
+def _after_lf(fd: int, end: int) -> int:
+    """Return where the line begins that goes on at `end`; 0 for the first one."""
     while end > 0:
         start = max(0, end - _BLOCK)
         found = os.pread(fd, end - start, start).rfind(b"\n")
         if found >= 0:
-            try:
-                os.ftruncate(fd, start + found + 1)
-            except OSError:
-                break
             return start + found + 1
         end = start
-    durable.write_all(fd, b"\n")
-    return size + 1
+    return 0
+
+
+def _is_torn_record(before: bytes, torn: bytes) -> bool:
+    """Tell whether the end of a file was left by a sink, `before` being how the line before it begins.
+
+    Formats begin their records with the same sign; where blocks were lost with the power, zeros stand in their place.
+    """
+    return before in _BEGINNINGS and torn.lstrip(b"\0")[:1] in (b"", before)
 
 
 def _write(fd: int, data: bytes) -> tuple[int, OSError | None]:

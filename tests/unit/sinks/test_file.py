@@ -63,10 +63,18 @@ def test_the_file_and_its_directories_are_made_for_this_user_alone(tmp_path: Pat
     [
         (b"", b""),
         (b"one\n", b"one\n"),
-        (b"one\ntw", b"one\n"),
-        (b"one\n" + b"x" * 200_000, b"one\n"),
-        (b"one\n\0\0\0", b"one\n"),
-        (b"nothing but this", b"nothing but this\n"),  # it may be somebody's, and no torn line
+        (b'{"a":1}\n{"b', b'{"a":1}\n'),
+        (b"CEF:0|a\nC", b"CEF:0|a\n"),
+        (b"<134>1 a\n<13", b"<134>1 a\n"),
+        (b'{"a":1}\n{' + b"x" * 200_000, b'{"a":1}\n'),
+        (b'{"a":1}\n\0\0\0', b'{"a":1}\n'),
+        (b'{"a":' + b"x" * 200_000 + b'}\n{"b', b'{"a":' + b"x" * 200_000 + b"}\n"),
+        # What may be somebody's, and no torn record, stays.
+        (b"nothing but this", b"nothing but this\n"),
+        (b"one\ntw", b"one\ntw\n"),
+        (b"audit:\n  path: x", b"audit:\n  path: x\n"),
+        (b"{\n  1\n}", b"{\n  1\n}\n"),
+        (b"one\n\0\0\0", b"one\n\0\0\0\n"),
     ],
 )
 def test_a_torn_end_is_settled_before_anything_follows(path: Path, torn: bytes, left: bytes) -> None:
@@ -84,13 +92,13 @@ def test_where_nothing_may_be_cut_a_torn_end_is_ended(path: Path, monkeypatch: p
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "not permitted")
 
-    path.write_bytes(b"one\ntw")
+    path.write_bytes(b"{1}\n{2")
     monkeypatch.setattr(os, "ftruncate", refuse)
     sink = sink_to(path)
     sink.open()
     sink.send(shipments(b"next"))
     sink.close()
-    assert path.read_bytes() == b"one\ntw\nnext\n"
+    assert path.read_bytes() == b"{1}\n{2\nnext\n"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,7 @@ def test_a_file_that_was_emptied_or_added_to_is_gone_on_with(sink: FileSink, pat
     with path.open("ab") as file:
         file.write(b"somebody el")
     sink.send(shipments(b"three"))
-    assert path.read_bytes() == b"two\nthree\n"
+    assert path.read_bytes() == b"two\nsomebody el\nthree\n"
 
 
 def test_what_went_into_a_deleted_file_is_written_again(
