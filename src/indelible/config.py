@@ -409,7 +409,9 @@ def _section(body: object, keys: Mapping[str, tuple[str, Parser]], where: str, a
         try:
             values[field] = parser(value)
         except ValueError as exc:
-            raise ConfigError(f"{where}: {at}.{key}: {exc}, found {shown(value)}") from None
+            # of sinks the message names the place; what else stands there may be another package's secret
+            found = "" if key == "sinks" and isinstance(value, list) else f", found {shown(value)}"
+            raise ConfigError(f"{where}: {at}.{key}: {exc}{found}") from None
     return values
 
 
