@@ -7,14 +7,14 @@ the file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from indelible.values import Parser, nearest, one_of, parse_duration, parse_text
+from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name
+from indelible.values import Parser, one_of, parse_duration, parse_text
 
 AnchorType = Literal["file", "syslog", "http"]
 FileMode = Literal["append", "replace"]
@@ -33,9 +33,6 @@ FACILITIES: Final = (
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
 """RFC 5424, section 6.2.1: the place in the list is the code."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class AnchorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +59,6 @@ class AnchorSettings(msgspec.Struct, frozen=True, kw_only=True):
     def target(self) -> str:
         """Where it hands checkpoints, for people."""
         return str(self.path or self.address or self.url)
-
-
-def _name(value: object) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value):
-        return value
-    raise ValueError("expected up to 64 letters, digits, '.', '_' and '-'")
 
 
 def _url(value: object) -> str:
@@ -128,22 +119,7 @@ DEFAULTS: Final[dict[str, dict[str, str]]] = {"file": {"mode": "append"}, "syslo
 
 def parse_anchors(value: object) -> tuple[AnchorSettings, ...]:
     """Return the settings of all anchors. Raises ValueError, naming the anchor by its place."""
-    if not isinstance(value, list):
-        raise ValueError("expected a list of anchors, each with a type")
-    if len(value) > MAX_ANCHORS:
-        raise ValueError(f"expected at most {MAX_ANCHORS} anchors")
-    anchors: list[AnchorSettings] = []
-    for number, item in enumerate(value, 1):
-        try:
-            anchor = _parse_anchor(item)
-        except ValueError as exc:
-            raise ValueError(f"anchor {number}: {exc}") from None
-        if any(anchor.name.casefold() == other.name.casefold() for other in anchors):
-            raise ValueError(
-                f"anchor {number}: another one is called {anchor.name!r}, too; give each a 'name' of its own"
-            )
-        anchors.append(anchor)
-    return tuple(anchors)
+    return parse_list(value, "anchor", MAX_ANCHORS, _parse_anchor)
 
 
 def _parse_anchor(item: object) -> AnchorSettings:
@@ -154,19 +130,12 @@ def _parse_anchor(item: object) -> AnchorSettings:
         raise ValueError(f"type: expected {', '.join(TYPE_KEYS)}")
     parsers: dict[str, Parser] = {
         "type": one_of(*TYPE_KEYS),
-        "name": _name,
+        "name": parse_name,
         "every": parse_duration,
         "timeout": _timeout,
         **TYPE_KEYS[kind],
     }
-    values: dict[str, Any] = dict(DEFAULTS.get(kind, {}))
-    for key, given in item.items():
-        if key not in parsers:
-            raise ValueError(f"unknown key {str(key)[:60]!r}{nearest(str(key), parsers)}")
-        try:
-            values[key] = parsers[key](given)
-        except ValueError as exc:
-            raise ValueError(f"{key}: {exc}") from None
+    values = {**DEFAULTS.get(kind, {}), **parse_keys(item, parsers)}
     for key in REQUIRED[kind]:
         if key not in values:
             raise ValueError(f"type {kind} needs {key!r}")
@@ -192,8 +161,7 @@ def _default_name(kind: str, values: Mapping[str, Any]) -> str:
         words = Path(host).name if network == "unix" else host
     else:
         words = Path(values["path"]).name
-    fit = _UNFIT.sub("-", words).strip("-.")[:56]
-    return fit if _NAME.fullmatch(fit) else kind
+    return fitting_name(words, kind)
 
 
 def resolved(anchors: tuple[AnchorSettings, ...], base: Path) -> tuple[AnchorSettings, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from indelible.anchor_settings import FACILITIES, MAX_TIMEOUT_S, SYSLOG_PORT, SYSLOG_TLS_PORT
+from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name
 from indelible.values import (
     DAY_S,
     MEGABYTE,
@@ -64,9 +65,7 @@ FILTER_CHOICES: Final[dict[str, tuple[str, ...] | None]] = {
 }  # fmt: skip
 """What a filter may name, to its vocabulary (`indelible.events` has it); None: any text."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _APP_NAME = re.compile(r"[!-~]{1,48}")
 
 
@@ -144,12 +143,6 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since it was recorded."""
 
 
-def _name(value: object) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value):
-        return value
-    raise ValueError("expected up to 64 letters, digits, '.', '_' and '-'")
-
-
 def _app_name(value: object) -> str:
     if isinstance(value, str) and _APP_NAME.fullmatch(value):
         return value
@@ -205,7 +198,7 @@ def _mapping_of(keys: Mapping[str, Parser]) -> Parser:
     def parse(value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError(f"expected a mapping with any of {', '.join(keys)}")
-        return _parsed(value, keys)
+        return parse_keys(value, keys)
 
     return parse
 
@@ -253,7 +246,7 @@ def _filter(value: object) -> SinkFilter:
 
 COMMON_KEYS: Final[dict[str, Parser]] = {
     "type": parse_text,
-    "name": _name,
+    "name": parse_name,
     "format": parse_text,
     "filter": _filter,
     "intents": parse_boolean,
@@ -298,22 +291,7 @@ STREAM_BYTES: Final = 8096
 
 def parse_sinks(value: object) -> tuple[SinkSettings, ...]:
     """Return the settings of all sinks. Raises ValueError, naming the sink by its place."""
-    if not isinstance(value, list):
-        raise ValueError("expected a list of sinks, each with a type")
-    if len(value) > MAX_SINKS:
-        raise ValueError(f"expected at most {MAX_SINKS} sinks")
-    sinks: list[SinkSettings] = []
-    for number, item in enumerate(value, 1):
-        try:
-            sink = _parse_sink(item)
-        except ValueError as exc:
-            raise ValueError(f"sink {number}: {exc}") from None
-        if any(sink.name.casefold() == other.name.casefold() for other in sinks):
-            raise ValueError(
-                f"sink {number}: another one is called {sink.name!r}, too; give each a 'name' of its own"
-            )
-        sinks.append(sink)
-    return tuple(sinks)
+    return parse_list(value, "sink", MAX_SINKS, _parse_sink)
 
 
 def _parse_sink(item: object) -> SinkSettings:
@@ -326,7 +304,7 @@ def _parse_sink(item: object) -> SinkSettings:
         raise ValueError(f"type {kind}: this version of Indelible does not have it yet")
     own = TYPE_KEYS.get(kind)
     given = {key: value for key, value in item.items() if own is not None or key in COMMON_KEYS}
-    values = {**DEFAULTS.get(kind, {}), **_parsed(given, {**COMMON_KEYS, **(own or {})})}
+    values = {**DEFAULTS.get(kind, {}), **parse_keys(given, {**COMMON_KEYS, **(own or {})})}
     for key in REQUIRED.get(kind, ()):
         if key not in values:
             raise ValueError(f"type {kind} needs {key!r}")
@@ -343,18 +321,6 @@ def _parse_sink(item: object) -> SinkSettings:
     return SinkSettings(**values, extra=extra)
 
 
-def _parsed(given: Mapping[Any, Any], parsers: Mapping[str, Parser]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in parsers:
-            raise ValueError(f"unknown key {shown(key)}{nearest(str(key), parsers)}")
-        try:
-            values[key] = parsers[key](value)
-        except ValueError as exc:
-            raise ValueError(f"{key}: {exc}") from None
-    return values
-
-
 def _default_name(kind: str, values: Mapping[str, Any]) -> str:
     """Return a telling name: the host's, or the file's."""
     words = kind
@@ -362,8 +328,7 @@ def _default_name(kind: str, values: Mapping[str, Any]) -> str:
         words = Path(path).name
     elif address := values.get("address"):
         words = Path(address).name if "/" in address else split_address(address, SYSLOG_PORT)[0]
-    fit = _UNFIT.sub("-", words).strip("-.")[:56]
-    return fit if _NAME.fullmatch(fit) else kind
+    return fitting_name(words, kind)
 
 
 def parse_ship(value: object) -> str:

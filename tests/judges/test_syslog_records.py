@@ -127,25 +127,9 @@ def test_a_receivers_limit_is_kept_inside_of_values(limit: int, records: list[Re
 
 
 def test_the_eleven_fields_are_read_back_under_their_own_names(read: Read) -> None:
-    body = events.with_text("x")
-    body["source"].update(user_id="ada", caller_type="human", roles=["a", "b,c"])
-    body["target"].update(backend="files", capability_name="read")
-    body["cost"].update(model="token")
-    [got] = read("octet", [FORMAT.render(Record(events.line_of(body), events.ORIGIN))])
+    [got] = read("octet", [FORMAT.render(said.with_all_eleven())])
     data = got["data"]["indelible@12345"]
-    assert {name: data[name] for name in said.ELEVEN} == {
-        "mcp_server_id": "files",
-        "tool_name": "read",
-        "status": "error",
-        "duration_ms": "1.5",
-        "caller_type": "human",
-        "caller_id": "ada",
-        "caller_roles": "a,b\\u002cc",
-        "cost_cents": "12",
-        "cost_model": "token",
-        "cost_input_tokens": "3",
-        "cost_output_tokens": "4",
-    }
+    assert {name: data[name] for name in said.ELEVEN} == said.ELEVEN_SAID
 
 
 def test_a_completed_call_is_134_and_its_message_begins_with_its_name() -> None:

@@ -81,7 +81,7 @@ WRONG: list[tuple[object, str]] = [
     ([{"type": "syslog"}], "sink 1: type syslog needs 'address'"),
     ([{"type": "stdout"}, {"type": "file", "paht": "/a"}], "sink 2: unknown key 'paht'; did you mean 'path'"),
     ([{"type": "stdout", "path": "/a"}], "sink 1: unknown key 'path'"),
-    ([{"type": "stdout", 5: 6}], "sink 1: unknown key 5"),
+    ([{"type": "stdout", 5: 6}], "sink 1: unknown key '5'"),
     ([{"type": "stdout"}, {"type": "stdout"}], "sink 2: another one is called 'stdout', too"),
     ([{"type": "stdout", "name": "../x"}], "name: expected up to 64"),
     ([{"type": "stdout", "start": "later"}], "start: expected now or beginning"),

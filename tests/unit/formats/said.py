@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from indelible.formats.record import Record
 from tests.unit.docs.pages import DOCS, codes, rows, section
+from tests.unit.formats import events
 
 PAGE: Final = DOCS / "reference" / "siem-fields.md"
 TYPED: Final = {"duration_ms": float, "cost_cents": int, "cost_input_tokens": int, "cost_output_tokens": int}
@@ -21,6 +22,31 @@ ELEVEN: Final = (
     "mcp_server_id", "tool_name", "status", "duration_ms", "caller_type", "caller_id", "caller_roles", "cost_cents",
     "cost_model", "cost_input_tokens", "cost_output_tokens",
 )  # fmt: skip
+
+ELEVEN_SAID: Final = {
+    "mcp_server_id": "files",
+    "tool_name": "read",
+    "status": "error",
+    "duration_ms": "1.5",
+    "caller_type": "human",
+    "caller_id": "ada",
+    "caller_roles": "a,b\\u002cc",
+    "cost_cents": "12",
+    "cost_model": "token",
+    "cost_input_tokens": "3",
+    "cost_output_tokens": "4",
+}
+"""What a judge reads of them in a record of `with_all_eleven`."""
+
+
+def with_all_eleven(**source: Any) -> Record:
+    """Return a call with a value in each of them; `source` adds to who made it."""
+    body = events.with_text("x")
+    body["source"].update(user_id="ada", caller_type="human", roles=["a", "b,c"], **source)
+    body["target"].update(backend="files", capability_name="read")
+    body["cost"].update(model="token")
+    return Record(events.line_of(body), events.ORIGIN)
+
 
 PLAIN_LONG: Final = tuple("x" * size for size in (40, 41, 63, 64, 255, 256, 1_023, 1_024, 1_500))
 """Texts that need no escape, about the limits of keys."""
