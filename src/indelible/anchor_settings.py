@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name
-from indelible.values import Parser, one_of, parse_duration, parse_text
+from indelible.values import Parser, one_of, parse_duration, parse_text, user_path
 
 AnchorType = Literal["file", "syslog", "http"]
 FileMode = Literal["append", "replace"]
@@ -168,7 +168,7 @@ def resolved(anchors: tuple[AnchorSettings, ...], base: Path) -> tuple[AnchorSet
     """Return the anchors with relative paths taken from the directory of the configuration file."""
 
     def absolute(path: str | None) -> str | None:
-        return None if path is None else str(base / Path(path).expanduser())
+        return None if path is None else str(base / user_path(path))
 
     return tuple(
         msgspec.structs.replace(
@@ -184,4 +184,4 @@ def resolved(anchors: tuple[AnchorSettings, ...], base: Path) -> tuple[AnchorSet
 def _resolved_address(address: str | None, base: Path) -> str | None:
     if address is None or not address.startswith("unix:"):
         return address
-    return f"unix:{base / Path(parse_address(address)[1]).expanduser()}"
+    return f"unix:{base / user_path(parse_address(address)[1])}"

@@ -18,7 +18,7 @@ from indelible.config import Settings
 from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
 from indelible.sink_settings import SinkSettings
-from indelible.values import MEGABYTE, shown
+from indelible.values import MEGABYTE, shown, user_path
 
 DEFAULT_NAME = "indelible.yaml"
 MAX_CONFIG_BYTES = 4 * MEGABYTE
@@ -67,13 +67,7 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     `trail` (the option ``--trail``) wins over the file's path and socket; a relative path in a file is relative to
     that file. Raises ConfigError.
     """
-    try:
-        return _load(find(explicit), profile, trail)
-    except RuntimeError as exc:  # pathlib, of a "~" that nobody is known by
-        raise ConfigError(f"a path that begins with '~': {exc}") from None
-
-
-def _load(path: Path | None, profile: str | None, trail: str | None) -> Settings:
+    path = find(explicit)
     if path is None:
         settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), Path.cwd()
     else:
@@ -83,19 +77,19 @@ def _load(path: Path | None, profile: str | None, trail: str | None) -> Settings
     if trail is not None:
         if not trail or "\0" in trail:
             raise ConfigError(f"--trail: expected a path, found {shown(trail)}")
-        chosen = Path(trail).expanduser().absolute()
+        chosen = user_path(trail).absolute()
     elif audit.path is not None:
-        chosen = base / Path(audit.path).expanduser()
+        chosen = base / user_path(audit.path)
     else:
         chosen = default_trail().absolute()
-    socket = None if audit.socket is None or trail is not None else str(base / Path(audit.socket).expanduser())
+    socket = None if audit.socket is None or trail is not None else str(base / user_path(audit.socket))
     trusted = audit.trust_directory
     settings = _with_endpoints(settings, base)
     resolved_audit = msgspec.structs.replace(
         audit,
         path=str(chosen),
         socket=socket,
-        trust_directory=None if trusted is None else str(base / Path(trusted).expanduser()),
+        trust_directory=None if trusted is None else str(base / user_path(trusted)),
         anchors=resolved(audit.anchors, base),
         sinks=_apart(sink_settings.resolved(audit.sinks, base), chosen),
     )
@@ -143,7 +137,7 @@ def _with_endpoints(settings: Settings, base: Path) -> Settings:
     found: list[Endpoint] = []
     warnings = list(settings.warnings)
     for pattern in settings.redaction.schemas:
-        names = sorted(glob.glob(str(base / Path(pattern).expanduser()), recursive=True))  # noqa: PTH207 - it takes absolute ones, too
+        names = sorted(glob.glob(str(base / user_path(pattern)), recursive=True))  # noqa: PTH207 - it takes absolute ones, too
         if not names:
             raise ConfigError(f"redaction.schemas: {shown(pattern)}: there is no such file")
         for name in names:
@@ -178,7 +172,7 @@ def compliance(service: str | None = None) -> SinkSettings | None:
         raise ConfigError(msg)
     if sink is None or sink.path is None:
         return sink
-    path = str(Path(sink.path).expanduser().absolute())
+    path = str(user_path(sink.path).absolute())
     known_by = sha256(f"{sink.format}\n{path}".encode()).hexdigest()[:8]
     return msgspec.structs.replace(sink, path=path, name=f"compliance-{known_by}")
 
@@ -196,7 +190,7 @@ def with_export(settings: Settings, sink: SinkSettings | None) -> Settings:
 
 def through(settings: Settings, socket: str | Path) -> Settings:
     """Return the settings with which events go to the service that listens at `socket`."""
-    audit = msgspec.structs.replace(settings.audit, socket=str(Path(socket).expanduser().absolute()))
+    audit = msgspec.structs.replace(settings.audit, socket=str(user_path(socket).absolute()))
     return msgspec.structs.replace(settings, audit=audit)
 
 

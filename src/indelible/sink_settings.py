@@ -30,6 +30,7 @@ from indelible.values import (
     parse_size,
     parse_text,
     shown,
+    user_path,
 )
 
 Protocol = Literal["udp", "tcp", "tls"]
@@ -350,7 +351,7 @@ def resolved(sinks: tuple[SinkSettings, ...], base: Path) -> tuple[SinkSettings,
     """Return the sinks with relative paths taken from the directory of the configuration file."""
 
     def absolute(path: str | None) -> str | None:
-        return None if path is None else str(base / Path(path).expanduser())
+        return None if path is None else str(base / user_path(path))
 
     def with_paths(sink: SinkSettings) -> SinkSettings:
         tls = sink.tls and msgspec.structs.replace(

@@ -9,9 +9,21 @@ import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
+from indelible.errors import ConfigError
+
 Parser = Callable[[object], Any]
+
+
+def user_path(path: str | Path) -> Path:
+    """Return a path with the home directory that ``~`` or ``~user`` stands for. Raises ConfigError: there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: there is no home directory for {str(path).partition('/')[0]}") from None
+
 
 MEGABYTE: Final = 1_048_576
 """``max_size_mb`` counts these, as RotatingFileHandler's users do."""

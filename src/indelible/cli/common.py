@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from indelible.errors import ConfigError, TrailError
+from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings, Settings
@@ -152,7 +153,7 @@ def _explicit(trail: str) -> Path:
     if not trail or "\0" in trail:
         msg = f"--trail: expected a path, found {trail!r}"
         raise ConfigError(msg)
-    return Path(trail).expanduser().absolute()
+    return user_path(trail).absolute()
 
 
 def note(text: str) -> None:

@@ -13,6 +13,7 @@ from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError
 from indelible.trail.checking.check import load_vkey
 from indelible.trail.proofs.export import export_tiles
+from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.trail.proofs.export import Exported
@@ -55,7 +56,7 @@ def command(
     if not directory or "\0" in directory:
         msg = f"--tiles: expected a directory, found {directory!r}"
         raise ConfigError(msg)
-    path, target = one_trail(where), Path(directory).expanduser().absolute()
+    path, target = one_trail(where), user_path(directory).absolute()
     with progress_bar([path], "exporting") as progress:
         exported = export_tiles(path, target, verifier, progress)
     if as_json:

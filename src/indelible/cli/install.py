@@ -15,6 +15,7 @@ from indelible.cli.common import note
 from indelible.cli.installing import Asked
 from indelible.cli.text import counted
 from indelible.errors import ConfigError
+from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.clients.change import Plan
@@ -143,5 +144,5 @@ def _options(words: tuple[str, ...]) -> list[str]:
         ("--caller-type", None if options.caller_type == "human" else options.caller_type, False),
     ):
         if value is not None:
-            found += [option, str(Path(value).expanduser().absolute()) if is_path else value]
+            found += [option, str(user_path(value).absolute()) if is_path else value]
     return found

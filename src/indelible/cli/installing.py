@@ -17,6 +17,7 @@ from indelible.cli.text import neutralise, one_line
 from indelible.clients import ledger
 from indelible.clients.places import CLIENTS, Client, Place, Scope, named, places
 from indelible.errors import ClientConfigError, ConfigError
+from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.clients.change import Plan
@@ -88,7 +89,7 @@ def find_place(asked: Asked, *, installed: bool = False) -> Place:
     if asked.config is not None:
         if not asked.config or "\0" in asked.config:
             raise ConfigError(f"--config: expected a path, found {asked.config!r}")
-        path = Path(asked.config).expanduser().absolute()
+        path = user_path(asked.config).absolute()
         if not path.exists() and not (installed and _known(path)):
             raise ConfigError(f"--config: {path}: cannot be read: No such file or directory")
         return named(asked.client, path, asked.scope)

@@ -6,7 +6,6 @@ import grp
 import os
 import select
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,7 +13,7 @@ import click
 from indelible.cli.common import Where, note, where_options
 from indelible.cli.systemd import Watchdog, notify, watchdog_s
 from indelible.errors import ConfigError, TrailError
-from indelible.values import parse_mode
+from indelible.values import parse_mode, user_path
 
 if TYPE_CHECKING:
     import socket
@@ -139,7 +138,7 @@ class _Door:
             )
         if path is not None and "\0" in path:
             raise ConfigError("--listen: expected a path")
-        self._path = None if self._given is not None else Path(str(path)).expanduser().absolute()
+        self._path = None if self._given is not None else user_path(str(path)).absolute()
         self._prepared: sockets.Prepared | None = None
         self._made: tuple[int, int] | None = None
 

@@ -15,6 +15,7 @@ import click
 from indelible.cli.common import print_json
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, NoteError, TrailError
+from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.trail.proofs.checkpoint import Verifier
@@ -97,7 +98,7 @@ def _path(option: str, text: str) -> Path:
     if not text or "\0" in text:
         msg = f"{option}: expected a path"
         raise ConfigError(msg)
-    return Path(text).expanduser()
+    return user_path(text)
 
 
 def _known(logs: tuple[str, ...]) -> dict[str, list[Verifier]]:

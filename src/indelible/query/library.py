@@ -25,7 +25,7 @@ from indelible.query.filters import (
 )
 from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
 from indelible.trail.reader import is_there, reading, trails_in, with_earlier
-from indelible.values import shown
+from indelible.values import shown, user_path
 
 Wanted = str | Iterable[str]
 """A value, or several of which any matches."""
@@ -102,7 +102,7 @@ def search(path: str | Path, *, limit: int | None = None, **filters: Unpack[Filt
     if limit is not None and (type(limit) is not int or limit < 1):
         msg = f"limit: expected a number from 1 on, or None for all, found {shown(limit)}"
         raise ConfigError(msg)
-    return Search(_trails(Path(path).expanduser().absolute()), make_filter(filters), limit)
+    return Search(_trails(user_path(path).absolute()), make_filter(filters), limit)
 
 
 def _trails(path: Path) -> list[Path]:

@@ -17,6 +17,7 @@ BAD = {
     "unknown value": "audit: {durability: paper}",
     "a key of a later version": "audit: {log_records: true}",
     "a sink of a later version": "audit: {sinks: [{type: kafka}]}",
+    "nobody's home": "audit: {path: ~no-such-user/audit.jsonl}",
     "a pattern that RE2 does not take": "redaction: {patterns: {X: '('}}",
     "a pattern that matches nothing": "redaction: {patterns: {X: 'a*'}}",
     "no such key file": "audit: {key_file: missing.pem}",

@@ -145,7 +145,7 @@ def test_a_destination_that_stays_away(tmp_path: Path, maker: Maker) -> None:
         ([FILE], ["--from", "3"], 2, "--from: say for which sink: --sink NAME"),
         ([FILE], ["--from", "3000", "--sink", "out.log"], 2, "--from: 3000: the trail has"),
         ([FILE], ["--from", "9" * 5000, "--sink", "out.log"], 2, "--from: 99999999999999999999: the trail has"),
-        ([FILE | {"path": "~no-such-user/out.log"}], [], 2, "a path that begins with '~'"),
+        ([FILE | {"path": "~no-such-user/out.log"}], [], 2, "there is no home directory for ~no-such-user"),
         ([FILE], ["--from", "yesterday", "--sink", "out.log"], 2, "--from: expected a time such as"),
         ([FILE], ["--once", "--timeout", "soon"], 2, "--timeout: expected a duration"),
         ([FILE], ["--trail", "nowhere.jsonl"], 3, "nowhere.jsonl: there is no trail here"),

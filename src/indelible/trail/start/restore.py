@@ -38,6 +38,7 @@ from indelible.trail.start.lock import TrailLock
 from indelible.trail.start.maintain import maintenance_settings, open_for_maintenance
 from indelible.trail.start.opening import EMPTY_ROOT, prepare
 from indelible.trail.upkeep.again import erase_again
+from indelible.values import user_path
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -64,7 +65,7 @@ def locate(backup: Path) -> Layout:
 
     Raises ConfigError.
     """
-    path = backup.expanduser().absolute()
+    path = user_path(backup).absolute()
     if path.name.endswith(".jsonl" + DIRECTORY_SUFFIX):
         path = path.with_name(path.name.removesuffix(DIRECTORY_SUFFIX))
     elif path.is_dir():
