@@ -103,7 +103,7 @@ def test_version(run: Run) -> None:
         (["keygen", "--out", "a", "--show"], None),
         (["log", "--\x1b[31m\n"], None),
         (["log", "--trail", ""], None),
-        (["verify", "--trail", "~no-such-user/x"], "indelible: ~no-such-user/x: there is no home directory for ~no-such-user\n"),
+        (["verify", "--trail", "~nobody-x/a"], "indelible: ~nobody-x/a: there is no home directory for ~nobody-x\n"),
         (["export", "--tiles", "~no-such-user/x"], None),
         (["config", "check", "-c", "missing.yaml"], None),
     ],

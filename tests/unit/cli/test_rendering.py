@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indelible import registry
-from indelible.cli.log import command as log
+from indelible.cli.root import root
 from indelible.formats.record import Options, Record
 from tests.trails import Maker, operation
 
@@ -41,7 +41,7 @@ def log_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
     monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == point.group else ())
 
     def run(*args: str) -> Result:
-        return CliRunner().invoke(log, ["--trail", str(tmp_path), *args], standalone_mode=False)
+        return CliRunner().invoke(root, ["log", "--trail", str(tmp_path), *args], standalone_mode=False)
 
     return run
 
