@@ -61,6 +61,8 @@ class Place:
         self._trail: Sealed | None = None
         self._at: Cursor | None = None
         self._saved: Cursor | None = None
+        self._left: set[str] = set()
+        """The trails that it has gone on from, to the next one."""
         self._save_at = 0.0
         self._notice = Notice(good=f"sink {settings.name}: its place is written again")
 
@@ -118,7 +120,9 @@ class Place:
     def reached(self, goal: Sealed) -> bool:
         """Tell whether everything up to a point of a trail was taken, or a later trail is being read."""
         at = self._at
-        return at is not None and at.origin == goal.origin and at.next >= goal.size
+        if at is None or at.origin != goal.origin:
+            return goal.origin in self._left
+        return at.next >= goal.size
 
     def save(self, *, at_once: bool = False) -> None:
         """Write the cursor, when it moved and is due."""
@@ -189,5 +193,6 @@ class Place:
             self._name, at.origin, at.next, "" if known else ", and what came after that is not there",
             self._trail.origin,
         )  # fmt: skip
+        self._left.add(at.origin)
         self.jump(self._trail.origin, 0)
         return self._trail

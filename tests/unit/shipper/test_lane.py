@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -423,6 +424,23 @@ def test_a_trail_that_is_set_aside_while_it_is_shipped(maker: Maker, running: Ru
     _successor(maker, 2, maker.origin).add_many(2).seal()
     until(lambda: at(maker) == 3)
     assert sink.seqs == [*range(21), 0, 1, 2]
+
+
+def test_a_goal_in_a_trail_whose_files_are_gone_is_waited_for_no_longer(maker: Maker) -> None:
+    sink = FakeSink()
+    one = lane(maker.layout.active, sink)
+    one.start(1)
+    until(lambda: at(maker) == 21)
+    one.stop()
+    assert one.join(60)
+    goal = route.Sealed(maker.layout, maker.origin, maker.add_many(4).seal().tree.size)
+    shutil.rmtree(_set_aside(maker, "one").active.parent)
+    _successor(maker, 2, maker.origin).add_many(2).seal()
+    two = lane(maker.layout.active, sink)
+    two.start(1, goal)
+    assert two.done.wait(60)
+    two.stop()
+    assert two.join(60)
 
 
 def test_a_trail_that_nothing_names_is_left_behind_and_that_is_said(
