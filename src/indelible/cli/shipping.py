@@ -41,10 +41,12 @@ NICE: Final = 5
 INTERRUPTED: Final = 130
 
 
-def chosen(where: Where, names: Sequence[str]) -> tuple[SinkSettings, ...]:
-    """Return the sinks that are meant. Raises ConfigError."""
+def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> tuple[SinkSettings, ...]:
+    """Return the sinks that are meant. Raises ConfigError, also when there is none, unless `may_be_none`."""
     settings = configfile.with_export(where.settings, configfile.compliance())
     sinks = settings.audit.sinks
+    if may_be_none and not sinks:
+        return ()
     if not sinks:
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}
@@ -178,7 +180,7 @@ class Run:
         """Read the configuration again; one that is wrong keeps the sinks that there are."""
         fresh = Where(self._where.config, self._where.profile, self._where.trail)
         try:
-            sinks = chosen(fresh, self._names)
+            sinks = chosen(fresh, self._names, may_be_none=True)
         except IndelibleError as exc:
             note(f"{exc}; shipping goes on as before")
             return

@@ -81,9 +81,14 @@ def test_signals_keep_the_place_and_reload_the_sinks(tmp_path: Path, maker: Make
     process.send_signal(signal.SIGHUP)
     maker.add_many(3).seal()
     until(lambda: next_of(tmp_path, "out.log") == maker.seq, "what came")
+    configure(tmp_path)  # who takes all destinations away means it
+    process.send_signal(signal.SIGHUP)
+    state = maker.layout.cursors / "out.log.state"
+    until(lambda: json.loads(state.read_bytes())["state"] == "stopped", "the end of all sinks")
     code, said = end(process)
     assert code == 0
     assert "the configuration was read again: 2 sinks" in said
+    assert "the configuration was read again: 0 sinks" in said
     assert "expected a list of sinks, each with a type" in said
     assert "shipping goes on as before" in said
     assert seqs_of(tmp_path / "out.log") == [*range(maker.seq - 3), *range(maker.seq - 4, maker.seq)]
