@@ -302,7 +302,7 @@ def _package(rng: random.Random) -> str:
             f"@{_words(rng, 1)}/{name}@{version}",
             f"pnpm add @{_words(rng, 1)}/{name}@^{version}",
             f'"{name}": {{"version": "{version}", "integrity": "sha512-{integrity}"}}',
-            f"https://registry.npmjs.org/@{_words(rng, 1)}/{name}/-/{name}-{version}.tgz",
+            f"https://packages.example.org/@{_words(rng, 1)}/{name}/-/{name}-{version}.tgz",
             f"{name}=={version} --hash=sha256:{sha}",
             f"{name.replace('-', '_')}-{version}-cp311-cp311-manylinux_2_17_x86_64.whl",
             f"pip install '{name}[{_words(rng, 1)}]>={version}'",
