@@ -46,6 +46,7 @@ clean: ## remove everything that set-up and tests made
 # Two runs, each with its summary: what needs no processes of its own side by side, then everything else, one at a time.
 .PHONY: test
 test: export INDELIBLE_FAULT_STRIDE := 5
+test: export INDELIBLE_KILLS := 100
 test: setup lint types imports ## everything but the soaks, of which it runs a sample
 	@code=0; \
 	$(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST) || code=$$?; \

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from indelible.trail.sharing import patience, processes
 from indelible.trail.sharing.hub import Hub
 from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.start import recovery
-from indelible.trail.start.holder import ENDING, HOLDING, STARTING, said, who_comes_or_goes
+from indelible.trail.start.holder import ENDING, HOLDING, STARTING, Holder, said, who_comes_or_goes
 from indelible.trail.start.lock import TrailLock
 from indelible.trail.start.maintain import open_for_maintenance
 from indelible.trail.start.opening import open_writer
@@ -245,6 +246,22 @@ def test_who_says_nothing_is_not_waited_for(
         with pytest.raises(TrailLocked, match="is being written by"):
             SharedWriter(path, AuditSettings(), "one")
         held.say(HOLDING)
+
+
+def test_who_dies_during_a_long_attempt_was_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt takes longer than one without hope is waited for, and whoever it was made at is killed meanwhile."""
+    now = [100.0]
+    seen = iter([Holder(os.getpid(), phase="starting"), None, None])
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None)
+    monkeypatch.setattr(patience, "who_comes_or_goes", lambda _: next(seen))
+    monkeypatch.setattr(patience, "time", clock)
+    waits, held = patience.Patience(Layout(path), 300.0), TrailLocked("held")
+    waits.wait(held)
+    now[0] += patience.START_S + 1  # the attempt
+    waits.wait(held)
+    now[0] += patience.START_S
+    with pytest.raises(TrailLocked):
+        waits.wait(held)
 
 
 def test_the_log_says_once_for_whom(

@@ -47,7 +47,9 @@ class Patience:
         """`limit_s` is how long it waits at the most for those who are starting, or ending."""
         self._layout = layout
         self._limit_s = limit_s
-        self._begun = self._hopeful = time.monotonic()
+        self._begun = time.monotonic()
+        self._hopeless: float | None = None
+        """Since when it is not known that waiting helps. An attempt may take long, and its holder die meanwhile."""
         self._stopped: float | None = None
         self._pause_s = RETRY_S
         self._told = False
@@ -56,11 +58,12 @@ class Patience:
         """Wait a moment, before the next attempt; raises TrailLocked (`held`, or what is known better) at the end."""
         holder, now = who_comes_or_goes(self._layout.lock), time.monotonic()
         if holder is None:
-            if now - self._hopeful >= START_S:
+            self._hopeless = now if self._hopeless is None else self._hopeless
+            if now - self._hopeless >= START_S:
                 raise held
             self._stopped, self._pause_s = None, RETRY_S
         else:
-            self._hopeful = now
+            self._hopeless = None
             self._look_at(holder, now)
             self._pause_s = min(SLOW_RETRY_S, 1.5 * self._pause_s)
         time.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once
