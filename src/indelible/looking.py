@@ -7,7 +7,7 @@ moment (`LOOK_NS`) without sleeping.
 What may not move: this must never cost anybody else. On a single processor whoever looks keeps the others from what he
 looks for, so nothing is looked for there. Who is interrupted while he looks has company on his processor: he sleeps as
 everybody does for `MIN_PAUSE_NS`, twice as long the next time, and so on. What is looked for in vain costs a moment
-once, and then nothing until a wait was short again. Threads of the same process
+once, and then of every sixteenth wait until one is short again. Threads of the same process
 wait for the interpreter as long as one of them looks: whoever looks is alone in his process, or sees to it that he is.
 
 Standard library only: see `child`.
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LOOK_NS: Final = 100_000
 """A wait that is shorter is worth looking: two wake-ups of a processor that sleeps, and a quick tool."""
+
+PROBE: Final = 16
+"""After so many long waits one looks all the same: asleep, both sides take longer than either would awake."""
 
 MIN_PAUSE_NS: Final = 20_000_000
 MAX_PAUSE_NS: Final = 5_000_000_000
@@ -63,7 +66,8 @@ class Looking:
         """`poll` takes milliseconds, or None, and returns what has happened; a wait below `look_ns` is a short one."""
         self.poll = poll
         self._look_ns = look_ns
-        self._short = [False] * kinds
+        self._long = [1] * kinds
+        """How many waits in a row were long."""
         self._clock = clock
         self._interrupted = interrupted
         self._pause = MIN_PAUSE_NS
@@ -75,10 +79,12 @@ class Looking:
         if self._from is None:
             return self.poll(timeout)
         began = self._clock()
-        if self._short[after] and began >= self._from and (events := self._look(began)):
+        looks = self._long[after] % PROBE == 0  # also the first after a short one
+        if looks and began >= self._from and (events := self._look(began)):
+            self._long[after] = 0
             return events
         events = self.poll(timeout)
-        self._short[after] = self._clock() - began < self._look_ns
+        self._long[after] = 0 if self._clock() - began < self._look_ns else self._long[after] + 1
         return events
 
     def _look(self, began: int) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indelible.looking import LOOK_NS, MAX_PAUSE_NS, MIN_PAUSE_NS, Looking, interruptions
+from indelible.looking import LOOK_NS, MAX_PAUSE_NS, MIN_PAUSE_NS, PROBE, Looking, interruptions
 from tests.effort import examples
 
 POLL_NS = 1_000
@@ -74,6 +74,17 @@ def test_a_wait_that_was_long_is_looked_for_once_and_then_slept_for() -> None:
     for _ in range(5):
         assert not world.wait(looking, 50 * LOOK_NS)
     assert world.looked == looked
+
+
+def test_after_many_long_waits_one_looks_all_the_same() -> None:
+    """Where both sides sleep, the way takes longer than it would awake: nothing else would wake them again."""
+    world = World()
+    looking = world.looking()
+    for _ in range(PROBE - 1):
+        assert not world.wait(looking, 50 * LOOK_NS)
+    assert world.looked == 0
+    assert world.wait(looking, LOOK_NS // 2)
+    assert world.wait(looking, LOOK_NS // 2)
 
 
 def test_how_long_a_short_wait_is_may_be_said() -> None:
