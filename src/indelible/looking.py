@@ -7,8 +7,8 @@ moment (`LOOK_NS`) without sleeping.
 What may not move: this must never cost anybody else. On a single processor whoever looks keeps the others from what he
 looks for, so nothing is looked for there. Who is interrupted while he looks has company on his processor: he sleeps as
 everybody does for `MIN_PAUSE_NS`, twice as long the next time, and so on. What is looked for in vain costs a moment
-once, and then of every sixteenth wait until one is short again. Threads of the same process
-wait for the interpreter as long as one of them looks: whoever looks is alone in his process, or sees to it that he is.
+once, and then of every sixteenth wait until one is short again. Threads of the same process wait for the interpreter as
+long as one of them looks: whoever looks is alone in his process, or sees to it that he is.
 
 Standard library only: see `child`.
 """
