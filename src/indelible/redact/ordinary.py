@@ -66,6 +66,10 @@ def plain(event: Event, request: Request, outcome: Outcome | None) -> bool:
     )
 
 
+_ODD: Final = "surrogatepass"
+"""Half a surrogate pair is nothing usual, and no error: what it makes is told by its bytes."""
+
+
 def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
     """Return how a body begins, up to its source, and its request; then those strings that the prefilter has to see.
 
@@ -75,7 +79,7 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
     if not (type(timestamp) is type(event_id) is type(request_id) is str) or len(event_id) != len(_UUID):
         return None
     kind = _TYPES.get(event.event_type)
-    time, ids = timestamp.encode(), (event_id + request_id).encode()
+    time, ids = timestamp.encode("utf-8", _ODD), (event_id + request_id).encode("utf-8", _ODD)
     usual = ids.translate(_HEX)
     both = usual == _TWO_UUIDS
     if kind is None or time.translate(_DIGITS) != _TIME or not (both or usual.startswith(_UUID)):
@@ -84,11 +88,11 @@ def head(event: Event, request: Request) -> tuple[list[bytes], bytes] | None:
     parts = [b'{"timestamp":"', time, kind, ids[:36], b"", b',"request":{"request_id":"', named]
     rpc_id, intent = request.rpc_id, request.intent
     if type(rpc_id) is str and (both or (len(ids) <= _SHORT_IDS and named.isalnum())):
-        number = rpc_id.encode()
+        number = rpc_id.encode("utf-8", _ODD)
         if not number.isdigit() or len(number) > MAX_DIGITS:
             return _escaped(parts, request)
         if intent is not None:
-            if type(intent) is not str or (opened := intent.encode()).translate(_HEX) != _UUID:
+            if type(intent) is not str or (opened := intent.encode("utf-8", _ODD)).translate(_HEX) != _UUID:
                 return _escaped(parts, request)
             parts += (b'","intent":"', opened)
         parts += (b'","rpc_id":"', number, b'"')

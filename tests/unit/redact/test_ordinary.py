@@ -169,3 +169,16 @@ def test_patterns_of_ones_own_hold_for_ids_too() -> None:
 def test_nothing_in_short_ids_is_ever_redacted(text: str, number: str) -> None:
     assert WARM["full"].text(text) == text
     assert WARM["full"].text(number) == number
+
+
+@pytest.mark.parametrize("field", ["timestamp", "event_id", "request_id", "rpc_id", "intent"])
+def test_half_a_surrogate_pair_among_what_is_usual_is_no_error(field: str) -> None:
+    where = "request" if field in ("request_id", "rpc_id", "intent") else None
+    odd = "\ud800" if field != "event_id" else "\ud800" * 36
+    if where is None:
+        event = msgspec.structs.replace(AN_EVENT, **{field: odd})
+    else:
+        request = msgspec.structs.replace(AN_EVENT.request, **{field: odd})
+        event = msgspec.structs.replace(AN_EVENT, request=request)
+    redactor = WARM["full"]
+    assert redactor.redact(event) == encode_body(redactor._redacted(event))
