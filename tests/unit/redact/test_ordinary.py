@@ -178,7 +178,7 @@ def test_half_a_surrogate_pair_among_what_is_usual_is_no_error(field: str) -> No
     if where is None:
         event = msgspec.structs.replace(AN_EVENT, **{field: odd})
     else:
-        request = msgspec.structs.replace(AN_EVENT.request, **{field: odd})
+        request = msgspec.structs.replace(AN_EVENT.request or Request(), **{field: odd})
         event = msgspec.structs.replace(AN_EVENT, request=request)
     redactor = WARM["full"]
     assert redactor.redact(event) == encode_body(redactor._redacted(event))
