@@ -8,7 +8,7 @@ import msgspec
 
 from indelible.formats.record import OPERATIONS, whole
 from indelible.formats.shapes import JsonFormat, Proof, arguments, proof, status
-from indelible.formats.times import event_time
+from indelible.formats.times import event_time, milliseconds
 
 if TYPE_CHECKING:
     from indelible.formats.record import Record
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 ANONYMOUS: Final = "anonymous"
 UNKNOWN_IP: Final = "unknown"
 
-_MILLISECONDS = len("2026-11-21T05:38:34.123")
 _OUTCOMES: Final = {"success": "ok"}
 
 
@@ -53,7 +52,7 @@ class AliveFormat(JsonFormat):
         source, target, outcome = entry.source, entry.target, entry.outcome
         said = status(entry) or ""
         return AliveEvent(
-            event_time(entry)[:_MILLISECONDS] + "Z",
+            milliseconds(event_time(entry)),
             entry.request.request_id,
             AliveActor(source.user_id or ANONYMOUS, source.client_ip or UNKNOWN_IP),
             target.capability_name,

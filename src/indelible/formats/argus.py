@@ -12,7 +12,7 @@ import msgspec
 
 from indelible.formats.record import OPERATIONS, real
 from indelible.formats.shapes import JsonFormat, proof, status, with_stamp
-from indelible.formats.times import event_time
+from indelible.formats.times import event_time, with_offset
 
 if TYPE_CHECKING:
     from indelible.formats.record import Entry, Record
@@ -69,7 +69,7 @@ class ArgusFormat(JsonFormat):
         entry = record.entry
         source, target = entry.source, entry.target
         return ArgusEvent(
-            event_time(entry)[:-1] + "+00:00",
+            with_offset(event_time(entry)),
             entry.event_type,
             entry.event_id,
             ArgusSource(source.session_id, source.client_ip, source.user_id),

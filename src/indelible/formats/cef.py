@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 VENDOR_LIMIT: Final = 63
 PRODUCT_LIMIT: Final = 63
 VERSION_LIMIT: Final = 31
-SIGNATURE_LIMIT: Final = 1_023
-NAME_LIMIT: Final = 512
 HOST_LIMIT: Final = 100
 """``dvchost``."""
 

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from indelible.formats.shapes import STAMP_KEY
+
 MAX_RECORD_BYTES: Final = 1 << 20
 """A line of 64 KB, each byte of which an encoding makes six or more."""
 
@@ -109,7 +111,6 @@ def split_front(data: bytes) -> tuple[bytes, bytes]:
 
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
-STAMP_KEY: Final = "indelible"
 _PLACES: Final = (
     (STAMP_KEY,),
     ("metadata", STAMP_KEY),

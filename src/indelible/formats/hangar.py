@@ -13,7 +13,7 @@ import msgspec
 from indelible.formats.names import naming
 from indelible.formats.record import ABSENT, OPERATIONS, Integer
 from indelible.formats.shapes import JsonFormat, Proof, proof, roles, status
-from indelible.formats.times import event_time
+from indelible.formats.times import event_time, with_offset
 
 if TYPE_CHECKING:
     from indelible.formats.record import Entry, Record
@@ -62,7 +62,7 @@ class HangarFormat(JsonFormat):
         policy, state = entry.policy, entry.state
         time = event_time(entry)
         return HangarEvent(
-            time[:-1] + "+00:00" if time else None,
+            with_offset(time) if time else None,
             naming(entry).hangar,
             entry.target.backend,
             entry.target.backend,

@@ -11,12 +11,10 @@ import msgspec
 
 from indelible.formats.record import OPERATIONS, whole
 from indelible.formats.shapes import JsonFormat, Proof, arguments, proof, status
-from indelible.formats.times import event_time
+from indelible.formats.times import event_time, milliseconds
 
 if TYPE_CHECKING:
     from indelible.formats.record import Record
-
-_MILLISECONDS = len("2026-11-21T05:38:34.123")
 
 
 class MxcpEvent(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +43,7 @@ class MxcpFormat(JsonFormat):
         entry = record.entry
         target, outcome, policy = entry.target, entry.outcome, entry.policy
         return MxcpEvent(
-            event_time(entry)[:_MILLISECONDS] + "Z",
+            milliseconds(event_time(entry)),
             entry.source.caller,
             target.type,
             target.capability_name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
@@ -254,12 +254,6 @@ class Format(Protocol):
 def json_text(raw: msgspec.Raw) -> str | None:
     """Return a value's JSON text as it stands in the line, None when there is no value."""
     return bytes(raw).decode() or None
-
-
-def json_value(raw: msgspec.Raw) -> Any:
-    """Return the value of JSON text; None when there is none."""
-    text = bytes(raw)
-    return msgspec.json.decode(text) if text else None
 
 
 def whole(value: float | str | None) -> int | None:

@@ -18,8 +18,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME: Final = ""
 """Of a line that was erased."""
 
-_MICROSECOND: Final = timedelta(microseconds=1)
 _SECONDS: Final = len("2026-11-21T05:38:34")
+_MILLISECONDS: Final = len("2026-11-21T05:38:34.123")
 _canonical = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 
 
@@ -29,6 +29,16 @@ def event_time(entry: Entry) -> str:
     if _canonical(said) and _second(said[:_SECONDS]) is not None:
         return said
     return _canonized(said) or _canonized(entry.recorded_at)
+
+
+def milliseconds(time: str) -> str:
+    """Return what `event_time` returned with three digits after the second, cut and not rounded."""
+    return time[:_MILLISECONDS] + "Z"
+
+
+def with_offset(time: str) -> str:
+    """Return what `event_time` returned with ``+00:00`` for ``Z``, as Python's own `isoformat` writes UTC."""
+    return time[:-1] + "+00:00"
 
 
 def epoch_us(time: str) -> int:
