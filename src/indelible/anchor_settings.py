@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name
+from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name, parse_timeout
 from indelible.values import Parser, one_of, parse_duration, parse_text, user_path
 
 AnchorType = Literal["file", "syslog", "http"]
@@ -23,7 +23,6 @@ Network = Literal["udp", "tcp", "tls", "unix"]
 MAX_ANCHORS: Final = 16
 """Each has a thread of its own."""
 
-MAX_TIMEOUT_S: Final = 300.0
 SYSLOG_PORT: Final = 514
 SYSLOG_TLS_PORT: Final = 6514
 """RFC 5425, section 4.1."""
@@ -132,7 +131,7 @@ def _parse_anchor(item: object) -> AnchorSettings:
         "type": one_of(*TYPE_KEYS),
         "name": parse_name,
         "every": parse_duration,
-        "timeout": _timeout,
+        "timeout": parse_timeout,
         **TYPE_KEYS[kind],
     }
     values = {**DEFAULTS.get(kind, {}), **parse_keys(item, parsers)}
@@ -141,13 +140,6 @@ def _parse_anchor(item: object) -> AnchorSettings:
             raise ValueError(f"type {kind} needs {key!r}")
     values.setdefault("name", _default_name(kind, values))
     return AnchorSettings(**values)
-
-
-def _timeout(value: object) -> float:
-    seconds = parse_duration(value)
-    if not 0 < seconds <= MAX_TIMEOUT_S:
-        raise ValueError(f"expected a duration above 0 and up to {MAX_TIMEOUT_S:g} s")
-    return seconds
 
 
 def _default_name(kind: str, values: Mapping[str, Any]) -> str:

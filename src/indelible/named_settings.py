@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from indelible.values import Parser, nearest, shown
+from indelible.values import Parser, nearest, parse_duration, shown
+
+MAX_TIMEOUT_S: Final = 300.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -37,6 +39,14 @@ def fitting_name(words: str, otherwise: str) -> str:
     """Return a name made of what something is called elsewhere, such as a host; `otherwise` when nothing is left."""
     fit = _UNFIT.sub("-", words).strip("-.")[:56]
     return fit if _NAME.fullmatch(fit) else otherwise
+
+
+def parse_timeout(value: object) -> float:
+    """Return how many seconds one attempt may take."""
+    seconds = parse_duration(value)
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise ValueError(f"expected a duration above 0 and up to {MAX_TIMEOUT_S:g} s")
+    return seconds
 
 
 def parse_keys(given: Mapping[Any, Any], parsers: Mapping[str, Parser]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from indelible.anchor_settings import FACILITIES, MAX_TIMEOUT_S, SYSLOG_PORT, SYSLOG_TLS_PORT
-from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name
+from indelible.anchor_settings import FACILITIES, SYSLOG_PORT, SYSLOG_TLS_PORT
+from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name, parse_timeout
 from indelible.values import (
     DAY_S,
     MEGABYTE,
@@ -24,7 +24,6 @@ from indelible.values import (
     one_of,
     parse_boolean,
     parse_count,
-    parse_duration,
     parse_duration_or_none,
     parse_megabytes,
     parse_size,
@@ -165,13 +164,6 @@ def _max_bytes(value: object) -> int:
     return size
 
 
-def _timeout(value: object) -> float:
-    seconds = parse_duration(value)
-    if not 0 < seconds <= MAX_TIMEOUT_S:
-        raise ValueError(f"expected a duration above 0 and up to {MAX_TIMEOUT_S:g} s")
-    return seconds
-
-
 def _address(value: object) -> str:
     text = parse_text(value)
     if not text.startswith(("/", "./", "~")):
@@ -252,7 +244,7 @@ COMMON_KEYS: Final[dict[str, Parser]] = {
     "filter": _filter,
     "intents": parse_boolean,
     "start": one_of("now", "beginning"),
-    "timeout": _timeout,
+    "timeout": parse_timeout,
     "max_bytes": _max_bytes,
     "vendor": parse_text,
     "product": parse_text,

@@ -15,7 +15,6 @@ from indelible.anchor_settings import (
     COMMON_KEYS,
     DEFAULTS,
     MAX_ANCHORS,
-    MAX_TIMEOUT_S,
     SYSLOG_PORT,
     SYSLOG_TLS_PORT,
     TYPE_KEYS,
@@ -32,6 +31,7 @@ from indelible.config import (
     TOP_KEYS,
     Settings,
 )
+from indelible.named_settings import MAX_TIMEOUT_S
 from indelible.trail import findings
 from indelible.trail.layout import Layout
 from indelible.values import DURATION_UNITS, MEGABYTE
