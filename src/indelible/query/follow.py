@@ -237,7 +237,7 @@ class Follower:
             files = snapshot.files
             if not files or files[-1].named_seq is not None:
                 return  # between two files: the next look finds the new one
-            starts = [_first_seq(file) for file in files]
+            starts = [file.first_seq() for file in files]
             if starts[-1] is None and not _size(files[-1]):
                 return  # its first line is about to be written
             begun = line_seq(self._entered)
@@ -273,14 +273,6 @@ class Follower:
         self._position = 0
         self._recent.clear()
         self._recent.append(_Read(0, 0, 0, self._next_seq))
-
-
-def _first_seq(file: TrailFile) -> int | None:
-    """Return a file's first seq: from its name, or its first line."""
-    if file.named_seq is not None:
-        return file.named_seq
-    with file.open() as stream:
-        return line_seq(os.pread(stream.fileno(), MAX_LINE_BYTES + 1, 0).split(b"\n", 1)[0])
 
 
 def _size(file: TrailFile) -> int:

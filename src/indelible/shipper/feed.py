@@ -20,7 +20,7 @@ from indelible.trail import files
 from indelible.trail.entry import line_seq
 from indelible.trail.files import looking_again
 from indelible.trail.layout import Layout
-from indelible.trail.reader import Snapshot, TrailFile
+from indelible.trail.reader import Snapshot
 
 CHUNK_BYTES: Final = 1 << 21
 """How much is read at once: a batch; more than the longest line."""
@@ -119,7 +119,7 @@ class Feed:
         None when no file can be read yet. Raises FileNotFoundError when it went meanwhile.
         """
         with Snapshot(self._layout) as snapshot:
-            starts = [_first_seq(file) for file in snapshot.files]
+            starts = [file.first_seq() for file in snapshot.files]
             known = [
                 (start, file) for start, file in zip(starts, snapshot.files, strict=True) if start is not None
             ]
@@ -186,13 +186,6 @@ def _find(stream: BinaryIO, seq: int) -> int:
         return files.find_seq(buffered, seq) or 0
     finally:
         buffered.detach()
-
-
-def _first_seq(file: TrailFile) -> int | None:
-    if file.named_seq is not None:
-        return file.named_seq
-    with file.open() as stream:
-        return line_seq(os.pread(stream.fileno(), CHUNK_BYTES, 0).partition(b"\n")[0])
 
 
 class _Plain:

@@ -44,6 +44,13 @@ class TrailFile:
         """Whether its lines can only be read from the front."""
         return names.is_compressed(self.path.name)
 
+    def first_seq(self) -> int | None:
+        """Return the seq of its first line: from its name, or from the line. None when that is not there yet."""
+        if self.named_seq is not None:
+            return self.named_seq
+        with self.open() as stream:
+            return line_seq(os.pread(stream.fileno(), MAX_LINE_BYTES + 1, 0).partition(b"\n")[0])
+
     def open(self) -> BinaryIO:
         """Open for reading, decompressed. Raises FileNotFoundError when a writer deleted it meanwhile."""
         if self._fd >= 0:
