@@ -45,9 +45,9 @@ def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> 
     """Return the sinks that are meant. Raises ConfigError, also when there is none, unless `may_be_none`."""
     settings = configfile.with_export(where.settings, configfile.compliance())
     sinks = settings.audit.sinks
-    if may_be_none and not sinks:
-        return ()
     if not sinks:
+        if may_be_none:
+            return ()
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from indelible.errors import ConfigError
+from indelible.trail.anchors.tls import trusting
 
 if TYPE_CHECKING:
     import ssl
@@ -16,8 +17,10 @@ def context(tls: TlsSettings) -> ssl.SSLContext:
     """Return the context for connections to a receiver. Raises ConfigError for files that hold not what they should."""
     import ssl
 
-    made = _trusting(tls.ca_file)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        made = trusting(tls.ca_file)
+    except ValueError as exc:
+        raise ConfigError(f"ca_file: {tls.ca_file}: {exc}") from exc
     if tls.cert_file is not None:
         names = tls.cert_file if tls.key_file is None else f"{tls.cert_file} and {tls.key_file}"
         try:
@@ -34,16 +37,6 @@ def context(tls: TlsSettings) -> ssl.SSLContext:
         except ValueError as exc:  # of `_no_password`
             raise ConfigError(f"cert_file, key_file: {names}: {exc}") from exc
     return made
-
-
-def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    import ssl
-
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as exc:
-        why = "it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise ConfigError(f"ca_file: {ca_file}: {why}") from exc
 
 
 def _no_password() -> str:

@@ -12,15 +12,22 @@ if TYPE_CHECKING:
     from indelible.anchor_settings import AnchorSettings
 
 
-def context(settings: AnchorSettings) -> ssl.SSLContext:
-    """Return the context for connections to an anchor. Raises ConfigError for a `ca_file` that holds no certificate."""
+def trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that believes these authorities, or the system's. Raises ValueError, which says why not."""
     import ssl
 
     try:
-        made = ssl.create_default_context(cafile=settings.ca_file)
+        made = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
-        why = "it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
-        msg = f"audit.anchors: {settings.name}: ca_file {settings.ca_file}: {why}"
-        raise ConfigError(msg) from exc
+        raise ValueError("it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror) from exc
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     return made
+
+
+def context(settings: AnchorSettings) -> ssl.SSLContext:
+    """Return the context for connections to an anchor. Raises ConfigError for a `ca_file` that holds no certificate."""
+    try:
+        return trusting(settings.ca_file)
+    except ValueError as exc:
+        msg = f"audit.anchors: {settings.name}: ca_file {settings.ca_file}: {exc}"
+        raise ConfigError(msg) from exc
