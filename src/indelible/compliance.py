@@ -11,6 +11,7 @@ from typing import Final
 
 from indelible.errors import ConfigError
 from indelible.sink_settings import SinkFilter, SinkSettings
+from indelible.sink_settings.files import FileSettings
 from indelible.values import nearest, shown
 
 FORMAT: Final = "MCP_COMPLIANCE_FORMAT"
@@ -39,7 +40,8 @@ def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:
     if output:
         if "\0" in output:
             raise ConfigError(f"{OUTPUT}: expected a path, found {shown(output)}")
+        whole = FileSettings(path=output, backup_count=0)  # it is one file, whoever reads it
         return SinkSettings(
-            type="file", name="compliance", format=known, path=output, filter=SinkFilter(events=EVENTS)
+            type="file", name="compliance", format=known, own=whole, filter=SinkFilter(events=EVENTS)
         )
     return SinkSettings(type="stderr", name="compliance", format=known, filter=SinkFilter(events=EVENTS))

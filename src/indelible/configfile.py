@@ -18,6 +18,7 @@ from indelible.config import Settings
 from indelible.endpoints import Endpoint
 from indelible.errors import ConfigError
 from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.files import FileSettings
 from indelible.values import MEGABYTE, shown, user_path
 
 DEFAULT_NAME = "indelible.yaml"
@@ -102,13 +103,13 @@ def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, 
     directory = _real(trail.with_name(trail.name + ".d"))
     taken = {_real(trail): "the trail's own"}
     for sink in sinks:
-        if sink.type != "file" or sink.path is None:
+        if not isinstance(sink.own, FileSettings):
             continue
-        path = _real(Path(sink.path))
+        path = _real(Path(sink.own.path))
         whose = "of the trail" if path.is_relative_to(directory) else None
         whose = whose or next((said for other, said in taken.items() if _meet(path, other)), None)
         if whose is not None:
-            raise ConfigError(f"audit.sinks: {sink.name}: {sink.path} is {whose}; take another")
+            raise ConfigError(f"audit.sinks: {sink.name}: {sink.own.path} is {whose}; take another")
         taken[path] = f"the file of {sink.name}, too"
     return sinks
 
@@ -170,16 +171,17 @@ def compliance(service: str | None = None) -> SinkSettings | None:
             "unset it here, and set it where 'indelible record' runs"
         )
         raise ConfigError(msg)
-    if sink is None or sink.path is None:
+    if sink is None or not isinstance(sink.own, FileSettings):
         return sink
-    path = str(user_path(sink.path).absolute())
+    path = str(user_path(sink.own.path).absolute())
     known_by = sha256(f"{sink.format}\n{path}".encode()).hexdigest()[:8]
-    return msgspec.structs.replace(sink, path=path, name=f"compliance-{known_by}")
+    own = msgspec.structs.replace(sink.own, path=path)
+    return msgspec.structs.replace(sink, own=own, name=f"compliance-{known_by}")
 
 
 def with_export(settings: Settings, sink: SinkSettings | None) -> Settings:
     """Return the settings with the file that the environment asks for among the sinks. Raises ConfigError."""
-    if sink is None or sink.path is None:
+    if sink is None or not isinstance(sink.own, FileSettings):
         return settings
     try:
         sinks = _apart((*settings.audit.sinks, sink), Path(str(settings.audit.path)))

@@ -8,6 +8,7 @@ from indelible import configfile
 from indelible.compliance import FORMATS, compliance_sink
 from indelible.errors import ConfigError
 from indelible.registry import FORMATS as INSTALLED
+from indelible.sink_settings.files import FileSettings
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -57,11 +58,11 @@ def test_a_file_is_one_more_sink_known_by_its_path_and_format(
         monkeypatch.setenv("MCP_COMPLIANCE_OUTPUT", output)
         sink = configfile.compliance()
         assert sink is not None
-        assert (sink.type, sink.path, sink.start, sink.max_size) == (
+        assert (sink.type, sink.target, sink.start, FileSettings.of(sink.own).backup_count) == (
             "file",
             str(tmp_path / output),
             "now",
-            None,
+            0,
         )
         assert sink == configfile.compliance()
         names.add(sink.name)

@@ -18,9 +18,11 @@ from indelible.sink_settings import (
     MAX_SINKS,
     Backlog,
     SinkSettings,
+    TlsSettings,
     parse_sinks,
-    split_address,
 )
+from indelible.sink_settings.files import FileSettings
+from indelible.sink_settings.syslog import SyslogSettings, split_address
 
 
 def parsed(*sinks: dict[str, Any]) -> tuple[SinkSettings, ...]:
@@ -35,16 +37,13 @@ def test_defaults_and_names() -> None:
         {"type": "syslog", "address": "/dev/log", "enterprise": 57264, "facility": "audit"},
         {"type": "pigeon", "coop": {"on": "the roof"}, "start": "beginning", "filter": {"status": "error"}},
     )
-    assert (file.name, file.format, file.start, file.max_size) == ("mcp-events.log", "mxcp", "now", 100 << 20)
+    assert (file.name, file.format, file.start) == ("mcp-events.log", "mxcp", "now")
+    assert FileSettings.of(file.own).max_size == 100 << 20
     assert (out.name, out.format, out.intents, out.max_bytes) == ("stdout", "indelible", False, 0)
-    assert (syslog.name, syslog.format, syslog.protocol, syslog.framing) == (
-        "h.example",
-        "syslog",
-        "tls",
-        "octet",
-    )
-    assert syslog.tls is not None
-    assert (syslog.tls.server_name, syslog.tls.ca_file) == ("x", None)
+    assert (syslog.name, syslog.format) == ("h.example", "syslog")
+    own = SyslogSettings.of(syslog.own)
+    assert (own.place, own.protocol, own.framing) == (("h.example", 6514), "tls", "octet")
+    assert own.tls == TlsSettings(server_name="x")
     assert (local.name, local.enterprise, local.facility, local.max_bytes) == ("log", 57264, "audit", 2048)
     assert (other.name, other.extra, other.start) == ("pigeon", {"coop": {"on": "the roof"}}, "beginning")
     assert other.filter.status == {"error"}
@@ -150,10 +149,8 @@ def test_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
         "address: host, protocol: tls, tls: {ca_file: ca.pem}}]}"
     )
     out, local, far = configfile.load(str(file)).audit.sinks
-    assert out.path == str(tmp_path / "out.log")
-    assert local.address == str(tmp_path / "s.sock")
-    assert far.tls is not None
-    assert far.tls.ca_file == str(tmp_path / "ca.pem")
+    assert [sink.target for sink in (out, local, far)] == [f"{tmp_path}/out.log", f"{tmp_path}/s.sock", "host"]
+    assert SyslogSettings.of(far.own).tls == TlsSettings(ca_file=str(tmp_path / "ca.pem"))
 
 
 @pytest.mark.parametrize(

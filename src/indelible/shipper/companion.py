@@ -53,7 +53,7 @@ DRAIN_S: Final = 2.0
 
 def check(settings: Settings, export: SinkSettings | None = None) -> None:
     """Raise ConfigError, one line, when a recording process cannot ship as its settings, or its environment, say."""
-    if export is not None and export.path is not None:
+    if export is not None and export.type == "file":
         _check_output(export)
     audit = settings.audit
     check_names(audit.sinks)
@@ -73,7 +73,7 @@ def _check_output(sink: SinkSettings) -> None:
     except (
         SinkUnavailable
     ) as exc:  # another process writes it, which may be our own shipper; or its disk is full
-        if not Path(str(sink.path)).parent.is_dir():
+        if not Path(sink.target).parent.is_dir():
             raise ConfigError(f"{OUTPUT}: {exc}") from exc
     except ConfigError as exc:
         raise ConfigError(f"{OUTPUT}: {exc}") from exc

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from indelible.sink_settings import default_port, split_address
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable, delivered
 from indelible.sinks.waits import Waits
 
@@ -34,8 +34,9 @@ class DatagramSink:
     """Sends each record as one datagram."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        """Of `settings`: `address`, a host and port or the path of a socket, and `timeout`."""
-        self._address = str(settings.address)
+        """`settings.own` is `SyslogSettings`, its protocol udp."""
+        self._own = SyslogSettings.of(settings.own)
+        self._address = self._own.address
         self._waits = Waits(settings.timeout)
         self._socket: socket.socket | None = None
 
@@ -99,7 +100,7 @@ class DatagramSink:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            self._socket = self._local() if "/" in self._address else self._remote()
+            self._socket = self._local() if self._own.is_local else self._remote()
         return self._socket
 
     def _local(self) -> socket.socket:
@@ -107,7 +108,7 @@ class DatagramSink:
         return _connect(sock, self._address)
 
     def _remote(self) -> socket.socket:
-        host, port = split_address(self._address, default_port("udp"))
+        host, port = self._own.place
         found = self._waits.call(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM))
         family, kind, protocol, _, address = found[0]
         return _connect(socket.socket(family, kind, protocol), address)

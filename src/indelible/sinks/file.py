@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError
+from indelible.sink_settings.files import FileSettings
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable, delivered
 from indelible.sinks.waits import STOPPED
 from indelible.trail import durable
@@ -69,10 +70,11 @@ class FileSink:
     """Appends records to a file."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        """Of `settings`: `path`; `max_size` in bytes and `backup_count`, without both of which it never rotates."""
-        self._path = Path(str(settings.path))
-        self._backups = settings.backup_count or 0
-        self._max_size = (settings.max_size or 0) if self._backups else 0
+        """`settings.own` is `FileSettings`; without `max_size` or `backup_count` it never rotates."""
+        own = FileSettings.of(settings.own)
+        self._path = Path(own.path)
+        self._backups = own.backup_count
+        self._max_size = own.max_size if self._backups else 0
         self._fd = -1
         self._size = 0
         self._stopped = False

@@ -26,7 +26,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError
-from indelible.sink_settings import TlsSettings, default_port, split_address
+from indelible.sink_settings import TlsSettings
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable, delivered
 from indelible.sinks.connection import CAN_SETTLE, Connection, Ended, connect
 from indelible.sinks.datagram import DatagramSink
@@ -51,7 +52,7 @@ LINE_END: Final = "holds a line end, which would make two records of it with 'fr
 
 def syslog_sink(settings: SinkSettings) -> Sink:
     """Return the sink for the protocol of the settings."""
-    if settings.protocol == "udp" or "/" in str(settings.address):
+    if SyslogSettings.of(settings.own).protocol == "udp":
         return DatagramSink(settings)
     return StreamedSyslogSink(settings)
 
@@ -60,11 +61,12 @@ class StreamedSyslogSink:
     """Sends records over a connection."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        """Of `settings`: `address`, `protocol` (tcp or tls), `framing`, `tls`, `timeout`."""
-        self._address = str(settings.address)
-        self._host, self._port = split_address(self._address, default_port(settings.protocol))
-        self._by_lines = settings.framing == "lf"
-        self._tls = (settings.tls or TlsSettings()) if settings.protocol == "tls" else None
+        """`settings.own` is `SyslogSettings`, its protocol tcp or tls."""
+        own = SyslogSettings.of(settings.own)
+        self._address = own.address
+        self._host, self._port = own.place
+        self._by_lines = own.framing == "lf"
+        self._tls = (own.tls or TlsSettings()) if own.protocol == "tls" else None
         self._context: ssl.SSLContext | None = None
         self._waits = Waits(settings.timeout)
         self._connection: Connection | None = None

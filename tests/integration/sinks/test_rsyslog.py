@@ -20,6 +20,7 @@ import pytest
 import indelible
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings, TlsSettings
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
 from tests.integration.sinks.rsyslog import PATIENCE_S, Rsyslog, running
 
@@ -41,12 +42,14 @@ TRANSPORTS: dict[str, dict[str, Any]] = {
 
 
 def sink_to(server: Rsyslog, transport: str, **other: Any) -> Sink:
-    settings = {**TRANSPORTS[transport], "timeout": PATIENCE_S, **other}
+    timeout = other.pop("timeout", PATIENCE_S)
+    settings = {**TRANSPORTS[transport], **other}
     port = {"udp": server.udp, "tls": server.tls}.get(settings["protocol"], server.tcp)
     if settings["protocol"] == "tls":
         certificate, key = map(str, server.client)
         settings.setdefault("tls", TlsSettings(ca_file=str(server.ca), cert_file=certificate, key_file=key))
-    return make_sink(SinkSettings(type="syslog", name="s", address=f"127.0.0.1:{port}", **settings))
+    own = SyslogSettings(address=f"127.0.0.1:{port}", **settings)
+    return make_sink(SinkSettings(type="syslog", name="s", own=own, timeout=timeout))
 
 
 def record(number: int, message: str = "tools/call read_file") -> Shipment:

@@ -15,7 +15,8 @@ import yaml
 from indelible import config
 from indelible.formats.record import Options, Record
 from indelible.registry import make_format
-from indelible.sink_settings import SinkSettings, split_address
+from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.syslog import SyslogSettings
 from tests.trails import ORIGIN, Maker, operation
 from tests.unit.docs.pages import DOCS, Block, blocks
 
@@ -61,7 +62,7 @@ def test_splunk(record: Record) -> None:
     (stanza,), (sourcetype,) = monitor.sections(), props.sections()
     assert monitor[stanza]["sourcetype"] == sourcetype
     (file,) = (sink for sink in sinks("splunk") if sink.type == "file")
-    assert Path(stanza.removeprefix("monitor://").rstrip("*")).name == Path(str(file.path)).name
+    assert Path(stanza.removeprefix("monitor://").rstrip("*")).name == file.own.words
     rules = props[sourcetype]
     events = re.split(rules["LINE_BREAKER"], (rendered(file.format, record) + b"\n").decode() * 3)
     assert len([event for event in events if event.startswith("{")]) == 3
@@ -78,7 +79,7 @@ def test_elastic(record: Record) -> None:
     (source,) = beat["filebeat.inputs"]
     (file,) = sinks("elastic")
     assert source["type"] == "filestream"
-    assert Path(source["paths"][0].rstrip("*")).name == Path(str(file.path)).name
+    assert Path(source["paths"][0].rstrip("*")).name == file.own.words
     parser = source["parsers"][0]["ndjson"]
     found: Any = json.loads(rendered(file.format, record))
     for key in parser["document_id"].split("."):
@@ -120,9 +121,10 @@ def fluent(text: str) -> Directive:
 def test_fluentd(record: Record) -> None:
     syslog, tail = (fluent(text) for text in texts("fluentd", "<source>"))
     over, file = sinks("fluentd")
-    assert split_address(str(over.address), 0)[1] == int(syslog.values["port"])
-    assert (over.framing, syslog.values["frame_type"]) == ("octet", "octet_count")
-    assert (over.protocol, "transport" in syslog.inner) == ("tls", True)
+    own = SyslogSettings.of(over.own)
+    assert own.place[1] == int(syslog.values["port"])
+    assert (own.framing, syslog.values["frame_type"]) == ("octet", "octet_count")
+    assert (own.protocol, "transport" in syslog.inner) == ("tls", True)
     assert over.max_bytes < int(syslog.values["message_length_limit"])
     time = rendered("syslog", record).decode().split(" ")[1]
     expected = datetime.fromisoformat(record.entry.timestamp)
@@ -130,7 +132,7 @@ def test_fluentd(record: Record) -> None:
     parse = tail.inner["parse"].values
     found = json.loads(rendered(file.format, record))
     assert moment(found[parse["time_key"]], ruby(parse["time_format"])) == expected
-    assert Path(tail.values["path"]).name == Path(str(file.path)).name
+    assert Path(tail.values["path"]).name == file.own.words
 
 
 def moment(text: str, time_format: str) -> datetime:
@@ -145,6 +147,7 @@ def ruby(time_format: str) -> str:
 @pytest.mark.parametrize(("name", "format_"), [("qradar", "leef"), ("arcsight", "cef")])
 def test_receivers_that_count_lines_get_lines(name: str, format_: str, record: Record) -> None:
     (sink,) = sinks(name)
-    assert (sink.type, sink.protocol, sink.framing, sink.format) == ("syslog", "tls", "lf", format_)
+    own = SyslogSettings.of(sink.own)
+    assert (sink.type, own.protocol, own.framing, sink.format) == ("syslog", "tls", "lf", format_)
     assert sink.max_bytes >= 4096
     assert b"\n" not in rendered(format_, record)

@@ -32,6 +32,7 @@ from indelible.config import (
     Settings,
 )
 from indelible.named_settings import MAX_TIMEOUT_S
+from indelible.sink_settings import syslog
 from indelible.trail import findings
 from indelible.trail.layout import Layout
 from indelible.values import DURATION_UNITS, MEGABYTE
@@ -132,20 +133,22 @@ def test_every_key_of_a_sink_is_documented_and_none_is_invented() -> None:
     """The tables stand in the order of the code's: what all take, then each type's own."""
     text = section(CONFIGURATION, "Sinks").partition("### ")[0]
     keys = [codes(cells[0])[0] for cells in rows(text)]
-    assert keys == [*sinks.COMMON_KEYS, *(key for own in sinks.TYPE_KEYS.values() for key in own)]
-    assert next(codes(cells[1]) for cells in rows(text)) == list(sinks.TYPE_KEYS)
+    assert keys == [*sinks.COMMON_KEYS, *(key for kind in sinks.TYPES.values() for key in kind.keys)]
+    assert next(codes(cells[1]) for cells in rows(text)) == list(sinks.TYPES)
     plain = msgspec.to_builtins(sinks.SinkSettings(type="file", name="x"))
+    parsers = {
+        **sinks.COMMON_KEYS,
+        **{key: parse for kind in sinks.TYPES.values() for key, parse in kind.keys.items()},
+    }
     for cells in rows(text):
         key, written = codes(cells[0])[0], codes(cells[2])
-        own = [keys[key] for keys in sinks.DEFAULTS.values() if key in keys]
+        own = [kind.defaults[key] for kind in sinks.TYPES.values() if key in kind.defaults]
         default = own[0] if key not in sinks.COMMON_KEYS and own else plain.get(key)
         if written and written[0] != "{}":
-            assert {**sinks.COMMON_KEYS, **sinks.TYPE_KEYS["file"], **sinks.TYPE_KEYS["syslog"]}[key](
-                yaml.safe_load(written[0])
-            ) == default, key
+            assert parsers[key](yaml.safe_load(written[0])) == default, key
     for said in (
         f"at most {sinks.MAX_SINKS}",
-        f"of `syslog`: {sinks.STREAM_BYTES}, over UDP {sinks.DATAGRAM_BYTES}",
+        f"of `syslog`: {syslog.STREAM_BYTES}, over UDP {syslog.DATAGRAM_BYTES}",
         *sinks.LATER_TYPES,
     ):
         assert said in text

@@ -14,6 +14,8 @@ import pytest
 
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.files import FileSettings
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Delivery, Shipment, Sink
 from indelible.sinks.checks import CHECKS
 from indelible.sinks.stream import StreamSink
@@ -64,9 +66,7 @@ class File(Destination):
             SinkSettings(
                 type="file",
                 name="f",
-                path=str(self.path),
-                max_size=200_000,
-                backup_count=9,
+                own=FileSettings(path=str(self.path), max_size=200_000, backup_count=9),
                 timeout=timeout,
             )
         )
@@ -153,9 +153,11 @@ class Tcp(Destination):
             SinkSettings(
                 type="syslog",
                 name="s",
-                address=self.receiver.address,
-                protocol="tcp",
-                framing="lf" if self.framing == "lf" else "octet",
+                own=SyslogSettings(
+                    address=self.receiver.address,
+                    protocol="tcp",
+                    framing="lf" if self.framing == "lf" else "octet",
+                ),
                 timeout=timeout,
             )
         )
@@ -192,7 +194,7 @@ class Datagrams(Destination):
     def make(self, timeout: float) -> Sink:
         address = str(self.path) if self.path else f"127.0.0.1:{self.port}"
         return make_sink(
-            SinkSettings(type="syslog", name="s", address=address, protocol="udp", timeout=timeout)
+            SinkSettings(type="syslog", name="s", own=SyslogSettings(address=address), timeout=timeout)
         )
 
     def received(self) -> Sequence[bytes]:

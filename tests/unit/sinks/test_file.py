@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from indelible.errors import ConfigError
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.files import FileSettings
 from indelible.sinks.base import Shipment, SinkUnavailable
 from indelible.sinks.file import FileSink
 from indelible.trail import durable
@@ -27,7 +28,8 @@ from tests.effort import KILLS, LONG, examples
 
 
 def sink_to(path: Path, **settings: Any) -> FileSink:
-    sink = make_sink(SinkSettings(type="file", name="f", path=str(path), **settings))
+    own = FileSettings(path=str(path), **{"backup_count": 0, **settings})
+    sink = make_sink(SinkSettings(type="file", name="f", own=own))
     assert isinstance(sink, FileSink)
     return sink
 
@@ -338,12 +340,13 @@ KILLED = """
 import sys
 from pathlib import Path
 from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.files import FileSettings
 from indelible.sinks.base import Shipment
 from indelible.sinks.file import FileSink
 from indelible.trail import durable
 
 path, start = sys.argv[1], int(sys.argv[2])
-sink = FileSink(SinkSettings(type="file", name="f", path=path, max_size=300_000, backup_count=400))
+sink = FileSink(SinkSettings(type="file", name="f", own=FileSettings(path=path, max_size=300_000, backup_count=400)))
 sink.open()
 print("open", flush=True)
 while True:

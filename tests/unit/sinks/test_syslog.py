@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from indelible.errors import ConfigError
 from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings, TlsSettings
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks import connection, syslog
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
 from tests.certificates import Authority
@@ -28,8 +29,9 @@ PATIENCE_S = 60.0
 
 
 def sink_to(address: str, **settings: Any) -> Sink:
-    settings = {"protocol": "tcp", "framing": "octet", "timeout": PATIENCE_S, **settings}
-    return make_sink(SinkSettings(type="syslog", name="s", address=address, **settings))
+    timeout = settings.pop("timeout", PATIENCE_S)
+    own = SyslogSettings(address=address, **{"protocol": "tcp", **settings})
+    return make_sink(SinkSettings(type="syslog", name="s", own=own, timeout=timeout))
 
 
 def shipments(*numbers: int) -> list[Shipment]:
@@ -295,7 +297,7 @@ def test_a_local_socket_that_is_full_is_waited_for_and_no_longer_than_told(tmp_p
 @given(records=st.lists(st.binary(max_size=60)), lf=st.booleans())
 def test_framing_gives_back_exactly_the_records_that_are_not_refused(records: list[bytes], lf: bool) -> None:
     sink = syslog.StreamedSyslogSink(
-        SinkSettings(type="syslog", name="s", address="h", framing="lf" if lf else "octet")
+        SinkSettings(type="syslog", name="s", own=SyslogSettings(address="h", framing="lf" if lf else "octet"))
     )
     batch = [Shipment(record, number, "") for number, record in enumerate(records)]
     refused = {index for index, _ in sink._refused(batch)}
