@@ -34,7 +34,7 @@ run: $(VENV)/stamp-demo node_modules/stamp ## set up, then record real MCP serve
 	@$(BIN)/indelible demo
 
 .PHONY: setup
-setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go ## set up all that the other targets need
+setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go $(TOOLS)/stamp-syslog-ng ## set up all that the other targets need
 
 .PHONY: clean
 clean: ## remove everything that set-up and tests made
@@ -107,6 +107,11 @@ LOCK_PEERS = $(subst make lock,make lock-peers,$(LOCK)) --no-annotate
 $(TOOLS)/stamp-run $(TOOLS)/stamp-test: $(TOOLS)/stamp-%: requirements/system.txt scripts/need
 	@mkdir -p $(TOOLS)
 	@scripts/need $*
+	@touch $@
+
+# It cannot stand beside rsyslog.
+$(TOOLS)/stamp-syslog-ng: scripts/unpack | $(TOOLS)/stamp-test
+	@scripts/unpack syslog-ng-core $(TOOLS)/syslog-ng
 	@touch $@
 
 $(VENV)/stamp: scripts/venv

@@ -1,6 +1,7 @@
-"""A real rsyslog understands what the syslog sink sends, over every transport, and misses nothing when it is restarted.
+"""Real receivers understand what the syslog sink sends, over every transport, and miss nothing when they are restarted.
 
-One process for all of them: its configuration is the one of docs/how-to/ship-to-rsyslog.md.
+One rsyslog and one syslog-ng for all tests; their configurations are those of docs/how-to/ship-to-rsyslog.md and
+ship-to-syslog-ng.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,30 @@ from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings, TlsSettings
 from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
-from tests.integration.sinks.rsyslog import PATIENCE_S, Rsyslog, running
+from tests.integration.sinks.rsyslog import Rsyslog
+from tests.integration.sinks.syslogd import PATIENCE_S, Syslogd, running
+from tests.integration.sinks.syslogng import SyslogNg
 
+TIME = "2026-11-21T06:46:33.123456Z"
 FORGED = "\\n<134>1 2026-11-21T00:00:00Z evil indelible - - - forged"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rsyslog]:
-    with running(tmp_path_factory.mktemp("rsyslog")) as made:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syslogd]:
+    made: Syslogd = request.param(tmp_path_factory.mktemp("syslogd"))
+    with running(made):
         yield made
+
+
+def over(*transports: str) -> pytest.MarkDecorator:
+    """Run a test before each server, over the transports that it has: the page's syslog-ng counts octets."""
+    cases = [
+        pytest.param(kind, name, id=f"{kind.__name__}-{name}")
+        for kind in (Rsyslog, SyslogNg)
+        for name in transports
+        if kind is Rsyslog or name != "tcp lf"
+    ]
+    return pytest.mark.parametrize(("server", "transport"), cases, indirect=["server"])
 
 
 TRANSPORTS: dict[str, dict[str, Any]] = {
@@ -41,7 +58,7 @@ TRANSPORTS: dict[str, dict[str, Any]] = {
 }
 
 
-def sink_to(server: Rsyslog, transport: str, **other: Any) -> Sink:
+def sink_to(server: Syslogd, transport: str, **other: Any) -> Sink:
     timeout = other.pop("timeout", PATIENCE_S)
     settings = {**TRANSPORTS[transport], **other}
     port = {"udp": server.udp, "tls": server.tls}.get(settings["protocol"], server.tcp)
@@ -54,7 +71,7 @@ def sink_to(server: Rsyslog, transport: str, **other: Any) -> Sink:
 
 def record(number: int, message: str = "tools/call read_file") -> Shipment:
     data = f'[indelible@32473 event_id="id-{number}" seq="{number}" odd="a\\"b\\\\c\\]d = ü"]'
-    text = f"<134>1 2026-11-21T06:46:33.123456Z build-7 indelible 4711 mcp_operation {data} {message}"
+    text = f"<134>1 {TIME} build-7 indelible 4711 mcp_operation {data} {message}"
     return Shipment(text.encode(), number, f"id-{number}")
 
 
@@ -73,8 +90,8 @@ def seqs(found: Sequence[dict[str, Any]]) -> list[int]:
     return [int(event["data"]["indelible@32473"]["seq"]) for event in found]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_rsyslog_reads_back_what_was_sent(server: Rsyslog, transport: str) -> None:
+@over(*TRANSPORTS)
+def test_it_reads_back_what_was_sent(server: Syslogd, transport: str) -> None:
     server.forget()
     sink = sink_to(server, transport)
     sink.open()
@@ -85,17 +102,17 @@ def test_rsyslog_reads_back_what_was_sent(server: Rsyslog, transport: str) -> No
     found = server.wait_for(61)
     assert seqs(found) == list(range(61))
     assert found[0]["data"] == {"indelible@32473": {"event_id": "id-0", "seq": "0", "odd": 'a"b\\c]d = ü'}}
-    named = {name: found[0][name] for name in ("timestamp", "host", "app", "msgid", "severity", "facility")}
-    assert named == {
-        "timestamp": "2026-11-21T06:46:33.123456Z", "host": "build-7", "app": "indelible",
-        "msgid": "mcp_operation", "severity": 6, "facility": 16,
+    assert {name: found[0][name] for name in ("host", "app", "msgid")} == {
+        "host": "build-7", "app": "indelible", "msgid": "mcp_operation",
     }  # fmt: skip
+    assert (found[0]["severity"], found[0]["facility"]) in {(6, 16), ("info", "local0")}
+    assert datetime.fromisoformat(found[0]["timestamp"]) == datetime.fromisoformat(TIME)
     assert [event["message"].lstrip() for event in found[:2]] == ["tools/call read_file", f"said: {FORGED}"]
     assert found[2]["message"].lstrip() == "x" * 7000
 
 
-@pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_nothing_is_missing_when_rsyslog_is_restarted(server: Rsyslog, transport: str) -> None:
+@over("tcp", "tls")
+def test_nothing_is_missing_when_it_is_restarted(server: Syslogd, transport: str) -> None:
     """Batch after batch, while it ends, is away, and starts again."""
     server.forget()
     sink = sink_to(server, transport)
@@ -127,17 +144,19 @@ def test_nothing_is_missing_when_rsyslog_is_restarted(server: Rsyslog, transport
     assert list(dict.fromkeys(seqs(server.understood()))) == list(range(number + 1))
 
 
-def test_rsyslog_refuses_who_has_no_certificate_and_that_is_said(server: Rsyslog) -> None:
+@pytest.mark.parametrize("server", [Rsyslog, SyslogNg], indirect=True)
+def test_it_refuses_who_has_no_certificate_and_that_is_said(server: Syslogd) -> None:
     server.forget()
     sink = sink_to(server, "tls", tls=TlsSettings(ca_file=str(server.ca)))
     with pytest.raises(SinkUnavailable) as caught:
         sink.send([record(0)])
     sink.close()
     assert caught.value.delivery.taken == 0
-    said = (
-        f"127.0.0.1:{server.tls}: it (closed the connection|broke the connection off), though TLS came about; "
+    broken = (
+        r"it (closed the|broke the) connection( off)?, though TLS came about; does it accept our certificate\?"
     )
-    assert re.fullmatch(re.escape("does it accept our certificate?").join([said, ""]), str(caught.value))
+    refused = "it refuses our certificate: certificate required"
+    assert re.fullmatch(rf"127\.0\.0\.1:{server.tls}: ({broken}|{refused})", str(caught.value))
     assert server.understood() == []
 
 
@@ -149,9 +168,9 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("transport", ["tls", "tcp lf"])
+@over("tls", "tcp lf")
 def test_what_a_trail_has_is_shipped_and_no_text_forges_a_record(
-    server: Rsyslog, transport: str, tmp_path: Path
+    server: Syslogd, transport: str, tmp_path: Path
 ) -> None:
     """From the call to the receiver's file, with `indelible ship`; the text stands wherever a caller can put it."""
     server.forget()
