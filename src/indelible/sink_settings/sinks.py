@@ -142,6 +142,8 @@ def _parse_sink(item: object) -> SinkSettings:
     own = kind.make({key: values.pop(key) for key in kind.keys if key in values})
     values.setdefault("name", fitting_name(own.words, name))
     values.setdefault("max_bytes", own.max_bytes)
+    if own.format:
+        values.setdefault("format", own.format)
     extra = {str(key): value for key, value in item.items() if key not in given}
     return SinkSettings(**values, own=own, extra=extra)
 
