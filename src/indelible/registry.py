@@ -45,7 +45,8 @@ FORMATS: Final = {
 
 SINKS: Final = {
     "file": "file:FileSink",
-    "http": "http:HttpSink",
+    "http": "http:http_sink",
+    "otlp": "otlp.sink:otlp_sink",
     "stdout": "stream:StreamSink",
     "stderr": "stream:StreamSink",
     "syslog": "syslog:syslog_sink",

@@ -77,6 +77,8 @@ class Kind(NamedTuple):
     required: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = {}
     """What its keys, and those that every type has, are when nothing is said."""
+    formats: tuple[str, ...] = ()
+    """Which ones it can carry; empty: any."""
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from indelible.named_settings import fitting_name, parse_keys, parse_list, parse
 from indelible.sink_settings.files import FILE
 from indelible.sink_settings.filters import SinkFilter, parse_filter
 from indelible.sink_settings.http import HTTP
+from indelible.sink_settings.otlp import OTLP
 from indelible.sink_settings.parts import Kind, Own
 from indelible.sink_settings.syslog import SYSLOG
 from indelible.values import Parser, one_of, parse_boolean, parse_size, parse_text
@@ -36,10 +37,11 @@ TYPES: Final[dict[str, Kind]] = {
     "stderr": Kind({}, lambda _values: Own()),
     "syslog": SYSLOG,
     "http": HTTP,
+    "otlp": OTLP,
 }
 """Ours, by their names."""
 
-LATER_TYPES: Final = frozenset({"kafka", "otlp", "s3", "clickhouse"})
+LATER_TYPES: Final = frozenset({"kafka", "s3", "clickhouse"})
 """Types of the design that this version does not have: refused by name."""
 
 _OTHERS: Final = Kind({}, lambda _values: Own())
@@ -141,6 +143,8 @@ def _parse_sink(item: object) -> SinkSettings:
     for key in kind.required:
         if key not in values:
             raise ValueError(f"type {name} needs {key!r}")
+    if kind.formats and values.get("format") not in kind.formats:
+        raise ValueError(f"format: a sink of type {name} takes {' or '.join(kind.formats)}")
     own = kind.make({key: values.pop(key) for key in kind.keys if key in values})
     values.setdefault("name", fitting_name(own.words, name))
     values.setdefault("max_bytes", own.max_bytes)

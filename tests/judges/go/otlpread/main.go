@@ -12,9 +12,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strconv"
 
 	"go.opentelemetry.io/collector/pdata/plog"
+
+	"indelible/judges/understood"
 )
 
 // maxLine is more than any record has.
@@ -37,33 +38,9 @@ func run() error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
-		if err := out.Encode(understood(logs)); err != nil {
+		if err := out.Encode(understood.Records(logs)); err != nil {
 			return err
 		}
 	}
 	return lines.Err()
-}
-
-func understood(logs plog.Logs) []map[string]any {
-	found := []map[string]any{}
-	for _, resource := range logs.ResourceLogs().All() {
-		for _, scope := range resource.ScopeLogs().All() {
-			for _, log := range scope.LogRecords().All() {
-				found = append(found, map[string]any{
-					"resource":   resource.Resource().Attributes().AsRaw(),
-					"scope":      scope.Scope().Name(),
-					"time":       strconv.FormatUint(uint64(log.Timestamp()), 10),
-					"observed":   strconv.FormatUint(uint64(log.ObservedTimestamp()), 10),
-					"severity":   int(log.SeverityNumber()),
-					"text":       log.SeverityText(),
-					"body":       log.Body().AsString(),
-					"event":      log.EventName(),
-					"trace":      log.TraceID().String(),
-					"span":       log.SpanID().String(),
-					"attributes": log.Attributes().AsRaw(),
-				})
-			}
-		}
-	}
-	return found
 }

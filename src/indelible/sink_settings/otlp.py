@@ -1,0 +1,120 @@
+"""``type: otlp``: an OpenTelemetry Collector, or whatever takes OTLP logs. Pure.
+
+What is not said here, the environment says, of whoever ships: see `indelible.sinks.otlp.environment`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import msgspec
+
+from indelible.named_settings import parse_timeout
+from indelible.sink_settings.parts import (
+    BATCH_KEYS,
+    BatchSettings,
+    Kind,
+    Own,
+    Secret,
+    TlsSettings,
+    parse_tls,
+    secret_keys,
+    take_batch,
+    take_secret,
+)
+from indelible.values import one_of, parse_text, parse_text_map
+
+Protocol = Literal["http/protobuf", "http/json", "grpc"]
+
+PROTOCOLS: Final = ("http/protobuf", "http/json", "grpc")
+COMPRESSIONS: Final = ("gzip", "none")
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
+
+
+class OtlpSettings(Own, frozen=True, kw_only=True):
+    """A receiver of OTLP logs; None is what the environment says, or the default."""
+
+    endpoint: str | None = None
+    """Its URL; over HTTP ``/v1/logs`` comes after it, unless it has a path."""
+    protocol: Protocol | None = None
+    headers: Mapping[str, str] | None = None
+    token: Secret | None = None
+    """For ``Authorization: Bearer``."""
+    compression: Literal["gzip", "none"] | None = None
+    tls: TlsSettings | None = None
+    timeout: float | None = None
+    batch: BatchSettings | None = None
+
+    @property
+    def target(self) -> str:
+        """See `Own`."""
+        return self.endpoint or ""
+
+    @property
+    def words(self) -> str:
+        """See `Own`."""
+        from urllib.parse import urlsplit  # 3 ms, which only who has such a sink pays
+
+        return str(urlsplit(self.endpoint or "").hostname or "otlp")
+
+    def resolved(self, base: Path) -> Self:
+        """See `Own`."""
+        return msgspec.structs.replace(
+            self, tls=self.tls and self.tls.resolved(base), token=self.token and self.token.resolved(base)
+        )
+
+
+def parse_endpoint(value: object) -> str:
+    """Return the URL of a receiver."""
+    from urllib.parse import urlsplit
+
+    text = parse_text(value)
+    wanted = "expected http://HOST[:PORT][/PATH] or https://…, without credentials, a query or a fragment"
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not fits or "@" in parts.netloc or parts.query or "#" in text or not text.isascii() or " " in text:
+        raise ValueError(wanted)
+    return text
+
+
+def _headers(value: object) -> dict[str, str]:
+    found = parse_text_map(value)
+    for name, text in found.items():
+        if not HEADER.fullmatch(name) or not HEADER_TEXT.fullmatch(text):
+            raise ValueError(f"{name!r} is no header of ASCII text")
+    return found
+
+
+def _made(values: dict[str, Any]) -> OtlpSettings:
+    token = take_secret(values, "token")
+    batch = take_batch(values)
+    own = OtlpSettings(token=token, batch=batch, **values)
+    if own.tls is not None and not (own.endpoint or "https:").lower().startswith("https:"):
+        raise ValueError("tls: needs an endpoint with https://")
+    if token is not None and "authorization" in {name.lower() for name in own.headers or ()}:
+        raise ValueError("headers: authorization is where the token goes")
+    return own
+
+
+OTLP: Final = Kind(
+    {
+        "endpoint": parse_endpoint,
+        "protocol": one_of(*PROTOCOLS),
+        "headers": _headers,
+        **secret_keys("token"),
+        "compression": one_of(*COMPRESSIONS),
+        "tls": parse_tls,
+        "timeout": parse_timeout,
+        **BATCH_KEYS,
+    },
+    _made,
+    defaults={"format": "otlp"},
+    formats=("otlp",),
+)
