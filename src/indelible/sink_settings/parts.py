@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
 from indelible.named_settings import parse_keys
-from indelible.values import Parser, parse_text, user_path
+from indelible.values import (
+    MEGABYTE,
+    Parser,
+    parse_count,
+    parse_duration,
+    parse_size,
+    parse_text,
+    user_path,
+)
+
+MAX_INTERVAL_S: Final = 3600.0
+MAX_BATCH_LINES: Final = 100_000
+MIN_BATCH_BYTES: Final = 1024
+MAX_BATCH_BYTES: Final = 64 * MEGABYTE
+"""A batch is held in memory, as it stands in the trail and as its format renders it."""
 
 
 class Own(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +45,16 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """What a sink is called after when it has no name."""
         return self.target
+
+    @property
+    def format(self) -> str:
+        """The format when nothing is said; empty: the type's default."""
+        return ""
+
+    @property
+    def batch(self) -> BatchSettings | None:
+        """How much is sent at once, and how long that is waited for; None: what the shipper reads, at once."""
+        return None
 
     @property
     def max_bytes(self) -> int:
@@ -75,6 +99,82 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
             cert_file=absolute(self.cert_file, base),
             key_file=absolute(self.key_file, base),
         )
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """Where a secret stands: in an environment variable, or in a file. Settings never hold one."""
+
+    env: str | None = None
+    file: str | None = None
+
+    def resolved(self, base: Path) -> Self:
+        """Return the same with a relative path taken from the directory of the configuration file."""
+        return msgspec.structs.replace(self, file=absolute(self.file, base))
+
+
+def secret_keys(*names: str) -> dict[str, Parser]:
+    """Return the keys of secrets, ``NAME_env`` and ``NAME_file``, to their parsers."""
+    return {f"{name}_{where}": parse_text for name in names for where in ("env", "file")}
+
+
+def take_secret(values: dict[str, Any], name: str) -> Secret | None:
+    """Take the keys of one secret out of the values; None when there is none. Raises ValueError."""
+    env, file = values.pop(f"{name}_env", None), values.pop(f"{name}_file", None)
+    if env is not None and file is not None:
+        raise ValueError(f"{name}_env: give it or {name}_file, not both")
+    return None if env is None and file is None else Secret(env, file)
+
+
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When what waits is sent: when it is so many lines, or so many bytes, or when it has waited so long."""
+
+    interval: float = 5.0
+    """Seconds from one sending to the next while less than a batch waits; 0: nothing waits for more."""
+    lines: int = 5000
+    """A batch has at most so many events."""
+    bytes: int = 1_000_000
+    """A batch is at most so long, before compression, or it is one event."""
+
+
+def parse_interval(value: object) -> float:
+    """Return how long events may wait for others, in seconds."""
+    seconds = parse_duration(value)
+    if seconds > MAX_INTERVAL_S:
+        raise ValueError(f"expected a duration up to {MAX_INTERVAL_S / 60:g}m")
+    return seconds
+
+
+def parse_lines(value: object) -> int:
+    """Return how many events a batch may have."""
+    count = parse_count(value)
+    if not 1 <= count <= MAX_BATCH_LINES:
+        raise ValueError(f"expected a whole number from 1 to {MAX_BATCH_LINES}")
+    return count
+
+
+def parse_batch_bytes(value: object) -> int:
+    """Return how long a batch may be."""
+    size = parse_size(value)
+    if not MIN_BATCH_BYTES <= size <= MAX_BATCH_BYTES:
+        raise ValueError(f"expected a size from {MIN_BATCH_BYTES} bytes to {MAX_BATCH_BYTES // MEGABYTE}MB")
+    return size
+
+
+BATCH_KEYS: Final[dict[str, Parser]] = {
+    "flush_interval": parse_interval,
+    "flush_batch_lines": parse_lines,
+    "flush_batch_bytes": parse_batch_bytes,
+}
+
+
+def take_batch(values: dict[str, Any]) -> BatchSettings:
+    """Take the keys of a batch out of the values."""
+    default = BatchSettings()
+    return BatchSettings(
+        interval=values.pop("flush_interval", default.interval),
+        lines=values.pop("flush_batch_lines", default.lines),
+        bytes=values.pop("flush_batch_bytes", default.bytes),
+    )
 
 
 def absolute(path: str | None, base: Path) -> str | None:
