@@ -18,6 +18,7 @@ from indelible.named_settings import fitting_name, parse_keys, parse_list, parse
 from indelible.sink_settings.files import FILE
 from indelible.sink_settings.filters import SinkFilter, parse_filter
 from indelible.sink_settings.http import HTTP
+from indelible.sink_settings.kafka import KAFKA
 from indelible.sink_settings.otlp import OTLP
 from indelible.sink_settings.parts import Kind, Own
 from indelible.sink_settings.syslog import SYSLOG
@@ -36,12 +37,13 @@ TYPES: Final[dict[str, Kind]] = {
     "stdout": Kind({}, lambda _values: Own()),
     "stderr": Kind({}, lambda _values: Own()),
     "syslog": SYSLOG,
+    "kafka": KAFKA,
     "http": HTTP,
     "otlp": OTLP,
 }
 """Ours, by their names."""
 
-LATER_TYPES: Final = frozenset({"kafka", "s3", "clickhouse"})
+LATER_TYPES: Final = frozenset({"s3", "clickhouse"})
 """Types of the design that this version does not have: refused by name."""
 
 _OTHERS: Final = Kind({}, lambda _values: Own())
