@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,8 +25,10 @@ from indelible.sinks.base import Shipment, Sink, SinkUnavailable
 from tests.collectors import PATIENCE_S, Collector, running
 from tests.effort import examples
 from tests.judges.test_otlp_records import assert_understood
+from tests.unit.docs.pages import DOCS, blocks
 from tests.unit.formats import events
 
+PAGE = DOCS / "how-to" / "ship-to-opentelemetry.md"
 PROTOCOLS = ("http/protobuf", "http/json", "grpc")
 FORMAT = make_format("otlp", Options(version="1.0", host="gateway.example"))
 
@@ -180,3 +183,41 @@ def test_a_trail_is_shipped_as_the_environment_says(
     assert [one["gen_ai.tool.name"] for one in calls] == ["first", "second"]
     expected = [event["seq"] for event in indelible.search(tmp_path / "audit.jsonl")]
     assert [one["indelible"]["seq"] for one in calls] == expected
+
+
+def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Collector, with an exporter that writes what arrived, and its sinks; ports and files are the test's."""
+    shown = [yaml.safe_load(block.text) for block in blocks(PAGE) if block.language == "yaml"]
+    [receives] = [one for one in shown if "receivers" in one]
+    collector = Collector(tmp_path)
+    ports = receives["receivers"]["otlp"]["protocols"]
+    for name in ("http", "grpc"):
+        assert ports[name]["endpoint"].startswith("127.0.0.1:43")
+        ports[name]["endpoint"] = f"127.0.0.1:{collector.ports[name]}"
+    own = json.loads(collector.config.read_text())
+    [exporter] = receives["service"]["pipelines"]["logs"]["exporters"]
+    receives["exporters"] = {"lines": own["exporters"]["lines"]}
+    assert exporter not in receives["exporters"]
+    receives["service"]["pipelines"]["logs"]["exporters"] = ["lines"]
+    receives["service"]["telemetry"] = own["service"]["telemetry"]
+    receives["receivers"]["otlp/tls"] = own["receivers"]["otlp/tls"]  # as the page says: to another machine
+    receives["service"]["pipelines"]["logs"]["receivers"].append("otlp/tls")
+    collector.config.write_text(json.dumps(receives))
+    try:
+        collector.start()
+        for number, one in enumerate(one for one in shown if "audit" in one):
+            [keys] = one["audit"]["sinks"]
+            secure = keys["endpoint"].startswith("https")
+            keys["endpoint"] = collector.endpoint(keys["protocol"], tls=secure)
+            if secure:
+                certificate, key = map(str, collector.client)
+                keys["tls"] |= {
+                    "ca_file": str(collector.ca), "cert_file": certificate, "key_file": key,
+                }  # fmt: skip
+                monkeypatch.setenv(keys["token_env"], "t0ken")
+            sink = sink_of(**{key: value for key, value in keys.items() if key != "type"})
+            until_taken(sink, numbered([number]))
+            sink.close()
+        assert numbers(collector) == [0, 1]
+    finally:
+        collector.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -254,6 +255,30 @@ def test_headers_and_a_token_are_sent_and_no_message_shows_them(
         answered(protocol, lambda _: code, **more)
     assert "you sent" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "package", "name"),
+    [
+        ("http/protobuf", "opentelemetry.proto.collector.logs.v1", "opentelemetry-proto"),
+        ("grpc", "grpc", "grpcio"),
+    ],
+)
+def test_a_package_that_is_missing_is_waited_for(
+    protocol: str, package: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver: OverGrpc | OverHttp = OverGrpc() if protocol == "grpc" else OverHttp()
+    sink = sink_to(receiver.endpoint, protocol)
+    for module in [one for one in sys.modules if one == package or one.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, package, None)
+        with pytest.raises(SinkUnavailable) as caught:
+            sink.send(numbered(1))
+    line = f"needs the package {name}, which is not installed: pip install 'indelible[otlp]'"
+    assert str(caught.value) == line
+    sink.close()
+    receiver.stop()
 
 
 BATCH = st.lists(events.records | events.operation_records | events.redacted, min_size=1, max_size=5)
