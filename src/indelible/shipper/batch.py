@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from indelible.formats.record import Entry, NoEntryError, Record
+from indelible.formats.indelible import IndelibleFormat
+from indelible.formats.record import NoEntryError, Record, read_heads
+from indelible.shipper.choice import choice
 from indelible.sinks.base import Delivery, Shipment
 from indelible.trail.shipping.letters import Letter, letter
 
 if TYPE_CHECKING:
+    from indelible.formats.record import Format
     from indelible.shipper.feed import Piece
     from indelible.sink_settings import SinkSettings
 
@@ -28,61 +31,76 @@ class Batch(NamedTuple):
     """Where the cursor stands when all of it was taken."""
 
 
-def _session_or_call(entry: Entry) -> str:
-    return entry.source.session_id or entry.request.request_id or ""
-
-
-class Renderer(NamedTuple):
-    """Which events a sink gets, and as what."""
-
-    sink: str
-    format: str
-    wanted: Callable[[Entry], bool]
-    render: Callable[[Record], bytes]
-    key: Callable[[Entry], str] = _session_or_call
-    """What a destination with partitions keeps in order."""
-
-    def batch(self, piece: Piece, origin: str) -> Batch:
-        """Choose and render. What has no record is refused here, so that it holds up nothing."""
-        shipments: list[Shipment] = []
-        unfit: list[Letter] = []
-        wanted, render, key = self.wanted, self.render, self.key
-        for seq, line in piece.lines:
-            try:
-                record = Record(line, origin)
-            except NoEntryError as exc:
-                unfit.append(letter(self.sink, origin, seq, "", str(exc), b""))
-                continue
-            entry = record.entry
-            if not wanted(entry):
-                continue
-            try:
-                shipments.append(
-                    Shipment(render(record), seq, entry.event_id, key(entry), origin, entry.schema, line)
-                )
-            except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
-                why = f"{self.format}: {type(exc).__name__}: {exc}"
-                unfit.append(letter(self.sink, origin, seq, entry.event_id, why, b""))
-        return Batch(shipments, unfit, piece.next)
-
-
-_KEYS: Final[dict[str, Callable[[Entry], str | None]]] = {
+KEYS: Final[dict[str | None, Callable[[Any], str | None]]] = {
+    None: lambda entry: entry.source.session_id or entry.request.request_id,
     "session_id": lambda entry: entry.source.session_id,
     "auth_key_id": lambda entry: entry.source.auth_key_id,
     "tool_name": lambda entry: entry.target.capability_name if entry.target.type == "tool" else None,
     "method": lambda entry: entry.target.method,
     "request_id": lambda entry: entry.request.request_id,
 }
-"""What a destination with partitions may be asked to keep in order."""
+"""What a destination with partitions may be asked to keep in order: `partition_key` → what an event has of it."""
+
+OF_HEADS: Final = frozenset({None, "session_id", "request_id"})
+"""Those that a line's head has, too."""
 
 
-def key_of(settings: SinkSettings) -> Callable[[Entry], str]:
-    """Return what tells a destination which events to keep in order; those of one session, unless its settings say."""
-    named = getattr(settings.own, "partition_key", None)
-    if named is None:
-        return _session_or_call
-    key = _KEYS[named]
-    return lambda entry: key(entry) or ""
+class Renderer:
+    """Which events a sink gets, and as what.
+
+    A line that is shipped as it stands is read no further than its choice needs.
+    """
+
+    def __init__(self, settings: SinkSettings, made: Format) -> None:
+        """`made` is what `settings.format` names."""
+        self._sink = settings.name
+        self._format = settings.format
+        self._choice = choice(settings, made.holds)
+        self._render = made.render
+        named = getattr(settings.own, "partition_key", None)
+        self._key = KEYS[named]
+        self._heads_do = isinstance(made, IndelibleFormat) and not self._choice.by_values and named in OF_HEADS
+
+    def batch(self, piece: Piece, origin: str) -> Batch:
+        """Choose and render. What has no record is refused here, so that it holds up nothing."""
+        unfit: list[Letter] = []
+        shipments = self._as_they_stand(piece.lines, origin) if self._heads_do else None
+        if shipments is None:
+            each = (self._one(seq, line, origin, unfit) for seq, line in piece.lines)
+            shipments = [shipment for shipment in each if shipment is not None]
+        return Batch(shipments, unfit, piece.next)
+
+    def _as_they_stand(self, lines: list[tuple[int, bytes]], origin: str) -> list[Shipment] | None:
+        """Return what there is to ship of lines that are not rendered; None when one of them has to be read whole."""
+        heads = read_heads([line for _, line in lines])
+        if heads is None:
+            return None
+        of_type, key = self._choice.of_type, self._key
+        return [
+            Shipment(line, seq, head.event_id, key(head) or "", origin, head.schema, line)
+            for (seq, line), head in zip(lines, heads, strict=True)
+            if of_type(head.event_type)
+        ]
+
+    def _one(self, seq: int, line: bytes, origin: str, unfit: list[Letter]) -> Shipment | None:
+        """Return what there is to ship of a line; what has no record is added to the unfit."""
+        if self._heads_do and (found := self._as_they_stand([(seq, line)], origin)) is not None:
+            return found[0] if found else None
+        try:
+            record = Record(line, origin)
+        except NoEntryError as exc:
+            unfit.append(letter(self._sink, origin, seq, "", str(exc), b""))
+            return None
+        entry = record.entry
+        if not self._choice.has(entry):
+            return None
+        try:
+            key = self._key(entry) or ""
+            return Shipment(self._render(record), seq, entry.event_id, key, origin, entry.schema, line)
+        except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
+            why = f"{self._format}: {type(exc).__name__}: {exc}"
+            unfit.append(letter(self._sink, origin, seq, entry.event_id, why, b""))
+            return None
 
 
 def accepted(delivery: Delivery, count: int) -> int:
