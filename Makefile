@@ -43,15 +43,18 @@ clean: ## remove everything that set-up and tests made
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 ##@ Check
-# Two runs, each with its summary: what needs no processes of its own side by side, then everything else, one at a time.
+# Three runs, each with its summary: what needs no processes of its own, then everything else, both side by side, and at
+# last, one at a time, what measures. Most of the second waits for processes; each of its tests starts several.
 .PHONY: test
 test: export INDELIBLE_FAULT_STRIDE := 5
 test: export INDELIBLE_KILLS := 100
 test: setup lint types imports ## everything but the soaks, of which it runs a sample
 	@code=0; \
 	$(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST) || code=$$?; \
-	$(BIN)/python -m pytest --ignore=tests/unit $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest --ignore=tests/unit $(BESIDE) -m "not long and not alone" $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest --ignore=tests/unit -m "alone and not long" $(PYTEST) || code=$$?; \
 	exit $$code
+BESIDE := -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
