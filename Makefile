@@ -44,11 +44,12 @@ clean: ## remove everything that set-up and tests made
 
 ##@ Check
 # Three runs, each with its summary: what needs no processes of its own, then everything else, both side by side, and at
-# last, one at a time, what measures. Most of the second waits for processes; each of its tests starts several.
+# last, one at a time, what measures. Each test of the second starts processes of its own, and waits for them.
 .PHONY: test
 test: export INDELIBLE_FAULT_STRIDE := 5
 test: export INDELIBLE_KILLS := 100
-test: setup lint types imports ## everything but the soaks, of which it runs a sample
+test: ## everything but the soaks, of which it runs a sample
+	@$(MAKE) --jobs=3 setup lint types imports
 	@code=0; \
 	$(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST) || code=$$?; \
 	$(BIN)/python -m pytest --ignore=tests/unit $(BESIDE) -m "not long and not alone" $(PYTEST) || code=$$?; \
@@ -105,7 +106,8 @@ lock-peers: $(VENV)/stamp-dev ## pin what bench_peers measures beside us anew
 LOCK_PEERS = $(subst make lock,make lock-peers,$(LOCK)) --no-annotate
 
 # --- set-up ---------------------------------------------------------------------------------------------
-# A stamp in $(VENV) goes with it. The dev pins hold the demo's, so that installing dev covers both.
+# A stamp in $(VENV) goes with it. What makes one may run beside what makes another (make --jobs). The dev pins hold the
+# demo's, so that installing dev covers both.
 
 $(TOOLS)/stamp-run $(TOOLS)/stamp-test: $(TOOLS)/stamp-%: requirements/system.txt scripts/need
 	@mkdir -p $(TOOLS)
