@@ -31,7 +31,7 @@ from tests.integration.sinks.syslogng import SyslogNg
 TIME = "2026-11-21T06:46:33.123456Z"
 FORGED = "\\n<134>1 2026-11-21T00:00:00Z evil indelible - - - forged"
 
-pytestmark = pytest.mark.xdist_group("rsyslog")  # one for all of them
+pytestmark = pytest.mark.xdist_group("syslogd")  # each is started once
 
 
 @pytest.fixture(scope="module")
