@@ -44,19 +44,25 @@ clean: ## remove everything that set-up and tests made
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 ##@ Check
-# Two runs, each with its summary: what needs no processes of its own side by side, then everything else, one at a time.
+# Three runs, each with its summary: what needs no processes of its own, and makes every fault of the disk itself; then
+# everything else, on a real disk, each test with processes that it starts and waits for; at last, one at a time, what
+# measures.
 .PHONY: test
 test: export INDELIBLE_FAULT_STRIDE := 5
 test: export INDELIBLE_KILLS := 100
-test: setup lint types imports ## everything but the soaks, of which it runs a sample
+test: ## everything but the soaks, of which it runs a sample
+	@$(MAKE) --jobs=3 setup lint types imports
 	@code=0; \
-	$(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST) || code=$$?; \
-	$(BIN)/python -m pytest --ignore=tests/unit $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest $(WITHIN) -n logical --dist worksteal --in-memory $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest $(WITHIN:%=--ignore=%) -n logical --maxprocesses 4 --dist loadgroup \
+		-m "not long and not alone" $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest $(WITHIN:%=--ignore=%) -m "alone and not long" $(PYTEST) || code=$$?; \
 	exit $$code
+WITHIN := tests/unit tests/integration/operations
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
-	@INDELIBLE_EXAMPLES=0.3 $(BIN)/python -m pytest tests/unit -n logical --dist worksteal $(PYTEST)
+	@INDELIBLE_EXAMPLES=0.3 $(BIN)/python -m pytest tests/unit -n logical --dist worksteal --in-memory $(PYTEST)
 
 .PHONY: test-long
 test-long: setup ## the soaks: thousands of kills, every fault, many random examples of every property
@@ -103,7 +109,8 @@ lock-peers: $(VENV)/stamp-dev ## pin what bench_peers measures beside us anew
 LOCK_PEERS = $(subst make lock,make lock-peers,$(LOCK)) --no-annotate
 
 # --- set-up ---------------------------------------------------------------------------------------------
-# A stamp in $(VENV) goes with it. The dev pins hold the demo's, so that installing dev covers both.
+# A stamp in $(VENV) goes with it. What makes one may run beside what makes another (make --jobs). The dev pins hold the
+# demo's, so that installing dev covers both.
 
 $(TOOLS)/stamp-run $(TOOLS)/stamp-test: $(TOOLS)/stamp-%: requirements/system.txt scripts/need
 	@mkdir -p $(TOOLS)

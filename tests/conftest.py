@@ -1,4 +1,4 @@
-"""What holds for every test: how hypothesis draws its examples.
+"""What holds for every test: how hypothesis draws its examples, and where its files are.
 
 The quick run repeats exactly, so that a red build is the change's doing; the long one looks where none has looked.
 Neither judges how fast an example was: the machine may be busy with something else.
@@ -7,6 +7,7 @@ Neither judges how fast an example was: the machine may be busy with something e
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.effort import FAULT_STRIDE, LONG, examples
 
 MOST_USED = 70.0
 """Percent: above this the trails of the tests come too near to the disk's thresholds."""
+
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30
+"""Bytes that must be free there; the tests need less than a tenth of it."""
 
 COMMON = settings(
     max_examples=examples(100),
@@ -42,6 +47,16 @@ if space.measure(Path(tempfile.gettempdir())).percent > MOST_USED:
     roomy = str(Path(__file__).with_name("roomy"))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (roomy, os.environ.get("PYTHONPATH"))))
     from tests.roomy import sitecustomize  # noqa: F401 - in this process, too
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--in-memory", action="store_true", help="make tmp_path in memory if there is room")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the files of tests that make every fault themselves where no disk is waited for: it has none to add."""
+    if config.getoption("in_memory") and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture

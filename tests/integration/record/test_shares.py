@@ -61,6 +61,7 @@ def users(service: Service) -> dict[int, dict[str, Any]]:
     return {user["uid"]: user for user in found[-1]}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("keys", "at_once"), [(KEYS, 4), (KEYS // 16, 64)], ids=["one large", "many small"])
 def test_events_that_cost_much_do_not_starve_another(serve: Serve, keys: int, at_once: int) -> None:
     """Each fills a reading of one user with as much work as a reading can hold; all within the other quotas."""

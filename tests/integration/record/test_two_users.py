@@ -177,6 +177,7 @@ def test_neither_resent_events_nor_open_calls_are_anothers(serve: Serve) -> None
     assert verify(service.path).ok
 
 
+@pytest.mark.alone
 def test_a_flood_of_one_user_does_not_starve_another(serve: Serve) -> None:
     """Floods with what is taken, what is refused, half and huge messages, on more connections than he may have."""
     service = serve(SERVICE_UID, record={"max_events_per_second": 2000, "max_connections": 8}).start()

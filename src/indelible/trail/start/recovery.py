@@ -96,6 +96,9 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
         _sync_tail(layout, sealed)
         seal.write_tiles(layout, tail.filled, tree, access)
         seal.write_checkpoint(layout, signer, tree, access)
+        still: dict[Any, int] = {entry.get("event_id"): int(entry["seq"]) for entry in state.intents}
+        if all(isinstance(name, str) for name in still):  # a line without is no writer's; a hint cannot name it
+            intents.write_hint(layout, signer, tree, still, state.pruned, access)
     return state
 
 
