@@ -187,7 +187,7 @@ class Run:
         self._where = fresh
         shipper.reload(sinks)
         self._lanes = shipper.lanes
-        note(f"the configuration was read again: {counted(len(sinks), 'sink')}")
+        note(f"the configuration was read again: {counted(len(sinks), 'sink')}", "INFO")
 
     def result(self, code: int) -> dict[str, Any]:
         """Return what was shipped, as JSON has it."""

@@ -3,7 +3,8 @@
 It reads one order a line and answers each with a line: ``{"after": SECONDS}`` kills the shipper from outside after so
 long; ``{"place": NAME, "nth": N, "how": …}`` lets it kill itself the N-th time that it comes there, ``before`` what it
 was about to do, ``after`` it, or when ``half`` of the data was written. Both are SIGKILL: nothing is flushed, closed
-or said. `batch` and `every` are how many events a shipper reads at once, and how often it may move a cursor.
+or said. `BATCH_EVENTS` and `CURSOR_S` are those of
+`indelible.shipper.place` in this life.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def deadly(original: Callable[..., Any], nth: int, how: str) -> Callable[..., An
 
 def live(order: dict[str, Any], argv: list[str]) -> None:
     """Be a shipper, until the end."""
-    place.BATCH_EVENTS = order["batch"]  # type: ignore[misc]
-    place.CURSOR_S = order["every"]  # type: ignore[misc]
+    for name in ("BATCH_EVENTS", "CURSOR_S"):
+        setattr(place, name, order[name])
     if "place" in order:
         owner, name = PLACES[order["place"]]
         setattr(owner, name, deadly(getattr(owner, name), order["nth"], order["how"]))

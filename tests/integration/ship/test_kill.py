@@ -48,12 +48,12 @@ class Orders:
         chance = self._chance
         if number % 2:
             every, batch = chance.choice([0.0, 0.02, 0.25]), chance.choice([1, 7, 60, 400])
-            return {"batch": batch, "every": every, "after": chance.uniform(0, 0.12)}
+            return {"BATCH_EVENTS": batch, "CURSOR_S": every, "after": chance.uniform(0, 0.12)}
         place = [*PLACES][number // 2 % len(PLACES)]
         self.places.append(place)
         how = chance.choice(["before", "after", *(["half"] * 2 if place in HALVES else [])])
         nth = chance.randint(1, RARE.get(place, 8))
-        return {"batch": chance.choice([7, 60]), "every": 0.0, "place": place, "nth": nth, "how": how}
+        return {"BATCH_EVENTS": chance.choice([7, 60]), "CURSOR_S": 0.0, "place": place, "nth": nth, "how": how}
 
 
 class Growing:
