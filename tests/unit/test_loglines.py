@@ -73,7 +73,13 @@ def test_sinks_decide_for_who_writes_to_them(
 
 @pytest.mark.parametrize(
     ("format_", "output", "as_json"),
-    [("cef", "", True), ("JSON-lines", "", True), ("cef", "out.cef", False), ("splunk", "", False), ("", "", False)],
+    [
+        ("cef", "", True),
+        ("JSON-lines", "", True),
+        ("cef", "out.cef", False),
+        ("splunk", "", False),
+        ("", "", False),
+    ],
 )
 def test_the_environment_decides_for_who_records(
     monkeypatch: pytest.MonkeyPatch, format_: str, output: str, *, as_json: bool

@@ -124,7 +124,9 @@ def test_ordinary_logs_beside_records_are_json_lines(home: dict[str, str], tmp_p
 def test_a_mistake_is_said_as_a_json_line_where_records_would_stand(run: Run, tmp_path: Path) -> None:
     """Whoever reads the stream parses each line; whoever only reads a trail is told in words."""
     config = tmp_path / "indelible.yaml"
-    config.write_text("audit: {path: a.jsonl, sinks: [{type: stderr, format: mxcp}, {type: stderr, name: b, format: nope}]}")
+    config.write_text(
+        "audit: {path: a.jsonl, sinks: [{type: stderr, format: mxcp}, {type: stderr, name: b, format: nope}]}"
+    )
     for command, env in (
         (["wrap", "--trail", tmp_path, "--", "cat"], {"MCP_COMPLIANCE_FORMAT": "CEF"}),
         (["record", "--lisen", "x"], {"MCP_COMPLIANCE_FORMAT": "CEF"}),
