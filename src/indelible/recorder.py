@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from indelible import configfile, events
+from indelible import configfile, events, loglines
 from indelible.config import parse_durability
 from indelible.definitions import DefinitionStore, Tool
 from indelible.errors import ConfigError, TrailLocked, TrailUnavailable
@@ -343,6 +343,8 @@ def open_recorder(
     check_patterns(settings.redaction.patterns)  # before anything is made on disk
     export = configfile.compliance(settings.audit.socket)
     settings = _checked(settings, export)
+    if _writes_to_stderr(settings, export):
+        loglines.in_a_program()
     path = Path(str(settings.audit.path))
     identity = f"{caller}:{label}" if label else caller
     if settings.audit.socket is not None:
@@ -370,6 +372,14 @@ def open_recorder(
     if notice is None:
         recorder.ship()
     return recorder
+
+
+def _writes_to_stderr(settings: Settings, export: SinkSettings | None) -> bool:
+    """Tell whether records are written to this process's standard error, by it or by the shipper that it starts."""
+    if export is not None and export.type == "stderr":
+        return True
+    audit = settings.audit
+    return audit.socket is None and audit.ship != "off" and any(sink.type == "stderr" for sink in audit.sinks)
 
 
 def _checked(settings: Settings, export: SinkSettings | None) -> Settings:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from indelible import loglines
 from indelible.capture.calls import Call, Session, Step
 from indelible.capture.correlate import Correlator
 from indelible.capture.lanes import CutLine
@@ -165,7 +166,7 @@ class Auditor:
     def _complain(self, exc: Exception) -> None:
         if not self._complained:
             self._complained = True
-            print(f"indelible: an event was not recorded: {type(exc).__name__}", file=sys.stderr)  # noqa: T201
+            print(loglines.line(f"an event was not recorded: {type(exc).__name__}"), file=sys.stderr)  # noqa: T201
 
     # --- the child's phases ---
 

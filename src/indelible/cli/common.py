@@ -16,6 +16,7 @@ from indelible.values import user_path
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings, Settings
+    from indelible.loglines import Level
 
 lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
 """``--json`` of the commands that list events."""
@@ -42,9 +43,10 @@ class Where:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings in force, read once; warnings go to stderr. Raises ConfigError."""
-        from indelible import configfile
+        from indelible import configfile, loglines
 
         settings = configfile.load(self.config, profile=self.profile, trail=self.trail)
+        loglines.settle(settings.audit.sinks, settings.audit.ship)
         for warning in settings.warnings:
             note(warning)
         return settings
@@ -161,11 +163,12 @@ def _explicit(trail: str) -> Path:
     return user_path(trail).absolute()
 
 
-def note(text: str) -> None:
-    """Say something on stderr that is not a failure."""
+def note(text: str, level: Level = "WARNING") -> None:
+    """Say something on stderr that is not a failure; `level` stands there where lines are JSON."""
+    from indelible import loglines
     from indelible.cli.text import one_line
 
-    print(f"indelible: {one_line(text)}", file=sys.stderr)  # noqa: T201
+    print(loglines.line(one_line(text), level), file=sys.stderr)  # noqa: T201
 
 
 def print_json(value: object, *, err: bool = False) -> None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import logging
 
+from indelible import loglines
 from indelible.cli import debugging
 from indelible.cli.text import one_line
 
 
 def name_log_lines() -> None:
-    """From now on each begins with ``indelible: ``: a wrapped server and its clients write to the same stderr."""
+    """From now on each begins with ``indelible: ``: a wrapped server and its clients write to the same stderr.
+
+    Where records stand there, too, each is a JSON line (see `indelible.loglines`).
+    """
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Line())
+
+
+_JSON = loglines.JsonLines()
 
 
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record on one line; with ``INDELIBLE_DEBUG=1`` a traceback follows."""
+        if loglines.is_json():
+            return _JSON.format(record)
         text = f"indelible: {one_line(record.getMessage())}"
         exc = record.exc_info[1] if record.exc_info else None
         if exc is None:

@@ -98,7 +98,7 @@ def _serve(served: Served, settings: Settings, door: _Door, stop: int) -> None:
     if every_s is not None:
         watchdog = Watchdog(every_s, served.check, lambda exc: note(f"the trail cannot be written: {exc}"))
     notify("READY=1", f"STATUS=recording to {settings.audit.path}")
-    note(f"recording to {settings.audit.path} what comes over {door.name}")
+    note(f"recording to {settings.audit.path} what comes over {door.name}", "INFO")
     while not _is_told_to_end(stop, served):
         if served.lost:
             msg = f"{settings.audit.path}: another process may write this trail now; start anew"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from indelible import loglines
 from indelible.cli.output import name_errors
 from indelible.cli.text import one_line
 
@@ -94,6 +95,7 @@ def root() -> None:
 def run(args: list[str]) -> int:
     """Run a command and return its exit code; usage errors become one line on stderr."""
     name_errors()
+    _see_where_records_go(args)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -107,9 +109,17 @@ def run(args: list[str]) -> int:
         click.echo(exc.format_message())
         return 0
     except click.ClickException as exc:
-        click.echo(one_line(f"indelible: {_where(exc)}{_message(exc)}"), err=True)
+        click.echo(loglines.line(one_line(f"{_where(exc)}{_message(exc)}")), err=True)
         return exc.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _see_where_records_go(args: list[str]) -> None:
+    """Have what is said on stderr be JSON lines where records stand there, from the first line on."""
+    if args[:1] == ["record"] or (args[:1] == ["ship"] and "--attached" in args):
+        loglines.for_recorder()
+    elif args[:1] == ["ship"]:
+        loglines.for_recorder("ships")
 
 
 def _where(exc: click.ClickException) -> str:

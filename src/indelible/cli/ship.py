@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from indelible.values import parse_duration
 if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
     from indelible.trail.layout import Layout
+    from indelible.trail.start.holder import Holder
 
 EPILOG: Final = """\b
 Examples:
@@ -32,6 +34,11 @@ sink goes on from there the next time; SIGHUP reads the configuration again.
 Exit code 0: done, or told to end; 2: wrong usage or configuration; 3: a sink stayed unavailable,
 or another process ships the trail.
 """
+
+BEGIN_S: Final = 2.0
+"""How long a shipper may take from its lock to the states of its sinks."""
+
+LOOK_S: Final = 0.05
 
 SEQ_DIGITS: Final = 20
 """No seq has more; what is longer is beyond any trail, whatever its first digits say."""
@@ -109,6 +116,9 @@ def _hand_over(
     from indelible.trail.shipping import request
     from indelible.trail.shipping.request import Request
 
+    holder = current_shipper(layout)
+    if holder is not None:
+        _check_ships(layout, holder, sinks)
     access = durable.access_for(where.settings.audit.group)
     origin, seq = ("", None) if begin is None else _where_to_begin(layout, begin)
     for sink in sinks:
@@ -120,8 +130,23 @@ def _hand_over(
     holder = current_shipper(layout)
     if holder is None:
         return False
-    note(f"{holder} ships this trail, and was asked to do it")
+    note(f"{holder} ships this trail, and was asked to do it", "INFO")
     return True
+
+
+def _check_ships(layout: Layout, holder: Holder, sinks: Sequence[SinkSettings]) -> None:
+    """Raise TrailError when whoever ships does not ship to one of these: it would never look at the request."""
+    from indelible.trail.shipping import state
+
+    began = time.monotonic()
+    for sink in sinks:
+        while not state.is_shipped_by(state.read(layout, sink.name), holder.pid):
+            if time.monotonic() - began >= BEGIN_S:
+                raise TrailError(
+                    f"{layout.active}: is being shipped by {holder}, which does not ship to {sink.name}: end it, or "
+                    "have it read its configuration again, if that names the sink by now (SIGHUP)"
+                )
+            time.sleep(LOOK_S)
 
 
 def _where_to_begin(layout: Layout, begin: str) -> tuple[str, int]:

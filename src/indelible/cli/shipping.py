@@ -16,6 +16,7 @@ import click
 
 from indelible import __version__, configfile
 from indelible.cli.common import Where, note
+from indelible.cli.reloading import OnRecord, change
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.shipper.names import check_names, parts
@@ -79,6 +80,7 @@ class Run:
             _step_back()
         self._lanes: list[Lane] = []
         self._interrupted = False
+        self._on_record = OnRecord(layout)
         self._said = f"{layout.active}: nothing is sealed yet"
 
     def _shipper(self) -> Shipper:
@@ -167,6 +169,7 @@ class Run:
                     return 0
         finally:
             shipper.close()
+            self._on_record.close()
 
     def _in_turn(self) -> Shipper | None:
         """Wait for an earlier recorder's shipper to end; None when it is time to end."""
@@ -190,10 +193,13 @@ class Run:
         except IndelibleError as exc:
             note(f"{exc}; shipping goes on as before")
             return
+        changed = change([lane.settings for lane in shipper.lanes], sinks)
         self._where = fresh
         shipper.reload(sinks)
         self._lanes = shipper.lanes
-        note(f"the configuration was read again: {counted(len(sinks), 'sink')}")
+        note(f"the configuration was read again: {counted(len(sinks), 'sink')}", "INFO")
+        if changed is not None:
+            self._on_record.put(changed)
 
     def result(self, code: int) -> dict[str, Any]:
         """Return what was shipped, as JSON has it."""

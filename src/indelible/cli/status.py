@@ -254,7 +254,10 @@ def _sink(sink: dict[str, Any]) -> str:
         said.append(f"what is kept for it is {sink['backlog_percent']} % of max_backlog")
     if sink["error"]:
         attempts = counted(sink["failures"], "attempt")
-        said.append(f"{attempts} failed, the last at {sink['failed_at']}: {sink['error']}")
+        when = (
+            "before that, " if sink["state"] == "stopped" else ""
+        )  # whether it would fail now, nobody has tried
+        said.append(f"{when}{attempts} failed, the last at {sink['failed_at']}: {sink['error']}")
     if sink["configured"] is False:
         said.append("not in the configuration any more")
     return ", ".join(said)

@@ -167,7 +167,10 @@ def _fail(message: str, code: int) -> int:
         from indelible.cli.text import one_line
 
         message = one_line(message)
-    print(f"indelible: {message}", file=sys.stderr)  # noqa: T201
+    from indelible import loglines
+
+    loglines.for_recorder()
+    print(loglines.line(message, "ERROR" if code else "WARNING"), file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -248,11 +251,14 @@ class _Boot:
             self.problem = (str(exc) or type(exc).__name__, code)
 
     def _open(self) -> None:
+        from indelible import loglines
         from indelible.capture.wrapped import open_audit
         from indelible.cli.logged import name_log_lines
 
-        name_log_lines()
+        loglines.for_recorder()
         settings = _load(self._options)
+        loglines.settle(settings.audit.sinks, settings.audit.ship)
+        name_log_lines()
         for warning in settings.warnings:
             _fail(warning, 0)
         if not settings.audit.enabled:

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from indelible import loglines
 from indelible._version import __version__
 from indelible.errors import IndelibleError
 from indelible.registry import make_format, make_sink
@@ -263,5 +264,5 @@ class Echo:
         last = make_sink(SinkSettings(type="stderr", name="last words", timeout=0.05))
         with contextlib.suppress(SinkUnavailable, IndelibleError, OSError):
             last.open()
-            last.send([Shipment(f"indelible: {said}".encode(), 0, "")])
+            last.send([Shipment(loglines.line(said, "WARNING").encode(), 0, "")])
         last.close()

@@ -73,7 +73,7 @@ class Lane:
     def start(self, pid: int, goal: Sealed | None = None) -> None:
         """Begin; with a `goal`, `done` is set when everything up to it was taken."""
         self._goal = goal
-        self.standing.state.pid = pid
+        self.standing.begins(pid)
         self._thread.start()
 
     def stop(self) -> None:

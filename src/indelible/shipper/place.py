@@ -123,9 +123,11 @@ class Place:
     def reached(self, goal: Sealed) -> bool:
         """Tell whether everything up to a point of a trail was taken, or a later trail is being read."""
         at = self._at
-        if at is None or at.origin != goal.origin:
-            return goal.origin in self._left
-        return at.next >= goal.size
+        if at is not None and at.origin == goal.origin:
+            return at.next >= goal.size
+        if goal.origin in self._left:
+            return True
+        return at is not None and route.is_past(self._layout, goal.origin, at.origin)
 
     def save(self, *, at_once: bool = False) -> None:
         """Write the cursor, when it moved and is due."""

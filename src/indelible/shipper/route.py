@@ -68,6 +68,19 @@ def after(living: Layout, origin: str) -> tuple[Sealed, bool] | None:
     return now, False
 
 
+def is_past(living: Layout, origin: str, at: str) -> bool:
+    """Tell whether the trail `at` comes after that of an origin, or nothing is left of that one to be shipped."""
+    later = find(living, at)
+    for _ in range(MAX_CHAIN):
+        named = None if later is None else _previous(later.layout)
+        if named is None:
+            break
+        if named == origin:
+            return True
+        later = find(living, named)
+    return find(living, origin) is None
+
+
 def _set_aside(living: Layout) -> list[Sealed]:
     found = []
     for name in sorted(names_in(living.retired)):

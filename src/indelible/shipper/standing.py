@@ -48,6 +48,11 @@ class Standing:
         self.failing_since: float | None = None
         """By the monotonic clock; None while it is well."""
 
+    def begins(self, pid: int) -> None:
+        """It is shipped to by this process from now on, as whoever asks can see at once."""
+        self.state.pid, self.state.state = pid, "running"
+        self.show(at_once=True)
+
     def took(self, taken: int, refused: int) -> None:
         """It has taken so many events, and refused so many for good."""
         if taken:

@@ -91,6 +91,57 @@ def test_a_file_has_everybodys_events_whoever_dies(run: Run, home: dict[str, str
     assert json.loads(checked.stdout)["counts"] == {"yes": len(found)}
 
 
+LOGS = """
+import logging, sys, warnings, indelible
+log = logging.getLogger("indelible.anything")
+with indelible.open_trail(sys.argv[1]) as trail:
+    with trail.operation("tools/call", "read", request_id="r-7"):
+        log.warning("half\\ud800 a line\\nCEF:0|forged|%s", "\\x1b[2J")
+    log.info("not for standard error")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.exception("it went wrong")
+"""
+
+
+def test_ordinary_logs_beside_records_are_json_lines(home: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOGS, str(tmp_path / "audit.jsonl")],
+        env={**home, "MCP_COMPLIANCE_FORMAT": "cef"}, capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    lines = done.stderr.split(b"\n")[:-1]
+    assert sum(line.startswith(b"CEF:0|Indelible|") for line in lines) == 1
+    said = [json.loads(line) for line in lines if not line.startswith(b"CEF:0|Indelible|")]
+    assert [(one["level"], one["logger"], one.get("request_id")) for one in said] == [
+        ("WARNING", "indelible.anything", "r-7"),
+        ("ERROR", "indelible.anything", None),
+    ]
+    assert said[0]["message"] == "half\ufffd a line\nCEF:0|forged|\x1b[2J"
+    assert (said[1]["message"], said[1]["error"]) == ("it went wrong", "ValueError: why")
+
+
+def test_a_mistake_is_said_as_a_json_line_where_records_would_stand(run: Run, tmp_path: Path) -> None:
+    """Whoever reads the stream parses each line; whoever only reads a trail is told in words."""
+    config = tmp_path / "indelible.yaml"
+    config.write_text(
+        "audit: {path: a.jsonl, sinks: [{type: stderr, format: mxcp}, {type: stderr, name: b, format: nope}]}"
+    )
+    for command, env in (
+        (["wrap", "--trail", tmp_path, "--", "cat"], {"MCP_COMPLIANCE_FORMAT": "CEF"}),
+        (["record", "--lisen", "x"], {"MCP_COMPLIANCE_FORMAT": "CEF"}),
+        (["wrap", "-c", config, "--", "cat"], {}),
+        (["ship", "-c", config], {}),
+    ):
+        done = run(*command, **env)
+        assert done.returncode == 2
+        [line] = done.stderr.split(b"\n")[:-1]
+        said = json.loads(line)
+        assert set(said) == {"timestamp", "level", "logger", "message"}
+        assert (said["level"], said["logger"]) == ("ERROR", "indelible")
+    assert run("verify", "-c", config, MCP_COMPLIANCE_FORMAT="CEF").stderr.startswith(b"indelible: ")
+
+
 def test_nobody_reads_standard_error(home: dict[str, str], tmp_path: Path) -> None:
     """The pipe is full long before the end: no call waits, all are recorded, and the process ends."""
     reader, writer = os.pipe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import indelible
@@ -20,7 +21,11 @@ def test_a_service_exports_everybodys_events(tmp_path: Path) -> None:
         assert service.stop() == 0
     finally:
         service.end()
-    lines = [line for line in service.errors.read_bytes().split(b"\n") if line.startswith(b"LEEF:2.0|")]
+    lines = service.errors.read_bytes().split(b"\n")[:-1]
+    ordinary = [json.loads(line) for line in lines if not line.startswith(b"LEEF:2.0|")]
+    assert [(one["level"], one["logger"]) for one in ordinary] == [("INFO", "indelible")]
+    assert "recording to" in ordinary[0]["message"]
+    lines = [line for line in lines if line.startswith(b"LEEF:2.0|")]
     found = [read_found(line) for line in lines]
     assert [(one.fields["usrName",], one.fields["action",]) for one in found if one] == [
         ("ada", "read"), ("ada", "write"), ("bob", "read"), ("bob", "write"),

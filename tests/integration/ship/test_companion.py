@@ -178,6 +178,12 @@ def test_what_cannot_be_shipped_is_refused_before_anything_is_recorded(
 SERVER = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); print('up', flush=True); sys.stdin.read()"
 
 
+def reloads(folder: Path) -> list[Any]:
+    """Return what the trail has on record of changed sinks."""
+    entries = map(json.loads, (folder / "a.jsonl").read_bytes().splitlines())
+    return [one["metadata"] for one in entries if one["event_type"] == "config_reloaded"]
+
+
 def test_wrap_passes_a_reload_on(tmp_path: Path) -> None:
     configure(tmp_path, FILE)
     process = subprocess.Popen(
@@ -199,6 +205,9 @@ def test_wrap_passes_a_reload_on(tmp_path: Path) -> None:
     assert b"the configuration was read again: 2 sinks" in said
     until(lambda: current_shipper(Layout(tmp_path / "a.jsonl")) is None, "the shipper's end")
     assert seqs_of(tmp_path / "more.log")[-1] == sealed(tmp_path) - 1
+    assert [one["sinks"] for one in reloads(tmp_path)] == [{"added": ["more.log"]}], (
+        "once, however often it was told"
+    )
 
 
 def test_a_service_ships_and_passes_a_reload_on(tmp_path: Path) -> None:
@@ -208,9 +217,19 @@ def test_a_service_ships_and_passes_a_reload_on(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     until(lambda: next_of(tmp_path, "out.log"), "the first events")
-    configure(tmp_path, FILE, {"type": "file", "path": "more.log", "start": "beginning"})
+    assert process.stderr is not None
+    (tmp_path / "indelible.yaml").write_text("audit: {sinks: [{type: file}]}")
     process.send_signal(signal.SIGHUP)
-    until(lambda: next_of(tmp_path, "more.log"), "the second sink")
+    refused = next(line for line in process.stderr if b"goes on as before" in line)
+    assert b"indelible.yaml: audit.sinks: sink 1: type file needs 'path'; shipping goes on as before" in refused
+    assert not reloads(tmp_path)
+    shipper = shipper_pid(tmp_path)
+    configure(tmp_path, FILE | {"intents": False}, {"type": "file", "path": "more.log", "start": "beginning"})
+    process.send_signal(signal.SIGHUP)
+    until(lambda: next_of(tmp_path, "more.log") and reloads(tmp_path), "the second sink")
+    [said_of_it] = reloads(tmp_path)
+    assert said_of_it["sinks"] == {"added": ["more.log"], "changed": ["out.log"]}
+    assert said_of_it["asked"]["pid"] == shipper
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, said

@@ -121,6 +121,23 @@ def test_once_waits_for_whoever_ships_as_long_as_it_is_told_to(tmp_path: Path, m
     end(process)
 
 
+def test_what_a_shipper_does_not_ship_to_is_not_asked_of_it(tmp_path: Path, maker: Maker) -> None:
+    configure(tmp_path, FILE, {**FILE, "name": "other", "path": "other.log"})
+    process = start(tmp_path, "--sink", "other")
+    until(lambda: next_of(tmp_path, "other") == maker.seq, "all")
+    asked = run(tmp_path, "--from", "3", "--sink", "out.log")
+    assert asked.returncode == 3
+    [line] = asked.stderr.splitlines()
+    assert f"is being shipped by process {process.pid}" in line
+    assert "which does not ship to out.log: end it" in line
+    assert not list(maker.layout.cursors.glob("*.request")), (
+        "nobody would carry it out today, and somebody some day"
+    )
+    assert run(tmp_path, "--from", str(maker.seq - 2), "--sink", "other").returncode == 0
+    until(lambda: len(seqs_of(tmp_path / "other.log")) == maker.seq + 2, "what was asked for")
+    end(process)
+
+
 def test_a_destination_that_stays_away(tmp_path: Path, maker: Maker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -87,6 +87,6 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert about["old"]["behind"] == maker.seq
     for words in (
         "out.log (/x, mxcp): stopped, 5 events behind", "1 dead letter, 2 events lost", "% of max_backlog",
-        "1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
+        "before that, 1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
     ):  # fmt: skip
         assert words in said, words

@@ -443,6 +443,18 @@ def test_a_goal_in_a_trail_whose_files_are_gone_is_waited_for_no_longer(maker: M
     assert two.join(60)
 
 
+def test_a_goal_before_the_trail_that_a_new_sink_begins_with_is_not_waited_for(maker: Maker) -> None:
+    """It was set aside, files and all, between the look at what is sealed and the sink's first one."""
+    goal = route.Sealed(maker.layout, maker.origin, maker.seq)
+    _set_aside(maker, "one")
+    _successor(maker, 2, maker.origin).add_many(2).seal()
+    one = lane(maker.layout.active, FakeSink(), start="now")
+    one.start(1, goal)
+    assert one.done.wait(60)
+    one.stop()
+    assert one.join(60)
+
+
 def test_a_trail_that_nothing_names_is_left_behind_and_that_is_said(
     maker: Maker, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:

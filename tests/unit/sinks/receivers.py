@@ -41,6 +41,8 @@ class Receiver:
         self._framing = framing
         self._tls = tls
         self.messages: list[bytes] = []
+        self.by_connection: list[list[bytes]] = []
+        """The same, of each connection, in the order in which they were accepted."""
         self.connections = 0
         self.reads = threading.Event()
         """Cleared: it accepts, and reads nothing."""
@@ -89,8 +91,8 @@ class Receiver:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def _run(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:
-        thread = threading.Thread(target=target, args=(sock,))
+    def _run(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args)
         self._threads.append(thread)
         thread.start()
 
@@ -101,13 +103,15 @@ class Receiver:
             except OSError:
                 return
             self.connections += 1
+            came: list[bytes] = []
+            self.by_connection.append(came)
             with self._lock:
                 self._open.add(connection)
-            self._run(self._serve, connection)
+            self._run(self._serve, connection, came)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, came: list[bytes]) -> None:
         try:
-            self._read(connection)
+            self._read(connection, came)
         except OSError as exc:
             self.ended_by.append(str(getattr(exc, "reason", exc)))
         finally:
@@ -115,7 +119,7 @@ class Receiver:
             with self._lock:
                 self._open.discard(connection)
 
-    def _read(self, connection: socket.socket) -> None:
+    def _read(self, connection: socket.socket, came: list[bytes]) -> None:
         if self._tls is not None:
             connection.settimeout(60)
             connection = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
@@ -133,6 +137,7 @@ class Receiver:
                     return
                 found, rest = self._framing(rest + data)
                 self.messages += found
+                came += found
                 here += len(found)
                 if self.close_after is not None and here >= self.close_after and not rest:
                     self.close_after = None

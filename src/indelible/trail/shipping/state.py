@@ -63,6 +63,11 @@ def read(layout: Layout, sink: str) -> SinkState:
     return SinkState(sink=sink) if found is None else found
 
 
+def is_shipped_by(state: SinkState, pid: int | None) -> bool:
+    """Tell whether a sink is one of those that this process ships to now."""
+    return state.state != "stopped" and state.pid == pid
+
+
 def failed(state: SinkState, why: str) -> None:
     """An attempt failed."""
     state.state, state.failures = "unavailable", state.failures + 1

@@ -9,6 +9,7 @@ code.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,16 @@ from indelible.errors import TrailError
 from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep import keeping, orders
 from indelible.trail.upkeep.holds import describe_asker
-from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Retain
+from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Reloaded, Retain
 from indelible.trail.upkeep.pruning import Rules
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from indelible.trail.writer import Writer
+
+NEWEST_BYTES: Final = 1 << 20
+"""So much of the newest file is looked through for an order that the holder before may have carried out."""
 
 Duty = Callable[["Writer", Any, Asker], dict[str, Any]]
 """Carries an order out; `Any` is the order's own type."""
@@ -62,11 +68,27 @@ def _erase(writer: Writer, order: Erase, asker: Asker) -> dict[str, Any]:
     return erase(writer, order, asker, writer.housekeeper.holds.held)
 
 
+def _reloaded(writer: Writer, order: Reloaded, asker: Asker) -> dict[str, Any]:
+    """Record a change of sinks, unless the holder before has done so: then its order stands in the newest lines."""
+    if not _stands_in_newest(writer.layout.active, order.id.encode()):
+        sinks = {key: getattr(order, key) for key in ("added", "removed", "changed") if getattr(order, key)}
+        metadata = {"sinks": sinks, "order": order.id, "asked": describe_asker(asker)}
+        writer.write_service_events([writer.service_event("config_reloaded", metadata)])
+    return {}
+
+
+def _stands_in_newest(path: Path, text: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - NEWEST_BYTES))
+        return text in file.read(NEWEST_BYTES)
+
+
 DUTIES: Final[dict[type[Order], Duty]] = {
     Retain: _retain,
     Erase: _erase,
     AddHold: _add_hold,
     ReleaseHold: _release_hold,
+    Reloaded: _reloaded,
 }
 
 

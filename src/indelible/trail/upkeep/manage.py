@@ -55,7 +55,7 @@ def manage(path: Path, audit: AuditSettings, order: Order, waiting: Waiting | No
         raise TrailError(msg)
     layout = Layout(path)
     for _ in range(ATTEMPTS):
-        result = _through_holder(layout, order, waiting)
+        result = through_holder(layout, order, waiting)
         if result is None:
             result = _here(path, audit, order, waiting)
         if result is not None:
@@ -103,8 +103,11 @@ def execute(writer: Writer, order: Order) -> dict[str, Any]:
 # --- through another process -----------------------------------------------------------------------------------------
 
 
-def _through_holder(layout: Layout, order: Order, waiting: Waiting | None) -> dict[str, Any] | None:
-    """Give the order to the process that holds the trail; None when there is none, or it is gone."""
+def through_holder(layout: Layout, order: Order, waiting: Waiting | None = None) -> dict[str, Any] | None:
+    """Give an order to the process that holds the trail; None when there is none, or it is gone.
+
+    Raises as `manage` does.
+    """
     try:
         sock = connect(layout.socket, GREETING_S)
     except PermissionError as exc:

@@ -7,7 +7,7 @@ next. So an order that would not come to the same when it is carried out twice h
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -71,7 +71,25 @@ class ReleaseHold(msgspec.Struct, tag_field="order", tag="hold_release", frozen=
     """Random: given twice, it is no error that the hold does not stand any more."""
 
 
-Order = Retain | AddHold | ReleaseHold | Erase
+_Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+"""What a sink may be called (`indelible.named_settings`)."""
+
+_Names = Annotated[list[_Name], msgspec.Meta(max_length=64)]
+
+
+class Reloaded(
+    msgspec.Struct, tag_field="order", tag="config_reloaded", frozen=True, kw_only=True, omit_defaults=True
+):
+    """Record that the shipper has read its configuration again, and ships to other sinks than before."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f-]{36}\Z")]
+    """A UUID: given again, after the holder died, it is known by it."""
+    added: _Names = []
+    removed: _Names = []
+    changed: _Names = []
+
+
+Order = Retain | AddHold | ReleaseHold | Erase | Reloaded
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode
