@@ -45,6 +45,7 @@ FORMATS: Final = {
 
 SINKS: Final = {
     "file": "file:FileSink",
+    "http": "http:HttpSink",
     "stdout": "stream:StreamSink",
     "stderr": "stream:StreamSink",
     "syslog": "syslog:syslog_sink",

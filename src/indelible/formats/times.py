@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from indelible.formats.record import Entry
+from typing import Final, Protocol
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME: Final = ""
@@ -23,7 +20,19 @@ _MILLISECONDS: Final = len("2026-11-21T05:38:34.123")
 _canonical = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 
 
-def event_time(entry: Entry) -> str:
+class Timed(Protocol):
+    """What is known of when an event happened; an entry of a trail is one."""
+
+    @property
+    def timestamp(self) -> str:
+        """When its call was received, as the recorder says it."""
+
+    @property
+    def recorded_at(self) -> str:
+        """When the writer recorded it."""
+
+
+def event_time(entry: Timed) -> str:
     """Return when it happened: RFC 3339, UTC, microseconds, ``Z``, 27 characters; `NO_TIME` when nobody says so."""
     said = entry.timestamp
     if _canonical(said) and _second(said[:_SECONDS]) is not None:

@@ -50,7 +50,9 @@ class Renderer(NamedTuple):
             if not wanted(entry):
                 continue
             try:
-                shipments.append(Shipment(render(record), seq, entry.event_id, _key(entry)))
+                shipments.append(
+                    Shipment(render(record), seq, entry.event_id, _key(entry), origin, entry.schema, line)
+                )
             except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
                 why = f"{self.format}: {type(exc).__name__}: {exc}"
                 unfit.append(letter(self.sink, origin, seq, entry.event_id, why, b""))

@@ -197,7 +197,10 @@ class Lane:
         return True
 
     def _replay(self) -> None:
-        """Send the dead letters again, and take out what was taken. Raises SinkUnavailable, OSError."""
+        """Send the dead letters again, and take out what was taken. Raises SinkUnavailable, OSError.
+
+        Those that are refused again stay, and hold up nothing: a destination that refuses all of them is no outage.
+        """
         own = [one for one in letters.read(self._layout) if one.sink == self.name]
         for first in range(0, len(own), BATCH_EVENTS):
             some, shipments = [], []
@@ -205,7 +208,8 @@ class Lane:
                 record = one.data or self._rendered(one)
                 if record:
                     some.append(one)
-                    shipments.append(Shipment(record, one.seq, one.event_id))
+                    line = self._place.line(one.origin, one.seq) or b""
+                    shipments.append(Shipment(record, one.seq, one.event_id, origin=one.origin, line=line))
             if not some:
                 continue
             delivery, failure = self._send(shipments)
@@ -215,6 +219,9 @@ class Lane:
             if taken:
                 letters.remove(self._layout, taken)
                 self.standing.took(len(taken), 0)
+            if isinstance(failure, SinkUnavailable) and failure.refuses:
+                log.warning("sink %s: its dead letters are refused again: %s", self.name, failure)
+                return
             if failure is not None:
                 raise failure
             if not count:

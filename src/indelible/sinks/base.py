@@ -27,6 +27,12 @@ class Shipment(NamedTuple):
     """Empty for an erased line."""
     key: str = ""
     """What is kept in order, for destinations that have partitions."""
+    origin: str = ""
+    """The trail's; empty where nobody said it."""
+    schema: int = 1
+    """Of the event, as its line has it."""
+    line: bytes = b""
+    """The trail's, for what a destination is told beside the record, such as the event's time; as `origin`."""
 
 
 class Delivery(NamedTuple):
@@ -49,11 +55,22 @@ def delivered(taken: int, refused: Sequence[tuple[int, str]]) -> Delivery:
 class SinkUnavailable(Exception):  # noqa: N818 - a state, and it passes
     """The destination cannot take anything now: one clear line. What was not taken is tried again later."""
 
-    def __init__(self, message: str, delivery: Delivery = NOTHING, *, retry_after: float | None = None) -> None:
-        """`retry_after` is how many seconds the destination asks to be left alone."""
+    def __init__(
+        self,
+        message: str,
+        delivery: Delivery = NOTHING,
+        *,
+        retry_after: float | None = None,
+        refuses: bool = False,
+    ) -> None:
+        """`retry_after` is how many seconds the destination asks to be left alone.
+
+        `refuses`: it is there, and refuses whatever it was sent, so that nobody can tell whose fault that is.
+        """
         super().__init__(message)
         self.delivery = delivery
         self.retry_after = retry_after
+        self.refuses = refuses
 
 
 class Sink(Protocol):

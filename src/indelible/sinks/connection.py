@@ -1,4 +1,4 @@
-"""A connection to a receiver that answers nothing: TCP, and TLS over it.
+"""A connection to a receiver: TCP, and TLS over it.
 
 The rules that live here:
 
@@ -7,9 +7,9 @@ The rules that live here:
   `finish`. A system whose program closes a connection, or dies, with something unread in it resets the connection.
 - A receiver that ends the connection by itself (`Ended`) says nothing by that: it may have said so (shutdown(2)) and
   read no more.
-- What the receiver says is read and thrown away, since a connection that is closed with something unread is reset.
-  TLS alerts are in it: a receiver that refuses our certificate says so after the handshake (RFC 8446, section
-  4.4.2.4).
+- What the receiver says is read, and thrown away unless somebody listens (`listen`), since a connection that is closed
+  with something unread is reset. TLS alerts are in it: a receiver that refuses our certificate says so after the
+  handshake (RFC 8446, section 4.4.2.4).
 
 It waits nowhere but in `Waits`.
 """
@@ -24,6 +24,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from indelible.sinks.base import SinkUnavailable
@@ -38,6 +39,9 @@ CAN_SETTLE: Final = sys.platform == "linux"
 
 KEEPALIVE_S: Final = 30
 """A receiver that went without a word is noticed after this, and three tries ten seconds apart."""
+
+MAX_UNASKED: Final = 1 << 20
+"""Bytes: so much of what a receiver says is kept while it is still being written to."""
 
 _READ: Final = 65_536
 _READS: Final = 16
@@ -58,6 +62,33 @@ class Connection:
         self._tls: ssl.SSLObject | None = None
         self._shaken = True
         """Not while hands are shaken: what comes then is not to be thrown away."""
+        self._heard: bytearray | None = None
+        """What the receiver has said and nobody has read yet, when somebody listens."""
+
+    def listen(self) -> None:
+        """Keep what the receiver says from now on, for `read`."""
+        self._heard = bytearray()
+
+    def read(self) -> bytes:
+        """Return what the receiver has said, as soon as there is something; empty when it has ended. Raises OSError."""
+        deadline = self._waits.deadline()
+        while not self._heard:
+            if not self._waits.ready(self._sock.fileno(), select.POLLIN, deadline):
+                raise TimeoutError(f"it does not answer within {self._waits.timeout:g} s")
+            try:
+                self.look()
+            except Ended:
+                break
+            except OSError:
+                if not self._heard:
+                    raise
+        return self.heard()
+
+    def heard(self) -> bytes:
+        """Return what the receiver has said and nobody has read yet. It waits for nothing."""
+        data = bytes(self._heard or b"")
+        self._heard = bytearray()
+        return data
 
     def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         """Shake hands. Raises OSError, of which ssl.SSLError is one."""
@@ -110,12 +141,14 @@ class Connection:
         self.look()
 
     def look(self) -> None:
-        """Read what the receiver says, and throw it away. Raises Ended or another OSError when it is over."""
+        """Read what the receiver says. Raises Ended or another OSError when it is over."""
         for _ in range(_READS):
             data = self._received()
             if data is None:
                 return
             self._understand(data)
+            if self._heard is not None and len(self._heard) > MAX_UNASKED:
+                raise OSError(errno.EMSGSIZE, "it says more than anybody asked for")
 
     def finish(self) -> None:
         """End it, and wait until the receiver does: then it has read everything.
@@ -191,17 +224,22 @@ class Connection:
         return data
 
     def _understand(self, data: bytes) -> None:
-        """Let TLS have what came. Raises ssl.SSLError for an alert."""
+        """Let TLS have what came, and whoever listens what it said. Raises ssl.SSLError for an alert."""
         if self._tls is None:
+            self._hear(data)
             return
         import ssl
 
         self._in.write(data)
         try:
-            while self._tls.read(_READ):
-                pass
+            while said := self._tls.read(_READ):
+                self._hear(said)
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             pass  # close_notify: the end of the connection follows
+
+    def _hear(self, said: bytes) -> None:
+        if self._heard is not None:
+            self._heard += said
 
 
 def _unacknowledged(sock: socket.socket) -> int:
@@ -213,10 +251,25 @@ def _unacknowledged(sock: socket.socket) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
-def connect(host: str, port: int, waits: Waits) -> Connection:
-    """Connect to the first address of a name that answers. Raises OSError; SinkUnavailable when it is stopped."""
-    addresses = waits.call(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+class NotPermitted(OSError):  # noqa: N818 - a state, as Ended
+    """No address of a name is one that may be connected to."""
+
+
+def connect(
+    host: str, port: int, waits: Waits, forbidden: Callable[[str], str] = lambda _address: ""
+) -> Connection:
+    """Connect to the first address of a name that answers.
+
+    `forbidden` returns why an address may not be connected to, or an empty text: it is asked for each address that the
+    name was resolved to, and those that it lets through are connected to as they are, so that the name cannot mean
+    something else a moment later. Raises OSError; SinkUnavailable when it is stopped.
+    """
+    found = waits.call(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    reasons = [forbidden(str(address[0])) for *_, address in found]
+    addresses = [one for one, why in zip(found, reasons, strict=True) if not why]
     failure: OSError = OSError(errno.ENOENT, "the name has no address")
+    if found and not addresses:
+        raise NotPermitted(reasons[0])
     deadline = waits.deadline()
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         share = (deadline - time.monotonic()) / (len(addresses) - index)

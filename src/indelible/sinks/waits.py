@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from indelible.sinks.base import SinkUnavailable
@@ -24,6 +25,8 @@ class Waits:
         """`timeout` in seconds, for one thing that is waited for."""
         self.timeout = timeout
         self.stopped = False
+        self._end: float | None = None
+        """When everything that is waited for now must be over."""
         self._bell: tuple[int, int] | None = None
         self._lock = threading.Lock()
         """Held while the descriptors are used by whoever stops, so that none is closed, and its number reused, then."""
@@ -49,7 +52,17 @@ class Waits:
 
     def deadline(self) -> float:
         """Return when the time for something that begins now is over, on the monotonic clock."""
-        return time.monotonic() + self.timeout
+        due = time.monotonic() + self.timeout
+        return due if self._end is None else min(due, self._end)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Have everything that is waited for meanwhile take no longer than the time-out, all in all."""
+        self._end = time.monotonic() + self.timeout
+        try:
+            yield
+        finally:
+            self._end = None
 
     def ready(self, fd: int, events: int, deadline: float) -> int:
         """Wait for poll(2) events; return what came, 0 at the deadline. Raises SinkUnavailable when it is stopped."""
