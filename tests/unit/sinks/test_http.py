@@ -318,7 +318,7 @@ def test_localhost_in_plain_text_is_this_machine_or_nothing(monkeypatch: pytest.
     ],
 )
 def test_credentials_go_into_a_header_and_no_answer_brings_them_back(
-    keys: dict[str, str], header: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, Any], header: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", TOKEN)
     monkeypatch.setenv("NAME", "ada")
@@ -343,12 +343,13 @@ def test_a_secret_is_read_anew_after_a_failure(tmp_path: Path) -> None:
 def test_a_secret_that_is_none_is_said_and_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BAD", f"{TOKEN}\nHost: evil")
     (tmp_path / "empty").write_text("\n")
-    for keys, line in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"token_env": "BAD"}, "token: holds what no header may"),
         ({"secret_env": "BAD"}, "secret: expected whsec_ and base64 of 24 to 64 bytes"),
         ({"token_env": "NOT_SET"}, "token_env: environment variable NOT_SET is not set"),
         ({"token_file": str(tmp_path / "empty")}, "is empty"),
-    ):
+    ]
+    for keys, line in wrong:
         assert line in str(unavailable(sink_to("http://127.0.0.1:9", **keys), shipments(1)))
 
 

@@ -136,7 +136,7 @@ def test_a_document_has_the_events_id_and_comes_in_once() -> None:
 
 def test_an_event_of_splunk_has_its_own_time_and_flat_fields() -> None:
     judge = Splunk()
-    keys = {"index": "mcp", "source": "s", "sourcetype": "t", "host": "h"}
+    keys: dict[str, Any] = {"index": "mcp", "source": "s", "sourcetype": "t", "host": "h"}
     with receiver(judge) as place:
         sink = sink_to(f"{place.url}/services/collector", flavor="splunk_hec", **keys)
         assert sink.send([event(1), Shipment(b"CEF:0|x", 2, "")]) == Delivery(2)
