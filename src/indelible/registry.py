@@ -45,12 +45,12 @@ FORMATS: Final = {
 
 SINKS: Final = {
     "file": "file:FileSink",
-    "http": "http:http_sink",
-    "otlp": "otlp.sink:otlp_sink",
     "stdout": "stream:StreamSink",
     "stderr": "stream:StreamSink",
     "syslog": "syslog:syslog_sink",
     "kafka": "kafka:KafkaSink",
+    "http": "http:http_sink",
+    "otlp": "otlp.sink:otlp_sink",
 }
 """Type → module and what makes the sink in `indelible.sinks`."""
 

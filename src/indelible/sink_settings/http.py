@@ -83,8 +83,8 @@ class HttpSettings(Own, frozen=True, kw_only=True):
 
     url: str
     flavor: Flavor = "webhook"
-    body: Body = "lines"
-    """How a webhook's records stand in a request: one a line, as one JSON array, or one a request."""
+    body: Body = "array"
+    """How a webhook's records stand in a request: as one JSON array, one a line, or one a request."""
     gzip: bool = False
     headers: Mapping[str, str] = {}
     token: Secret | None = None
@@ -258,7 +258,7 @@ HTTP: Final = Kind(
     {
         "url": _url,
         "flavor": one_of(*FLAVORS),
-        "body": one_of("lines", "array", "single"),
+        "body": one_of("array", "lines", "single"),
         "gzip": parse_boolean,
         "headers": _headers,
         "token_header": _header_name,

@@ -95,12 +95,13 @@ class HttpTransport:
             *self._own.headers.items(),
             *who.headers,
         ]
+        headers += self._api.headers(body, who.keys)
         if self._own.gzip:
             import gzip
 
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
-        headers += [("Content-Length", str(len(body))), *self._api.headers(body, who.keys)]
+        headers.append(("Content-Length", str(len(body))))
         answer = self._client.post(self._path, headers, body, self._api.most)
         return self._api.verdict(answer, len(parts))
 

@@ -12,7 +12,7 @@ from indelible import config
 from indelible.redact.patterns import custom
 from tests.unit.docs.pages import Block, blocks, named, pages
 
-LANGUAGES = {"sh", "python", "yaml", "json", "text"}
+LANGUAGES = {"sh", "python", "js", "yaml", "json", "text"}
 ALL = [block for page in pages() for block in blocks(page)]
 
 
@@ -20,7 +20,7 @@ class AnyEnvironment(dict[str, str]):
     """Every variable is set: whether the reader's is, is not the page's business."""
 
     def __missing__(self, name: str) -> str:
-        return f"value of {name}"
+        return f"{len(name)}"  # which is a text, a number and a port
 
 
 def of(language: str) -> list[Block]:

@@ -14,8 +14,9 @@ import yaml
 
 from indelible import config
 from indelible.formats.record import Options, Record
-from indelible.registry import make_format
+from indelible.registry import make_format, make_sink
 from indelible.sink_settings import SinkSettings
+from indelible.sink_settings.http import HttpSettings
 from indelible.sink_settings.syslog import SyslogSettings
 from tests.trails import ORIGIN, Maker, operation
 from tests.unit.docs.pages import DOCS, Block, blocks
@@ -77,7 +78,7 @@ def test_elastic(record: Record) -> None:
     (text,) = texts("elastic", "filebeat.inputs:")
     beat: dict[str, Any] = yaml.safe_load(text)
     (source,) = beat["filebeat.inputs"]
-    (file,) = sinks("elastic")
+    (file,) = [one for one in sinks("elastic") if one.type == "file"]
     assert source["type"] == "filestream"
     assert Path(source["paths"][0].rstrip("*")).name == file.own.words
     parser = source["parsers"][0]["ndjson"]
@@ -151,3 +152,20 @@ def test_receivers_that_count_lines_get_lines(name: str, format_: str, record: R
     assert (sink.type, own.protocol, own.framing, sink.format) == ("syslog", "tls", "lf", format_)
     assert sink.max_bytes >= 4096
     assert b"\n" not in rendered(format_, record)
+
+
+@pytest.mark.parametrize(
+    ("name", "flavor", "format_"),
+    [("splunk", "splunk_hec", "hangar"), ("elastic", "elasticsearch", "ecs"), ("loki", "loki", "hangar")],
+)
+def test_over_http(name: str, flavor: str, format_: str) -> None:
+    """The pages' configurations make sinks that go to where those APIs are."""
+    [sink] = [one for one in sinks(name) if one.type == "http"]
+    own = HttpSettings.of(sink.own)
+    assert (own.flavor, sink.format) == (flavor, format_)
+    assert own.path == {
+        "splunk_hec": "/services/collector/event",
+        "elasticsearch": "/logs-indelible.audit-default/_bulk",
+        "loki": "/loki/api/v1/push",
+    }[flavor]  # fmt: skip
+    make_sink(sink).close()

@@ -26,7 +26,7 @@ from indelible.trail.shipping import cursor, letters, request, state
 from indelible.trail.shipping.request import Request
 from indelible.trail.upkeep.rewrite import Mark, rewrite
 from tests.effort import examples
-from tests.trails import ERASURE, KEY, Maker, operation
+from tests.trails import ERASURE, KEY, ORIGIN, Maker, operation
 from tests.unit.shipper.shipping import FakeSink, lane, parts, settings, until
 
 
@@ -79,7 +79,7 @@ def test_it_ships_what_is_sealed_and_what_comes(maker: Maker, running: Running) 
     until(lambda: at(maker) == 21)
     assert sink.seqs == list(range(21))  # three more are not sealed
     line = maker.layout.active.read_bytes().splitlines()[1]
-    assert sink.taken[1] == Shipment(line, 1, "00000000-0000-4000-8000-000000000001", "s1")
+    assert sink.taken[1] == Shipment(line, 1, "00000000-0000-4000-8000-000000000001", "s1", ORIGIN, 1, line)
     maker.seal()
     until(lambda: at(maker) == 24)
     assert sink.seqs == list(range(24))

@@ -54,7 +54,7 @@ class Http(Destination):
     ("flavor", "keys"),
     [
         ("webhook", {}),
-        ("webhook", {"body": "array", "gzip": True}),
+        ("webhook", {"body": "lines", "gzip": True}),
         ("webhook", {"body": "single"}),
         ("splunk_hec", {}),
         ("elasticsearch", {}),

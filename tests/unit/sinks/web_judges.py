@@ -33,7 +33,7 @@ class Judge:
 
 class Webhook(Judge):
     def __call__(self, asked: Asked) -> Reply:
-        shape = self.keys.get("body", "lines")
+        shape = self.keys.get("body", "array")
         assert asked.path == "/"
         if shape == "lines":
             assert asked.headers["Content-Type"] == "application/x-ndjson"

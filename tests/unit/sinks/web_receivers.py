@@ -106,12 +106,12 @@ class HttpReceiver:
     def began(self, connection: socket.socket) -> socket.socket:
         """Note a connection, and shake hands where that is due."""
         self.connections += 1
+        if self._tls is not None:
+            connection.settimeout(LIMIT_S)
+            connection = self._tls.wrap_socket(connection, server_side=True)
         with self._lock:
             self._open.add(connection)
-        if self._tls is None:
-            return connection
-        connection.settimeout(LIMIT_S)
-        return self._tls.wrap_socket(connection, server_side=True)
+        return connection
 
     def ended(self, connection: socket.socket) -> None:
         with self._lock:
@@ -123,13 +123,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = LIMIT_S
+    disable_nagle_algorithm = True
     receiver: HttpReceiver
 
     def setup(self) -> None:
-        self.plain = self.request
         self.refused = False
         try:
-            self.request = self.receiver.began(self.plain)
+            self.request = self.receiver.began(self.request)
         except OSError:
             self.refused = True
         super().setup()
@@ -142,7 +142,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def finish(self) -> None:
         with contextlib.suppress(OSError):
             super().finish()
-        self.receiver.ended(self.plain)
+        self.receiver.ended(self.request)
         self.request.close()
 
     def do_POST(self) -> None:
@@ -174,8 +174,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _then(self, what: str) -> None:
         self.close_connection = True
         if what == "reset":
-            self.plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.plain.close()
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.request.close()
         elif what == "hang":
             self.receiver.over.wait(LIMIT_S)
         else:

@@ -1,4 +1,4 @@
-"""What an answer means for the records that it is about. Pure.
+"""What an answer means for the records that it is about.
 
 The rules that live here:
 

@@ -43,7 +43,7 @@ class Api(Protocol):
         """Return the body of a request with these records."""
 
     def headers(self, body: bytes, keys: Sequence[bytes]) -> list[tuple[str, str]]:
-        """Return headers that depend on the body, as it goes over the wire; `keys` to sign it with."""
+        """Return headers that depend on the body, before compression; `keys` to sign it with."""
 
     def verdict(self, answer: Answer, count: int) -> Verdict:
         """Return what an answer says of a request's records. Raises Fewer, NotNow."""

@@ -194,14 +194,19 @@ class Client:
         """Return the answer, as `read` brings it. Raises NoHttpError, Ended, and what `read` raises."""
         protocol = self._protocol
         head: h11.Response | None = None
-        body, interim = bytearray(), 0
+        body, interim, heard = bytearray(), 0, False
         try:
             while True:
                 event = protocol.next_event()
                 if event is h11.NEED_DATA:
                     data = read()
                     if not data and head is None:
-                        raise Ended
+                        raise (
+                            NoHttpError("it closed the connection in the middle of an answer")
+                            if heard
+                            else Ended
+                        )
+                    heard = True
                     protocol.receive_data(data)
                 elif isinstance(event, h11.InformationalResponse):
                     interim += 1

@@ -3,7 +3,7 @@
 The rule that lives here: a refusal that is not sure (a bare 400) may be about anything: a wrong path, a proxy, a server
 that was set up wrongly. It counts as soon as the receiver takes another record after it; and where none follows, of a
 receiver that has taken some before, for at most `CREDIT` records in a row. Until then the record is not settled, and is
-sent again. Pure.
+sent again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Signatures of Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks, spec 1.0.0). Pure.
 
-What is signed is ``ID.TIMESTAMP.BODY``, with HMAC-SHA-256; the body is the bytes that go over the wire, so with `gzip`
-it is the compressed one. A secret is base64 of 24 to 64 bytes, ``whsec_`` before it. Several of them, with spaces
-between, give as many signatures: a receiver accepts any, so that a secret can be changed without a gap.
+What is signed is ``ID.TIMESTAMP.BODY``, with HMAC-SHA-256; the body is the text of the message, before compression,
+which is what their libraries take. A secret is base64 of 24 to 64 bytes, ``whsec_`` before it. Several of them, with
+spaces between, give as many signatures: a receiver accepts any, so that a secret can be changed without a gap.
 """
 
 from __future__ import annotations
