@@ -14,6 +14,7 @@ OLD := .venv-mcp1
 BIN := $(VENV)/bin
 TOOLS := .tools
 JUDGES := tests/judges/go
+BROKER := tests/judges/kafka
 PYTEST ?=
 
 # pip and npm say nothing unless something fails; where they install from is their own configuration's business.
@@ -34,7 +35,7 @@ run: $(VENV)/stamp-demo node_modules/stamp ## set up, then record real MCP serve
 	@$(BIN)/indelible demo
 
 .PHONY: setup
-setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go $(TOOLS)/stamp-syslog-ng ## set up all that the other targets need
+setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go $(TOOLS)/stamp-syslog-ng $(TOOLS)/stamp-kafka ## set up all that the other targets need
 
 .PHONY: clean
 clean: ## remove everything that set-up and tests made
@@ -83,7 +84,7 @@ imports: $(VENV)/stamp-dev ## the directions in which modules may import each ot
 .PHONY: lock
 lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in -o requirements/demo.txt
-	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in requirements/dev.in \
+	@$(BIN)/uv pip compile $(LOCK) --extra demo --extra kafka pyproject.toml requirements/build.in requirements/dev.in \
 		-c requirements/demo.txt -o requirements/dev.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/demo.txt -o requirements/base.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements/build.in requirements/mcp1.in -o requirements/mcp1.txt
@@ -148,4 +149,11 @@ $(TOOLS)/stamp-go: $(wildcard $(JUDGES)/go.* $(JUDGES)/*/*.go) | $(TOOLS)/stamp-
 	@echo "setup: Go tools that judge the trail"
 	@mkdir -p $(TOOLS)/bin
 	@cd $(JUDGES) && go build -buildvcs=false -o $(CURDIR)/$(TOOLS)/bin/ ./... tool
+	@touch $@
+
+$(TOOLS)/stamp-kafka: $(BROKER)/pom.xml | $(TOOLS)/stamp-test
+	@echo "setup: a Kafka broker that the kafka sink is tested with"
+	@mkdir -p $(TOOLS)/kafka
+	@mvn --quiet --batch-mode --file $(BROKER)/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(TOOLS)/kafka/libs -DincludeScope=runtime
 	@touch $@

@@ -48,6 +48,7 @@ SINKS: Final = {
     "stdout": "stream:StreamSink",
     "stderr": "stream:StreamSink",
     "syslog": "syslog:syslog_sink",
+    "kafka": "kafka:KafkaSink",
 }
 """Type → module and what makes the sink in `indelible.sinks`."""
 

@@ -157,6 +157,7 @@ class Run:
                     self._reload(shipper)
                 if number == _GONE:
                     ends = time.monotonic() + DRAIN_S
+                    shipper.hurry()
                 if ends is not None and (self._has_all(shipper) or time.monotonic() >= ends):
                     return 0
         finally:

@@ -11,6 +11,7 @@ from indelible.trail.shipping.letters import Letter, letter
 
 if TYPE_CHECKING:
     from indelible.shipper.feed import Piece
+    from indelible.sink_settings import SinkSettings
 
 BATCH_EVENTS: Final = 4000
 BATCH_BYTES: Final = 1 << 21
@@ -27,6 +28,10 @@ class Batch(NamedTuple):
     """Where the cursor stands when all of it was taken."""
 
 
+def _session_or_call(entry: Entry) -> str:
+    return entry.source.session_id or entry.request.request_id or ""
+
+
 class Renderer(NamedTuple):
     """Which events a sink gets, and as what."""
 
@@ -34,12 +39,14 @@ class Renderer(NamedTuple):
     format: str
     wanted: Callable[[Entry], bool]
     render: Callable[[Record], bytes]
+    key: Callable[[Entry], str] = _session_or_call
+    """What a destination with partitions keeps in order."""
 
     def batch(self, piece: Piece, origin: str) -> Batch:
         """Choose and render. What has no record is refused here, so that it holds up nothing."""
         shipments: list[Shipment] = []
         unfit: list[Letter] = []
-        wanted, render = self.wanted, self.render
+        wanted, render, key = self.wanted, self.render, self.key
         for seq, line in piece.lines:
             try:
                 record = Record(line, origin)
@@ -50,16 +57,32 @@ class Renderer(NamedTuple):
             if not wanted(entry):
                 continue
             try:
-                shipments.append(Shipment(render(record), seq, entry.event_id, _key(entry)))
+                shipments.append(
+                    Shipment(render(record), seq, entry.event_id, key(entry), origin, entry.schema)
+                )
             except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
                 why = f"{self.format}: {type(exc).__name__}: {exc}"
                 unfit.append(letter(self.sink, origin, seq, entry.event_id, why, b""))
         return Batch(shipments, unfit, piece.next)
 
 
-def _key(entry: Entry) -> str:
-    """Return what a destination keeps in order: the events of one session, or of one call."""
-    return entry.source.session_id or entry.request.request_id or ""
+_KEYS: Final[dict[str, Callable[[Entry], str | None]]] = {
+    "session_id": lambda entry: entry.source.session_id,
+    "auth_key_id": lambda entry: entry.source.auth_key_id,
+    "tool_name": lambda entry: entry.target.capability_name if entry.target.type == "tool" else None,
+    "method": lambda entry: entry.target.method,
+    "request_id": lambda entry: entry.request.request_id,
+}
+"""What a destination with partitions may be asked to keep in order."""
+
+
+def key_of(settings: SinkSettings) -> Callable[[Entry], str]:
+    """Return what tells a destination which events to keep in order; those of one session, unless its settings say."""
+    named = getattr(settings.own, "partition_key", None)
+    if named is None:
+        return _session_or_call
+    key = _KEYS[named]
+    return lambda entry: key(entry) or ""
 
 
 def accepted(delivery: Delivery, count: int) -> int:

@@ -256,6 +256,7 @@ class _Threads:
         shipper, self._shipper = self._shipper, None
         if shipper is None:
             return
+        shipper.hurry()
         deadline = time.monotonic() + DRAIN_S
         now = sealed(self._layout)
         while now is not None and time.monotonic() < deadline:

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from indelible.errors import IndelibleError
-from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
+from indelible.shipper.batch import (
+    BATCH_EVENTS,
+    Batch,
+    Renderer,
+    accepted,
+    key_of,
+    refusals,
+)
 from indelible.shipper.choice import chooser
 from indelible.shipper.feed import Piece
 from indelible.shipper.place import Place
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from indelible.formats.record import Format
     from indelible.shipper.route import Sealed
     from indelible.sink_settings import SinkSettings
+    from indelible.sink_settings.parts import BatchSettings
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
     from indelible.trail.shipping.letters import Letter
@@ -63,6 +72,10 @@ class Lane:
         self._is_open = False
         self._renderer: Renderer
         self._goal: Sealed | None = None
+        self._batch = settings.own.batch
+        self._hurries = False
+        self._sent_at: float | None = None
+        """When a batch was sent last, by the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name=f"indelible-sink-{self.name}", daemon=True)
 
     def start(self, pid: int, goal: Sealed | None = None) -> None:
@@ -74,6 +87,10 @@ class Lane:
     def stop(self) -> None:
         """Begin nothing more; what is under way is finished, and the place kept."""
         self._stopping.set()
+
+    def hurry(self) -> None:
+        """Wait for nothing more to send with what there is: the end is near."""
+        self._hurries = True
 
     def cut_off(self) -> None:
         """Do not wait for the destination any longer."""
@@ -105,6 +122,9 @@ class Lane:
         finally:
             self._place.save(at_once=True)
             self._let_go()
+            if self._sink is not None:
+                self._sink.stop()  # what it still has under way, it lets go of now
+                self._close(self._sink)
             self.standing.ended()
 
     def _once(self) -> float:
@@ -136,7 +156,9 @@ class Lane:
         if self._sink is None:
             made = self._parts.make_format(self.settings)
             wanted = chooser(self.settings, made.holds)
-            self._renderer = Renderer(self.name, self.settings.format, wanted, made.render)
+            self._renderer = Renderer(
+                self.name, self.settings.format, wanted, made.render, key_of(self.settings)
+            )
             self._sink = self._parts.make_sink(self.settings)
         if not self._is_open:
             self._sink.open()
@@ -144,14 +166,25 @@ class Lane:
 
     def _step(self) -> bool:
         """Ship a batch; tell whether there was one. Raises what kept it from being taken."""
-        found = self._place.next()
+        batch = self._batch
+        found = self._place.next(batch.lines, batch.bytes) if batch is not None else self._place.next()
         if found is None:
             return False
         trail, piece = found
+        if batch is not None and piece.next == trail.size and self._waits(batch, piece):
+            return False
         for gap in piece.gaps:
             self.standing.lost(trail.origin, gap)
         self._ship(self._renderer.batch(piece, trail.origin), trail.origin)
         return True
+
+    def _waits(self, batch: BatchSettings, piece: Piece) -> bool:
+        """Tell whether what has come is to wait for more."""
+        if self._hurries or self._goal is not None or self._sent_at is None or piece.gaps:
+            return False
+        if time.monotonic() >= self._sent_at + batch.interval or len(piece.lines) >= batch.lines:
+            return False
+        return sum(len(line) for _, line in piece.lines) < batch.bytes
 
     def _ship(self, batch: Batch, origin: str) -> None:
         """Send a batch, and move the cursor as far as it was taken. Raises what kept it from being taken."""
@@ -174,6 +207,7 @@ class Lane:
     def _send(self, shipments: Sequence[Shipment]) -> tuple[Delivery, Exception | None]:
         if self._sink is None or not shipments:
             return NOTHING, None
+        self._sent_at = time.monotonic()
         try:
             return self._sink.send(shipments), None
         except SinkUnavailable as exc:
@@ -233,10 +267,13 @@ class Lane:
         self._place.let_go()
         if self._sink is not None and self._is_open:
             self._is_open = False
-            try:
-                self._sink.close()
-            except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
-                log.warning("sink %s: while it was closed: %s", self.name, exc)
+            self._close(self._sink)
+
+    def _close(self, sink: Sink) -> None:
+        try:
+            sink.close()
+        except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
+            log.warning("sink %s: while it was closed: %s", self.name, exc)
 
 
 def _said(exc: Exception) -> str:

@@ -81,8 +81,11 @@ class Place:
         if self._at is None:
             self._current()
 
-    def next(self) -> tuple[Sealed, Piece] | None:
-        """Return what comes next, and in which trail; None when nothing does yet. Raises OSError, TrailError."""
+    def next(self, most: int = BATCH_EVENTS, most_bytes: int = BATCH_BYTES) -> tuple[Sealed, Piece] | None:
+        """Return what comes next, up to so much, and in which trail; None when nothing does yet.
+
+        Raises OSError, TrailError.
+        """
         trail = self._current()
         if trail is None or self._at is None:
             return None
@@ -95,7 +98,7 @@ class Place:
                 return None
         if self._feed is None:
             self._feed = Feed(trail.layout)
-        piece = self._feed.read(self._at.next, trail.size, BATCH_EVENTS, BATCH_BYTES)
+        piece = self._feed.read(self._at.next, trail.size, most, most_bytes)
         return (trail, piece) if piece.next > self._at.next else None
 
     def _refuse(self, following: int, size: int) -> NoReturn:

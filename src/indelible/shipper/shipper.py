@@ -82,6 +82,11 @@ class Shipper:
         ]
         return max(failing, key=lambda one: one[1], default=None)
 
+    def hurry(self) -> None:
+        """Have nothing wait for more to be sent with it."""
+        for lane in self.lanes:
+            lane.hurry()
+
     def close(self) -> None:
         """End: what is under way is finished, as far as the destinations let it, and each place kept."""
         self._end(self.lanes)

@@ -17,6 +17,7 @@ from indelible.anchor_settings import FACILITIES
 from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name, parse_timeout
 from indelible.sink_settings.files import FILE
 from indelible.sink_settings.filters import SinkFilter, parse_filter
+from indelible.sink_settings.kafka import KAFKA
 from indelible.sink_settings.parts import Kind, Own
 from indelible.sink_settings.syslog import SYSLOG
 from indelible.values import Parser, one_of, parse_boolean, parse_size, parse_text
@@ -34,10 +35,11 @@ TYPES: Final[dict[str, Kind]] = {
     "stdout": Kind({}, lambda _values: Own()),
     "stderr": Kind({}, lambda _values: Own()),
     "syslog": SYSLOG,
+    "kafka": KAFKA,
 }
 """Ours, by their names."""
 
-LATER_TYPES: Final = frozenset({"kafka", "http", "otlp", "s3", "clickhouse"})
+LATER_TYPES: Final = frozenset({"http", "otlp", "s3", "clickhouse"})
 """Types of the design that this version does not have: refused by name."""
 
 _OTHERS: Final = Kind({}, lambda _values: Own())

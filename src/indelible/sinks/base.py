@@ -27,6 +27,10 @@ class Shipment(NamedTuple):
     """Empty for an erased line."""
     key: str = ""
     """What is kept in order, for destinations that have partitions."""
+    origin: str = ""
+    """The trail's; empty where nobody said it."""
+    schema: int = 1
+    """Of the event, as its line has it."""
 
 
 class Delivery(NamedTuple):

@@ -1,0 +1,215 @@
+"""A real Kafka broker (KRaft, one node) on ports of its own; its jars are in .tools/kafka (`make setup`).
+
+Four listeners: without TLS; SASL over TLS with PLAIN and with SCRAM-SHA-512; and mutual TLS. It is one process, started
+by whoever has it and ended by its id; what it has written stands in its folder, so that it can be killed and come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.certificates import Authority
+
+ROOT: Final = Path(__file__).parents[1]
+LIBS: Final = ROOT / ".tools" / "kafka" / "libs"
+PATIENCE_S: Final = 150.0
+"""How long a broker may take to come up, or a client to get an answer; a machine may be busy."""
+
+USER: Final = "audit"
+PASSWORD: Final = "s3cret of a-broker"
+CLUSTER: Final = "aW5kZWxpYmxlLXRlc3RzLg"
+LISTENERS: Final = ("plaintext", "plain", "scram", "mtls")
+
+_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAIN:SASL_SSL,SCRAM:SASL_SSL,MTLS:SSL
+listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plaintext},PLAIN://127.0.0.1:{plain},\
+SCRAM://127.0.0.1:{scram},MTLS://127.0.0.1:{mtls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},PLAIN://127.0.0.1:{plain},SCRAM://127.0.0.1:{scram},\
+MTLS://127.0.0.1:{mtls}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.plain.sasl.enabled.mechanisms=PLAIN
+listener.name.plain.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_{user}="{password}";
+listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mtls.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+log.dirs={logs}
+num.partitions=1
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+log.segment.bytes={segment}
+log.index.size.max.bytes=16384
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=2
+background.threads=1
+log.cleaner.enable=false
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Broker:
+    """One broker. `logs` is where its topics are: another file system, where that is to be full."""
+
+    def __init__(self, folder: Path, *, logs: Path | None = None, segment: int = 1 << 30) -> None:
+        assert LIBS.is_dir(), "Kafka's jars are missing: make setup"
+        self.folder = folder
+        self.authority = Authority(folder)
+        self.ca = self.authority.file
+        certificate, key = self.authority.issue("broker", "localhost", "127.0.0.1")
+        keystore = folder / "broker-store.pem"
+        keystore.write_bytes(key.read_bytes() + certificate.read_bytes())
+        self.client = self.authority.issue("client")
+        self.ports = {name: free_port() for name in ("controller", *LISTENERS)}
+        self.properties = folder / "server.properties"
+        self.logs = logs or folder / "logs"
+        self.properties.write_text(
+            _PROPERTIES.format(
+                **self.ports, user=USER, password=PASSWORD, keystore=keystore, ca=self.ca, logs=self.logs,
+                segment=segment,
+            )
+        )  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+        self._admin: Any = None
+
+    def address(self, listener: str = "plaintext") -> str:
+        """Return where a listener is."""
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def format(self) -> None:
+        """Make its storage, and the user that SCRAM knows."""
+        done = subprocess.run(
+            [
+                *_java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self.properties),
+                "--add-scram", f'SCRAM-SHA-512=[name={USER},password="{PASSWORD}",iterations=4096]',
+            ],
+            capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "said").open("ab") as said:
+            self.process = subprocess.Popen(
+                [*_java("-Xmx512m"), "kafka.Kafka", str(self.properties)],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self.folder,
+            )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.ports["mtls"]), 5).close()
+        except OSError:
+            time.sleep(0.05)
+            return False
+        from confluent_kafka import KafkaException
+
+        try:
+            return bool(self.admin().list_topics(timeout=5).brokers)
+        except KafkaException:
+            return False
+
+    def kill(self) -> None:
+        """End it as a power failure does."""
+        self.stop(signal.SIGKILL)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(PATIENCE_S)
+
+    def said(self) -> str:
+        """Return the end of what it printed."""
+        return (self.folder / "said").read_text()[-4000:]
+
+    def admin(self) -> Any:
+        """Return a client that makes topics."""
+        from confluent_kafka.admin import AdminClient
+
+        if self._admin is None:
+            self._admin = AdminClient({"bootstrap.servers": self.address(), "log_level": 0})
+        return self._admin
+
+    def topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
+        """Make a topic, wait until it is there, and return its name."""
+        from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # its stubs forget it
+
+        made = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        self.admin().create_topics([made], request_timeout=PATIENCE_S)[name].result()
+        deadline = time.monotonic() + PATIENCE_S
+        while len(self.admin().list_topics(name, timeout=PATIENCE_S).topics[name].partitions) != partitions:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return name
+
+
+def _java(*options: str) -> list[str]:
+    java = shutil.which("java")
+    assert java is not None, "java is missing: scripts/need test"
+    return [java, *options, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{LIBS}/*"]
+
+
+@contextlib.contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Broker]:
+    """Give a broker that runs."""
+    broker = Broker(folder, **options)
+    broker.format()
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop(signal.SIGKILL)
+
+
+def java_source(path: Path, *args: str, stdin: bytes) -> bytes:
+    """Run a Java source file beside Kafka's own classes; return what it prints."""
+    done = subprocess.run(
+        [*_java("-Xmx128m"), str(path), *args],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def without_color(text: str) -> str:
+    """Return what a program said, without what it says to a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
