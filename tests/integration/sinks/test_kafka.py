@@ -323,7 +323,9 @@ class Topic(Destination):
         self.made: list[Sink] = []
 
     def make(self, timeout: float) -> Sink:
-        self.made.append(sink_of(self.broker, self.name, brokers=[self.relay.address], timeout=min(timeout, 300.0)))
+        self.made.append(
+            sink_of(self.broker, self.name, brokers=[self.relay.address], timeout=min(timeout, 300.0))
+        )
         return self.made[-1]
 
     def received(self) -> Sequence[bytes]:
