@@ -1,21 +1,24 @@
 """A real Kafka broker (KRaft, one node) on ports of its own; its jars are in .tools/kafka (`make setup`).
 
-Four listeners: without TLS; SASL over TLS with PLAIN and with SCRAM-SHA-512; and mutual TLS. It is one process, started
-by whoever has it and ended by its id; what it has written stands in its folder, so that it can be killed and come back.
+Four listeners: without TLS; SASL over TLS with PLAIN and with SCRAM-SHA-512; and mutual TLS. A fifth one stands behind
+a relay, which can be cut and held. It is one process, started by whoever has it and ended by its id; what it has
+written stands in its folder, so that it can be killed and come back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tests.certificates import Authority
 
@@ -28,6 +31,7 @@ USER: Final = "audit"
 PASSWORD: Final = "s3cret of a-broker"
 CLUSTER: Final = "aW5kZWxpYmxlLXRlc3RzLg"
 LISTENERS: Final = ("plaintext", "plain", "scram", "mtls")
+"""What a client is told to connect to by settings of its own."""
 
 _PROPERTIES: Final = """\
 process.roles=broker,controller
@@ -35,11 +39,11 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAIN:SASL_SSL,SCRAM:SASL_SSL,MTLS:SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAIN:SASL_SSL,SCRAM:SASL_SSL,MTLS:SSL,RELAYED:PLAINTEXT
 listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plaintext},PLAIN://127.0.0.1:{plain},\
-SCRAM://127.0.0.1:{scram},MTLS://127.0.0.1:{mtls}
+SCRAM://127.0.0.1:{scram},MTLS://127.0.0.1:{mtls},RELAYED://127.0.0.1:{relayed}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},PLAIN://127.0.0.1:{plain},SCRAM://127.0.0.1:{scram},\
-MTLS://127.0.0.1:{mtls}
+MTLS://127.0.0.1:{mtls},RELAYED://127.0.0.1:{relay}
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.plain.sasl.enabled.mechanisms=PLAIN
 listener.name.plain.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
@@ -91,7 +95,7 @@ class Broker:
         keystore = folder / "broker-store.pem"
         keystore.write_bytes(key.read_bytes() + certificate.read_bytes())
         self.client = self.authority.issue("client")
-        self.ports = {name: free_port() for name in ("controller", *LISTENERS)}
+        self.ports = {name: free_port() for name in ("controller", "relayed", "relay", *LISTENERS)}
         self.properties = folder / "server.properties"
         self.logs = logs or folder / "logs"
         self.properties.write_text(
@@ -158,6 +162,22 @@ class Broker:
         """Return the end of what it printed."""
         return (self.folder / "said").read_text()[-4000:]
 
+    def client_settings(self, listener: str) -> dict[str, Any]:
+        """Return what a sink's configuration says to come in by a listener; the password is in $KAFKA_PASSWORD."""
+        settings: dict[str, Any] = {"brokers": [self.address(listener)]}
+        if listener in ("plain", "scram"):
+            mechanism = {"plain": "plain", "scram": "scram-sha-512"}[listener]
+            names = {"username_env": "KAFKA_USERNAME", "password_env": "KAFKA_PASSWORD"}
+            settings |= {"tls": {"ca_file": str(self.ca)}, "sasl": {"mechanism": mechanism, **names}}
+        if listener == "mtls":
+            certificate, key = map(str, self.client)
+            settings |= {"tls": {"ca_file": str(self.ca), "cert_file": certificate, "key_file": key}}
+        return settings
+
+    def read(self, topic: str, listener: str = "plaintext") -> list[Message]:
+        """Return what a topic has, partition after partition, as another client than ours reads it."""
+        return asyncio.run(_read(self, topic, listener))
+
     def admin(self) -> Any:
         """Return a client that makes topics."""
         from confluent_kafka.admin import AdminClient
@@ -177,6 +197,138 @@ class Broker:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return name
+
+
+class Message(NamedTuple):
+    """What stands in a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+
+    @property
+    def seq(self) -> int:
+        """The event's, as the header has it."""
+        return int(self.headers["seq"])
+
+
+async def _read(broker: Broker, topic: str, listener: str) -> list[Message]:
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka.helpers import create_ssl_context
+
+    security: dict[str, Any] = {}
+    if listener != "plaintext":
+        own = (
+            {"certfile": str(broker.client[0]), "keyfile": str(broker.client[1])} if listener == "mtls" else {}
+        )
+        security = {
+            "security_protocol": "SSL" if listener == "mtls" else "SASL_SSL",
+            "ssl_context": create_ssl_context(cafile=str(broker.ca), **own),
+        }
+    if listener in ("plain", "scram"):
+        mechanism = {"plain": "PLAIN", "scram": "SCRAM-SHA-512"}[listener]
+        security |= {
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": USER,
+            "sasl_plain_password": PASSWORD,
+        }
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.address(listener), **security)
+    await asyncio.wait_for(consumer.start(), PATIENCE_S)
+    found: list[Message] = []
+    try:
+        numbers = broker.admin().list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+        places = [TopicPartition(topic, number) for number in numbers]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        deadline = time.monotonic() + PATIENCE_S
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            assert time.monotonic() < deadline
+            for some in (await consumer.getmany(timeout_ms=1000)).values():
+                found += [
+                    Message(one.partition, one.offset, one.key, one.value, dict(one.headers)) for one in some
+                ]
+    finally:
+        await consumer.stop()
+    return sorted(found, key=lambda one: (one.partition, one.offset))
+
+
+class Relay:
+    """Stands in front of a listener: it can be cut, and it can hold what goes through it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._here = ("127.0.0.1", broker.ports["relay"])
+        self._there = ("127.0.0.1", broker.ports["relayed"])
+        self._flows = threading.Event()
+        self._flows.set()
+        self._listener: socket.socket | None = None
+        self._sockets: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self.resume()
+
+    @property
+    def address(self) -> str:
+        """Where clients connect to."""
+        return f"{self._here[0]}:{self._here[1]}"
+
+    def resume(self) -> None:
+        """Let clients connect."""
+        if self._listener is None:
+            self._listener = socket.create_server(self._here)
+            self._begin(self._accept, self._listener)
+
+    def cut(self) -> None:
+        """Break all connections, and let nobody connect."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for one in self._sockets:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def hold(self) -> None:
+        """Let nothing through any more, and break nothing."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """End `hold`."""
+        self._flows.set()
+
+    def close(self) -> None:
+        """End it."""
+        self.release()
+        self.cut()
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+
+    def _begin(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=target, args=(sock,), daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while True:
+                try:
+                    self._begin(self._carry, listener.accept()[0])
+                except OSError:
+                    return
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._there, 10) as server, contextlib.suppress(OSError):
+            with self._lock:
+                self._sockets |= {client, server}
+            other = {client: server, server: client}
+            while self._listener is not None:
+                for source in select.select([client, server], [], [], 0.5)[0]:
+                    self._flows.wait()
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    other[source].sendall(data)
 
 
 def _java(*options: str) -> list[str]:
@@ -208,8 +360,3 @@ def java_source(path: Path, *args: str, stdin: bytes) -> bytes:
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
-
-
-def without_color(text: str) -> str:
-    """Return what a program said, without what it says to a terminal."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)

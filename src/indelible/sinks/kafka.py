@@ -59,8 +59,10 @@ class KafkaSink:
         self._level = 0
         self._producer: Any = None
         self._flight = Flight()
+        self._out: set[int] = set()
+        """Numbers of records that the client has said nothing of yet."""
         self._failed: list[tuple[int, Any]] = []
-        """Numbers of records that the client has given back, and why."""
+        """Numbers of records that it has given back, and why."""
         self._troubles = Troubles()
         self._is_broken = False
         """The client takes nothing any more."""
@@ -90,7 +92,7 @@ class KafkaSink:
         """See `Sink`."""
         if not self._flight.begin(shipments):  # somebody begins elsewhere, or a line was erased meanwhile
             self._drop()
-            self._flight = Flight()
+            self._flight, self._out, self._failed = Flight(), set(), []
             self._flight.begin(shipments)
         try:
             self._check()
@@ -140,6 +142,7 @@ class KafkaSink:
                     on_delivery=partial(self._reported, number),
                     headers=_headers(shipment),
                 )
+                self._out.add(number)
                 sent += 1
             except client.library().KafkaException as exc:
                 self._reported(number, exc.args[0], None)
@@ -154,6 +157,7 @@ class KafkaSink:
         return self._chosen
 
     def _reported(self, number: int, error: Any, _message: object) -> None:
+        self._out.discard(number)
         if error is not None:
             self._failed.append((number, error))
 
@@ -161,8 +165,12 @@ class KafkaSink:
         """Let the client work for so long; return how many records it still has."""
         try:
             return int(self._producer.flush(seconds))
-        except client.library().KafkaException as exc:  # a fatal error comes so, and not by the callback
-            self._noticed(exc.args[0])
+        except (client.library().KafkaException, SystemError) as exc:
+            # A fatal error comes so, and not by the callback; other callbacks that follow it are said to have failed.
+            fatal = exc.__cause__ if isinstance(exc, SystemError) else exc
+            if fatal is None:
+                raise
+            self._noticed(fatal.args[0])
             return len(self._producer)
 
     def _noticed(self, error: Any) -> None:
@@ -185,7 +193,7 @@ class KafkaSink:
             elif time.monotonic() >= deadline:
                 self._asked(FIRST_LOOK_S)  # says when the topic is gone
                 raise SinkUnavailable(self._why())
-        if self._is_broken:
+        if self._is_broken or self._out:
             self._recall()
         elif not self._failed:
             self._troubles.clear()
@@ -201,8 +209,8 @@ class KafkaSink:
         if len(producer):
             producer.purge()
             self._flush(PURGE_S)
-        if len(producer):
-            self._flight.give_back_all()
+        self._flight.give_back(self._out)  # in doubt: better twice than not at all
+        self._out.clear()
         self._let_go()
 
     def _give_back(self) -> None:

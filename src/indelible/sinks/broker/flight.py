@@ -7,7 +7,7 @@ old place. While the client still has some, nobody knows which ones are there: t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from indelible.sinks.base import NOTHING, Delivery, Shipment, delivered
@@ -46,17 +46,9 @@ class Flight:
         """Return how long a record is."""
         return len(self._shipments[number - self._first].record)
 
-    def give_back(self, numbers: Sequence[int]) -> None:
+    def give_back(self, numbers: Iterable[int]) -> None:
         """Have records handed over again."""
         self._waiting = sorted({*self._waiting, *numbers})
-
-    def give_back_all(self) -> None:
-        """Have everything handed over again: nobody knows what has arrived."""
-        self._waiting = [
-            number
-            for number in range(self._first, self._first + len(self._shipments))
-            if number not in self._refused
-        ]
 
     def refuse(self, number: int, reason: str) -> None:
         """Note that a record will never be taken."""
