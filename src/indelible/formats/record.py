@@ -15,6 +15,8 @@ import msgspec
 
 from indelible.events import MAX_INTEGER, MAX_LINE_BYTES, State
 
+_BACKSLASH = ord("\\")
+"""As a number: so it is looked for ten times as fast as bytes are."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 ABSENT: Final = msgspec.Raw()
@@ -145,6 +147,44 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 _decode = msgspec.json.Decoder(Entry).decode
 
 
+class HeadSource(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Of `Source`."""
+
+    session_id: str | None = None
+
+
+class HeadRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Of `Request`."""
+
+    request_id: str | None = None
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What says which event a line has, of `Entry`: a third of the work, for who hands the line on as it stands."""
+
+    seq: int
+    event_type: str = ""
+    event_id: str = ""
+    source: HeadSource = HeadSource()
+    request: HeadRequest = HeadRequest()
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+
+
+def read_heads(lines: list[bytes]) -> list[Head] | None:
+    """Return the heads of lines that begin with their seqs; None when one of them has none, and may be no entry."""
+    if max(map(len, lines), default=0) > MAX_LINE_BYTES:
+        return None
+    try:
+        for line in lines:
+            if not line.isascii():
+                line.decode()
+        return list(map(_decode_head, lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 class Record:
     """One line, and where it is from."""
 
@@ -173,7 +213,7 @@ class Record:
         if len(line) > MAX_LINE_BYTES or not line.startswith(b'{"seq":'):
             msg = "no entry of a trail"
             raise NoEntryError(msg)
-        if b"\\ud" in line or b"\\uD" in line:
+        if _BACKSLASH in line and (b"\\ud" in line or b"\\uD" in line):
             self.text = line = self._mend(line)
         try:
             if not line.isascii():

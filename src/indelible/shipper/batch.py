@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from indelible.formats.record import Entry, NoEntryError, Record
+from indelible.formats.indelible import IndelibleFormat
+from indelible.formats.record import Entry, Head, NoEntryError, Record, read_heads
+from indelible.shipper.choice import choice
 from indelible.sinks.base import Delivery, Shipment
 from indelible.trail.shipping.letters import Letter, letter
 
 if TYPE_CHECKING:
+    from indelible.formats.record import Format
     from indelible.shipper.feed import Piece
+    from indelible.sink_settings import SinkSettings
 
 BATCH_EVENTS: Final = 4000
 BATCH_BYTES: Final = 1 << 21
@@ -27,37 +31,62 @@ class Batch(NamedTuple):
     """Where the cursor stands when all of it was taken."""
 
 
-class Renderer(NamedTuple):
-    """Which events a sink gets, and as what."""
+class Renderer:
+    """Which events a sink gets, and as what.
 
-    sink: str
-    format: str
-    wanted: Callable[[Entry], bool]
-    render: Callable[[Record], bytes]
+    A line that is shipped as it stands is read no further than its choice needs.
+    """
+
+    def __init__(self, settings: SinkSettings, made: Format) -> None:
+        """`made` is what `settings.format` names."""
+        self._sink = settings.name
+        self._format = settings.format
+        self._choice = choice(settings, made.holds)
+        self._render = made.render
+        self._heads_do = isinstance(made, IndelibleFormat) and not self._choice.by_values
 
     def batch(self, piece: Piece, origin: str) -> Batch:
         """Choose and render. What has no record is refused here, so that it holds up nothing."""
-        shipments: list[Shipment] = []
         unfit: list[Letter] = []
-        wanted, render = self.wanted, self.render
-        for seq, line in piece.lines:
-            try:
-                record = Record(line, origin)
-            except NoEntryError as exc:
-                unfit.append(letter(self.sink, origin, seq, "", str(exc), b""))
-                continue
-            entry = record.entry
-            if not wanted(entry):
-                continue
-            try:
-                shipments.append(Shipment(render(record), seq, entry.event_id, _key(entry)))
-            except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
-                why = f"{self.format}: {type(exc).__name__}: {exc}"
-                unfit.append(letter(self.sink, origin, seq, entry.event_id, why, b""))
+        shipments = self._as_they_stand(piece.lines) if self._heads_do else None
+        if shipments is None:
+            each = (self._one(seq, line, origin, unfit) for seq, line in piece.lines)
+            shipments = [shipment for shipment in each if shipment is not None]
         return Batch(shipments, unfit, piece.next)
 
+    def _as_they_stand(self, lines: list[tuple[int, bytes]]) -> list[Shipment] | None:
+        """Return what there is to ship of lines that are not rendered; None when one of them has to be read whole."""
+        heads = read_heads([line for _, line in lines])
+        if heads is None:
+            return None
+        of_type = self._choice.of_type
+        return [
+            Shipment(line, seq, head.event_id, _key(head))
+            for (seq, line), head in zip(lines, heads, strict=True)
+            if of_type(head.event_type)
+        ]
 
-def _key(entry: Entry) -> str:
+    def _one(self, seq: int, line: bytes, origin: str, unfit: list[Letter]) -> Shipment | None:
+        """Return what there is to ship of a line; what has no record is added to the unfit."""
+        if self._heads_do and (found := self._as_they_stand([(seq, line)])) is not None:
+            return found[0] if found else None
+        try:
+            record = Record(line, origin)
+        except NoEntryError as exc:
+            unfit.append(letter(self._sink, origin, seq, "", str(exc), b""))
+            return None
+        entry = record.entry
+        if not self._choice.has(entry):
+            return None
+        try:
+            return Shipment(self._render(record), seq, entry.event_id, _key(entry))
+        except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
+            why = f"{self._format}: {type(exc).__name__}: {exc}"
+            unfit.append(letter(self._sink, origin, seq, entry.event_id, why, b""))
+            return None
+
+
+def _key(entry: Entry | Head) -> str:
     """Return what a destination keeps in order: the events of one session, or of one call."""
     return entry.source.session_id or entry.request.request_id or ""
 

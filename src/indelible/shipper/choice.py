@@ -8,7 +8,7 @@ lines would count calls twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indelible.formats.record import SIEM_EVENTS, Entry
 
@@ -37,23 +37,33 @@ def event_types(settings: SinkSettings, holds: frozenset[str] | None) -> frozens
     return named if holds is None else named & holds
 
 
-def chooser(settings: SinkSettings, holds: frozenset[str] | None) -> Check:
-    """Return a function that tells whether a sink gets an event."""
-    checks = [*_by_type(settings, holds), *_by_values(settings)]
-    if not checks:
-        return lambda _entry: True
-    if len(checks) == 1:
-        return checks[0]
-    return lambda entry: all(check(entry) for check in checks)
+class Choice(NamedTuple):
+    """Which events a sink gets."""
+
+    of_type: Callable[[str], bool]
+    """Whether it gets events of a type at all."""
+    by_values: list[Check]
+    """What else is asked of an event; often nothing."""
+
+    def has(self, entry: Entry) -> bool:
+        """Tell whether a sink gets an event."""
+        if not self.of_type(entry.event_type):
+            return False
+        return not self.by_values or all(check(entry) for check in self.by_values)
 
 
-def _by_type(settings: SinkSettings, holds: frozenset[str] | None) -> list[Check]:
+def choice(settings: SinkSettings, holds: frozenset[str] | None) -> Choice:
+    """Return which events a sink gets; see `event_types`."""
+    return Choice(_of_type(settings, holds), _by_values(settings))
+
+
+def _of_type(settings: SinkSettings, holds: frozenset[str] | None) -> Callable[[str], bool]:
     wanted = event_types(settings, holds)
     if wanted is not None:
-        return [lambda entry: entry.event_type in wanted]
+        return wanted.__contains__
     if settings.intents:
-        return []
-    return [lambda entry: entry.event_type != INTENT]
+        return lambda _event_type: True
+    return INTENT.__ne__
 
 
 def _by_values(settings: SinkSettings) -> list[Check]:

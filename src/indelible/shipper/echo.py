@@ -23,7 +23,6 @@ from indelible._version import __version__
 from indelible.errors import IndelibleError
 from indelible.registry import make_format, make_sink
 from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS, Renderer, accepted
-from indelible.shipper.choice import chooser
 from indelible.shipper.feed import Feed, Piece
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import options_of
@@ -92,7 +91,7 @@ class Echo:
     ) -> None:
         """`recorder` is who recorded the events that are meant; None: everybody. Raises ConfigError."""
         made = make_format(settings.format, options_of(settings, __version__))
-        self._renderer = Renderer(settings.name, settings.format, chooser(settings, made.holds), made.render)
+        self._renderer = Renderer(settings, made)
         self._sink = sink or make_sink(settings)
         self._layout = layout
         self._needle = b"" if recorder is None else b'"pid":%d' % (recorder.pid or 0)

@@ -49,7 +49,7 @@ class _Stream(Protocol):
     """An open file of a trail, read from the front."""
 
     def peek(self) -> bytes:
-        """Return what comes next, as long as it is whole lines; empty at the end."""
+        """Return what comes next, a whole line at least; empty at the end."""
 
     def advance(self, count: int) -> None:
         """Go on by so many bytes."""
@@ -144,21 +144,40 @@ class Feed:
         return seq
 
     def _take(self, piece: Piece, size: int, max_count: int, max_bytes: int) -> Piece:
-        """Add the lines of the open file's next part."""
+        """Go on with the open file's next part; the piece has no lines yet."""
         stream = self._stream
         if stream is None:
             return piece
         limit = size if self._end is None else min(size, self._end)
-        lines, following, gaps = piece
         try:
             data = stream.peek()
         except TrailCorrupt:  # what comes after this file is shipped all the same
             data, self._unread = b"", 1
-        used = taken = 0
-        for line in data.split(b"\n")[:-1]:
-            expected = line.startswith(b'{"seq":%d,' % following)  # three times as quick, and nearly always so
-            seq = following if expected else line_seq(line)
-            if seq is not None and (seq >= limit or len(lines) >= max_count or taken >= max_bytes):
+        if len(data) > max_bytes:
+            data = data[: data.find(b"\n", max_bytes - 1) + 1] or data
+        *found, rest = data.split(b"\n")
+        count = min(len(found), limit - piece.next, max_count)
+        if _are_in_a_row(found, piece.next, count):
+            self._unread = 0
+            used = len(data) - len(rest) if count == len(found) else sum(map(len, found[:count])) + count
+            following = piece.next + count
+            piece = Piece(list(zip(range(piece.next, following), found, strict=False)), following, piece.gaps)
+        else:
+            piece, used = self._pick(piece, found, limit, max_count)
+        stream.advance(used)
+        if not used and self._end is not None and piece.next < limit:  # this file has no more
+            gap = Gap(piece.next, limit, damaged=self._unread > 0)
+            piece = Piece([], limit, [*piece.gaps, gap])
+        self._at = piece.next
+        return piece
+
+    def _pick(self, piece: Piece, found: list[bytes], limit: int, max_count: int) -> tuple[Piece, int]:
+        """Return those of some lines that come next, and how many bytes were gone through for them."""
+        lines, following, gaps = piece
+        used = 0
+        for line in found:
+            seq = line_seq(line)
+            if seq is not None and (seq >= limit or len(lines) >= max_count):
                 break
             used += len(line) + 1
             if seq is None:
@@ -170,13 +189,15 @@ class Feed:
                 gaps = [*gaps, Gap(following, seq, damaged=self._unread > 0)]
             lines.append((seq, line))
             following, self._unread = seq + 1, 0
-            taken += len(line)
-        stream.advance(used)
-        if not used and self._end is not None and following < limit and not lines:  # this file has no more
-            gaps = [*gaps, Gap(following, limit, damaged=self._unread > 0)]
-            following = limit
-        self._at = following
-        return Piece(lines, following, gaps)
+        return Piece(lines, following, gaps), used
+
+
+def _are_in_a_row(lines: list[bytes], seq: int, count: int) -> bool:
+    """Tell whether so many lines have this seq and those after it: nearly always, and so it is told of all at once."""
+    if count <= 0:
+        return False
+    beginnings = ('{"seq":' + ',\n{"seq":'.join(map(str, range(seq, seq + count))) + ",").encode().split(b"\n")
+    return all(map(bytes.startswith, lines, beginnings))
 
 
 def _find(stream: BinaryIO, seq: int) -> int:
@@ -198,9 +219,8 @@ class _Plain:
     def peek(self) -> bytes:
         while True:
             data = os.pread(self._file.fileno(), CHUNK_BYTES, self._position)
-            whole = data.rfind(b"\n") + 1
-            if whole or len(data) < CHUNK_BYTES:
-                return data[:whole]
+            if b"\n" in data or len(data) < CHUNK_BYTES:
+                return data
             self._position += len(data)  # a piece of a line without end is no entry
 
     def advance(self, count: int) -> None:
@@ -223,7 +243,7 @@ class _Packed:
             if not data:
                 return b""
             self._rest = data if len(self._rest) > CHUNK_BYTES else self._rest + data
-        return self._rest[: self._rest.rfind(b"\n") + 1]
+        return self._rest
 
     def advance(self, count: int) -> None:
         self._rest = self._rest[count:]

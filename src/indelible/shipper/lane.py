@@ -16,7 +16,6 @@ import msgspec
 
 from indelible.errors import IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
-from indelible.shipper.choice import chooser
 from indelible.shipper.feed import Piece
 from indelible.shipper.place import Place
 from indelible.shipper.standing import Standing
@@ -134,9 +133,7 @@ class Lane:
         """Have sink, format and place. Raises what keeps them away."""
         self._place.load()
         if self._sink is None:
-            made = self._parts.make_format(self.settings)
-            wanted = chooser(self.settings, made.holds)
-            self._renderer = Renderer(self.name, self.settings.format, wanted, made.render)
+            self._renderer = Renderer(self.settings, self._parts.make_format(self.settings))
             self._sink = self._parts.make_sink(self.settings)
         if not self._is_open:
             self._sink.open()

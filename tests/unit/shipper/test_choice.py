@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.formats.record import OPERATIONS, SIEM_EVENTS, Entry, Record
-from indelible.shipper.choice import chooser, event_types
+from indelible.shipper.choice import choice, event_types
 from indelible.sink_settings import FILTER_CHOICES
 from tests.trails import ORIGIN, operation
 from tests.unit.shipper.shipping import settings
@@ -23,10 +23,10 @@ def entry(**body: Any) -> Entry:
 
 
 def test_without_a_filter_the_trails_own_format_gets_everything_but_intents() -> None:
-    wanted = chooser(settings(), None)
+    wanted = choice(settings(), None).has
     assert {kind for kind in TYPES if wanted(entry(event_type=kind))} == set(TYPES) - {"mcp_operation_started"}
     assert wanted(Record(b'{"seq":1,"erased":"x","leaf":"y"}', ORIGIN).entry)
-    everything = chooser(settings(intents=True), None)
+    everything = choice(settings(intents=True), None).has
     assert all(everything(entry(event_type=kind)) for kind in TYPES)
 
 
@@ -92,12 +92,12 @@ def test_of_one_key_any_value_is_enough_and_all_keys_count(
         body["policy"] = {"decision": event["policy"]}
     said = {**event, "policy": event["policy"] or "n/a"}
     expected = all(said[key] in ([want] if isinstance(want, str) else want) for key, want in asked.items())
-    assert chooser(settings(filter=asked) if asked else settings(), None)(entry(**body)) is expected
+    assert choice(settings(filter=asked) if asked else settings(), None).has(entry(**body)) is expected
 
 
 def test_what_is_no_call_has_no_status_and_no_tool() -> None:
     alert = entry(event_type="alert", outcome=None, target={})
     for asked in ({"status": "success"}, {"policy": "n/a"}, {"tool": "rm"}, {"effects": "unknown"}):
-        assert not chooser(settings(filter=asked), None)(alert)
+        assert not choice(settings(filter=asked), None).has(alert)
     prompt = entry(target={"type": "prompt", "capability_name": "rm"})
-    assert not chooser(settings(filter={"tool": "rm"}), None)(prompt)
+    assert not choice(settings(filter={"tool": "rm"}), None).has(prompt)
