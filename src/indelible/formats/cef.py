@@ -27,7 +27,7 @@ from indelible.formats.text import (
     visible,
     visible_lines,
 )
-from indelible.formats.times import event_time
+from indelible.formats.times import event_us
 
 if TYPE_CHECKING:
     from indelible.formats.record import Options, Record
@@ -61,7 +61,7 @@ def _slot(field: Field) -> Slot:
     return Slot(field.name, field.cef_limit, before, SOURCE_IPV6, otherwise, field.takes)
 
 
-LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord("\\"): None, ord("="): None}), " ")
+LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord("\\"): None, ord("="): None}), r"\=", " ")
 
 
 class CefFormat:
@@ -85,7 +85,7 @@ class CefFormat:
     def render(self, record: Record) -> bytes:
         """Return the record of an event."""
         named = naming(record.entry)
-        moment = epoch_ms(event_time(record.entry))
+        moment = epoch_ms(event_us(record.entry))
         time = f"rt={moment} " if moment is not None else ""
         head = f"CEF:0|{self._device}|{named.cef}|{named.name}|{named.level.cef}|{time}{self._host}"
         data = (head + self._pairs.write(record)).encode()

@@ -28,7 +28,7 @@ from indelible.formats.text import (
     version_of,
     visible,
 )
-from indelible.formats.times import event_time
+from indelible.formats.times import event_us
 
 if TYPE_CHECKING:
     from indelible.formats.record import Options, Record
@@ -71,7 +71,7 @@ def _slot(field: Field) -> Slot:
     return Slot(field.name, field.leef_limit, before, before, before)
 
 
-LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.replace("\\", ""), "\t")
+LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.replace("\\", ""), "", "\t")
 
 
 class LeefFormat:
@@ -93,7 +93,7 @@ class LeefFormat:
         """Return the record of an event."""
         entry = record.entry
         named = naming(entry)
-        moment = epoch_ms(event_time(entry))
+        moment = epoch_ms(event_us(entry))
         time = f"devTime={moment}\t" if moment is not None else ""
         protocol = self._protocols.get(entry.event_type, "")
         head = (

@@ -17,7 +17,7 @@ from indelible.formats.addresses import ip_version
 from indelible.formats.names import naming
 from indelible.formats.record import ABSENT, whole
 from indelible.formats.shapes import JsonFormat, Proof, proof
-from indelible.formats.times import epoch_us, event_time
+from indelible.formats.times import epoch_us, event_us
 
 if TYPE_CHECKING:
     from indelible.formats.names import Naming
@@ -224,7 +224,7 @@ class OcsfFormat(JsonFormat):
         """Return the record."""
         entry = record.entry
         called = naming(entry)
-        time = epoch_us(event_time(entry)) // 1000
+        time = event_us(entry) // 1000
         if entry.event_type not in API_EVENTS:
             return self._base_event(record, called, time)
         outcome = entry.outcome

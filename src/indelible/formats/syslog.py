@@ -49,7 +49,9 @@ def _slot(field: Field) -> Slot:
     return Slot(field.name, PARAM_LIMIT, before, before, before)
 
 
-LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.translate({ord(sign): None for sign in '"\\]'}), '" ')
+LAYOUT: Final = Layout(
+    _slot, escape_value, PRINTABLE.translate({ord(sign): None for sign in '"\\]'}), r"\"]", '" '
+)
 
 
 class SyslogFormat:

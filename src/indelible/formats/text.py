@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from itertools import compress
+from operator import add
 from typing import Final, NamedTuple
 
 from indelible._version import __version__
@@ -38,7 +40,6 @@ from indelible.formats.fields import (
     typed_values,
 )
 from indelible.formats.record import Options, Record
-from indelible.formats.times import epoch_us
 
 FLOOR_BYTES: Final = 64
 """What a receiver's limit leaves of a value before whole fields go: enough to know a name again."""
@@ -112,9 +113,9 @@ def version_of(options: Options) -> str:
     return options.version or __version__
 
 
-def epoch_ms(time: str) -> int | None:
-    """Return milliseconds since 1970 for what `times.event_time` returned; None when 13 digits cannot say it."""
-    moment = epoch_us(time) // 1_000
+def epoch_ms(microseconds: int) -> int | None:
+    """Return milliseconds since 1970; None when 13 digits cannot say it."""
+    moment = microseconds // 1_000
     return moment if FIRST_MS <= moment <= LAST_MS else None
 
 
@@ -146,6 +147,8 @@ class Layout(NamedTuple):
     escape: Escape
     safe: str
     """What may stand in any value as it is: ASCII."""
+    quoted: str
+    """Printable ASCII that `escape` puts a backslash in front of, and does nothing else to; the backslash first."""
     separator: str
 
 
@@ -156,6 +159,8 @@ class Pairs:
         """Prepare what does not change from one record to the next."""
         self._escape = layout.escape
         self._safe = layout.safe.encode("ascii")
+        self._quoted = layout.quoted.encode("ascii")
+        self._quotes = tuple((sign, f"\\{sign}") for sign in layout.quoted)
         self._separator = layout.separator
         order = (*NAMED, *TEXTS, SEQ, *TYPED, *JSON)
         self._slots = tuple(map(layout.slot, order))
@@ -164,20 +169,11 @@ class Pairs:
         self._typed = tuple(map(layout.slot, (*TYPED, *JSON)))
         plain = tuple(map(layout.slot, (*NAMED, *TEXTS)))
         self._befores = tuple(slot.before for slot in plain)
-        special = [self._count_special(before) for before in self._befores]
-        self._special_of_a_separator = self._count_special(layout.separator)
-        self._special_of_a_pair = min(special) + self._special_of_a_separator
-        self._special_beyond = tuple(
-            (index, count - min(special)) for index, count in enumerate(special) if count > min(special)
-        )
         self._usual = min(slot.limit for slot in plain if slot.limit >= USUAL_BYTES)
         self._short = tuple((index, slot.limit) for index, slot in enumerate(plain) if slot.limit < USUAL_BYTES)
         self._seq, self._leaf, self._mended, self._cut, self._left_out = (
             layout.slot(field).before for field in (SEQ, LEAF, MENDED, CUT, LEFT_OUT)
         )
-
-    def _count_special(self, text: str) -> int:
-        return len(text.encode().translate(None, self._safe))
 
     def write(self, record: Record) -> str:
         """Return the pairs of a record, whatever their length.
@@ -185,37 +181,30 @@ class Pairs:
         Most texts are plain, and are looked at all at once: what `_written` does for each costs three times as much.
         """
         held = texts(record)
-        parts = [before + text for before, text in zip(self._befores, held, strict=True) if text]
-        whole = self._separator.join(parts)
-        if record.mended or not self._are_plain(held, parts, whole):
+        present = list(filter(None, held))
+        if record.mended or not self._are_plain(held, present):
             return self._written(record, self._held(record), self._limits)
-        parts = [whole, f"{self._seq}{record.entry.seq}"]
+        parts = list(map(add, compress(self._befores, held), present))
+        parts.append(f"{self._seq}{record.entry.seq}")
         cuts: list[str] = []
         for slot, value in zip(self._typed, typed_values(record.entry), strict=True):
-            if value is None:
+            if value is None or value == "":
                 continue
-            if isinstance(value, int) and _LEAST <= value <= _MOST:
+            if isinstance(value, int):  # of 53 bits: a long holds it
                 parts.append(f"{slot.before}{value}")
-            elif value != "":
+            else:
                 parts.append(self._carefully(slot, value, slot.limit, cuts))
         if cuts:
             parts.append(self._cut + ",".join(cuts))
         parts.append(self._leaf + record.leaf)
         return self._separator.join(parts)
 
-    def _are_plain(self, held: Sequence[str | None], parts: list[str], whole: str) -> bool:
-        """Tell whether texts that were put behind their keys, and joined to a whole, may stand there as they are.
-
-        Then what is special in all of it is what the keys and separators have of that, and no more.
-        """
-        if not whole.isascii():
+    def _are_plain(self, held: Sequence[str | None], present: list[str]) -> bool:
+        """Tell whether texts may stand behind their keys as they are; `present` are those that there are."""
+        whole = "".join(present)
+        if not whole.isascii() or whole.encode().translate(None, self._safe):
             return False
-        special = len(parts) * self._special_of_a_pair - self._special_of_a_separator
-        for index, more in self._special_beyond:
-            special += more if held[index] else 0
-        if len(whole.encode().translate(None, self._safe)) != special:
-            return False
-        if len(whole) > self._usual and max(map(len, parts)) > self._usual:
+        if len(whole) > self._usual and max(map(len, present)) > self._usual:
             return False
         for index, limit in self._short:
             text = held[index]
@@ -272,13 +261,23 @@ class Pairs:
             if before is not slot.otherwise:
                 return before + value
         if len(value) <= limit:
-            if value.isascii() and not value.encode().translate(None, self._safe):
-                return before + value
-            escaped = self._escape(value)
+            escaped = self._escaped(value)
             if (len(escaped) if escaped.isascii() else len(escaped.encode())) <= limit:
                 return before + escaped
         cuts.append(f"{slot.name}:{digest(value)}")
         return before + cut(value, limit, self._escape)
+
+    def _escaped(self, value: str) -> str:
+        """Return what `escape` does, quicker where nothing is to be made visible."""
+        if not value.isascii():
+            return self._escape(value)
+        special = value.encode().translate(None, self._safe)
+        if special.translate(None, self._quoted):
+            return self._escape(value)
+        if special:
+            for sign, written in self._quotes:
+                value = value.replace(sign, written)
+        return value
 
     def _sizes(self, held: Sequence[Value]) -> dict[int, int]:
         """Return how many bytes are written of each value that may be cut, the least important first."""

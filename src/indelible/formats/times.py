@@ -31,6 +31,14 @@ def event_time(entry: Entry) -> str:
     return _canonized(said) or _canonized(entry.recorded_at)
 
 
+def event_us(entry: Entry) -> int:
+    """Return microseconds since 1970 of what `event_time` returns; 0 for `NO_TIME`."""
+    said = entry.timestamp
+    if _canonical(said) and (second := _second(said[:_SECONDS])) is not None:
+        return second * 1_000_000 + int(said[_SECONDS + 1 : -1])
+    return epoch_us(event_time(entry))
+
+
 def milliseconds(time: str) -> str:
     """Return what `event_time` returned with three digits after the second, cut and not rounded."""
     return time[:_MILLISECONDS] + "Z"

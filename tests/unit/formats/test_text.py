@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from indelible.formats import cef, fields, leef, syslog
 from indelible.formats.record import Options, Record
-from indelible.formats.text import Escape, cut, epoch_ms
+from indelible.formats.text import Escape, Layout, cut, epoch_ms
+from indelible.formats.times import epoch_us
 from indelible.registry import make_format
 from tests.unit.formats import events, said
 
@@ -25,6 +26,16 @@ def test_the_page_has_the_table_of_the_renderers() -> None:
         assert (row.limit, row.leef[0]) == (field.cef_limit, field.leef)
         assert field.takes != "whole" or 1 <= int(field.cef.removeprefix("cn")) <= 3
     assert set(said.ELEVEN) <= {field.name for field in everything}
+
+
+@pytest.mark.parametrize("layout", [cef.LAYOUT, leef.LAYOUT, syslog.LAYOUT])
+def test_what_is_written_without_escape_is_what_escape_makes_of_it(layout: Layout) -> None:
+    """`safe` stays, `quoted` has a backslash before it; the backslash first, or others' would be doubled."""
+    assert not set(layout.safe) & set(layout.quoted)
+    assert layout.quoted[:1] in ("", "\\")
+    assert layout.escape(layout.safe) == layout.safe
+    for text in (layout.quoted, layout.quoted[::-1], f"a{layout.quoted * 2}z"):
+        assert layout.escape(text) == "".join(f"\\{sign}" if sign in layout.quoted else sign for sign in text)
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
@@ -55,7 +66,7 @@ def test_a_comma_inside_of_an_item_makes_no_other_item() -> None:
     ],
 )
 def test_thirteen_digits_or_none(time: str, moment: int | None) -> None:
-    assert epoch_ms(time) == moment
+    assert epoch_ms(epoch_us(time)) == moment
 
 
 @pytest.mark.parametrize("name", ["cef", "leef", "syslog"])
