@@ -3,8 +3,8 @@
 - A file sink that catches up with a trail of a million events, beside a bare loop that reads and writes the same lines
   in pieces of the same size. The shipper's own time counts from its first line to its last.
 - The shipper's peak memory, with a tenth of the backlog and with all of it.
-- Recording, and its slowest calls, beside a shipper at full speed: the shipper is stopped and let go on by turns, and
-  each turn is held against the one next to it.
+- Recording, and its slowest calls, beside a shipper at full speed, which is started as a recorder starts it: it is
+  stopped and let go on by turns, and each turn is held against the one next to it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIECE_BYTES = 1 << 20
 """The bare loop's: what a batch of the shipper's is."""
 
 ROUNDS = 5
-TURNS = 24
+TURNS = 60
 """Pairs of turns; each is short enough that what else the machine does meets both alike."""
 
 CALLS = 2_000
@@ -50,8 +50,14 @@ class Shipping:
             f"audit:\n  path: {place / 'audit.jsonl'}\n  ship: off\n  sinks:\n"
             f"    - {{type: file, name: out, path: {self._out}, start: {start}, max_size_mb: 100000}}\n"
         )
-        command = [sys.executable, "-m", "indelible", "ship", "-c", str(config), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-P", "-m", "indelible", "ship", "-c", str(config), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def size(self) -> int:
         """Return how many bytes the destination has."""
@@ -177,7 +183,7 @@ def _anew(place: Path, before: Shipping | None) -> Shipping:
     for old in place.glob("out.jsonl*"):
         old.unlink()
     shutil.rmtree(place / "audit.jsonl.d" / "cursors", ignore_errors=True)
-    shipping = Shipping(place)
+    shipping = Shipping(place, "--attached")
     shipping.began()
     return shipping
 

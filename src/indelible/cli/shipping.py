@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -37,6 +39,9 @@ DRAIN_S: Final = 5.0
 
 NICE: Final = 5
 """A shipper that a recorder has started leaves the processor to it: what it does can wait, a call cannot."""
+
+AUTOGROUP: Final = Path("/proc/self/autogroup")
+"""Of the session that this process leads."""
 
 INTERRUPTED: Final = 130
 
@@ -71,7 +76,7 @@ class Run:
         self._attached = attached
         self._signals = _Signals()
         if attached:
-            os.nice(NICE)
+            _step_back()
         self._lanes: list[Lane] = []
         self._interrupted = False
         self._said = f"{layout.active}: nothing is sealed yet"
@@ -214,6 +219,17 @@ class Run:
                 one_line(f"{lane.name} ({lane.settings.target}): {', '.join(said)}; at event {about['next']}"),
                 err=self.fills_stdout,
             )
+
+
+def _step_back() -> None:
+    """Take a lower priority than the recorder has.
+
+    Where Linux schedules sessions as groups (autogroup), a priority counts within one only, and we have one of our own.
+    """
+    os.nice(NICE)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # there is no such group
+            AUTOGROUP.write_text(str(NICE))
 
 
 def _has(layout: Layout, sink: SinkSettings, goal: Sealed) -> bool:

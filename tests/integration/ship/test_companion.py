@@ -17,6 +17,7 @@ import pytest
 
 import indelible
 from indelible.cli import main
+from indelible.cli.shipping import NICE
 from indelible.errors import ConfigError
 from indelible.shipper import companion
 from indelible.shipper.shipper import current_shipper
@@ -71,6 +72,15 @@ def shipper_pid(folder: Path) -> int:
     return found[-1]
 
 
+def assert_steps_back(shipper: int, recorder: int) -> None:
+    """It leaves the processor to its recorder, and so does its session."""
+    expected = min(19, os.getpriority(os.PRIO_PROCESS, recorder) + NICE)
+    assert os.getpriority(os.PRIO_PROCESS, shipper) == expected
+    group = Path(f"/proc/{shipper}/autogroup")
+    if group.exists() and os.geteuid() == 0:  # others may change one in a tenth of a second, of all there are
+        assert group.read_text().split()[-1] == str(NICE)
+
+
 def sealed(folder: Path) -> int:
     return int((folder / "a.jsonl.d" / "checkpoint").read_text().splitlines()[1])
 
@@ -97,6 +107,7 @@ def test_a_shipper_that_dies_is_started_again_and_one_without_recorder_ends(tmp_
     with recorder(tmp_path) as process:
         record(process)
         first = shipper_pid(tmp_path)
+        assert_steps_back(first, process.pid)
         os.kill(first, signal.SIGKILL)
         until(lambda: shipper_pid(tmp_path) != first, "another shipper")
         record(process)
