@@ -6,18 +6,14 @@ hash with what was sealed. Files that were tampered with may hide a line, never 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from indelible.errors import TrailCorrupt
-from indelible.events import MAX_LINE_BYTES
+from indelible.trail import files
 from indelible.trail.entry import line_seq
 from indelible.trail.reader import Lines, TrailFile, open_snapshot, reading
-
-_NEAR: Final = 4 * MAX_LINE_BYTES
-"""So much of a plain file is read through, and no longer bisected."""
 
 
 class LinesBySeq:
@@ -48,7 +44,7 @@ class LinesBySeq:
                 if file.named_seq is not None and file.named_seq > seq:
                     continue
                 try:
-                    found = self._unpack(file, seq) if file.compressed else _bisect(file, seq)
+                    found = self._unpack(file, seq) if file.compressed else _find(file, seq)
                 except (FileNotFoundError, TrailCorrupt):  # deleted meanwhile; damaged
                     self._forget()
                     found = None
@@ -67,6 +63,11 @@ class LinesBySeq:
         if self._unpacked is not None:
             self._unpacked.close()
             self._unpacked = None
+
+
+def _find(file: TrailFile, seq: int) -> bytes | None:
+    with file.open() as stream:
+        return files.find_line(stream, seq)
 
 
 class _Walk:
@@ -95,33 +96,3 @@ class _Walk:
 def _each(stream: BinaryIO) -> Iterator[bytes]:
     for lines, _ in Lines(stream):
         yield from lines
-
-
-def _bisect(file: TrailFile, seq: int) -> bytes | None:
-    with file.open() as stream:
-        low, high = 0, stream.seek(0, os.SEEK_END)
-        while high - low > _NEAR:
-            middle = (low + high) // 2
-            stream.seek(middle)
-            begin, claimed = _next_seq(stream.read(2 * MAX_LINE_BYTES))
-            if claimed is not None and claimed <= seq:
-                low = middle + begin
-            else:
-                high = middle
-        stream.seek(low)
-        for line in _each(stream):
-            claimed = line_seq(line)
-            if claimed is not None and claimed >= seq:
-                return line if claimed == seq else None
-    return None
-
-
-def _next_seq(data: bytes) -> tuple[int, int | None]:
-    """Return where the first line begins after a line feed that has a seq, and that seq; None when there is none."""
-    begin = data.find(b"\n") + 1
-    while begin:
-        claimed = line_seq(data[begin : begin + 64])
-        if claimed is not None:
-            return begin, claimed
-        begin = data.find(b"\n", begin) + 1
-    return 0, None

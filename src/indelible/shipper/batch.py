@@ -13,6 +13,7 @@ from indelible.trail.shipping.letters import Letter, letter
 
 if TYPE_CHECKING:
     from indelible.formats.record import Format
+    from indelible.shipper.choice import Check
     from indelible.shipper.feed import Piece
     from indelible.sink_settings import SinkSettings
 
@@ -51,11 +52,11 @@ class Renderer:
     A line that is shipped as it stands is read no further than its choice needs.
     """
 
-    def __init__(self, settings: SinkSettings, made: Format) -> None:
-        """`made` is what `settings.format` names."""
+    def __init__(self, settings: SinkSettings, made: Format, only: Check | None = None) -> None:
+        """`made` is what `settings.format` names; `only` is asked of an event, too."""
         self._sink = settings.name
         self._format = settings.format
-        self._choice = choice(settings, made.holds)
+        self._choice = choice(settings, made.holds, only)
         self._render = made.render
         named = getattr(settings.own, "partition_key", None)
         self._key = KEYS[named]

@@ -52,9 +52,9 @@ class Choice(NamedTuple):
         return not self.by_values or all(check(entry) for check in self.by_values)
 
 
-def choice(settings: SinkSettings, holds: frozenset[str] | None) -> Choice:
-    """Return which events a sink gets; see `event_types`."""
-    return Choice(_of_type(settings, holds), _by_values(settings))
+def choice(settings: SinkSettings, holds: frozenset[str] | None, only: Check | None = None) -> Choice:
+    """Return which events a sink gets; see `event_types`. `only` is asked of them, too."""
+    return Choice(_of_type(settings, holds), [*_by_values(settings), *([only] if only else [])])
 
 
 def _of_type(settings: SinkSettings, holds: frozenset[str] | None) -> Callable[[str], bool]:

@@ -28,13 +28,14 @@ from indelible.shipper.feed import Feed, Piece
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import options_of
 from indelible.sinks.base import NOTHING, Delivery, Shipment, SinkUnavailable
-from indelible.trail.entry import line_seq
-from indelible.trail.reader import open_plain
+from indelible.trail.reader import shown_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from indelible.events import RecorderId
+    from indelible.formats.record import Entry
+    from indelible.shipper.choice import Check
     from indelible.sink_settings import SinkSettings
     from indelible.sinks.base import Sink
     from indelible.trail.layout import Layout
@@ -53,25 +54,38 @@ CLOSE_S: Final = 3.0
 CLOSE_FAILING_S: Final = 0.5
 """The same when standard error took nothing just before."""
 
-TAIL_BYTES: Final = 1 << 18
-"""So much of the newest file is looked at for its last line; more than the longest."""
+Name = tuple[str, int | None, int | None]
+"""A recorder's: its id, uid and pid."""
 
-
-_echoes: dict[tuple[Path, tuple[str, int | None, int | None] | None], Echo] = {}
+_echoes: dict[tuple[Path, Name | None], Echo] = {}
 _sharing = threading.Lock()
 """Recorders of one process that write the same trail under one name share one: each event is written once."""
 
 
 def begin(layout: Layout, settings: SinkSettings, recorder: RecorderId | None) -> Echo:
     """Return what writes records of these events, from now on; each who asked closes it."""
-    who = None if recorder is None else (recorder.id, recorder.uid, recorder.pid)
+    key = (layout.active, _name(recorder))
     with _sharing:
-        known = _echoes.get((layout.active, who))
+        known = _echoes.get(key)
         if known is None:
-            known = _echoes[layout.active, who] = Echo(layout, settings, recorder)
+            known = _echoes[key] = Echo(layout, settings, recorder)
         else:
             known.join()
         return known
+
+
+def _name(recorder: RecorderId | None) -> Name | None:
+    return None if recorder is None else (recorder.id, recorder.uid, recorder.pid)
+
+
+def _recorded_by(recorder: RecorderId) -> Check:
+    own = _name(recorder)
+
+    def check(entry: Entry) -> bool:
+        said = entry.source.recorder
+        return said is not None and (said.id, said.uid, said.pid) == own
+
+    return check
 
 
 def _after_fork() -> None:
@@ -92,17 +106,16 @@ class Echo:
     ) -> None:
         """`recorder` is who recorded the events that are meant; None: everybody. Raises ConfigError."""
         made = make_format(settings.format, options_of(settings, __version__))
-        self._renderer = Renderer(settings, made)
+        self._renderer = Renderer(settings, made, None if recorder is None else _recorded_by(recorder))
         self._sink = sink or make_sink(settings)
         self._layout = layout
         self._needle = b"" if recorder is None else b'"pid":%d' % (recorder.pid or 0)
-        self._who = None if recorder is None else (recorder.id, recorder.uid, recorder.pid)
         self._feed = Feed(layout)
         at = sealed(layout)
         self._origin: str | None = None if at is None else at.origin
         self._next = 0 if at is None else at.size
         self._pid = os.getpid()
-        self._key = (layout.active, self._who)
+        self._key = (layout.active, _name(recorder))
         self._users = 1
         self._goal: int | None = None
         self._reached, self._stopping = threading.Event(), threading.Event()
@@ -181,7 +194,7 @@ class Echo:
 
     def _put(self, piece: Piece, origin: str) -> None:
         """Write a piece's records, and go on after what was taken."""
-        batch = self._renderer.batch(self._own(piece, origin), origin)
+        batch = self._renderer.batch(self._own(piece), origin)
         delivery, failure = self._send(batch.shipments)
         taken = accepted(delivery, len(batch.shipments))
         self._next = piece.next if taken == len(batch.shipments) else batch.shipments[taken].seq
@@ -198,40 +211,18 @@ class Echo:
         except SinkUnavailable as exc:
             return exc.delivery, exc
 
-    def _own(self, piece: Piece, origin: str) -> Piece:
-        """Return a piece without what others recorded; most of that is told without decoding it."""
-        if self._who is None:
+    def _own(self, piece: Piece) -> Piece:
+        """Return a piece without most of what others recorded; the renderer tells the rest."""
+        if not self._needle:
             return piece
-        from indelible.formats.record import NoEntryError, Record
-
-        own = []
-        for seq, line in piece.lines:
-            if self._needle not in line:
-                continue
-            with contextlib.suppress(NoEntryError):
-                recorder = Record(line, origin).entry.source.recorder
-                if recorder is not None and (recorder.id, recorder.uid, recorder.pid) == self._who:
-                    own.append((seq, line))
-        return piece._replace(lines=own)
+        return piece._replace(lines=[(seq, line) for seq, line in piece.lines if self._needle in line])
 
     # --- its end -------------------------------------------------------------------------------------------
 
     def _end(self) -> int:
         """Return the seq after the newest line of the trail."""
         at = sealed(self._layout)
-        size = 0 if at is None else at.size
-        try:
-            fd = open_plain(self._layout.active, follow=True)
-        except (OSError, IndelibleError):
-            return size
-        try:
-            data = os.pread(fd, TAIL_BYTES, max(0, os.fstat(fd).st_size - TAIL_BYTES))
-        except OSError:
-            return size
-        finally:
-            os.close(fd)
-        seqs = (line_seq(line) for line in reversed(data.split(b"\n")[:-1]))
-        return max(size, next((seq + 1 for seq in seqs if seq is not None), 0))
+        return max(0 if at is None else at.size, shown_size(self._layout.active))
 
     def _count(self, goal: int) -> int:
         """Count the records that were not written of what was recorded before the end."""
@@ -243,9 +234,7 @@ class Echo:
                 break
             if piece.next == self._next:
                 break
-            count += len(
-                self._renderer.batch(self._own(piece, self._origin or ""), self._origin or "").shipments
-            )
+            count += len(self._renderer.batch(self._own(piece), self._origin or "").shipments)
             self._next = piece.next
         return count
 

@@ -10,10 +10,9 @@ a gap.
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol, cast
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from indelible.errors import TrailCorrupt
 from indelible.trail import files
@@ -139,7 +138,7 @@ class Feed:
             if file.compressed:
                 self._stream = _Packed(stream)
             else:
-                self._stream = _Plain(stream, _find(stream, seq))
+                self._stream = _Plain(stream, files.find_seq(stream, seq) or 0)
             self._at, self._unread = seq, 0
         return seq
 
@@ -198,15 +197,6 @@ def _are_in_a_row(lines: list[bytes], seq: int, count: int) -> bool:
         return False
     beginnings = ('{"seq":' + ',\n{"seq":'.join(map(str, range(seq, seq + count))) + ",").encode().split(b"\n")
     return all(map(bytes.startswith, lines, beginnings))
-
-
-def _find(stream: BinaryIO, seq: int) -> int:
-    """Return where a plain file's line with `seq` begins, else where the file does."""
-    buffered = io.BufferedReader(cast("io.RawIOBase", stream), files.CHUNK_BYTES)
-    try:
-        return files.find_seq(buffered, seq) or 0
-    finally:
-        buffered.detach()
 
 
 class _Plain:

@@ -175,6 +175,8 @@ class FileSink:
         if self._size and len(lines[at]) + 1 > room:
             self._rotate()
             room = self._max_size
+        if not at and sum(map(len, lines)) + len(lines) <= room:  # nearly always
+            return len(lines)
         end = at
         while end < len(lines) and (room := room - len(lines[end]) - 1) >= 0:
             end += 1

@@ -21,6 +21,15 @@ from indelible.trail.layout import Layout
 CHUNK_BYTES: Final = 1 << 20
 """How much is read at once."""
 
+NEAR_BYTES: Final = 4 * MAX_LINE_BYTES
+"""So much of a plain file is read through, and no longer bisected."""
+
+PROBE_BYTES: Final = 8192
+"""A place in a file is looked at so far first: nearly always there is a line's end in it, and the next one's seq."""
+
+HEAD_BYTES: Final = 64
+"""Of a line: its seq is in them."""
+
 LOOKS: Final = 20
 """How often one looks for a closed file that is renamed or deleted just then."""
 
@@ -158,24 +167,26 @@ def end_of_compressed(segment: TrailFile) -> int:
     return end
 
 
-def iter_lines(file: BinaryIO, offset: int | None = None) -> Iterator[tuple[int, bytes, bool]]:
+def iter_lines(
+    file: BinaryIO, offset: int | None = None, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (offset, line without LF, whole) from `offset` on, or from where the file stands at its beginning.
 
     `whole` is False for a last line without LF.
 
-    A line that is longer than an entry may be is handed out in pieces no longer than `CHUNK_BYTES` and never
-    held in memory whole; its pieces are not `whole`, except for the one that ends it.
+    `chunk_bytes`, more than an entry may have, are read at once. A line that is longer is handed out in pieces and
+    never held in memory whole; its pieces are not `whole`, except for the one that ends it.
     """
     if offset is not None:
         file.seek(offset)
     position, rest = offset or 0, b""
-    while chunk := file.read(CHUNK_BYTES):
+    while chunk := file.read(chunk_bytes):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         for line in lines:
             yield position, line, True
             position += len(line) + 1
-        if len(rest) > CHUNK_BYTES:
+        if len(rest) > chunk_bytes:
             yield position, rest, False
             position += len(rest)
             rest = b""
@@ -206,40 +217,42 @@ def lines_with(file: BinaryIO, find: Find) -> Iterator[bytes]:
 def find_seq(file: BinaryIO, seq: int) -> int | None:
     """Return the offset of the line with `seq` in a plain file, or None.
 
-    Bisects on bytes, since seqs rise; where a probe meets a line without one, reads on from there.
+    Bisects on bytes, since seqs rise, whatever stands between the lines; where the file stands does not matter, and is
+    another place afterwards.
     """
-    low, high = 0, file.seek(0, os.SEEK_END)
-    while high - low > CHUNK_BYTES:
+    fd = file.fileno()
+    low, high = 0, os.fstat(fd).st_size
+    while high - low > NEAR_BYTES:
         middle = (low + high) // 2
-        probe = _seq_after(file, middle)
-        if probe is None or probe[1] > seq:
-            high = middle
+        offset, claimed = _seq_after(fd, middle)
+        if claimed is not None and claimed <= seq:
+            low = offset
         else:
-            low = probe[0]
-            if probe[1] == seq:
-                return low
-    for offset, line, whole in iter_lines(file, low):
+            high = middle
+    for offset, line, whole in iter_lines(file, low, NEAR_BYTES):
         found = line_seq(line) if whole else None
-        if found == seq:
-            return offset
-        if found is not None and found > seq:
-            break
+        if found is not None and found >= seq:
+            return offset if found == seq else None
     return None
 
 
-def _seq_after(file: BinaryIO, position: int) -> tuple[int, int] | None:
-    """Return (offset, seq) of the first line that begins at or after `position` and has a seq."""
-    file.seek(position)
-    file.readline(2 * MAX_LINE_BYTES)
-    for _ in range(64):  # a run of garbage longer than this is searched line by line by the caller
-        offset = file.tell()
-        line = file.readline(2 * MAX_LINE_BYTES)
-        if not line.endswith(b"\n"):
-            return None
-        seq = line_seq(line)
-        if seq is not None:
-            return offset, seq
-    return None
+def find_line(file: BinaryIO, seq: int) -> bytes | None:
+    """Return the line with `seq` in a plain file, without its LF, or None. One that is too long for an entry is cut."""
+    offset = find_seq(file, seq)
+    return None if offset is None else os.pread(file.fileno(), MAX_LINE_BYTES + 1, offset).partition(b"\n")[0]
+
+
+def _seq_after(fd: int, position: int) -> tuple[int, int | None]:
+    """Return (offset, seq) of the first line after the next line feed that has a seq; (…, None) when none is near."""
+    for size in (PROBE_BYTES, 2 * MAX_LINE_BYTES):
+        data = os.pread(fd, size, position)
+        begin = data.find(b"\n") + 1
+        while begin:
+            claimed = line_seq(data[begin : begin + HEAD_BYTES])
+            if claimed is not None:
+                return position + begin, claimed
+            begin = data.find(b"\n", begin) + 1
+    return position, None
 
 
 # --- lines from the back ------------------------------------------------------------------------------------

@@ -20,11 +20,11 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
-from indelible.trail import durable, files, gapfile
+from indelible.trail import durable, gapfile
 from indelible.trail.commit import id_of
-from indelible.trail.entry import line_seq
 from indelible.trail.gapfile import Claim, Count, GapFile
 from indelible.trail.notice import Notice
+from indelible.trail.reader import shown_size
 from indelible.trail.sharing.recent import find_ids
 from indelible.trail.turn import Turn
 
@@ -85,7 +85,7 @@ class Gap:
         self._counts = counts
         self._timeout = timeout
         self._closed = False
-        self._size = _size(layout) if layout is not None else 0
+        self._size = shown_size(layout.active) if layout is not None else 0
         """How many lines the trail has had at least: what is on its way now comes after them."""
         self._reset()
         self._make_file()  # now: a full disk has no room for it
@@ -282,7 +282,7 @@ class Gap:
     def _look(self) -> int:
         """See how many lines the trail has, at least."""
         if self._layout is not None:
-            self._size = max(self._size, _size(self._layout))
+            self._size = max(self._size, shown_size(self._layout.active))
         return self._size
 
     def _count_refused(self, reason: str) -> None:
@@ -409,16 +409,6 @@ def _of(count: Count) -> dict[str, Any]:
     return {"recorder": count.recorder, "pid": count.pid}
 
 
-def _size(layout: Layout) -> int:
-    """Return how many lines the trail has at least, as the active file shows it; 0 when that cannot be seen."""
-    try:
-        line = files.last_line(layout.active)
-    except OSError:
-        return 0
-    seq = line_seq(line) if line else None
-    return 0 if seq is None else seq + 1
-
-
 def _claim(item: Item, lost: int, size: int) -> Claim:
     return Claim(id_of(item.body), lost, size, time.time())
 
@@ -449,7 +439,7 @@ def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> b
     count.reason = count.reason or "the process ended before it could record what it had refused"
     item = writer.service_event("audit_gap", {**_metadata(count, lost), "of": _of(count)})
     count.lost, count.waiting, count.doubts = lost, 0, []
-    count.claim = _claim(item, lost, 0 if layout.behind_service else _size(layout))
+    count.claim = _claim(item, lost, 0 if layout.behind_service else shown_size(layout.active))
     found.store()
     _try_to_keep(found)
     try:

@@ -9,6 +9,7 @@ link inside a trail, blocks on a pipe, or holds a whole file.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from indelible.trail.proofs.checkpoint import MAX_NOTE_BYTES, parse, split_note
 
 MAX_ORIGIN: Final = 200
 """Characters of an origin that are read."""
+
+_END_BLOCKS: Final = 3
+"""Of a file's end, at least three of the longest lines: so far a line with a seq is looked for."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -81,6 +85,26 @@ def open_plain(path: Path, *, follow: bool = False) -> int:
         msg = f"{path}: not a plain file"
         raise TrailError(msg)
     return fd
+
+
+def shown_size(path: Path) -> int:
+    """Return how many lines a trail has at least, as the end of its active file shows; 0 when that cannot be seen."""
+    try:
+        fd = open_plain(path, follow=True)
+    except (OSError, TrailError):
+        return 0
+    try:
+        blocks = files.blocks_backward(fd, files.end_of_lines(fd))
+        for _, lines in itertools.islice(blocks, _END_BLOCKS):
+            for line in reversed(lines):
+                seq = line_seq(line)
+                if seq is not None:
+                    return seq + 1
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return 0
 
 
 def read_small(path: Path, limit: int = MAX_NOTE_BYTES + 1) -> bytes | None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from indelible import events
 from indelible.errors import NoteError
-from indelible.trail import durable
+from indelible.trail import attempts, durable
 from indelible.trail.proofs.checkpoint import parse, split_note
 from indelible.trail.reader import names_in, read_small
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".json"
 MAX_STATE_BYTES: Final = 65_536
-MAX_ERROR_CHARS: Final = 500
 
 _ROOT = re.compile("[0-9a-f]{64}")
 
@@ -78,15 +76,13 @@ class StateFile:
     def taken(self, checkpoint: Checkpoint) -> None:
         """The anchor has taken a checkpoint: known here from now on, also when OSError is raised by the writing."""
         state = self.state
-        state.size, state.root, state.taken_at = checkpoint.size, checkpoint.root.hex(), events.now()
-        state.failures, state.error, state.failed_at = 0, None, None
+        state.size, state.root = checkpoint.size, checkpoint.root.hex()
+        attempts.taken(state)
         self._write(durably=True)
 
     def failed(self, why: str) -> None:
         """An attempt failed. Raises OSError when that cannot be written."""
-        state = self.state
-        state.failures += 1
-        state.error, state.failed_at = why[:MAX_ERROR_CHARS], events.now()
+        attempts.failed(self.state, why)
         self._write(durably=False)  # what was taken is not changed by it
 
     def _write(self, *, durably: bool) -> None:

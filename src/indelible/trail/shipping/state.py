@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from indelible import events
-from indelible.trail import durable
+from indelible.trail import attempts, durable
 from indelible.trail.reader import read_small
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".state"
 MAX_STATE_BYTES: Final = 65_536
-MAX_ERROR_CHARS: Final = 500
 
 Phase = Literal["running", "waiting", "unavailable", "stopped"]
 """`running`: there is something to ship; `waiting`: it has everything; `unavailable`: it cannot take anything now."""
@@ -70,11 +68,11 @@ def is_shipped_by(state: SinkState, pid: int | None) -> bool:
 
 def failed(state: SinkState, why: str) -> None:
     """An attempt failed."""
-    state.state, state.failures = "unavailable", state.failures + 1
-    state.error, state.failed_at = why[:MAX_ERROR_CHARS], events.now()
+    state.state = "unavailable"
+    attempts.failed(state, why)
 
 
 def took(state: SinkState, count: int) -> None:
     """It has taken so many events."""
-    state.taken, state.taken_at = state.taken + count, events.now()
-    state.failures, state.error, state.failed_at = 0, None, None
+    state.taken += count
+    attempts.taken(state)

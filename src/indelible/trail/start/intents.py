@@ -21,7 +21,6 @@ import msgspec
 import orjson
 
 from indelible.errors import NoteError
-from indelible.events import MAX_LINE_BYTES
 from indelible.trail import durable, files
 from indelible.trail.durable import Access
 from indelible.trail.entry import line_seq, parse_line, pruned_in
@@ -304,10 +303,9 @@ def _lines_at(stream: BinaryIO, wanted: set[int], *, bisect: bool) -> Iterator[b
         yield from (line for _, line, whole in files.iter_lines(stream) if whole and line_seq(line) in wanted)
         return
     for seq in wanted:
-        offset = files.find_seq(stream, seq)
-        if offset is not None:
-            stream.seek(offset)
-            yield stream.readline(MAX_LINE_BYTES + 1).rstrip(b"\n")
+        line = files.find_line(stream, seq)
+        if line is not None:
+            yield line
 
 
 def _last_start(layout: Layout, sealed: int) -> int:
