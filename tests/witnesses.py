@@ -28,7 +28,7 @@ from tests.trails import ORIGIN, SIGNER
 
 NAME = "witness.example/w1"
 COSIGNER = Cosigner(NAME, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-START_S = 30
+START_S = 60
 
 
 class History:

@@ -131,7 +131,7 @@ def test_fsck_refuses_one_flipped_bit(
 def test_sumdb_note_opens_our_checkpoint(good_log: Path, judge: Judge) -> None:
     signed = good_log / "log" / "checkpoint"
     command = [judge("notecheck"), str(good_log / "vkey"), str(signed)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
     text, _ = checkpoint.split_note(signed.read_bytes())
     ours = checkpoint.parse(text)
     assert json.loads(done.stdout) == {"origin": ours.origin, "size": ours.size, "root": ours.root.hex()}
@@ -148,6 +148,6 @@ def test_sumdb_note_refuses_another_key_and_another_text(tmp_path: Path, good_lo
         (vkey(other), good_log / "log" / "checkpoint"),
     ):
         command = [judge("notecheck"), str(key), str(signed)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 1
         assert "note: " in done.stderr

@@ -78,7 +78,9 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
 
 
 def _said(place: dict[str, Any]) -> dict[str, Any]:
-    """Return what an anchor or a sink has, without what does not concern its type."""
+    """Return what an anchor or a sink has, without what does not concern its type; its own keys as in the file."""
+    own = place.pop("own", {})
+    place = {**place, **own}
     found = {key: _said(value) if isinstance(value, dict) else value for key, value in place.items()}
     return {key: value for key, value in found.items() if value is not None and value not in ([], {})}
 

@@ -83,7 +83,7 @@ class Recorder:
     def end(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
 
 
 @pytest.fixture(params=["process", "disk"])

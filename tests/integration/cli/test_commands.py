@@ -211,7 +211,7 @@ def test_colours_on_a_terminal(maker: Maker, home: dict[str, str]) -> None:
         shown = b""
         while chunk := _read(ours):
             shown += chunk
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     os.close(ours)
     assert b"\x1b[32mcompleted" in shown
 
@@ -315,7 +315,7 @@ def test_a_reader_that_goes_away_is_no_failure(maker: Maker, home: dict[str, str
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 141
+        assert process.wait(60) == 141
 
 
 # --- verify -----------------------------------------------------------------------------------------------------

@@ -300,16 +300,17 @@ def stopped_within(log: Path, trail: Path, home: dict[str, str]) -> subprocess.P
     """Start an export, and return it stopped with its first entry bundle written and its checkpoint not."""
     for _ in range(50):
         process = subprocess.Popen([*COMMAND, "export", "--tiles", str(log), "--trail", str(trail)], env=home)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while process.poll() is None and not (log / "tile" / "entries" / "000").exists():
             assert time.monotonic() < deadline
+            time.sleep(0.0005)
         if process.poll() is None:
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             if not (log / "checkpoint").exists():
                 return process
             process.send_signal(signal.SIGCONT)
-        process.wait(30)
+        process.wait(60)
         shutil.rmtree(log)
     pytest.fail("no export could be caught before its end")
 
@@ -323,7 +324,7 @@ def test_an_export_that_is_cut_off_is_never_taken_for_a_whole_one(
     process = stopped_within(log, trail, home)
     process.send_signal(ending)
     process.send_signal(signal.SIGCONT)
-    assert process.wait(30) != 0
+    assert process.wait(60) != 0
     assert not (log / "checkpoint").exists()
     assert log.exists() is (ending != signal.SIGINT)
     if log.exists():
@@ -335,7 +336,7 @@ def test_beside_a_writer_at_work(run: Run, tmp_path: Path) -> None:
     with indelible.open_trail(trail) as recorder:
         with recorder.operation("tools/call", "count"):
             pass
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while run("prove", "0", "--trail", trail).returncode != 0:
-            assert time.monotonic() < deadline, "a writer seals within a second"
+            assert time.monotonic() < deadline, "a writer seals by itself"
         assert run("export", "--tiles", tmp_path / "log", "--trail", trail).returncode == 0

@@ -134,7 +134,7 @@ def test_a_holder_that_is_stopped_is_said_to_give_no_answer(
         try:
             began = time.monotonic()
             value = asked(run, path)
-            assert time.monotonic() - began < ASKED_S + 10  # it is not waited for
+            assert time.monotonic() - began < ASKED_S + 30  # it is not waited for
             text = run("status", "--trail", path).stdout.decode()
         finally:
             os.kill(holder.pid, signal.SIGCONT)

@@ -147,7 +147,7 @@ def at_work(server: str, *options: str, **env: str) -> subprocess.Popen[str]:
 def test_ctrl_c_says_where_a_trail_is_that_nobody_named(tmp_path: Path) -> None:
     demo = at_work("desk", TMPDIR=str(tmp_path))
     demo.send_signal(signal.SIGINT)
-    _, errors = demo.communicate(timeout=30)
+    _, errors = demo.communicate(timeout=60)
     [folder] = tmp_path.glob("indelible-demo-*")
     assert demo.returncode == 130
     assert errors == f"indelible: demo: interrupted; what was recorded so far is in {folder}\n"
@@ -160,7 +160,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, server: str) -> None:
     demo = at_work(server, "--trail", str(folder))
     assert processes_about(str(folder)), "nothing was running"
     demo.send_signal(signal.SIGINT)
-    _, errors = demo.communicate(timeout=30)
+    _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130, errors
     assert errors == ""
     deadline = time.monotonic() + 60

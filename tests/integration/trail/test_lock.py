@@ -45,7 +45,7 @@ class Process:
 
     def end(self) -> str:
         """Let it end, and return what it logged."""
-        return self.popen.communicate(timeout=30)[1]
+        return self.popen.communicate(timeout=60)[1]
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def test_who_finds_a_new_lock_held_by_another_writes_nothing_more(tmp_path: Path
             other.stdout.readline()
             assert f"held by process {os.getpid()} (x, since now)" in first.tell("seal")
             assert "nothing more is written" in first.tell("append b")
-            other.communicate(b"\n", timeout=30)
+            other.communicate(b"\n", timeout=60)
         first.tell("close")
     assert "b" not in names(path)
 
@@ -175,6 +175,6 @@ input()
         assert first.stdout.readline() == b"held\n"
         with process(path) as second:
             assert f"process {first.pid} (" in second.began
-        first.communicate(b"\n", timeout=30)
+        first.communicate(b"\n", timeout=60)
     with process(path) as third:
         assert third.began == "open"

@@ -156,7 +156,7 @@ def test_a_client_that_goes_away_cancels(wrap: Wrap, trail: Path, tmp_path: Path
     pids(tmp_path / "pid", 1)
     client.stdout.close()
     client.stdin.close()
-    client.process.wait(30)
+    client.process.wait(60)
     assert kinds(trail) == ["cancelled"]
 
 

@@ -46,7 +46,7 @@ def killed_session(wrap: Wrap, session: int, delay_s: float) -> list[str]:
     except BrokenPipeError:
         pass
     killer.join()
-    client.process.wait(30)
+    client.process.wait(60)
     return answered
 
 
@@ -57,7 +57,7 @@ def session_killed_amid_a_call(wrap: Wrap, trail: Path, name: str) -> None:
     client.send(call(10, name))
     wait_for(lambda: name.encode() in trail.read_bytes())
     client.process.kill()
-    client.process.wait(30)
+    client.process.wait(60)
 
 
 @pytest.mark.sampled

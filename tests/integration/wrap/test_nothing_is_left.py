@@ -39,7 +39,7 @@ def test_grandchildren_end_with_us(number: signal.Signals, wrap: Wrap, tmp_path:
     group = pids(tmp_path / "pids", 3)
     everything = [*group, *descendants(client.process.pid)]
     client.process.send_signal(number)
-    assert client.process.wait(30) == -number
+    assert client.process.wait(60) == -number
     wait_for(_gone(everything))
 
 
@@ -115,7 +115,7 @@ def test_calls_outstanding_at_sigterm_are_on_record(
     client.send(call(2, "act"), call(3, "look"))
     pids(tmp_path / "pids", 1)
     client.process.send_signal(signal.SIGTERM)
-    assert client.process.wait(30) == -signal.SIGTERM
+    assert client.process.wait(60) == -signal.SIGTERM
     assert kinds(trail) == ["cancelled", "cancelled"]
     assert [event["metadata"]["durability"] for event in events(trail, "audit_started")] == [durability]
     assert events(trail)[-1]["event_type"] == "audit_stopped"
