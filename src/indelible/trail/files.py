@@ -220,7 +220,15 @@ def find_seq(file: BinaryIO, seq: int) -> int | None:
     Bisects on bytes, since seqs rise, whatever stands between the lines; where the file stands does not matter, and is
     another place afterwards.
     """
-    fd = file.fileno()
+    for offset, line, whole in iter_lines(file, near_seq(file.fileno(), seq), NEAR_BYTES):
+        found = line_seq(line) if whole else None
+        if found is not None and found >= seq:
+            return offset if found == seq else None
+    return None
+
+
+def near_seq(fd: int, seq: int) -> int:
+    """Return an offset of a line in a plain file: the one with `seq` begins there, or not far behind."""
     low, high = 0, os.fstat(fd).st_size
     while high - low > NEAR_BYTES:
         middle = (low + high) // 2
@@ -229,11 +237,7 @@ def find_seq(file: BinaryIO, seq: int) -> int | None:
             low = offset
         else:
             high = middle
-    for offset, line, whole in iter_lines(file, low, NEAR_BYTES):
-        found = line_seq(line) if whole else None
-        if found is not None and found >= seq:
-            return offset if found == seq else None
-    return None
+    return low
 
 
 def find_line(file: BinaryIO, seq: int) -> bytes | None:
