@@ -45,6 +45,7 @@ class AliveFormat(JsonFormat):
     """Nulls are written out."""
 
     holds = OPERATIONS
+    copies = True
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

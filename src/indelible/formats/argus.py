@@ -63,6 +63,7 @@ class ArgusFormat(JsonFormat):
     """Nulls are written out, as its writer does."""
 
     holds = OPERATIONS
+    copies = True
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

@@ -214,6 +214,7 @@ class OcsfFormat(JsonFormat):
     """Holds every event."""
 
     values = VALUES
+    copies = True
 
     def __init__(self, options: Options) -> None:
         """Keep what is set."""

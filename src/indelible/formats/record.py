@@ -7,15 +7,13 @@ pair becomes U+FFFD, and `Record.mended` says so.
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from typing import Annotated, Final, Protocol
 
 import msgspec
 
 from indelible.events import MAX_INTEGER, MAX_LINE_BYTES, State
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from indelible.formats.unique import SURROGATE, Keys, dumps, loads, with_unique_keys
 
 ABSENT: Final = msgspec.Raw()
 """JSON text that is not there: no value has none."""
@@ -157,7 +155,8 @@ class Record:
         """The line as UTF-8 has it; the same bytes, unless `mended`."""
         self.origin = origin
         self.mended = False
-        """Whether text in it was not Unicode, and was made so; the leaf is that of the line as it stands."""
+        """Whether it says something else than the line, whose leaf it has: text that was not Unicode was made so, or
+        keys that stood twice have names of their own."""
         self.entry = self._read()
         self._leaf = self.entry.leaf if self.entry.erased else None
 
@@ -185,16 +184,20 @@ class Record:
 
     def _mend(self, line: bytes) -> bytes:
         """Return the line with text that is Unicode; escaped pairs are text as any other."""
-        import json
-
         try:
-            value = json.loads(line)
+            text, before = (dumps(loads(line, keys)) for keys in (Keys().distinct, dict))
         except (ValueError, RecursionError):
             return line
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        whole = _SURROGATE.sub("�", text)
-        self.mended = whole != text
+        whole = SURROGATE.sub("�", text)
+        self.mended = whole != before
         return whole.encode()
+
+    def settle_keys(self) -> None:
+        """Give keys that stand twice names of their own, for what copies JSON as it stands in the line."""
+        text = with_unique_keys(self.text)
+        if text is not self.text:
+            self.text, self.mended = text, True
+            self.entry = _decode(text)
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -205,7 +208,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     origin: str
     leaf: str
     mended: bool = False
-    """Text that was not Unicode was replaced."""
+    """Text that was not Unicode was replaced, or a key that stood twice was renamed."""
 
 
 def stamp(record: Record) -> Stamp:
