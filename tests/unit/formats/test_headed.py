@@ -59,6 +59,7 @@ def test_a_day_of_one_digit_has_a_space_and_an_event_without_time_the_first_of_j
     assert b">Jan  1 00:00:00 " in rendered("cef", Record(none, "o"))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("header", ["rfc3164", "rfc5424"])
 @pytest.mark.parametrize("format_", ["cef", "leef", "ecs"])
 def test_any_event_is_one_header_and_one_record_within_the_limit(format_: str, header: str) -> None:
