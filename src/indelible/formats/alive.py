@@ -45,7 +45,10 @@ class AliveFormat(JsonFormat):
     """Nulls are written out."""
 
     holds = OPERATIONS
-    copies = True
+
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (record.entry.request.args,)
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

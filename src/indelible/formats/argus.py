@@ -63,7 +63,10 @@ class ArgusFormat(JsonFormat):
     """Nulls are written out, as its writer does."""
 
     holds = OPERATIONS
-    copies = True
+
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (record.entry.metadata,)
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

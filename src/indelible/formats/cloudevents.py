@@ -44,7 +44,9 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class CloudeventsFormat(JsonFormat):
     """Holds every event."""
 
-    copies = True
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (msgspec.Raw(record.text),)
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

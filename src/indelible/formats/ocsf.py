@@ -214,12 +214,16 @@ class OcsfFormat(JsonFormat):
     """Holds every event."""
 
     values = VALUES
-    copies = True
 
     def __init__(self, options: Options) -> None:
         """Keep what is set."""
         super().__init__(options)
         self._product = Product(options.product, options.vendor, options.version)
+
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        entry, outcome = record.entry, record.entry.outcome
+        return (entry.request.args, ABSENT if outcome is None else outcome.result, entry.metadata)
 
     def shape(self, record: Record) -> Any:
         """Return the record."""

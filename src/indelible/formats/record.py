@@ -7,6 +7,7 @@ pair becomes U+FFFD, and `Record.mended` says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated, Final, Protocol
 
@@ -192,12 +193,12 @@ class Record:
         self.mended = whole != before
         return whole.encode()
 
-    def settle_keys(self) -> None:
-        """Give keys that stand twice names of their own, for what copies JSON as it stands in the line."""
-        text = with_unique_keys(self.text)
-        if text is not self.text:
-            self.text, self.mended = text, True
-            self.entry = _decode(text)
+    def settle_keys(self, copied: Iterable[msgspec.Raw]) -> None:
+        """Give keys that stand twice in what is copied from the line names of their own; then in all of the line."""
+        if all(with_unique_keys(text) is text for text in map(bytes, copied) if text):
+            return
+        self.text, self.mended = with_unique_keys(self.text), True
+        self.entry = _decode(self.text)
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

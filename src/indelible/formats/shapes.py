@@ -104,8 +104,6 @@ class JsonFormat:
     holds: frozenset[str] | None = None
     values: frozenset[str] = VALUES
     """What may be cut of a record that is too large; see `indelible.formats.cutting`."""
-    copies = False
-    """Whether JSON of the line stands in the record as JSON, and not as a text."""
 
     def __init__(self, options: Options) -> None:
         """Keep what is set."""
@@ -116,10 +114,15 @@ class JsonFormat:
         """Return what is encoded."""
         raise NotImplementedError
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """Return what of the line's JSON stands in the record as JSON, and not as a text."""
+        return ()
+
     def render(self, record: Record) -> bytes:
         """Return the record, cut to the receiver's limit when it has one."""
-        if self.copies:
-            record.settle_keys()
+        copied = self.copied(record)
+        if copied:
+            record.settle_keys(copied)
         data = encode(self.shape(record))
         if not self._limit or len(data) <= self._limit:
             return data
