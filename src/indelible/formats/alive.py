@@ -46,6 +46,10 @@ class AliveFormat(JsonFormat):
 
     holds = OPERATIONS
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (record.entry.request.args,)
+
     def shape(self, record: Record) -> Any:
         """Return the record."""
         entry = record.entry

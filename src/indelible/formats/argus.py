@@ -64,6 +64,10 @@ class ArgusFormat(JsonFormat):
 
     holds = OPERATIONS
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (record.entry.metadata,)
+
     def shape(self, record: Record) -> Any:
         """Return the record."""
         entry = record.entry

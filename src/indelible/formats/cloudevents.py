@@ -14,7 +14,7 @@ import msgspec
 
 from indelible.formats.names import naming
 from indelible.formats.record import stamp
-from indelible.formats.shapes import JsonFormat, stamped
+from indelible.formats.shapes import JsonFormat, with_stamp
 from indelible.formats.times import event_time
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class CloudeventsFormat(JsonFormat):
     """Holds every event."""
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        return (msgspec.Raw(record.text),)
+
     def shape(self, record: Record) -> Any:
         """Return the record."""
         entry = record.entry
@@ -57,7 +61,7 @@ class CloudeventsFormat(JsonFormat):
             event_time(entry) or None,
             str(entry.seq),
             _traceparent(entry),
-            stamped(record.text, stamp(record)),
+            with_stamp(msgspec.Raw(record.text), stamp(record)),
         )
 
 

@@ -220,6 +220,11 @@ class OcsfFormat(JsonFormat):
         super().__init__(options)
         self._product = Product(options.product, options.vendor, options.version)
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """See `JsonFormat`."""
+        entry, outcome = record.entry, record.entry.outcome
+        return (entry.request.args, ABSENT if outcome is None else outcome.result, entry.metadata)
+
     def shape(self, record: Record) -> Any:
         """Return the record."""
         entry = record.entry

@@ -7,17 +7,17 @@ pair becomes U+FFFD, and `Record.mended` says so.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated, Final, Protocol
 
 import msgspec
 
 from indelible.events import MAX_INTEGER, MAX_LINE_BYTES, State
+from indelible.formats.unique import SURROGATE, Keys, dumps, loads, with_unique_keys
 
 _BACKSLASH = ord("\\")
 """As a number: so it is looked for ten times as fast as bytes are."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 ABSENT: Final = msgspec.Raw()
 """JSON text that is not there: no value has none."""
@@ -198,7 +198,8 @@ class Record:
         """The line as UTF-8 has it; the same bytes, unless `mended`."""
         self.origin = origin
         self.mended = False
-        """Whether text in it was not Unicode, and was made so; the leaf is that of the line as it stands."""
+        """Whether it says something else than the line, whose leaf it has: text that was not Unicode was made so, or
+        keys that stood twice have names of their own."""
         self.entry = self._read()
         self._leaf = self.entry.leaf if self.entry.erased else None
 
@@ -226,16 +227,20 @@ class Record:
 
     def _mend(self, line: bytes) -> bytes:
         """Return the line with text that is Unicode; escaped pairs are text as any other."""
-        import json
-
         try:
-            value = json.loads(line)
+            text, before = (dumps(loads(line, keys)) for keys in (Keys().distinct, dict))
         except (ValueError, RecursionError):
             return line
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        whole = _SURROGATE.sub("�", text)
-        self.mended = whole != text
+        whole = SURROGATE.sub("�", text)
+        self.mended = whole != before
         return whole.encode()
+
+    def settle_keys(self, copied: Iterable[msgspec.Raw]) -> None:
+        """Give keys that stand twice in what is copied from the line names of their own; then in all of the line."""
+        if all(with_unique_keys(text) is text for text in map(bytes, copied) if text):
+            return
+        self.text, self.mended = with_unique_keys(self.text), True
+        self.entry = _decode(self.text)
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -246,7 +251,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     origin: str
     leaf: str
     mended: bool = False
-    """Text that was not Unicode was replaced."""
+    """Text that was not Unicode was replaced, or a key that stood twice was renamed."""
 
 
 def stamp(record: Record) -> Stamp:

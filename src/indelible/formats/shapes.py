@@ -16,6 +16,7 @@ import msgspec
 
 from indelible.formats.fields import joined
 from indelible.formats.record import ABSENT, Integer
+from indelible.formats.unique import loads
 
 if TYPE_CHECKING:
     from indelible.formats.record import Entry, Options, Record
@@ -46,7 +47,7 @@ class Proof(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     origin: str
     leaf: str
     mended: bool = False
-    """Text that was not Unicode was replaced."""
+    """Text that was not Unicode was replaced, or a key that stood twice was renamed."""
     request_id: str | None = None
     kind: str | None = None
     user_id: str | None = None
@@ -113,8 +114,15 @@ class JsonFormat:
         """Return what is encoded."""
         raise NotImplementedError
 
+    def copied(self, record: Record) -> tuple[msgspec.Raw, ...]:
+        """Return what of the line's JSON stands in the record as JSON, and not as a text."""
+        return ()
+
     def render(self, record: Record) -> bytes:
         """Return the record, cut to the receiver's limit when it has one."""
+        copied = self.copied(record)
+        if copied:
+            record.settle_keys(copied)
         data = encode(self.shape(record))
         if not self._limit or len(data) <= self._limit:
             return data
@@ -155,10 +163,10 @@ def with_stamp(raw: msgspec.Raw, last: Any) -> msgspec.Raw:
 
 
 def _without(text: bytes) -> bytes:
-    """Return an object without `STAMP_KEY`; one that cannot be read (a number that is none) as a text."""
+    """Return an object without `STAMP_KEY`; one that cannot be read (it is too deep) as a text."""
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value = loads(text, dict)
+    except (ValueError, RecursionError):
         return _encode({"value": text.decode()})
     value.pop(STAMP_KEY, None)
     return _encode(value)

@@ -19,18 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import ConfigError
 from indelible.formats.fields import PARAM_LIMIT, Field
+from indelible.formats.headed import Head5424
 from indelible.formats.names import Naming, naming
-from indelible.formats.text import PRINTABLE, Layout, Pairs, Slot, printable, visible, visible_lines
-from indelible.formats.times import event_time
+from indelible.formats.text import PRINTABLE, Layout, Pairs, Slot, visible, visible_lines
 
 if TYPE_CHECKING:
     from indelible.formats.record import Entry, Options, Record
 
-HOSTNAME_LIMIT: Final = 255
-APP_NAME_LIMIT: Final = 48
-PROCID_LIMIT: Final = 128
-MSGID_LIMIT: Final = 32
-FACILITIES: Final = range(24)
 ENTERPRISES: Final = range(1, 2**32)
 BOM: Final = "\ufeff"
 SAID_CHARS: Final = 120
@@ -61,28 +56,18 @@ class SyslogFormat:
 
     def __init__(self, options: Options) -> None:
         """Facility, host, app name and enterprise number stand in the header. Raises ConfigError."""
-        if options.facility not in FACILITIES:
-            raise ConfigError(f"facility {options.facility}: expected 0 to 23 (RFC 5424, section 6.2.1)")
+        self._head = Head5424(options)
         if options.enterprise not in ENTERPRISES:
             raise ConfigError(f"enterprise {options.enterprise}: expected a private enterprise number above 0")
         self._pairs = Pairs(LAYOUT)
         self._max_bytes = options.max_bytes
-        self._facility = options.facility * 8
-        self._device = (
-            f"{printable(options.host, HOSTNAME_LIMIT)} {printable(options.app_name, APP_NAME_LIMIT)}"
-        )
         self._element = f"[indelible@{options.enterprise} "
 
     def render(self, record: Record) -> bytes:
         """Return the record of an event."""
         entry = record.entry
         named = naming(entry)
-        recorder = entry.source.recorder
-        pid = recorder and recorder.pid
-        head = (
-            f"<{self._facility + named.level.syslog}>1 {event_time(entry) or '-'} {self._device} "
-            f"{'-' if pid is None else printable(str(pid), PROCID_LIMIT)} {named.name[:MSGID_LIMIT]} {self._element}"
-        )
+        head = self._head.of(entry, named) + self._element
         data = f'{head}{self._pairs.write(record)}"] {_message(entry, named)}'.encode()
         if not 0 < self._max_bytes < len(data):
             return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.formats.indelible import IndelibleFormat
@@ -102,6 +103,19 @@ class Renderer:
             why = f"{self._format}: {type(exc).__name__}: {exc}"
             unfit.append(letter(self._sink, origin, seq, entry.event_id, why, b""))
             return None
+
+
+def fault(exc: BaseException) -> str:
+    """Return what is said of an exception that nobody foresaw: its class, and where it was raised.
+
+    Not its text: that may quote an event, and what stands in a state or a log is out of an erasure's reach. The reasons
+    of dead letters, which an erasure knows, have it.
+    """
+    last = exc.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = "" if last is None else f" ({Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno})"
+    return f"{type(exc).__name__}{where}"
 
 
 def accepted(delivery: Delivery, count: int) -> int:

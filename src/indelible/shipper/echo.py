@@ -23,7 +23,7 @@ from indelible import loglines
 from indelible._version import __version__
 from indelible.errors import IndelibleError
 from indelible.registry import make_format, make_sink
-from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS, Renderer, accepted
+from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS, Renderer, accepted, fault
 from indelible.shipper.feed import Feed, Piece
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import options_of
@@ -170,8 +170,8 @@ class Echo:
                 self._failing, wait = True, RETRY_S
                 if self._goal is not None:  # it was tried once more
                     self._reached.set()
-            except Exception:  # another package's format may stand here; a call knows nothing of it
-                log.exception("the export to standard error has an internal error")
+            except Exception as exc:  # noqa: BLE001 - another package's format may raise anything; no call knows of it
+                log.error("the export to standard error has an internal error: %s", fault(exc))  # noqa: TRY400
                 self._failing, wait = True, RETRY_S
             if self._goal is not None and self._next >= self._goal:
                 self._reached.set()

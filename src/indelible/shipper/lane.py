@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from indelible.errors import IndelibleError
-from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, refusals
+from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, fault, refusals
 from indelible.shipper.feed import Piece
 from indelible.shipper.place import Place
 from indelible.shipper.standing import Standing
@@ -122,15 +122,18 @@ class Lane:
     def _once(self) -> float:
         """Do the next thing; return how long to wait before the one after it."""
         asked: float | None = None
+        prepared = False
         try:
             self._prepare()
+            prepared = True
             busy = self._carry_out() or self._step()
         except SinkUnavailable as exc:
             why, asked = str(exc), exc.retry_after
         except (OSError, IndelibleError) as exc:
             why = _said(exc)
         except Exception as exc:  # noqa: BLE001 - another package's sink or format may raise anything
-            why = f"internal error: {type(exc).__name__}: {exc}"
+            # What is raised before the first event was seen quotes none.
+            why = f"internal error: {fault(exc) if prepared else f'{type(exc).__name__}: {exc}'}"
         else:
             if not busy:
                 self._place.save(at_once=True)
@@ -268,7 +271,7 @@ class Lane:
         try:
             sink.close()
         except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
-            log.warning("sink %s: while it was closed: %s", self.name, exc)
+            log.warning("sink %s: while it was closed: %s", self.name, fault(exc))
 
 
 def _said(exc: Exception) -> str:

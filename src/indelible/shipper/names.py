@@ -8,11 +8,13 @@ from indelible.errors import ConfigError
 from indelible.registry import format_names, make_format, make_sink, sink_types
 from indelible.shipper.lane import Parts
 from indelible.shipper.shipper import options_of
+from indelible.sink_settings.syslog import SyslogSettings
 from indelible.values import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from indelible.formats.record import Format
     from indelible.sink_settings import SinkSettings
 
 
@@ -28,11 +30,27 @@ def check_names(sinks: Iterable[SinkSettings]) -> None:
         ):
             if name not in known:
                 raise ConfigError(f"audit.sinks: {sink.name}: no {what} {shown(name)}{nearest(name, known)}")
+        own = sink.own
+        if isinstance(own, SyslogSettings) and sink.format == "syslog" and own.header_of("syslog") != "none":
+            raise ConfigError(
+                f"audit.sinks: {sink.name}: header: records of 'format: syslog' have one of their own"
+            )
+
+
+def format_of(sink: SinkSettings, version: str) -> Format:
+    """Return a sink's format, with what its transport wants in front of a record. Raises ConfigError."""
+    options = options_of(sink, version)
+    header = sink.own.header_of(sink.format) if isinstance(sink.own, SyslogSettings) else "none"
+    if header == "none":
+        return make_format(sink.format, options)
+    from indelible.formats.headed import Headed
+
+    return Headed(header, lambda inner: make_format(sink.format, inner), options)
 
 
 def parts(version: str, *, stdout_is_taken: bool = False) -> Parts:
     """Return what makes the formats and sinks that are installed."""
     return Parts(
-        lambda sink: make_format(sink.format, options_of(sink, version)),
+        lambda sink: format_of(sink, version),
         lambda sink: make_sink(sink, stdout_is_taken=stdout_is_taken),
     )

@@ -14,6 +14,10 @@ from indelible.values import one_of, parse_text
 
 Protocol = Literal["udp", "tcp", "tls"]
 Framing = Literal["octet", "lf"]
+Header = Literal["rfc3164", "rfc5424", "none"]
+
+HEADERS: Final[dict[str, Header]] = {"syslog": "none", "cef": "rfc3164", "leef": "rfc3164"}
+"""What stands in front when nothing is said: `syslog` has a header of its own; every other format one of RFC 5424."""
 
 DATAGRAM_BYTES: Final = 2048
 """What receivers over UDP should take (RFC 5426, section 3.2); larger ones are lost more often."""
@@ -31,6 +35,14 @@ class SyslogSettings(Own, frozen=True, kw_only=True):
     framing: Framing = "octet"
     """How one message is told from the next on a stream (RFC 6587, section 3.4)."""
     tls: TlsSettings | None = None
+    header: Header | None = None
+    """What stands in front of a record whose format has no syslog header; None: what `header_of` says."""
+
+    def header_of(self, format_: str) -> Header:
+        """Return the header of records in a format: for CEF and LEEF the one that their own guides show."""
+        if self.header is not None:
+            return self.header
+        return HEADERS.get(format_, "rfc5424")
 
     @property
     def is_local(self) -> bool:
@@ -93,6 +105,7 @@ SYSLOG: Final = Kind(
         "address": _address,
         "protocol": one_of("udp", "tcp", "tls"),
         "framing": one_of("octet", "lf"),
+        "header": one_of("rfc3164", "rfc5424", "none"),
         "tls": parse_tls,
     },
     _made,

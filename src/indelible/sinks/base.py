@@ -8,6 +8,9 @@ The rules that live here:
   it refused for good.
 - A sink is used by one thread. It may be stopped while it waits (`Sink.stop`, from any thread), and never waits longer
   than its own time-out for anything. Stopped is for good: another sink is made where it is to go on.
+- What SinkUnavailable says names the destination and the cause, and quotes nothing of a record: it stands in `status`
+  and in logs, where no erasure comes. What a destination says of a record is the reason of its refusal
+  (`Delivery.refused`): that stands with the dead letter, and goes with it.
 - After SinkUnavailable the next `send` tries again, whatever that takes; who would rather close and open again can.
 """
 

@@ -20,6 +20,9 @@ PATIENCE_S: Final = 60.0
 SHORT_S: Final = 1.0
 """The time-out of sinks that are to run into it."""
 
+WORDS: Final = ("Grüße", "🦊", "event-", "]}}")
+"""What every record of these checks has, and no cause."""
+
 STALLED_S: Final = 0.5
 """A sink that has taken nothing for so long waits."""
 
@@ -234,6 +237,7 @@ def _send_until_taken(sink: Sink, batch: Sequence[Shipment]) -> None:
             taken = sink.send(batch).taken
         except SinkUnavailable as exc:
             taken = exc.delivery.taken
+            _quotes_nothing(str(exc))
             _must(time.monotonic() < deadline, f"it does not come back: {exc}")
             time.sleep(0.05)
         batch = batch[taken:]
@@ -263,6 +267,7 @@ def _unavailable(call: Callable[[], object]) -> Delivery:
         call()
     except SinkUnavailable as exc:
         _one_line(str(exc))
+        _quotes_nothing(str(exc))
         took = time.monotonic() - begun
         _must(took < PATIENCE_S, f"took {took:.0f} s to say that it is unavailable")
         return exc.delivery
@@ -284,6 +289,13 @@ def _open_and_send(sink: Sink, batch: Sequence[Shipment]) -> None:
 
 def _one_line(text: str) -> None:
     _must(bool(text.strip()) and text.isprintable(), f"expected one clear line, not {text!r}")
+
+
+def _quotes_nothing(text: str) -> None:
+    quoted = [word for word in WORDS if word in text]
+    _must(
+        not quoted, f"quotes a record ({quoted[0] if quoted else ''}), which no erasure reaches there: {text!r}"
+    )
 
 
 def _arrive(place: Destination, sent: Sequence[bytes], *, repeated: bool = False) -> None:

@@ -98,13 +98,20 @@ def _kill_one(forker: subprocess.Popen[str], order: dict[str, object]) -> str:
 
 
 @pytest.mark.timeout(120 + KILLS)
-def test_nothing_is_missing_after_kills_at_random_points(tmp_path: Path) -> None:
+def test_a_shipper_that_is_killed_again_and_again(tmp_path: Path) -> None:
     trail, receiver = Growing(tmp_path / "a.jsonl"), Receiver()
     begin = {"start": "beginning", "format": "indelible"}
     configure(
         tmp_path,
         {**begin, "type": "file", "name": "file", "path": "out.log", "max_size_mb": 0.1, "backup_count": 5000},
-        {**begin, "type": "syslog", "name": "siem", "address": receiver.address, "protocol": "tcp"},
+        {
+            **begin,
+            "type": "syslog",
+            "name": "siem",
+            "address": receiver.address,
+            "protocol": "tcp",
+            "header": "none",
+        },
     )
     orders = Orders()
     ends = []

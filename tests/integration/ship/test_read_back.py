@@ -48,10 +48,12 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(folder: Path, *args: str | Path, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*COMMAND, *map(str, args)], cwd=folder, capture_output=True, timeout=LIMIT_S, check=False,
-        **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),  # type: ignore[arg-type] # one of the two
-    )  # fmt: skip
+    line = [*COMMAND, *map(str, args)]
+    if given is None:
+        return subprocess.run(
+            line, cwd=folder, capture_output=True, timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        )
+    return subprocess.run(line, cwd=folder, capture_output=True, timeout=LIMIT_S, check=False, input=given)
 
 
 def answer(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:

@@ -237,7 +237,11 @@ def test_event_types_are_documented_and_those_that_nothing_makes_are_said_to_com
 def is_made(event_type: str) -> bool:
     """Tell whether some module that records names the type (the schema, queries and commands name them all)."""
     source = ROOT / "src" / "indelible"
-    recording = [path for folder in ("capture", "trail", "redact") for path in (source / folder).glob("*.py")]
+    recording = [
+        path
+        for folder in ("capture", "trail", "trail/upkeep", "redact")
+        for path in (source / folder).glob("*.py")
+    ]
     recording += [source / "operation.py", source / "recorder.py"]
     readers = {"findings.py", "verify.py", "walk.py", "check.py", "reader.py", "limits.py", "fields.py"}
     texts = [path.read_text(encoding="utf-8") for path in recording if path.name not in readers]

@@ -137,6 +137,27 @@ def test_what_was_not_taken_is_sent_again_from_there(maker: Maker, running: Runn
     assert sink.opened == 6 and sink.closed == 5  # noqa: PT018 - after each failure it is opened anew
 
 
+class Key(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        raise KeyError(key)
+
+
+def test_what_another_package_raises_is_said_without_its_text(
+    maker: Maker, running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote an event, and neither a state nor a log is what an erasure reaches."""
+    sink = FakeSink()
+    try:
+        Key()["ada's number is 4711"]
+    except KeyError as exc:
+        sink.plan = [exc, SinkUnavailable("away", retry_after=30.0)]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: state.read(maker.layout, "s").failures == 2)
+    assert "4711" not in caplog.text
+    assert "sink s (fake): internal error: KeyError (" in caplog.text
+    assert ".py, line " in caplog.text
+
+
 def test_a_cause_is_said_once(maker: Maker, running: Running, caplog: pytest.LogCaptureFixture) -> None:
     sink = FakeSink()
     sink.plan = [SinkUnavailable(("away", "refused")[number % 2]) for number in range(20)]

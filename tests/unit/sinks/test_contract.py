@@ -16,7 +16,7 @@ from indelible.registry import make_sink
 from indelible.sink_settings import SinkSettings
 from indelible.sink_settings.files import FileSettings
 from indelible.sink_settings.syslog import SyslogSettings
-from indelible.sinks.base import Delivery, Shipment, Sink
+from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable
 from indelible.sinks.checks import CHECKS
 from indelible.sinks.stream import StreamSink
 from indelible.testing import Destination, MemorySink, check_sink
@@ -283,6 +283,16 @@ class Raising(MemorySink):
             raise ConnectionRefusedError
 
 
+class Quoting(MemorySink):
+    """Hands on what the destination answers, which quotes what it was sent."""
+
+    def send(self, shipments: Sequence[Shipment]) -> Delivery:
+        try:
+            return super().send(shipments)
+        except SinkUnavailable as exc:
+            raise SinkUnavailable(f"400: cannot parse {shipments[0].record.decode()!r}", exc.delivery) from exc
+
+
 class Stubborn(MemorySink):
     """Does not hear that it is to stop, and waits for ever."""
 
@@ -297,6 +307,7 @@ class Stubborn(MemorySink):
         (Backwards, "in another order"),
         (Boastful, "refused: \\(\\), expected the index 1"),
         (Raising, "not SinkUnavailable"),
+        (Quoting, "quotes a record"),
         (Stubborn, "did not raise SinkUnavailable|does not end after stop"),
     ],
 )
