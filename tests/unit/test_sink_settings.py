@@ -75,7 +75,7 @@ WRONG: list[tuple[object, str]] = [
     (["x"], "sink 1: expected a mapping"),
     ([{}], "sink 1: type: expected file, stdout, stderr, syslog"),
     ([{"type": "../x"}], "sink 1: type: expected file"),
-    ([{"type": "kafka"}], "sink 1: type kafka: this version of Indelible does not have it yet"),
+    ([{"type": "s3"}], "sink 1: type s3: this version of Indelible does not have it yet"),
     ([{"type": "file"}], "sink 1: type file needs 'path'"),
     ([{"type": "syslog"}], "sink 1: type syslog needs 'address'"),
     ([{"type": "stdout"}, {"type": "file", "paht": "/a"}], "sink 2: unknown key 'paht'; did you mean 'path'"),

@@ -219,8 +219,8 @@ def _made(values: dict[str, Any]) -> HttpSettings:
         if having and flavor not in having:
             raise ValueError(f"{key}: is for 'flavor: {' and '.join(having)}'")
     values.setdefault("gzip", traits.gzip)
-    scheme = "" if "token_header" in values else traits.scheme
-    values.setdefault("token_scheme", scheme)
+    elsewhere = values.get("token_header", "Authorization").lower() != "authorization"
+    values.setdefault("token_scheme", "" if elsewhere else traits.scheme)
     values.update({name: take_secret(values, name) for name in SECRETS})
     own = HttpSettings(batch=take_batch(values), **values)
     _check_credentials(own)

@@ -31,6 +31,7 @@ Mechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 PORT: Final = 9092
 """Where brokers listen when nobody told them otherwise."""
 
+_BATCH: Final = BatchSettings()
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -58,7 +59,7 @@ class KafkaSettings(Own, frozen=True, kw_only=True):
     partition_key: PartitionKey = "session_id"
     acks: Acks = "all"
     compression: Literal["zstd", "gzip", "lz4", "snappy", "none"] = "zstd"
-    batch: BatchSettings = BatchSettings()
+    batch: BatchSettings = _BATCH
     tls: TlsSettings | None = None
     sasl: SaslSettings | None = None
 
@@ -171,4 +172,13 @@ KAFKA: Final = Kind(
     },
     _made,
     required=("brokers", "topic"),
+    defaults={
+        "partition_strategy": "hash",
+        "partition_key": "session_id",
+        "acks": "all",
+        "compression": "zstd",
+        "flush_interval": _BATCH.interval,
+        "flush_batch_lines": _BATCH.lines,
+        "flush_batch_bytes": _BATCH.bytes,
+    },
 )

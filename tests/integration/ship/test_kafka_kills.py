@@ -83,7 +83,7 @@ def arrived(broker: Broker, topic: str) -> int:
     from confluent_kafka import TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined] # its stubs forget it
 
-    places = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(3)}  # type: ignore[no-untyped-call]
+    places = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(3)}  # type: ignore[no-untyped-call] # its stubs have none
     return sum(one.result().offset for one in broker.admin().list_offsets(places).values())
 
 

@@ -187,7 +187,7 @@ def test_a_trail_is_shipped_as_the_environment_says(
 
 def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Collector, with an exporter that writes what arrived, and its sinks; ports and files are the test's."""
-    shown = [yaml.safe_load(block.text) for block in blocks(PAGE) if block.language == "yaml"]
+    shown = [yaml.safe_load(block.text) for block in blocks(PAGE) if block.language in ("yaml", "text")]
     [receives] = [one for one in shown if "receivers" in one]
     collector = Collector(tmp_path)
     ports = receives["receivers"]["otlp"]["protocols"]

@@ -24,8 +24,10 @@ from tests.brokers import LISTENERS, PASSWORD, PATIENCE_S, USER, Broker, Relay, 
 from tests.certificates import Authority
 from tests.integration.ship.shipped import configure, run
 from tests.trails import ORIGIN, Maker, operation
+from tests.unit.docs.pages import DOCS, blocks
 
 JAVA = Path(__file__).parents[2] / "judges" / "kafka" / "Partitions.java"
+PAGE = DOCS / "how-to" / "ship-to-kafka.md"
 SAYS_WITHIN_S = 5.0
 names = (f"topic-{number}" for number in itertools.count())
 
@@ -404,3 +406,15 @@ def until_opened(sink: Sink) -> None:
         else:
             return
     pytest.fail(said)
+
+
+def test_the_page_for_a_local_broker_is_run_as_it_stands(broker: Broker, tmp_path: Path) -> None:
+    """But for the port: the test's broker has one of its own."""
+    [text] = [block.text for block in blocks(PAGE) if '"localhost:9092"' in block.text]
+    maker = Maker(tmp_path / "audit.jsonl").add_many(10).seal()
+    (tmp_path / "indelible.yaml").write_text(text.replace("localhost:9092", broker.address()))
+    topic = broker.topic("mcp-audit", partitions=6)
+    done = run(tmp_path, "--once")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"mcp-audit (mcp-audit at {broker.address()}): 11 events taken; at event 11\n"
+    assert sorted(one.value for one in broker.read(topic)) == sorted(lines(maker))

@@ -81,3 +81,21 @@ def parts(sink: Sink | dict[str, Sink]) -> Parts:
 
 def lane(path: Path, sink: Sink, **keys: Any) -> Lane:
     return Lane(Layout(path), settings(**keys), parts(sink), Access())
+
+
+class Running:
+    """Lanes that are ended when a test ends."""
+
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+
+    def start(self, one: Lane) -> Lane:
+        self.lanes.append(one)
+        one.start(1)
+        return one
+
+    def end(self) -> None:
+        for one in self.lanes:
+            one.stop()
+            one.cut_off()
+        assert all(one.join(60) for one in self.lanes)

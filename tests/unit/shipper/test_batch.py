@@ -73,7 +73,7 @@ def test_lines_that_stay_as_they_are_go_as_if_each_were_read_whole(
         if by_value and (entry.outcome is None or entry.outcome.status != "success"):
             continue
         key = entry.source.session_id or entry.request.request_id or ""
-        shipped.append(Shipment(data, seq, entry.event_id, key))
+        shipped.append(Shipment(data, seq, entry.event_id, key, ORIGIN, entry.schema, data))
     asked = settings(intents=intents, **({"filter": {"status": "success"}} if by_value else {}))
     batch = Renderer(asked, make_format("indelible", Options())).batch(Piece(lines, 99, []), ORIGIN)
     assert batch.shipments == shipped

@@ -27,7 +27,7 @@ from indelible.trail.shipping.request import Request
 from indelible.trail.upkeep.rewrite import Mark, rewrite
 from tests.effort import examples
 from tests.trails import ERASURE, KEY, ORIGIN, Maker, operation
-from tests.unit.shipper.shipping import FakeSink, lane, parts, settings, until
+from tests.unit.shipper.shipping import FakeSink, Running, lane, parts, settings, until
 
 
 @pytest.fixture(autouse=True)
@@ -40,24 +40,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def maker(tmp_path: Path) -> Maker:
     return Maker(tmp_path / "a.jsonl").add_many(20).seal()
-
-
-class Running:
-    """Lanes that are ended when a test ends."""
-
-    def __init__(self) -> None:
-        self.lanes: list[Lane] = []
-
-    def start(self, one: Lane) -> Lane:
-        self.lanes.append(one)
-        one.start(1)
-        return one
-
-    def end(self) -> None:
-        for one in self.lanes:
-            one.stop()
-            one.cut_off()
-        assert all(one.join(60) for one in self.lanes)
 
 
 @pytest.fixture
@@ -80,6 +62,7 @@ def test_it_ships_what_is_sealed_and_what_comes(maker: Maker, running: Running) 
     assert sink.seqs == list(range(21))  # three more are not sealed
     line = maker.layout.active.read_bytes().splitlines()[1]
     assert sink.taken[1] == Shipment(line, 1, "00000000-0000-4000-8000-000000000001", "s1", ORIGIN, 1, line)
+
     maker.seal()
     until(lambda: at(maker) == 24)
     assert sink.seqs == list(range(24))

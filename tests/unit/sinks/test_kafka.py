@@ -1,0 +1,224 @@
+"""The Kafka sink's parts, and the sink with librdkafka's own mock of a cluster."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indelible.registry import make_sink
+from indelible.sink_settings import parse_sinks
+from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable
+from indelible.sinks.broker import client
+from indelible.sinks.broker.flight import Flight
+from indelible.sinks.broker.troubles import Troubles, said
+
+PATIENCE_S = 60.0
+
+
+def shipments(first: int, end: int) -> list[Shipment]:
+    return [Shipment(b"%d" % seq, seq, f"id-{seq}", f"k{seq % 3}", "origin") for seq in range(first, end)]
+
+
+# --- what is under way ----------------------------------------------------------------------------------------
+
+
+def test_nothing_counts_as_taken_while_the_client_has_some() -> None:
+    flight = Flight()
+    assert flight.begin(shipments(0, 3))
+    assert [number for number, _ in flight.hand_over()] == [0, 1, 2]
+    assert flight.take(3, settled=False) == Delivery(0)
+    assert flight.begin(shipments(0, 5))
+    assert [one.seq for _, one in flight.hand_over()] == [3, 4], "what is under way is not handed over again"
+    assert flight.take(5, settled=True) == Delivery(5)
+    assert not flight.waiting
+
+
+def test_others_than_those_under_way_are_not_mixed_with_them() -> None:
+    flight = Flight()
+    flight.begin(shipments(0, 3))
+    flight.hand_over()
+    assert not flight.begin(shipments(1, 3))
+    assert not flight.begin([*shipments(0, 2), Shipment(b"erased", 2, "")])
+
+
+class Client:
+    """Takes, gives back and refuses as hypothesis says; and remembers what has arrived."""
+
+    def __init__(self, choose: Any) -> None:
+        self.choose = choose
+        self.arrived: list[int] = []
+
+    def work(self, flight: Flight, handed: Sequence[tuple[int, Shipment]]) -> None:
+        back: list[int] = []
+        for number, one in handed:
+            fate = self.choose(st.sampled_from(["arrives", "arrives", "back", "refused"]))
+            if fate == "arrives" and not back:
+                self.arrived.append(one.seq)
+            elif fate == "refused" and not back:
+                flight.refuse(number, "no")
+            else:
+                back.append(number)
+        flight.give_back(back)
+
+
+@given(st.data())
+def test_each_record_arrives_once_in_order_or_is_refused_once(data: st.DataObject) -> None:
+    flight, made = Flight(), Client(data.draw)
+    at, end, refused = 0, 8, []
+    for _ in range(40):
+        size = data.draw(st.integers(1, 5))
+        batch = shipments(at, min(at + size, end))
+        assert flight.begin(batch)
+        made.work(flight, flight.hand_over())
+        settled = data.draw(st.booleans())
+        delivery = flight.take(len(batch), settled=settled)
+        assert settled or not delivery.taken
+        refused += [at + index for index, _ in delivery.refused]
+        at += delivery.taken
+        if at == end:
+            break
+    assert sorted({*made.arrived} - {*range(at)}) == [seq for seq in made.arrived if seq >= at]
+    done = [seq for seq in made.arrived if seq < at]
+    assert done == sorted(set(done))
+    assert sorted([*done, *refused]) == list(range(at))
+
+
+# --- what went wrong ------------------------------------------------------------------------------------------
+
+SAID = [
+    (
+        "_TRANSPORT",
+        "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+        "h:1: nothing listens there",
+    ),
+    ("_TRANSPORT", "ssl://h:1/2: Connection setup timed out in state CONNECT (after 5ms in state CONNECT)", "h:1: it"),
+    ("_SSL", "ssl://h:1/2: SSL handshake failed: x:certificate verify failed: broker\n certificate (after 3ms in "
+             "state SSL_HANDSHAKE)", "h:1: its certificate is not accepted; look at tls: ca_file"),
+    ("_SSL", "ssl://h:1/2: x: ssl/tls alert certificate required", "h:1: it refuses our certificate"),
+    ("_SSL", "h:1/bootstrap: x: wrong version number", "h:1: it does not speak TLS there"),
+    ("_AUTHENTICATION", "sasl_ssl://h:1/bootstrap: SASL authentication error: No (after 3ms in state AUTH_REQ, 4 "
+                        "identical error(s) suppressed)", "h:1: it refuses our user name, password or mechanism: No"),
+    ("_FAIL", "h:1/1: Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)",
+     "h:1: it closed the connection; does it expect TLS"),
+    ("_FAIL", "h:1/1: Disconnected (after 90000ms in state UP)", "h:1: it closed the connection"),
+    ("_RESOLVE", "h:1/bootstrap: Failed to resolve 'h:1': x (after 3ms in state CONNECT)", "h:1: the name cannot"),
+    ("UNKNOWN_TOPIC_OR_PART", "Broker: Unknown topic or partition", "there is no such topic"),
+    ("SOMETHING_NEW", "Broker: Something\nnew", "Broker: Something new"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), SAID)
+def test_an_error_is_said_in_one_line(name: str, text: str, wanted: str) -> None:
+    line = said(name, text)
+    assert line.startswith(wanted)
+    assert line.isprintable()
+    assert "after" not in line
+
+
+@given(st.text(max_size=400), st.sampled_from([name for name, _, _ in SAID]))
+def test_whatever_a_broker_says_is_one_line(text: str, name: str) -> None:
+    assert "\n" not in said(name, text)
+    assert len(said(name, text)) <= 300
+
+
+def test_of_several_causes_the_telling_one_is_told() -> None:
+    troubles = Troubles()
+    assert troubles.said() is None
+    troubles.note("_ALL_BROKERS_DOWN", "1/1 brokers are down")
+    assert troubles.none_is_up
+    assert troubles.said() == "no broker can be reached"
+    troubles.note("_TRANSPORT", "h:1/bootstrap: Connect to x failed: Connection refused")
+    assert troubles.said() == "h:1: nothing listens there"
+    assert not troubles.are_lasting
+    troubles.note("_AUTHENTICATION", "h:1/bootstrap: SASL authentication error: no")
+    assert troubles.are_lasting
+    assert "refuses our user name" in str(troubles.said())
+    troubles.clear()
+    assert troubles.said() is None
+
+
+# --- the package ----------------------------------------------------------------------------------------------
+
+
+def test_a_package_that_is_installed_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.import_module("confluent_kafka")
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    sink = sink_to("127.0.0.1:1")
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable) as raised:
+            sink.open()
+        assert str(raised.value) == client.MISSING
+        sink.close()
+    monkeypatch.setitem(sys.modules, "confluent_kafka", there)
+    with pytest.raises(SinkUnavailable, match="nothing listens there"):
+        sink.open()
+    sink.close()
+
+
+def test_a_package_that_is_broken_is_told_from_one_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> ModuleType:
+        raise ImportError(f"{name}: cannot open shared object file")
+
+    sink = sink_to("127.0.0.1:1")
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.raises(SinkUnavailable, match="cannot be loaded: confluent_kafka: cannot open shared object"):
+        sink.open()
+
+
+# --- with a cluster -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Give the address of brokers that librdkafka plays."""
+    mock = Producer({"bootstrap.servers": "x", "test.mock.num.brokers": 2, "log_level": 0})
+    brokers = mock.list_topics(timeout=PATIENCE_S).brokers.values()
+    yield ",".join(f"{one.host}:{one.port}" for one in brokers)
+    del mock
+
+
+def sink_to(brokers: str, **other: Any) -> Sink:
+    [sink] = parse_sinks([{"type": "kafka", "brokers": brokers, "topic": "t", "timeout": 30, **other}])
+    return make_sink(sink)
+
+
+def read(cluster: str, topic: str, count: int) -> list[Any]:
+    consumer = Consumer({"bootstrap.servers": cluster, "group.id": "g", "log_level": 0})
+    numbers = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+    found: list[Any] = []
+    while len(found) < count:
+        some = consumer.consume(count - len(found), PATIENCE_S)
+        assert some, f"{len(found)} of {count} came"
+        found += some
+    consumer.close()
+    return found
+
+
+def test_records_arrive_with_what_identifies_them(cluster: str) -> None:
+    sink = sink_to(cluster)
+    sink.open()
+    batch = [*shipments(0, 500), Shipment(b"erased", 500, "", "", "origin", 2)]
+    assert sink.send(batch) == Delivery(501)
+    sink.close()
+    found = {int(dict(one.headers())["seq"]): one for one in read(cluster, "t", 501)}
+    for one in batch:
+        told = found[one.seq]
+        assert (told.value(), told.key()) == (one.record, one.key.encode() or None)
+        wanted = {"seq": b"%d" % one.seq, "origin": b"origin", "schema": b"%d" % one.schema}
+        assert dict(told.headers()) == wanted | ({"event_id": one.event_id.encode()} if one.event_id else {})
+
+
+def test_nobody_there_is_said_long_before_the_time_is_over() -> None:
+    sink = sink_to("127.0.0.1:1", timeout=290)
+    with pytest.raises(SinkUnavailable, match=r"127\.0\.0\.1:1: nothing listens there"):
+        sink.open()
+    sink.close()
