@@ -71,7 +71,7 @@ def _slot(field: Field) -> Slot:
     return Slot(field.name, field.leef_limit, before, before, before)
 
 
-LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.replace("\\", ""), "", "\t")
+LAYOUT: Final = Layout(_slot, escape_value, PRINTABLE.replace("\\", ""), "", "\t", alone="\\")
 
 
 class LeefFormat:

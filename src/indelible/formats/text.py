@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import compress
-from operator import add
+from operator import add, gt
 from typing import Final, NamedTuple
 
 from indelible._version import __version__
@@ -53,6 +53,9 @@ LAST_MS: Final = 10**13 - 1
 
 USUAL_BYTES: Final = 1_000
 """No text but a few has a smaller limit: those few are looked at one by one."""
+
+_BETWEEN: Final = "^"
+"""Between texts that are escaped at once: no format escapes it, and few texts have it."""
 
 Escape = Callable[[str], str]
 
@@ -150,6 +153,8 @@ class Layout(NamedTuple):
     quoted: str
     """Printable ASCII that `escape` puts a backslash in front of, and does nothing else to; the backslash first."""
     separator: str
+    alone: str = ""
+    """A sign that is written otherwise at the end of a value: a text that has it is escaped by itself."""
 
 
 class Pairs:
@@ -161,6 +166,7 @@ class Pairs:
         self._safe = layout.safe.encode("ascii")
         self._quoted = layout.quoted.encode("ascii")
         self._quotes = tuple((sign, f"\\{sign}") for sign in layout.quoted)
+        self._alone = layout.alone
         self._separator = layout.separator
         order = (*NAMED, *TEXTS, SEQ, *TYPED, *JSON)
         self._slots = tuple(map(layout.slot, order))
@@ -178,11 +184,11 @@ class Pairs:
     def write(self, record: Record) -> str:
         """Return the pairs of a record, whatever their length.
 
-        Most texts are plain, and are looked at all at once: what `_written` does for each costs three times as much.
+        Texts are looked at, and escaped, all at once: what `_written` does for each costs three times as much.
         """
         held = texts(record)
-        present = list(filter(None, held))
-        if record.mended or not self._are_plain(held, present):
+        present = None if record.mended else self._shown(held)
+        if present is None:
             return self._written(record, self._held(record), self._limits)
         parts = list(map(add, compress(self._befores, held), present))
         parts.append(f"{self._seq}{record.entry.seq}")
@@ -199,12 +205,25 @@ class Pairs:
         parts.append(self._leaf + record.leaf)
         return self._separator.join(parts)
 
-    def _are_plain(self, held: Sequence[str | None], present: list[str]) -> bool:
-        """Tell whether texts may stand behind their keys as they are; `present` are those that there are."""
-        whole = "".join(present)
-        if not whole.isascii() or whole.encode().translate(None, self._safe):
-            return False
-        if len(whole) > self._usual and max(map(len, present)) > self._usual:
+    def _shown(self, held: Sequence[str | None]) -> list[str] | None:
+        """Return those texts that there are as they are written; None when one has to be looked at by itself."""
+        present = list(filter(None, held))
+        whole = _BETWEEN.join(present)
+        if self._alone and self._alone in whole:
+            return None
+        escaped = self._escaped(whole)
+        if escaped == whole and whole.isascii():
+            return present if self._fit(held, present, len(whole)) else None
+        if whole.count(_BETWEEN) >= len(present):
+            return None
+        sizes = map(len, escaped.encode().split(_BETWEEN.encode()))
+        if any(map(gt, sizes, compress(self._limits, held))):
+            return None
+        return escaped.split(_BETWEEN)
+
+    def _fit(self, held: Sequence[str | None], present: list[str], size: int) -> bool:
+        """Tell whether no text is too long; all are ASCII, and of a size together."""
+        if size > self._usual and max(map(len, present)) > self._usual:
             return False
         for index, limit in self._short:
             text = held[index]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from indelible.formats import cef, fields, leef, syslog
 from indelible.formats.record import Options, Record
-from indelible.formats.text import Escape, Layout, cut, epoch_ms
+from indelible.formats.text import Escape, Layout, Pairs, cut, epoch_ms
 from indelible.formats.times import epoch_us
 from indelible.registry import make_format
 from tests.unit.formats import events, said
@@ -36,6 +37,20 @@ def test_what_is_written_without_escape_is_what_escape_makes_of_it(layout: Layou
     assert layout.escape(layout.safe) == layout.safe
     for text in (layout.quoted, layout.quoted[::-1], f"a{layout.quoted * 2}z"):
         assert layout.escape(text) == "".join(f"\\{sign}" if sign in layout.quoted else sign for sign in text)
+
+
+@pytest.mark.parametrize("layout", [cef.LAYOUT, leef.LAYOUT, syslog.LAYOUT])
+@given(
+    record=events.records | events.operation_records,
+    more=st.lists(st.sampled_from('^\\"=]|\t\r\né\x85\x9f'), max_size=6),
+)
+def test_texts_that_are_escaped_at_once_are_as_if_each_was_by_itself(
+    layout: Layout, record: Record, more: list[str]
+) -> None:
+    source = msgspec.structs.replace(record.entry.source, user_id="".join(more), tenant="".join(more[1:]))
+    record.entry = msgspec.structs.replace(record.entry, source=source)
+    pairs = Pairs(layout)
+    assert pairs.write(record) == pairs.fitted(record, 10_000_000)
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
