@@ -76,6 +76,14 @@ def order(**changes: Any) -> Erase:
 
 def places_with(directory: Path, needle: bytes = CANARY) -> list[str]:
     """Return every file below a directory whose bytes, or whose decompressed bytes, hold what is searched for."""
+    while True:
+        try:
+            return _places_with(directory, needle)
+        except FileNotFoundError:  # the housekeeper has compressed it meanwhile: it is another file now
+            continue
+
+
+def _places_with(directory: Path, needle: bytes) -> list[str]:
     found = []
     for path in sorted(directory.rglob("*")):
         if not path.is_file() or path.is_symlink():
