@@ -54,11 +54,12 @@ test: ## everything but the soaks, of which it runs a sample
 	@$(MAKE) --jobs=3 setup lint types imports
 	@code=0; \
 	$(BIN)/python -m pytest $(WITHIN) -n logical --dist worksteal --in-memory $(PYTEST) || code=$$?; \
-	$(BIN)/python -m pytest $(WITHIN:%=--ignore=%) -n logical --maxprocesses 4 --dist loadgroup \
-		-m "not long and not alone" $(PYTEST) || code=$$?; \
+	$(BIN)/python -m pytest $(WITHIN:%=--ignore=%) $(BY_FILE) -m "not long and not alone" $(PYTEST) || code=$$?; \
 	$(BIN)/python -m pytest $(WITHIN:%=--ignore=%) -m "alone and not long" $(PYTEST) || code=$$?; \
 	exit $$code
 WITHIN := tests/unit tests/integration/operations
+# What a file's tests share is made once; in the order of the files, whose long ones are not the last.
+BY_FILE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half

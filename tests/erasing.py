@@ -54,11 +54,12 @@ def call(writer: Writer, name: str, user: str) -> None:
     writer.append(body(name, user, intent=intent), closes=event_id(intent))
 
 
-def await_compressed(writer: Writer) -> None:
-    """Wait until the first closed files are compressed."""
+def await_compressed(writer: Writer, *, whole: bool = False) -> None:
+    """Wait until the first closed files are compressed, or all of them."""
+    enough = all if whole else any
     writer.seal()
     end = time.monotonic() + 60
-    while not any(segment.suffix == ".zst" for segment in writer.layout.segments.iterdir()):
+    while not enough(segment.suffix == ".zst" for segment in writer.layout.segments.iterdir()):
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -76,6 +77,14 @@ def order(**changes: Any) -> Erase:
 
 def places_with(directory: Path, needle: bytes = CANARY) -> list[str]:
     """Return every file below a directory whose bytes, or whose decompressed bytes, hold what is searched for."""
+    while True:
+        try:
+            return _places_with(directory, needle)
+        except FileNotFoundError:  # the housekeeper has compressed it meanwhile: it is another file now
+            continue
+
+
+def _places_with(directory: Path, needle: bytes) -> list[str]:
     found = []
     for path in sorted(directory.rglob("*")):
         if not path.is_file() or path.is_symlink():

@@ -23,7 +23,6 @@ from tests.judges.fsck import fsck
 from tests.judges.test_fsck import vkey
 from tests.judges.test_proofs import Judge, judged
 
-pytestmark = pytest.mark.xdist_group("erased")  # the trail is made once
 AUDIT = AuditSettings(max_size=30_000, backup_count=1_000, compress_rotated=True)
 
 

@@ -25,7 +25,6 @@ Judge = Callable[[str], str]
 
 MAX_PROOF_BYTES = 2_000
 APPENDER = Path(__file__).parents[1] / "integration" / "trail" / "appender.py"
-pytestmark = pytest.mark.xdist_group("proofs")  # the large trail is made once
 SIZES = [10, 1_000, 70_000, pytest.param(1_000_000, marks=pytest.mark.long)]
 
 

@@ -15,8 +15,6 @@ import pytest
 ROOT = Path(__file__).parents[3]
 DEMO = [sys.executable, "-m", "indelible", "demo"]
 
-pytestmark = pytest.mark.xdist_group("demo")  # it is played once
-
 KINDS = {
     "list_accounts": "completed",
     "create_account": "completed",

@@ -31,8 +31,6 @@ from tests.integration.sinks.syslogng import SyslogNg
 TIME = "2026-11-21T06:46:33.123456Z"
 FORGED = "\\n<134>1 2026-11-21T00:00:00Z evil indelible - - - forged"
 
-pytestmark = pytest.mark.xdist_group("syslogd")  # each is started once
-
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syslogd]:

@@ -41,6 +41,7 @@ from tests.erasing import (
     CANARY,
     GONE,
     STAYS,
+    await_compressed,
     body,
     call,
     event_id,
@@ -91,6 +92,8 @@ def test_a_persons_events_go_and_nobody_elses(tmp_path: Path, *, compress: bool)
     audit = settings(compress_rotated=compress)
     fill(path, audit).close()
     writer = fill(path, audit, first=CALLS)
+    if compress:
+        await_compressed(writer, whole=True)
     kept = [line for line in lines_of(path) if CANARY not in line]
     before = leaves_of(path)
     assert len(places_with(tmp_path)) > 3
@@ -686,18 +689,17 @@ def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_
         writer = opened(path)
         layout = writer.layout
         real = durable.replace_file
-        handed = threading.Event()
+        handing: list[threading.Thread] = []
 
         def slow(target: Path, *args: Any, **kwargs: Any) -> None:
-            if target.name == "erasing" and not handed.is_set():
-                handed.set()
+            if target.name == "erasing" and not handing:
                 held = keys.parse_source(keys.generate_pem(), writer.origin, "")
                 old = keys.read_source(layout, settings(), writer.origin)
                 both = keys.format_source([*held, old[0]._replace(until="2026-01-01T00:00:00.000000Z")])
                 real(layout.key, both, durable.Access())
-                thread = threading.Thread(target=writer.seal)
-                thread.start()
-                thread.join(0.5)  # it waits, or has handed over
+                handing.append(threading.Thread(target=writer.seal))
+                handing[0].start()
+                handing[0].join(0.5)  # it waits, or has handed over
             real(target, *args, **kwargs)
 
         with (
@@ -706,6 +708,7 @@ def test_a_key_that_takes_over_meanwhile_leaves_no_plan_that_it_cannot_read(tmp_
             pytest.raises(Crash),
         ):
             erase(writer, order(), ROOT)
+        handing[0].join(60)
         writer.seal()
         writer.seal()
         with mock.patch.object(erase_module, "resume"):
