@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from indelible import loglines
 from indelible.trail import space
 from tests.effort import FAULT_STRIDE, LONG, examples
 
@@ -42,6 +44,14 @@ if space.measure(Path(tempfile.gettempdir())).percent > MOST_USED:
     roomy = str(Path(__file__).with_name("roomy"))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (roomy, os.environ.get("PYTHONPATH"))))
     from tests.roomy import sitecustomize  # noqa: F401 - in this process, too
+
+
+@pytest.fixture(autouse=True)
+def _said_as_text() -> Iterator[None]:
+    """A recorder that exports to standard error has its process speak JSON from then on: not the next test."""
+    yield
+    if loglines.is_json():
+        loglines.begin()
 
 
 @pytest.fixture
