@@ -10,11 +10,13 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from indelible import loglines
 from indelible.trail import space
 from tests.effort import FAULT_STRIDE, LONG, examples
 
@@ -57,6 +59,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Put the files of tests that make every fault themselves where no disk is waited for: it has none to add."""
     if config.getoption("in_memory") and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.fixture(autouse=True)
+def _said_as_text() -> Iterator[None]:
+    """A recorder that exports to standard error has its process speak JSON from then on: not the next test."""
+    yield
+    if loglines.is_json():
+        loglines.begin()
 
 
 @pytest.fixture

@@ -45,6 +45,12 @@ class _State:
     as_json = False
 
 
+def begin() -> None:
+    """Begin anew, as text: a command begins, which may be one of several in this process."""
+    _State.part, _State.as_json = "reads", False
+    logging.captureWarnings(capture=False)
+
+
 def for_recorder(part: Part = "records") -> None:
     """Say that this process writes records where it is told to: its environment counts, and its sinks.
 

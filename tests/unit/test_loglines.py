@@ -22,11 +22,10 @@ class Kind(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(loglines._State, "as_json", False)
-    monkeypatch.setattr(loglines._State, "part", "reads")
+def _as_it_was() -> Iterator[None]:
+    loglines.begin()
     yield
-    logging.captureWarnings(capture=False)
+    loglines.begin()
     logger = logging.getLogger(loglines.LOGGER)
     for one in [one for one in logger.handlers if isinstance(one, loglines._Unheard)]:
         logger.removeHandler(one)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from indelible import loglines
 from indelible.cli.text import byte_count
 from indelible.trail.files import segments
 from indelible.trail.layout import Layout
@@ -53,7 +54,7 @@ def count_bar(total: int, doing: str, done: Callable[[], int]) -> Iterator[Calla
 
     `done` tells how many; what is yielded is called whenever that may have grown.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or loglines.is_json():
         yield lambda: None
         return
     bar = _Bar(total, doing, lambda count: f"{count} of {total} events")

@@ -116,6 +116,7 @@ def run(args: list[str]) -> int:
 
 def _see_where_records_go(args: list[str]) -> None:
     """Have what is said on stderr be JSON lines where records stand there, from the first line on."""
+    loglines.begin()
     if args[:1] == ["record"] or (args[:1] == ["ship"] and "--attached" in args):
         loglines.for_recorder()
     elif args[:1] == ["ship"]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from indelible import __version__, configfile
+from indelible import __version__, configfile, loglines
 from indelible.cli.common import Where, note
 from indelible.cli.reloading import OnRecord, change
 from indelible.cli.text import counted, one_line
@@ -222,10 +222,11 @@ class Run:
             about = _about(lane)
             said = [f"{counted(about['taken'], 'event')} taken"]
             said += [f"{about[key]} {key}" for key in ("refused", "lost") if about[key]]
-            click.echo(
-                one_line(f"{lane.name} ({lane.settings.target}): {', '.join(said)}; at event {about['next']}"),
-                err=self.fills_stdout,
-            )
+            line = f"{lane.name} ({lane.settings.target}): {', '.join(said)}; at event {about['next']}"
+            if self.fills_stdout and loglines.is_json():
+                note(line, "INFO")
+            else:
+                click.echo(one_line(line), err=self.fills_stdout)
 
 
 def _step_back() -> None:

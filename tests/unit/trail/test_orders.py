@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -24,7 +25,7 @@ from indelible.trail.sharing import wire
 from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.sharing.sockets import connect, listen
 from indelible.trail.upkeep import duties, housekeeping, manage, orderdesk, orders
-from indelible.trail.upkeep.orders import Asker, Retain
+from indelible.trail.upkeep.orders import Asker, Reloaded, Retain
 
 LIMIT_S = 30.0
 AUDIT = AuditSettings()
@@ -113,6 +114,43 @@ def test_what_is_no_order_is_one_error(data: bytes) -> None:
 
 def test_an_order_comes_out_as_it_went_in() -> None:
     assert orders.decode(orders.encode(Retain())) == Retain()
+
+
+ID = "0b8f7c1e-6c0e-4d4e-9d5d-3b2d6c1c8f1a"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Reloaded(id="x", added=["siem"]),
+        Reloaded(id=ID, added=["si em"]),
+        Reloaded(id=ID, removed=["a\n"]),
+        Reloaded(id=ID, changed=["x"] * 65),
+        Reloaded(id=ID + "\n"),
+    ],
+)
+def test_a_change_of_sinks_names_sinks_and_nothing_else(order: Reloaded) -> None:
+    with pytest.raises(WireError, match="no order that is known here"):
+        orders.decode(orders.encode(order))
+
+
+def test_a_change_of_sinks_is_on_record_once_however_often_it_is_told(path: Path, holder: SharedWriter) -> None:
+    """Told twice, since the one who tells cannot know whether a holder that died had done it."""
+    told = Reloaded(id=ID, added=["siem"], removed=["a.log", "b.log"])
+    for order in (told, told, Reloaded(id=ID.replace("0", "1"), changed=["siem"])):
+        assert manage.through_holder(Layout(path), order) == {}
+    holder.close()
+    assert manage.through_holder(Layout(path), told) is None, "nobody holds it: nothing is written"
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    found = [one["metadata"] for one in entries if one["event_type"] == "config_reloaded"]
+    assert [one["sinks"] for one in found] == [
+        {"added": ["siem"], "removed": ["a.log", "b.log"]},
+        {"changed": ["siem"]},
+    ]
+    assert [(one["order"], one["asked"]["pid"]) for one in found] == [
+        (ID, os.getpid()), (ID.replace("0", "1"), os.getpid()),
+    ]  # fmt: skip
+    assert verify(path).ok
 
 
 def test_a_result_that_is_too_long_is_cut_and_says_so() -> None:
