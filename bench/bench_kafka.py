@@ -127,14 +127,16 @@ def catching_up(report: Report, broker: brokers.Broker) -> None:
     """A backlog to a topic."""
     with backlog(EVENTS // 10) as place:
         few = statistics.median(shipped(place, broker)[1] for _ in range(ROUNDS))
-    rows: list[tuple[float, float, float, int]] = []
+    rows: list[tuple[float, float, float]] = []
     with backlog(EVENTS) as place:
+        # Before a bare loop fills this process: whoever is started takes over the peak of who starts it.
+        peak = statistics.median(shipped(place, broker)[1] for _ in range(ROUNDS))
         for _ in range(ROUNDS):
             loop, count = bare(place, broker, headers=False)
             alike, _ = bare(place, broker, headers=True)
-            ours, peak = shipped(place, broker)
-            rows.append((count / loop, count / alike, count / ours, peak))
-    loops, alikes, rates, peaks = zip(*rows, strict=True)
+            ours, _ = shipped(place, broker)
+            rows.append((count / loop, count / alike, count / ours))
+    loops, alikes, rates = zip(*rows, strict=True)
     report.add(f"a Kafka sink catches up {EVENTS:,} events, lines/s", statistics.median(rates))
     report.add("  a bare loop with callbacks, lines/s", statistics.median(loops))
     report.add("  the same with the sink's headers, lines/s", statistics.median(alikes))
@@ -146,10 +148,8 @@ def catching_up(report: Report, broker: brokers.Broker) -> None:
         "  of the one with headers",
         statistics.median(one / other for one, other in zip(rates, alikes, strict=True)),
     )
-    report.add("  peak memory of the shipper, MB", statistics.median(peaks) / (1 << 20))
-    report.add(
-        "  of that with a tenth of the backlog (times)", statistics.median(peaks) / few, Goal.at_most(1.2)
-    )
+    report.add("  peak memory of the shipper, MB", peak / (1 << 20))
+    report.add("  of that with a tenth of the backlog (times)", peak / few, Goal.at_most(1.2))
 
 
 def beside(report: Report, broker: brokers.Broker) -> None:
