@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import random
 import select
 import shutil
 import signal
@@ -26,6 +28,9 @@ ROOT: Final = Path(__file__).parents[1]
 LIBS: Final = ROOT / ".tools" / "kafka" / "libs"
 PATIENCE_S: Final = 150.0
 """How long a broker may take to come up, or a client to get an answer; a machine may be busy."""
+
+TRIES: Final = 3
+"""Somebody else may take a port meanwhile."""
 
 USER: Final = "audit"
 PASSWORD: Final = "s3cret of a-broker"
@@ -77,10 +82,16 @@ log.cleaner.enable=false
 """
 
 
+PORTS: Final = range(15_000, 30_000)
+"""Below those that the system gives to whoever connects: a port must still be free when the broker takes it."""
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Broker:
@@ -337,13 +348,29 @@ def _java(*options: str) -> list[str]:
     return [java, *options, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{LIBS}/*"]
 
 
+def _started(folder: Path, **options: Any) -> Broker:
+    """Return a broker that runs; one that finds a port taken is made anew."""
+    for number in itertools.count(1):
+        place = folder / f"broker-{number}"
+        place.mkdir()
+        broker = Broker(place, **options)
+        broker.format()
+        try:
+            broker.start()
+        except AssertionError:
+            broker.stop(signal.SIGKILL)
+            if number == TRIES or "Address already in use" not in (place / "said").read_text():
+                raise
+        else:
+            return broker
+    raise AssertionError
+
+
 @contextlib.contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Broker]:
     """Give a broker that runs."""
-    broker = Broker(folder, **options)
-    broker.format()
+    broker = _started(folder, **options)
     try:
-        broker.start()
         yield broker
     finally:
         broker.stop(signal.SIGKILL)

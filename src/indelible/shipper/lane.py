@@ -157,8 +157,12 @@ class Lane:
 
     def _step(self) -> bool:
         """Ship a batch; tell whether there was one. Raises what kept it from being taken."""
-        batch = self._batch
-        found = self._place.next(batch.lines, batch.bytes) if batch is not None else self._place.next()
+        batch, times = self._batch, self.settings.own.batches
+        found = (
+            self._place.next(times * batch.lines, times * batch.bytes)
+            if batch is not None
+            else self._place.next()
+        )
         if found is None:
             return False
         trail, piece = found

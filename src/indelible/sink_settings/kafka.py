@@ -31,6 +31,9 @@ Mechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 PORT: Final = 9092
 """Where brokers listen when nobody told them otherwise."""
 
+BATCHES: Final = 4
+"""The brokers are waited for after so many."""
+
 _BATCH: Final = BatchSettings()
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -73,6 +76,11 @@ class KafkaSettings(Own, frozen=True, kw_only=True):
     def words(self) -> str:
         """See `Own`."""
         return self.topic
+
+    @property
+    def batches(self) -> int:
+        """See `Own`: the client divides them, and has several on their way."""
+        return BATCHES
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""

@@ -57,6 +57,11 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     @property
+    def batches(self) -> int:
+        """How many of them are read at once, where the sink divides them by itself."""
+        return 1
+
+    @property
     def max_bytes(self) -> int:
         """What a record is cut to when nothing is said; 0: not at all."""
         return 0

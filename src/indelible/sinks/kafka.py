@@ -130,29 +130,43 @@ class KafkaSink:
             self._drop()
 
     def _hand_over(self) -> None:
-        producer, topic = self._connected(), self._own.topic
-        sent = 0
-        for number, shipment in self._flight.hand_over():
+        """Give the client what is to be sent: this is done for every record there is."""
+        produce, topic, reported = self._connected().produce, self._own.topic, self._reported
+        out, partition, chooses = self._out, PARTITION_ANY, self._chooses
+        whose: tuple[str, int] = ("", 0)
+        common: tuple[tuple[str, str], ...] = ()
+        for sent, (number, shipment) in enumerate(self._flight.hand_over()):
+            record, seq, event_id, key, origin, schema, _ = shipment
+            if (origin, schema) != whose:
+                whose, common = (origin, schema), (("origin", origin), ("schema", str(schema)))
+            headers = (
+                [("event_id", event_id), ("seq", str(seq)), *common]
+                if event_id
+                else [("seq", str(seq)), *common]
+            )
+            if chooses:
+                partition = self._partition(sent)
             try:
-                producer.produce(
+                produce(
                     topic,
-                    shipment.record,
-                    shipment.key or None,
-                    partition=self._partition(sent),
-                    on_delivery=partial(self._reported, number),
-                    headers=_headers(shipment),
+                    record,
+                    key or None,
+                    partition,
+                    on_delivery=partial(reported, number),
+                    headers=headers,
                 )
-                self._out.add(number)
-                sent += 1
+                out.add(number)
             except client.library().KafkaException as exc:
-                self._reported(number, exc.args[0], None)
+                reported(number, exc.args[0], None)
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether a partition is this sink's to choose."""
+        return self._own.partition_strategy != "hash" and bool(self._partitions)
 
     def _partition(self, sent: int) -> int:
         """Return a partition, where it is not the key's to say; `sent` records of this batch went before."""
-        strategy = self._own.partition_strategy
-        if strategy == "hash" or not self._partitions:
-            return PARTITION_ANY
-        if strategy == "round_robin" or sent % self._own.batch.lines == 0:
+        if self._own.partition_strategy == "round_robin" or sent % self._own.batch.lines == 0:
             self._chosen = self._partitions[next(self._turn) % len(self._partitions)]
         return self._chosen
 
@@ -292,12 +306,3 @@ class KafkaSink:
 
     def _why(self) -> str:
         return self._troubles.said() or f"it does not answer within {self._timeout:g} s"
-
-
-def _headers(shipment: Shipment) -> list[tuple[str, bytes]]:
-    headers = [
-        ("seq", b"%d" % shipment.seq),
-        ("origin", shipment.origin.encode()),
-        ("schema", b"%d" % shipment.schema),
-    ]
-    return [("event_id", shipment.event_id.encode()), *headers] if shipment.event_id else headers
