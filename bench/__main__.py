@@ -12,6 +12,7 @@ BENCHMARKS = (
     "bench_redact",
     "bench_formats",
     "bench_ship",
+    "bench_http",
     "bench_shared",
     "bench_wrap",
     "bench_middleware",

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
     from indelible.sinks.web.answers import Verdict
 
-GZIP_LEVEL: Final = 4
-"""Half the time of zlib's default, for two hundredths more bytes of such records."""
+GZIP_LEVEL: Final = 1
+"""A third of the time of zlib's default, for a sixth more bytes of such records."""
 
 
 class HttpSink:

@@ -168,4 +168,4 @@ def test_over_http(name: str, flavor: str, format_: str) -> None:
         "elasticsearch": "/logs-indelible.audit-default/_bulk",
         "loki": "/loki/api/v1/push",
     }[flavor]  # fmt: skip
-    assert make_sink(sink)
+    make_sink(sink)
