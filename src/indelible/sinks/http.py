@@ -57,6 +57,8 @@ class HttpSink:
         )
         path = self._own.path
         self._target = path + (f"{'&' if '?' in path else '?'}{self._api.query}" if self._api.query else "")
+        named = {name.lower(): value for name, value in self._own.headers.items()}
+        self._headers = {"user-agent": f"indelible/{__version__}", **named}
         self._who: credentials.Credentials | None = None
         self._most = self._own.batch.bytes
         self._credit = 0
@@ -138,13 +140,12 @@ class HttpSink:
         body = self._api.body([part.data for part in parts])
         headers = [
             ("Host", str(self._origin).partition("://")[2]),
-            ("User-Agent", f"indelible/{__version__}"),
             ("Accept-Encoding", "identity"),
             ("Content-Type", self._api.content_type),
-            *self._own.headers.items(),
+            *self._headers.items(),
             *who.headers,
+            *self._api.headers(body, who.keys),
         ]
-        headers += self._api.headers(body, who.keys)
         if self._own.gzip:
             import gzip
 

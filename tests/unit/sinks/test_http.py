@@ -329,6 +329,16 @@ def test_credentials_go_into_a_header_and_no_answer_brings_them_back(
     assert "YWRhOn" not in str(failed)
 
 
+def test_headers_of_the_settings_are_sent_and_no_answer_brings_them_back() -> None:
+    headers = {"X-Scope-OrgID": "audit-of-acme", "user-agent": "our own"}
+    with receiver(lambda asked: Reply(403, asked.headers["x-scope-orgid"].encode())) as place:
+        failed = unavailable(sink_to(place.url, headers=headers), shipments(1))
+        [asked] = place.asked
+    assert asked.headers.get_all("X-Scope-OrgID") == ["audit-of-acme"]
+    assert asked.headers.get_all("User-Agent") == ["our own"]
+    assert "it answers 403: [REDACTED]" in str(failed)
+
+
 def test_a_secret_is_read_anew_after_a_failure(tmp_path: Path) -> None:
     file = tmp_path / "token"
     with receiver(lambda asked: Reply(204 if asked.headers["Authorization"] == "Bearer new" else 401)) as place:
