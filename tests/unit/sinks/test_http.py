@@ -161,6 +161,16 @@ def test_a_kept_connection_that_was_closed_is_made_anew() -> None:
         assert place.connections == 3
 
 
+def test_a_connection_that_was_idle_for_long_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver(lambda _: Reply(204)) as place:
+        sink = sink_to(place.url)
+        assert [sink.send(shipments(1)), sink.send(shipments(1))] == [Delivery(1)] * 2
+        assert place.connections == 1
+        monkeypatch.setattr("indelible.sinks.web.client.MAX_IDLE_S", 0.0)
+        assert sink.send(shipments(1)) == Delivery(1)
+        assert place.connections == 2
+
+
 def test_one_connection_does_for_many_requests() -> None:
     judge = Webhook()
     with receiver(judge) as place:
