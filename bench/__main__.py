@@ -13,6 +13,7 @@ BENCHMARKS = (
     "bench_formats",
     "bench_ship",
     "bench_kafka",
+    "bench_http",
     "bench_shared",
     "bench_wrap",
     "bench_middleware",

@@ -20,8 +20,11 @@ from indelible.sink_settings import (
     SinkSettings,
     TlsSettings,
     parse_sinks,
+    resolved,
 )
+from indelible.sink_settings.addresses import is_loopback, is_public
 from indelible.sink_settings.files import FileSettings
+from indelible.sink_settings.http import HttpSettings
 from indelible.sink_settings.syslog import SyslogSettings, split_address
 
 
@@ -106,6 +109,53 @@ WRONG: list[tuple[object, str]] = [
     ([{"type": "syslog", "address": "./s", "protocol": "tls"}], "protocol: tls needs HOST:PORT"),
     ([{"type": "syslog", "address": "/dev/log", "protocol": "tcp"}], "a local socket takes datagrams"),
     ([{"type": "syslog", "address": "x", "enterprise": 0}], "enterprise: expected a private enterprise"),
+    ([{"type": "http"}], "sink 1: type http needs 'url'"),
+    ([{"type": "http", "url": "ftp://x"}], "url: expected https://HOST"),
+    (
+        [{"type": "http", "url": "https://ada:pw@x"}],
+        "url: expected https://HOST[:PORT][/PATH][?QUERY] or http://…, without",
+    ),
+    ([{"type": "http", "url": "https://x/a b"}], "url: expected https://HOST"),
+    ([{"type": "http", "url": "https://x:99999"}], "url: expected https://HOST"),
+    ([{"type": "http", "url": "http://collector.example"}], "sends records and credentials in plain text"),
+    (
+        [{"type": "http", "url": "https://localhost"}],
+        "localhost is not a public address; say 'allow_private: true'",
+    ),
+    ([{"type": "http", "url": "https://[::ffff:10.0.0.1]"}], "is not a public address"),
+    ([{"type": "http", "url": "https://169.254.169.254/x"}], "169.254.169.254 is not a public address"),
+    ([{"type": "http", "url": "https://x", "flavor": "splunk"}], "flavor: expected webhook, splunk_hec,"),
+    ([{"type": "http", "url": "https://x", "labels": {"a": "b"}}], "labels: is for 'flavor: loki'"),
+    (
+        [{"type": "http", "url": "https://x", "index": "a"}],
+        "index: is for 'flavor: splunk_hec and elasticsearch'",
+    ),
+    (
+        [{"type": "http", "url": "https://x", "flavor": "loki", "secret_env": "A"}],
+        "secret_env: is for 'flavor: webhook'",
+    ),
+    (
+        [{"type": "http", "url": "https://x", "flavor": "loki", "labels": {"a-b": "c"}}],
+        "labels: 'a-b' is no label",
+    ),
+    (
+        [{"type": "http", "url": "https://x", "flavor": "elasticsearch", "index": "Logs"}],
+        "index: expected the name of an index: lower-case",
+    ),
+    ([{"type": "http", "url": "https://x", "token_env": "A", "token_file": "b"}], "not both"),
+    ([{"type": "http", "url": "https://x", "username_env": "A"}], "username: needs password"),
+    (
+        [{"type": "http", "url": "https://x", "token_env": "T", "username_env": "A", "password_env": "B"}],
+        "token: give a token, or username and password, not both",
+    ),
+    ([{"type": "http", "url": "https://x", "headers": {"A:": "b"}}], "headers: 'A:' is no header"),
+    ([{"type": "http", "url": "https://x", "headers": {"A": "b\r\nC: d"}}], "headers: 'A' is no header"),
+    ([{"type": "http", "url": "https://x", "headers": {"Authorization": "b"}}], "take token_env, token_file"),
+    ([{"type": "http", "url": "https://x", "tls": {"key_file": "k"}}], "tls: key_file: needs cert_file"),
+    (
+        [{"type": "http", "url": "http://127.0.0.1", "allow_private": True, "tls": {"ca_file": "k"}}],
+        "tls: needs a url with https://",
+    ),
 ]
 
 
@@ -216,3 +266,57 @@ def test_whatever_stands_there_is_taken_or_answered(value: object) -> None:
     except ValueError:
         return
     assert all(isinstance(sink, SinkSettings) for sink in sinks)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "url", "path"),
+    [
+        ("webhook", "https://x", "/"),
+        ("webhook", "https://x/hook/?key=1", "/hook/?key=1"),
+        ("splunk_hec", "https://x:8088", "/services/collector/event"),
+        ("splunk_hec", "https://x:8088/services/collector", "/services/collector/event"),
+        ("splunk_hec", "https://x/splunk/?channel=1", "/splunk/services/collector/event?channel=1"),
+        ("elasticsearch", "https://x/", "/logs-indelible.audit-default/_bulk"),
+        ("elasticsearch", "https://x/es/mine/_bulk", "/es/mine/_bulk"),
+        ("loki", "https://x/loki/api/v1/push", "/loki/api/v1/push"),
+        ("loki", "https://x/loki", "/loki/api/v1/push"),
+    ],
+)
+def test_an_api_is_found_at_its_server(flavor: str, url: str, path: str) -> None:
+    [sink] = parsed({"type": "http", "url": url, "flavor": flavor})
+    assert HttpSettings.of(sink.own).path == path
+
+
+def test_what_an_http_sink_has_when_nothing_is_said(tmp_path: Path) -> None:
+    [hook, splunk, elastic] = parsed(
+        {"type": "http", "url": "https://hooks.example.com/x", "secret_file": "s", "tls": {"ca_file": "c"}},
+        {"type": "http", "url": "https://x", "flavor": "splunk_hec", "token_env": "T"},
+        {"type": "http", "url": "https://y", "flavor": "elasticsearch", "timeout": "5s"},
+    )
+    own = [HttpSettings.of(sink.own) for sink in (hook, splunk, elastic)]
+    assert [one.gzip for one in own] == [False, True, True]
+    assert [one.token_scheme for one in own] == ["Bearer", "Splunk", "ApiKey"]
+    assert [sink.format for sink in (hook, splunk, elastic)] == ["indelible", "indelible", "ecs"]
+    assert [sink.timeout for sink in (hook, splunk, elastic)] == [30.0, 30.0, 5.0]
+    assert (hook.name, hook.target) == ("hooks.example.com", "https://hooks.example.com")
+    [there] = resolved((hook,), tmp_path)
+    found = HttpSettings.of(there.own)
+    assert found.secret is not None
+    assert found.tls is not None
+    assert (found.secret.file, found.tls.ca_file) == (str(tmp_path / "s"), str(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("address", "public", "own"),
+    [
+        ("1.1.1.1", True, False), ("2606:4700:4700::1111", True, False), ("127.0.0.1", False, True),
+        ("::1", False, True), ("::ffff:127.0.0.1", False, True), ("10.1.2.3", False, False),
+        ("172.16.0.1", False, False), ("192.168.1.1", False, False), ("100.64.0.1", False, False),
+        ("169.254.169.254", False, False), ("fe80::1%eth0", False, False), ("fd00:ec2::254", False, False),
+        ("64:ff9b::a00:1", False, False), ("2002:a00:1::", False, False), ("0.0.0.0", False, False),
+        ("::", False, False), ("224.0.0.1", False, False), ("255.255.255.255", False, False),
+        ("64:ff9b::101:101", True, False), ("::ffff:1.1.1.1", True, False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(address: str, public: bool, own: bool) -> None:
+    assert (is_public(address), is_loopback(address)) == (public, own)

@@ -65,8 +65,9 @@ MAX_LABELS: Final = 15
 
 OURS: Final = frozenset(
     {
-        "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-        "te", "trailer", "transfer-encoding", "upgrade", "webhook-id", "webhook-signature", "webhook-timestamp",
+        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
+        "webhook-id", "webhook-signature", "webhook-timestamp",
     }
 )  # fmt: skip
 """Headers that nobody sets but the sink."""

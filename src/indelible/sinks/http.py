@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from indelible.sinks.web.answers import Verdict
     from indelible.sinks.web.apis import Api
 
-GZIP_LEVEL: Final = 4
-"""Half the time of zlib's default, for two hundredths more bytes of such records."""
+GZIP_LEVEL: Final = 1
+"""A third of the time of zlib's default, for a sixth more bytes of such records."""
 
 
 def http_sink(settings: SinkSettings) -> CarryingSink:
@@ -58,6 +58,8 @@ class HttpTransport:
         )
         path = own.path
         self._path = path + (f"{'&' if '?' in path else '?'}{api.query}" if api.query else "")
+        named = {name.lower(): value for name, value in own.headers.items()}
+        self._headers = {"user-agent": f"indelible/{__version__}", **named}
         self._who: credentials.Credentials | None = None
 
     @property
@@ -89,13 +91,12 @@ class HttpTransport:
         body = self._api.body(parts)
         headers = [
             ("Host", str(self._origin).partition("://")[2]),
-            ("User-Agent", f"indelible/{__version__}"),
             ("Accept-Encoding", "identity"),
             ("Content-Type", self._api.content_type),
-            *self._own.headers.items(),
+            *self._headers.items(),
             *who.headers,
+            *self._api.headers(body, who.keys),
         ]
-        headers += self._api.headers(body, who.keys)
         if self._own.gzip:
             import gzip
 

@@ -161,6 +161,16 @@ def test_a_kept_connection_that_was_closed_is_made_anew() -> None:
         assert place.connections == 3
 
 
+def test_a_connection_that_was_idle_for_long_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver(lambda _: Reply(204)) as place:
+        sink = sink_to(place.url)
+        assert [sink.send(shipments(1)), sink.send(shipments(1))] == [Delivery(1)] * 2
+        assert place.connections == 1
+        monkeypatch.setattr("indelible.sinks.web.client.MAX_IDLE_S", 0.0)
+        assert sink.send(shipments(1)) == Delivery(1)
+        assert place.connections == 2
+
+
 def test_one_connection_does_for_many_requests() -> None:
     judge = Webhook()
     with receiver(judge) as place:
@@ -327,6 +337,16 @@ def test_credentials_go_into_a_header_and_no_answer_brings_them_back(
         assert place.asked[0].headers[header[0]] == header[1]
     assert "[REDACTED]" in str(failed)
     assert "YWRhOn" not in str(failed)
+
+
+def test_headers_of_the_settings_are_sent_and_no_answer_brings_them_back() -> None:
+    headers = {"X-Scope-OrgID": "audit-of-acme", "user-agent": "our own"}
+    with receiver(lambda asked: Reply(403, asked.headers["x-scope-orgid"].encode())) as place:
+        failed = unavailable(sink_to(place.url, headers=headers), shipments(1))
+        [asked] = place.asked
+    assert asked.headers.get_all("X-Scope-OrgID") == ["audit-of-acme"]
+    assert asked.headers.get_all("User-Agent") == ["our own"]
+    assert "it answers 403: [REDACTED]" in str(failed)
 
 
 def test_a_secret_is_read_anew_after_a_failure(tmp_path: Path) -> None:

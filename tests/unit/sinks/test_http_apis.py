@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from indelible.sinks.base import Delivery, Shipment
 from tests.certificates import Authority
 from tests.unit.sinks.test_http import receiver, sink_to, unavailable
-from tests.unit.sinks.web_judges import Elastic, Loki, Splunk
+from tests.unit.sinks.web_judges import Elastic, Loki, Splunk, Webhook
 from tests.unit.sinks.web_receivers import Asked, HttpReceiver, Reply, said
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2VjcmV0cyBhcmUgYXQgbGVhc3QgMjQgYnl0ZXM=")
@@ -53,6 +53,25 @@ def test_a_signature_is_that_of_standard_webhooks(gzip: bool, monkeypatch: pytes
 
 def _verify(secret: str, asked: Asked) -> Any:
     return Verifier(secret).verify(asked.body, {name.lower(): value for name, value in asked.headers.items()})
+
+
+@pytest.mark.parametrize(("body", "count"), [("single", 3), ("lines", 1), ("array", 1)])
+def test_a_request_has_the_shape_that_was_asked_for(body: str, count: int) -> None:
+    batch = [event(1), Shipment('CEF:0|"ü"|x'.encode(), 2, ""), event(3)]
+    judge = Webhook(body=body)
+    with receiver(judge) as place:
+        assert sink_to(place.url, body=body).send(batch) == Delivery(3)
+        assert len(place.asked) == count
+    assert judge.records == [one.record for one in batch]
+
+
+def test_what_a_line_cannot_hold_is_refused() -> None:
+    bad = [Shipment(b"two\nlines", 1, ""), Shipment(b"\xff", 2, "")]
+    with receiver(lambda _: Reply(204)) as place:
+        lines = sink_to(place.url, body="lines").send([bad[0], event(3)])
+        array = sink_to(place.url).send([bad[1], event(3)])
+    assert "holds a line end" in lines.refused[0][1]
+    assert array == Delivery(2, ((0, "is no UTF-8 text"),))
 
 
 # --- Elasticsearch -----------------------------------------------------------------------------------------------

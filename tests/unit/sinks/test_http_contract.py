@@ -55,7 +55,6 @@ class Http(Destination):
     [
         ("webhook", {}),
         ("webhook", {"body": "lines", "gzip": True}),
-        ("webhook", {"body": "single"}),
         ("splunk_hec", {}),
         ("elasticsearch", {}),
         ("loki", {}),

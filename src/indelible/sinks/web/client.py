@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -34,6 +35,9 @@ MAX_HEAD_BYTES: Final = 64 << 10
 
 MAX_INTERIM: Final = 8
 """Answers of class 1xx before the one that counts."""
+
+MAX_IDLE_S: Final = 30.0
+"""A connection that nobody has used for longer is made anew: somebody on the way may have forgotten it."""
 
 MAX_REDIRECTIONS: Final = 3
 FOLLOWED: Final = (307, 308)
@@ -102,6 +106,7 @@ class Client:
         self._tls = tls
         self._server_name = server_name or origin.host
         self._connection: Connection | None = None
+        self._used = 0.0
         self._protocol = h11.Connection(h11.CLIENT)
 
     def open(self) -> None:
@@ -161,12 +166,14 @@ class Client:
                 raise
 
     def _is_kept(self) -> bool:
-        """Tell whether there is a connection from before; one that the receiver has closed meanwhile is let go."""
+        """Tell whether there is a connection from before; one that may be closed by now is let go."""
         if self._connection is None:
             return False
         try:
             self._connection.look()
         except OSError:
+            self.close()
+        if time.monotonic() - self._used > MAX_IDLE_S:
             self.close()
         return self._connection is not None
 
@@ -227,6 +234,7 @@ class Client:
 
     def _keep(self, answer: Answer) -> None:
         """Keep the connection for the next request, where that is possible."""
+        self._used = time.monotonic()
         try:
             if not answer.is_whole or self._protocol.trailing_data[0]:
                 self.abort()
@@ -245,7 +253,7 @@ class Client:
             except BaseException:
                 made.abort()
                 raise
-            self._connection = made
+            self._connection, self._used = made, time.monotonic()
             self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         return self._connection
 
