@@ -80,7 +80,7 @@ def answered(plan: Plan, batch: list[Shipment] | None = None, **keys: Any) -> Si
         (Reply(500, b"<h1>Oh\n no</h1>\x1b[2J"), "it answers 500: <h1>Oh no</h1>�[2J", None),
         (Reply(401, b"who?"), "it answers 401: who?; does it accept our credentials?", None),
         (Reply(403), "it answers 403; may our credentials write there?", None),
-        (Reply(404, b"x" * 900), f"it answers 404: {'x' * 200}…; is the path of 'url' right?", None),
+        (Reply(404, b"y" * 900), f"it answers 404: {'y' * 200}…; is the path of 'url' right?", None),
         (Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "it does not speak HTTP/1.1: ", None),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Le"), "it closed the connection in the middle of an answer", None),
         (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 99), "it does not come to an answer", None),

@@ -8,12 +8,14 @@ The rules that live here:
   that is refused alone goes to the dead letters. What is not sure to be about that record (`Refused.sure`) counts only
   of a receiver that takes others: one that refuses all of them is unavailable, and nothing is given up.
 - A receiver that found a request too large gets smaller ones from then on.
+- What is said of a receiver quotes no event (`unquoted`); the reasons of dead letters do, and an erasure knows those.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from indelible.errors import ConfigError
 from indelible.sinks.base import NOTHING, Delivery, Shipment, SinkUnavailable
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from indelible.sink_settings.parts import BatchSettings
     from indelible.sinks.waits import Waits
     from indelible.sinks.web.answers import Verdict
+
+
+QUOTE: Final = 8
+"""So many characters in a row are no chance: a receiver repeats what it was sent."""
 
 
 class Transport(Protocol):
@@ -86,7 +92,7 @@ class CarryingSink:
             exc.delivery = progress.delivery()
             raise
         except (NotNow, DisbelievedError, ConfigError, OSError) as exc:
-            raise self._unavailable(exc, progress.delivery()) from exc
+            raise self._unavailable(exc, progress.delivery(), parts) from exc
         finally:
             self._credit = progress.credit
 
@@ -134,13 +140,34 @@ class CarryingSink:
             if verdict.later:
                 raise NotNow(verdict.later)
 
-    def _unavailable(self, exc: Exception, delivery: Delivery = NOTHING) -> SinkUnavailable:
+    def _unavailable(
+        self, exc: Exception, delivery: Delivery = NOTHING, parts: Sequence[Part] = ()
+    ) -> SinkUnavailable:
         """Return what a failure is to the shipper."""
         why, asked = str(exc), None
         if isinstance(exc, OSError):
             why = reasons.of(exc)
         elif isinstance(exc, NotNow):
             asked = exc.retry_after
-        said = f"{self._target}: {self._transport.clean(why)}"
+        said = f"{self._target}: {unquoted(self._transport.clean(why), [part.data for part in parts])}"
         self._transport.close()
         return SinkUnavailable(said, delivery, retry_after=asked, refuses=isinstance(exc, DisbelievedError))
+
+
+def unquoted(text: str, records: Sequence[bytes]) -> str:
+    """Return what is said of a receiver without what it repeats of the records: no erasure reaches a state or a log.
+
+    What is repeated is `QUOTE` characters or more, in whatever case of letters, after the first colon: before it the
+    words are ours.
+    """
+    ours, colon, theirs = text.partition(": ")
+    sent = b"\n".join(records).decode("utf-8", "replace").casefold()
+    low = theirs.casefold()
+    if len(low) != len(theirs):  # a letter that has another length in small
+        return f"{ours}: in words that cannot be repeated here"
+    repeated = [False] * len(theirs)
+    for start in range(len(theirs) - QUOTE + 1):
+        if low[start : start + QUOTE] in sent:
+            repeated[start : start + QUOTE] = [True] * QUOTE
+    kept = "".join("\0" if is_quote else sign for sign, is_quote in zip(theirs, repeated, strict=True))
+    return ours + colon + re.sub("\0+", "…", kept)
