@@ -21,6 +21,11 @@ lines_option = click.option("--json", "as_json", is_flag=True, help="Print the s
 """``--json`` of the commands that list events."""
 
 
+def from_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return what adds ``--from``, which may be repeated; `text` is its help."""
+    return click.option("--from", "sources", metavar="SOURCE", multiple=True, help=text)
+
+
 @dataclass(frozen=True)
 class Where:
     """What ``-c``, ``--profile`` and ``--trail`` say."""

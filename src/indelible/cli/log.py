@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from indelible.cli.common import Trails, Where, find_trails, lines_option, note, where_options
+from indelible.cli.common import Trails, Where, find_trails, from_option, lines_option, note, where_options
 from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
@@ -27,6 +27,8 @@ Examples:
   indelible log --tool read_file --user ada -n 0 all of one user's calls of one tool
   indelible log --json -n 0 | jq .outcome.kind   the stored lines as they are
   indelible log --format mxcp --since 1d         in the words of another system
+  indelible log --from siem.cef --user ada       what is held elsewhere: a file and those that it was
+                                                 rotated to, a directory, or - for standard input
 
 Without --trail, the configured trail and those that lie beside it because several
 recorders ran at once are listed together; and before each trail those that it follows, since
@@ -40,11 +42,13 @@ they were restored or had lost their end. Times are shown in UTC.
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
+@from_option("List the records that are held here, in any format: a file, a directory, - for standard input.")
 @lines_option
 @format_option
 @where_options
 def command(
     where: Where,
+    sources: tuple[str, ...],
     limit: int | None,
     follow: bool,  # noqa: FBT001 - click's signature
     as_json: bool,  # noqa: FBT001
@@ -55,6 +59,11 @@ def command(
     wanted = make_filter(**filters)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
+    if sources:
+        from indelible.cli import log_from
+
+        log_from.refuse_others(where, follow=follow)
+        return log_from.show(sources, wanted, count, chosen)
     if not follow:
         return show(with_earlier(find_trails(where)), wanted, count, chosen)
     from indelible.cli.tail import follow_trails

@@ -29,6 +29,9 @@ AS_STORED: Final = "indelible"
 SHOWN_TYPES: Final = 3
 """So many event types of those that were left out are named."""
 
+SAME: Final = {"jsonlines": "hangar", "json-lines": "hangar"}
+"""Names of formats that are another one's."""
+
 HELP: Final = "Print records in this format: mxcp, argus, cef, leef, syslog, ecs, …; one a line."
 
 
@@ -104,11 +107,11 @@ def shows_events(wanted: Filter) -> bool:
 
 class _Lines:
     def print(self, hits: Iterable[Hit]) -> int:
-        """See `Printer`: stored lines as they are."""
+        """See `Printer`: stored lines, and records that were read back, as they are."""
         out = sys.stdout.buffer
         count = 0
         for hit in hits:
-            out.write(hit.line + b"\n")
+            out.write((hit.record or hit.line) + b"\n")
             count += 1
         return count
 
@@ -122,6 +125,8 @@ class _Records:
         self._format = format_
         self._left_out: Counter[str] = Counter()
         self._nameless = 0
+        self._others: Counter[str] = Counter()
+        """Of records that were read back: those of other formats."""
         self._failed = 0
         self._why = ""
 
@@ -139,6 +144,11 @@ class _Records:
     def _render(self, hit: Hit) -> bytes | None:
         from indelible.formats.record import NoEntryError, Record
 
+        if hit.format:
+            if hit.format == SAME.get(self._name, self._name):
+                return hit.record
+            self._others[hit.format] += 1
+            return None
         if not hit.origin:
             self._nameless += 1
             return None
@@ -178,3 +188,5 @@ class _Records:
                 f"{counted(self._nameless, 'event')} left out, of a trail whose name is gone: "
                 "no record of them could be checked; --json prints their lines"
             )
+        for name, count in self._others.items():
+            note(f"{counted(count, 'record')} left out, in '{name}', of which '{self._name}' cannot be made")

@@ -194,3 +194,33 @@ def _unknown(event_type: str) -> Naming:
         return UNKNOWN
     name = _own_name(event_type)
     return UNKNOWN._replace(name=name, hangar=name)
+
+
+# --- and back -----------------------------------------------------------------------------------------------------
+
+
+def _codes() -> dict[str, tuple[str | None, str | None]]:
+    """Return (event type, `target.type`) by name and by signature in CEF; a call's type, a service event's None."""
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for (family, kind), naming_ in _CALLS.items():
+        event_type = "mcp_operation" if kind else "mcp_operation_started"
+        for code in (naming_.name, naming_.hangar, naming_.cef):
+            found[code] = event_type, family or None
+    for event_type, naming_ in _EVENTS.items():
+        found[naming_.name] = found[naming_.cef] = event_type, None
+    for naming_ in (STATE_CHANGED, STATE_FAILED):
+        found[naming_.name] = found[naming_.cef] = "mcp_server_state_changed", None
+    return found
+
+
+_CODES: Final = _codes()
+
+
+def event_type_of(code: str) -> str | None:
+    """Return the event type that a name or a signature in CEF stands for; None when it is none of ours."""
+    return _CODES.get(code, (None, None))[0]
+
+
+def family_of(code: str) -> str | None:
+    """Return the `target.type` that a name or a signature in CEF tells; None where it tells none."""
+    return _CODES.get(code, (None, None))[1]

@@ -39,6 +39,10 @@ class Hit(NamedTuple):
     row: Row
     origin: str = ""
     """The trail that it is of; empty when nothing beside it says which."""
+    format: str = ""
+    """Of what was read back from elsewhere, the format of its record; `line` is then what could be made of it."""
+    record: bytes = b""
+    """That record, as it stood there."""
 
 
 class Corrupt:

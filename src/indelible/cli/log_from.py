@@ -1,0 +1,77 @@
+"""``indelible log --from``: list what is held elsewhere, in whatever format it stands there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from indelible.cli.common import Where, note
+from indelible.cli.progress import byte_bar
+from indelible.cli.rendering import Chosen, make_printer
+from indelible.cli.text import counted
+from indelible.query.filters import Filter
+from indelible.query.readback import Readback
+from indelible.query.sources.base import Source
+from indelible.query.sources.opening import open_source
+
+SHOWN_UNREAD: Final = 5
+"""So many of the places that could not be read are named."""
+
+
+def refuse_others(where: Where, *, follow: bool) -> None:
+    """Raise UsageError for options that are about a trail."""
+    if follow:
+        raise click.UsageError("--from reads what is there: not together with --follow")
+    if where != Where():
+        raise click.UsageError(
+            "--from reads no trail and no configuration: leave out -c, --profile and --trail"
+        )
+
+
+def show(names: Sequence[str], wanted: Filter, limit: int, chosen: Chosen | None) -> int:
+    """Print what is asked for; what was left out, and why, is said on stderr."""
+    sources = [open_source(name) for name in names]
+    with byte_bar(sum(source.size() for source in sources), "reading") as progress:
+        back = Readback(sources, wanted, progress)
+        hits = back.newest(limit) if limit else back.all()
+        printer = make_printer(chosen, wanted)
+        found = printer.print(hits)
+    sys.stdout.flush()
+    printer.report()
+    _report(back)
+    report_unread(sources)
+    if not found and sys.stderr.isatty():
+        click.secho("no event matches", dim=True, err=True)
+    return 0
+
+
+def _report(back: Readback) -> None:
+    if back.repeated:
+        note(f"{counted(back.repeated, 'repeated record')} left out")
+    if back.contradicting:
+        records = counted(back.contradicting, "record")
+        note(
+            f"{records} of a seq that another record has, too, with other words: 'indelible verify --from' says "
+            "which is as it was sealed"
+        )
+    for (name, filters), count in sorted(back.unanswered.items()):
+        options = " and ".join("--" + one.replace("_", "-") for one in filters)
+        note(f"{counted(count, 'record')} left out, in '{name}', which does not say what {options} asks for")
+    if back.exposed_only:
+        names = ", ".join(f"'{name}'" for name in sorted(back.exposed_only))
+        note(f"in {names} a name is the one that it is exposed under; no other one was compared")
+    if back.unreadable:
+        first = f", the first: {back.first_unreadable}"
+        note(f"{counted(back.unreadable, 'line')} could not be read as a record{first}")
+
+
+def report_unread(sources: Sequence[Source]) -> None:
+    """Say on stderr which files, or parts of them, could not be read."""
+    unread = [one for source in sources for one in source.unread]
+    for one in unread[:SHOWN_UNREAD]:
+        note(f"{one.where}: {one.why}")
+    if len(unread) > SHOWN_UNREAD:
+        note(f"and {len(unread) - SHOWN_UNREAD} more files that could not be read")

@@ -1,0 +1,1 @@
+"""Where records are read back from, whatever carried them there: files, directories, standard input, a topic."""
