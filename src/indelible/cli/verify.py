@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from indelible.cli.common import Where, find_trails, print_json, where_options
+from indelible.cli.common import Where, find_trails, from_option, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import counted, one_line
 from indelible.trail import findings as words
@@ -21,6 +23,7 @@ from indelible.trail.reader import read_small
 if TYPE_CHECKING:
     from indelible.trail.findings import Previous, VerifyResult
     from indelible.trail.proofs.checkpoint import Verifier
+    from indelible.trail.proofs.kept import Quorum
 
 SHOWN_FINDINGS: Final = 20
 """A person reads so many; `--json` has them all."""
@@ -36,14 +39,61 @@ Examples:
   indelible verify --witness w1.vkey --witness w2.vkey --witnesses 1
                                          was the trail cosigned by at least one of these witnesses?
   indelible verify --line found.jsonl    are these lines in the trail?
+  indelible verify --from /var/log/siem  is all that is held there, in any format, as it was sealed?
   indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
                                          with nothing else at hand; with --witness, too
   indelible verify --json | jq .findings
 
 Exit code 0: nothing is wrong with what could be checked (--line: every line is in the
-trail); 1: there are findings; 2: wrong usage, or a FILE cannot be read; 3: there is no trail,
-or it cannot be read. `indelible keygen --show` prints the key to keep.
+trail; --from: every record is as it was sealed); 1: there are findings; 2: wrong usage, or a
+FILE cannot be read; 3: there is no trail, or it cannot be read. `indelible keygen --show`
+prints the key to keep.
 """
+
+
+class _Found(NamedTuple):
+    """What somebody has found, that is not a trail."""
+
+    line: str | None
+    sources: tuple[str, ...]
+    complete: bool
+    proof: str | None
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is any of it."""
+        return self != (None, (), False, None)
+
+
+def _found_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that name such; the command gets them as one, `found`."""
+
+    def command(
+        line: str | None,
+        sources: tuple[str, ...],
+        complete: bool,  # noqa: FBT001 - click's signature
+        proof: str | None,
+        **others: Any,
+    ) -> int:
+        return function(found=_Found(line, sources, complete, proof), **others)
+
+    made: Callable[..., int] = functools.wraps(function)(command)
+    for option in (
+        click.option(
+            "--proof",
+            metavar="FILE",
+            help="Check a proof, of the one line in --line; needs --vkey, and no trail.",
+        ),
+        click.option(
+            "--complete", is_flag=True, help="With --from: from the first to the last none may be missing."
+        ),
+        from_option("Check all records that are held here: a file, a directory, - for standard input."),
+        click.option(
+            "--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input."
+        ),
+    ):
+        made = option(made)
+    return made
 
 
 @click.command("verify", epilog=EPILOG)
@@ -69,10 +119,7 @@ or it cannot be read. `indelible keygen --show` prints the key to keep.
     help="A witness that must have cosigned those, the proof, or else the ones that are kept beside the trail.",
 )
 @click.option("--witnesses", "needed", metavar="N", type=click.IntRange(1), help="So many of them are enough.")
-@click.option("--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input.")
-@click.option(
-    "--proof", metavar="FILE", help="Check a proof, of the one line in --line; needs --vkey, and no trail."
-)
+@_found_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @where_options
 def command(
@@ -81,38 +128,57 @@ def command(
     checkpoints: tuple[str, ...],
     witnesses: tuple[str, ...],
     needed: int | None,
-    line: str | None,
-    proof: str | None,
+    found: _Found,
     as_json: bool,  # noqa: FBT001 - click's signature
 ) -> int:
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
-    from indelible.cli import verify_found, verify_kept
+    from indelible.cli import verify_kept
 
     kept = verify_kept.asked(checkpoints, witnesses, needed)
-    alone = "--checkpoint" if checkpoints else "--witness" if proof is None else None
-    if kept is not None and alone is not None and (line is not None or proof is not None):
-        raise click.UsageError(f"{alone} checks a whole trail: not together with --line or --proof")
+    alone = "--checkpoint" if checkpoints else "--witness" if found.proof is None else None
+    if kept is not None and alone is not None and found.anything:
+        raise click.UsageError(f"{alone} checks a whole trail: not together with --line, --from or --proof")
     keys = [load_vkey(vkey) for vkey in vkeys]  # before anything is read
-    if len(keys) > 1 and (kept is not None or line is not None or proof is not None):
-        raise click.UsageError("several --vkey: only to check whole trails, against nothing but themselves")
-    verifier = keys[0] if keys else None
-    if proof is not None:
-        if verifier is None:
-            raise click.UsageError("--proof needs --vkey: nothing else says whose checkpoint it may be")
-        if where != Where():
-            raise click.UsageError("--proof reads no trail and no configuration")
-        return verify_found.check_proof(proof, line, verifier, kept.quorum if kept else None, as_json=as_json)
-    if line is not None:
-        return verify_found.check_lines(find_trails(where), line, verifier, as_json=as_json)
+    if len(keys) > 1 and (kept is not None or found.line is not None or found.proof is not None):
+        raise click.UsageError(
+            "several --vkey: only to check whole trails, or --from, against nothing but themselves"
+        )
+    if found.anything:
+        return _check_found(where, found, keys, kept.quorum if kept else None, as_json=as_json)
     results = _verify(find_trails(where), keys)
     if kept is not None:
-        verify_kept.compare(results, kept, verifier)
+        verify_kept.compare(results, kept, keys[0] if keys else None)
     if as_json:
         print_json(results[0].as_dict() if len(results) == 1 else combine(results))
     else:
         for result in results:
             print_result(result)
     return 0 if all(result.ok for result in results) else 1
+
+
+def _check_found(
+    where: Where, found: _Found, keys: list[Verifier], quorum: Quorum | None, *, as_json: bool
+) -> int:
+    """Check what somebody has found, and not a whole trail."""
+    verifier = keys[0] if keys else None
+    if found.sources:
+        if found.line is not None or found.proof is not None:
+            raise click.UsageError("--from checks records by themselves: not together with --line or --proof")
+        from indelible.cli import verify_from
+
+        paths = find_trails(where)
+        return verify_from.check(found.sources, paths, keys, complete=found.complete, as_json=as_json)
+    if found.complete:
+        raise click.UsageError("--complete says what --from must hold: name that, too")
+    from indelible.cli import verify_found
+
+    if found.proof is None:
+        return verify_found.check_lines(find_trails(where), found.line or "", verifier, as_json=as_json)
+    if verifier is None:
+        raise click.UsageError("--proof needs --vkey: nothing else says whose checkpoint it may be")
+    if where != Where():
+        raise click.UsageError("--proof reads no trail and no configuration")
+    return verify_found.check_proof(found.proof, found.line, verifier, quorum, as_json=as_json)
 
 
 def _verify(paths: list[Path], keys: list[Verifier]) -> list[VerifyResult]:

@@ -19,16 +19,19 @@ from indelible.trail.reader import Lines, TrailFile, open_snapshot, reading
 _NEAR: Final = 4 * MAX_LINE_BYTES
 """So much of a plain file is read through, and no longer bisected."""
 
+_STEP: Final = 2_000
+"""So many lines are read over to the next one that is asked for: that takes as long as a bisection."""
+
 
 class LinesBySeq:
-    """One trail at one moment; a context manager."""
+    """One trail at one moment; a context manager. Seqs that go up are read in one pass, if they are near each other."""
 
     def __init__(self, path: Path) -> None:
         """Raises TrailError when there is no trail, or it may not be read."""
         self._path = path
         with reading(path):
             self._snapshot = open_snapshot(path)
-        self._unpacked: _Walk | None = None
+        self._walk: _Walk | None = None
 
     def __enter__(self) -> LinesBySeq:
         return self
@@ -48,44 +51,53 @@ class LinesBySeq:
                 if file.named_seq is not None and file.named_seq > seq:
                     continue
                 try:
-                    found = self._unpack(file, seq) if file.compressed else _bisect(file, seq)
+                    found = self._in_file(file, seq)
                 except (FileNotFoundError, TrailCorrupt):  # deleted meanwhile; damaged
-                    self._forget()
                     found = None
+                if found is None:
+                    self._forget()
                 if found is not None or file.named_seq is not None:
                     return found
         return None
 
-    def _unpack(self, file: TrailFile, seq: int) -> bytes | None:
-        """Read on from the last line that was asked for, when that is before this one in the same file."""
-        if self._unpacked is None or self._unpacked.file is not file or self._unpacked.next_seq > seq:
-            self._forget()
-            self._unpacked = _Walk(file)
-        return self._unpacked.find(seq)
+    def _in_file(self, file: TrailFile, seq: int) -> bytes | None:
+        """Read on from the last line that was asked for, when that is not far before this one in the same file."""
+        walk = self._walk
+        if walk is not None and walk.file is file and walk.next_seq <= seq:
+            if file.compressed:
+                return walk.find(seq)
+            found = walk.find(seq) if seq - walk.next_seq <= _STEP else None
+            if found is not None:  # else a line in between may claim a seq that is not its own
+                return found
+        self._forget()
+        self._walk = _Walk(file, 0 if file.compressed else _bisect(file, seq))
+        return self._walk.find(seq)
 
     def _forget(self) -> None:
-        if self._unpacked is not None:
-            self._unpacked.close()
-            self._unpacked = None
+        if self._walk is not None:
+            self._walk.close()
+            self._walk = None
 
 
 class _Walk:
-    """A file that is read from its front."""
+    """A file that is read onwards."""
 
-    def __init__(self, file: TrailFile) -> None:
+    def __init__(self, file: TrailFile, offset: int) -> None:
         self.file = file
         self.next_seq = 0
+        """Of this one and those after it it can still tell."""
         self._stream = file.open()
+        if offset:
+            self._stream.seek(offset)
         self._lines = _each(self._stream)
-        self._last: bytes | None = None
 
     def find(self, seq: int) -> bytes | None:
+        """Return the line that claims a seq; None when there is none further on, and then nothing more is found."""
+        self.next_seq = seq + 1
         for line in self._lines:
             claimed = line_seq(line)
             if claimed is not None and claimed >= seq:
-                self.next_seq = claimed + 1
                 return line if claimed == seq else None
-        self.next_seq = seq + 1
         return None
 
     def close(self) -> None:
@@ -97,7 +109,8 @@ def _each(stream: BinaryIO) -> Iterator[bytes]:
         yield from lines
 
 
-def _bisect(file: TrailFile, seq: int) -> bytes | None:
+def _bisect(file: TrailFile, seq: int) -> int:
+    """Return an offset in a plain file: the line that claims a seq begins there, or not far behind."""
     with file.open() as stream:
         low, high = 0, stream.seek(0, os.SEEK_END)
         while high - low > _NEAR:
@@ -108,12 +121,7 @@ def _bisect(file: TrailFile, seq: int) -> bytes | None:
                 low = middle + begin
             else:
                 high = middle
-        stream.seek(low)
-        for line in _each(stream):
-            claimed = line_seq(line)
-            if claimed is not None and claimed >= seq:
-                return line if claimed == seq else None
-    return None
+    return low
 
 
 def _next_seq(data: bytes) -> tuple[int, int | None]:

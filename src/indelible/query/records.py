@@ -49,6 +49,9 @@ LIMITS: Final = (480, 512, 1024, 2048, 4096, 8000, 8096, 8192, 16_384, 32_768, 6
 CUT_SLACK: Final = 128
 """How far below its limit a record may end: where no more of a value fits, and what says that it was cut."""
 
+MAX_MADE: Final = 4
+"""Formats and settings that have made records are remembered: of one file most are made by one sink."""
+
 MAX_SHORT: Final = 4096
 """No limit that is further above a record's size is tried."""
 
@@ -77,6 +80,7 @@ class _Trail:
     def close(self) -> None:
         if self._lines is not None:
             self._lines.close()
+            self._lines = None
 
 
 class _Likeness(NamedTuple):
@@ -100,6 +104,7 @@ class RecordCheck:
         self._trails: dict[Path, _Trail] = {}
         self._names = [name for name in format_names() if name != "indelible"]
         self._limits: list[int] = []
+        self._made: list[tuple[str, Options]] = []
         self._settings = False
         self._fronts = False
 
@@ -130,6 +135,38 @@ class RecordCheck:
         trail = max(same, key=lambda one: one.sealed.checkpoint.size)
         return self._look_up(found, trail)
 
+    def line(self, path: Path, seq: int) -> bytes | None:
+        """Return the line that claims a seq in the trail whose active file is `path`. Raises TrailError.
+
+        Fast for seqs that go up, as `LinesBySeq.find` is.
+        """
+        return self._trails.setdefault(path, _Trail(path)).line(seq)
+
+    def forget(self, path: Path) -> None:
+        """Look at the trail's files anew: it has gone on since."""
+        if path in self._trails:
+            self._trails[path].close()
+
+    def made_of(self, data: bytes, line: bytes, origin: str) -> str | None:
+        """Return the format that makes exactly these bytes of a line, of those that have made records before.
+
+        It is the whole proof that a record says what the line says, and spares reading the record. None proves nothing.
+        """
+        try:
+            record = Record(line, origin)
+        except NoEntryError:
+            return None
+        for made in self._made:
+            if _rendered(*made, record) == data:
+                if made is not self._made[0]:
+                    self._remember(*made)
+                return made[0]
+        return None
+
+    def _remember(self, name: str, options: Options) -> None:
+        made = (name, options)
+        self._made = [made, *(other for other in self._made if other != made)][:MAX_MADE]
+
     def _look_up(self, found: Found, trail: Candidate) -> Verdict:
         seq, where = found.seq, str(trail.sealed.layout.active)
         size = trail.sealed.checkpoint.size
@@ -149,7 +186,7 @@ class RecordCheck:
     def _compare(self, found: Found, trail: Candidate, leaf: bytes) -> Verdict:
         seq, where = found.seq, str(trail.sealed.layout.active)
         path = trail.sealed.layout.active
-        line = self._trails.setdefault(path, _Trail(path)).line(seq)
+        line = self.line(path, seq)
         if line is None:
             detail = "it carries the leaf hash of a line that was deleted, so its words cannot be compared"
             return Verdict(NOT_COMPARED, seq, where, detail=detail)
@@ -198,6 +235,7 @@ class RecordCheck:
                 if one is not None and not one.differs:
                     self._names.remove(name)  # of one file most are of one format
                     self._names.insert(0, name)
+                    self._remember(name, options)
                     return one
         return None if best is None else self._cut(found, *best, record) or best[0]
 
@@ -211,6 +249,7 @@ class RecordCheck:
                 likest.name, msgspec.structs.replace(options, max_bytes=limit), record
             ):
                 self._limits = [limit, *(other for other in self._limits if other != limit)][:8]
+                self._remember(likest.name, msgspec.structs.replace(options, max_bytes=limit))
                 return _Likeness(likest.name, [], cut=True)
         return None
 

@@ -49,6 +49,8 @@ LINE_NOT_COVERED: Final = "line not covered yet"
 LINE_FOREIGN: Final = "line of another trail"
 RECORD_DIFFERS: Final = "record differs from its line"
 RECORD_NOT_COMPARED: Final = "record not compared"
+RECORD_UNREADABLE: Final = "not a record"
+RECORDS_MISSING: Final = "records missing"
 
 MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING, ERASED_UNRECORDED})
 """What a writer that deletes files or erases lines, or the switch to a new trail, may cause in an earlier look."""

@@ -38,7 +38,7 @@ NOT_COMPARED: Final = "not compared"
 
 CONVERTED: Final = "without the carriage return at its end, which the trail does not have"
 
-_PROBLEMS: Final = {
+PROBLEMS: Final = {
     NO: words.LINE_UNKNOWN,
     NOT_COVERED: words.LINE_NOT_COVERED,
     ANOTHER_TRAIL: words.LINE_FOREIGN,
@@ -115,7 +115,7 @@ class LineCheck:
         if not self._trails:
             raise NotProven(skipped[0])
         for path in paths:
-            for earlier in _set_aside(Layout(path)):
+            for earlier in set_aside(Layout(path)):
                 try:
                     self._trails.append(Candidate(open_sealed(earlier, vkey), earlier=True))
                 except TrailError as exc:
@@ -130,7 +130,7 @@ class LineCheck:
             self.result.erased += verdict.erased
         else:
             detail = f"{verdict.detail} (trail {verdict.trail})" if verdict.trail else verdict.detail
-            problem = _PROBLEMS[verdict.verdict]
+            problem = PROBLEMS[verdict.verdict]
             self.result.add(Finding(problem, self._source, number, verdict.seq, detail=detail))
         if len(self.lines) < MAX_FINDINGS:
             self.lines.append({"line": number, **verdict._asdict()})
@@ -140,7 +140,7 @@ class LineCheck:
         seq = line_seq(data)
         if seq is None:
             record = None if self._records is None else self._records.judge(data, self._trails)
-            return record or Verdict(NO, detail=_why_no_seq(data))
+            return record or Verdict(NO, detail=why_no_seq(data))
         if len(data) > MAX_LINE_BYTES + 1:
             return Verdict(NO, detail=f"longer than a line may be, {MAX_LINE_BYTES} bytes")
         for form, note in forms(data):
@@ -200,7 +200,8 @@ def _readable(sealed: Sealed, seq: int) -> bool:
     return sealed.tiles.leaf(seq) is not None and sealed.tiles.trusted(0, seq >> 8)
 
 
-def _why_no_seq(data: bytes) -> str:
+def why_no_seq(data: bytes) -> str:
+    """Return what to say of what is neither a line of a trail nor a record of one."""
     if data.startswith(b"\xef\xbb\xbf"):
         return "a byte order mark stands in front of it; take it away"
     if data[:1].isspace():
@@ -213,7 +214,7 @@ def _why_no_seq(data: bytes) -> str:
     )
 
 
-def _set_aside(layout: Layout) -> list[Path]:
+def set_aside(layout: Layout) -> list[Path]:
     """Return the active files of the earlier trails that lie below a trail."""
     names = (name for name in names_in(layout.retired) if os.sep not in name)
     places = (layout.retired / name / layout.active.name for name in sorted(names))

@@ -43,6 +43,8 @@ class StoredTiles:
         self._widths = widths
         self.size = size
         self.root = root
+        self.cached = CACHED_TILES
+        """How many tiles are kept; more for who does not go from left to right."""
         self._rows: OrderedDict[tuple[int, int], bytes | None] = OrderedDict()
         self._trusted: OrderedDict[tuple[int, int], bool] = OrderedDict()
         self.wrong_length: dict[tuple[int, int], int] = {}
@@ -65,7 +67,7 @@ class StoredTiles:
             self._rows.move_to_end(key)
             return self._rows[key]
         row = self._rows[key] = self._read(level, index)
-        if len(self._rows) > CACHED_TILES:
+        if len(self._rows) > self.cached:
             self._rows.popitem(last=False)
         return row
 
@@ -132,7 +134,7 @@ class StoredTiles:
         if key not in self._trusted:
             row, above = self.row(level, index), self.hash_above(level, index)
             self._trusted[key] = row is not None and full_tile_hash(split_hashes(row)) == above
-            if len(self._trusted) > CACHED_TILES:
+            if len(self._trusted) > self.cached:
                 self._trusted.popitem(last=False)
         return self._trusted[key]
 
