@@ -9,12 +9,17 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from indelible.formats.back import EXPOSED_NAMES_ONLY, read_back
+from indelible.formats.back_parts import CORE
+from indelible.formats.found import read_found
 from indelible.formats.names import NAMINGS
 from indelible.formats.ocsf import VALUES as OCSF_VALUES
 from indelible.formats.record import Options, Record
 from indelible.formats.shapes import VALUES, Proof
 from indelible.registry import FORMATS, make_format
+from indelible.trail.entry import stamp
 from indelible.trail.erased import erased_line
+from tests.trails import at, encode, operation
 from tests.unit.docs.pages import DOCS, blocks, codes, rows, section
 from tests.unit.formats import events
 from tests.unit.formats.readers import JSON_FORMATS, OPERATIONS_ONLY, strict
@@ -177,3 +182,20 @@ def test_the_sample_is_a_line_that_a_trail_may_have() -> None:
     entry = json.loads(shown)
     body = {key: value for key, value in entry.items() if key not in ("seq", "schema", "recorded_at")}
     assert events.line_of(body, entry["seq"], entry["recorded_at"]).decode() == shown
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"indelible", "jsonlines", "json-lines"}))
+def test_which_filters_a_format_answers_is_what_its_records_do(name: str) -> None:
+    body = operation(7, target__method="tools/call", policy={"decision": "allow"})
+    found = read_found(
+        make_format(name, Options()).render(Record(stamp(7, at(7), encode(body)), events.ORIGIN))
+    )
+    assert found is not None
+    text = section(PAGE, "What can be asked of a record")
+    listed = {one: set(codes(cells[1])) for cells in rows(text) for one in codes(cells[0])}
+    answered = {"--" + filter_.replace("_", "-") for filter_ in read_back(found).says - CORE}
+    assert listed[name] == answered
+    common = {"--" + filter_.replace("_", "-") for filter_ in CORE}
+    assert common <= set(codes(text.partition("| format |")[0]))
+    exposed = next(line for line in text.splitlines() if "exposed under" in line)
+    assert set(codes(exposed)) == set(EXPOSED_NAMES_ONLY)
