@@ -47,11 +47,15 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(folder: Path, *args: str | Path, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def command(folder: Path, *args: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*COMMAND, *map(str, args)], cwd=folder, capture_output=True, timeout=LIMIT_S, check=False,
-        **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),  # type: ignore[arg-type] # one of the two
-    )  # fmt: skip
+        [*COMMAND, *map(str, args)],
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
 
 
 def answer(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
