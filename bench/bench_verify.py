@@ -15,6 +15,10 @@ from pathlib import Path
 
 from bench import big_trail
 from bench.report import Goal, Report
+from indelible.formats.record import Options, Record
+from indelible.query.held import HeldCheck
+from indelible.query.sources.files import FileSource
+from indelible.registry import make_format
 from indelible.trail.checking.check import verify_trail
 
 ROUNDS = 5
@@ -43,6 +47,28 @@ def verified(path: Path) -> float:
     return seconds
 
 
+def write_records(trail: Path, path: Path, name: str) -> None:
+    """Write what a file sink of a format holds of a whole trail."""
+    origin = trail.with_name(trail.name + ".d").joinpath("origin").read_text().strip()
+    made = make_format(name, Options(host="host"))
+    with trail.open("rb") as lines, path.open("wb") as file:
+        for line in lines:
+            file.write(made.render(Record(line[:-1], origin)) + b"\n")
+
+
+def held(trail: Path, path: Path) -> tuple[float, int]:
+    """Return the CPU seconds of one `verify --from`, and how many records it read."""
+    source = FileSource(str(path))
+    started = time.process_time()
+    with HeldCheck([trail], [], str(path)) as check:
+        for block in source.blocks():
+            check.block(block)
+        result = check.finish([source])
+    seconds = time.process_time() - started
+    assert result.ok, result.findings[:3]
+    return seconds, check.read
+
+
 def main() -> int:
     report = Report("verification")
     with tempfile.TemporaryDirectory() as folder:
@@ -55,8 +81,15 @@ def main() -> int:
         seconds = [verified(path) for _ in range(ROUNDS)]
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         floors = [floor(path) for _ in range(ROUNDS)]
+        lines = [held(path, path)[0] for _ in range(ROUNDS)]
+        records = Path(folder) / "held.cef"
+        write_records(small, records, "cef")
+        rounds = [held(small, records) for _ in range(ROUNDS)]
     report.add("verify, MB/s", size / MB / statistics.median(seconds), Goal.at_least(150))
     report.add("verify, CPU over hashing alone", statistics.median(seconds) / statistics.median(floors))
+    report.add("verify --from, lines, MB/s", size / MB / statistics.median(lines))
+    each = statistics.median(seconds / count for seconds, count in rounds)
+    report.add("verify --from, cef, records/s", 1 / each)
     report.add("resident memory, MB", after / 1024)
     report.add("  more than for a trail 20 times smaller, MB", (after - before) / 1024, Goal.at_most(16))
     return report.finish()

@@ -18,6 +18,7 @@ from indelible.events import (
 )
 from indelible.trail.entry import stamp
 from indelible.trail.layout import Layout
+from indelible.trail.proofs import ownwords
 from indelible.trail.proofs.checkpoint import Checkpoint
 from indelible.trail.proofs.merkle import Tile, TileTree, leaf_hashes, tile_path
 from indelible.trail.start.keys import generate_pem, load_signer, new_origin
@@ -57,7 +58,7 @@ def write(path: Path, total_bytes: int, *, line_bytes: int = 500, seal: bool = F
         event_id=new_id(),
         metadata={"origin": origin, "first_seq": 0, "schema": 1, "pruned": []},
     )
-    tree, seq, bodies = TileTree(), 0, [encode_body(opened)]
+    tree, seq, bodies = TileTree(), 0, [ownwords.sign(signer, 0, encode_body(opened))]
     with path.open("wb") as file:
         while file.tell() < total_bytes:
             recorded = format_time(START_NS + seq * STEP_NS)

@@ -74,6 +74,10 @@ class ClientConfigError(IndelibleError):
     """The configuration of an MCP client could not be changed, or what is known of the change cannot be read."""
 
 
+class SourceError(IndelibleError):
+    """A place that records are read back from cannot be read, or not any further."""
+
+
 class NotProven(TrailError):  # noqa: N818
     """The trail cannot show what it was asked for: the answer is "no", and the message says why."""
 

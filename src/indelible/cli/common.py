@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import click
 
@@ -17,14 +17,48 @@ from indelible.values import user_path
 if TYPE_CHECKING:
     from indelible.config import AuditSettings, Settings
     from indelible.loglines import Level
+    from indelible.query.sources.base import Source
+
+SINK_HELP: Final = "With --from kafka://…: come in as this sink of the configuration does (TLS, SASL)."
 
 lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
 """``--json`` of the commands that list events."""
 
 
-def from_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return what adds ``--from``, which may be repeated; `text` is its help."""
-    return click.option("--from", "sources", metavar="SOURCE", multiple=True, help=text)
+class From(NamedTuple):
+    """What ``--from`` and ``--sink`` say."""
+
+    names: tuple[str, ...]
+    sink: str | None
+
+    def open(self, where: Where) -> list[Source]:
+        """Return the sources, which are looked for now. Raises ConfigError."""
+        from indelible.query.sources.opening import open_source
+
+        sink = None
+        if self.sink is not None:
+            sinks = {one.name: one for one in where.settings.audit.sinks}
+            if self.sink not in sinks:
+                there = ", ".join(sinks) or "none"
+                raise ConfigError(f"--sink {self.sink}: the configuration has no such sink; there are: {there}")
+            sink = sinks[self.sink]
+        return [open_source(name, sink) for name in self.names]
+
+
+def from_options(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return what adds ``--from``, which may be repeated, and ``--sink``; the command gets them as `sources`."""
+
+    def add(function: Callable[..., int]) -> Callable[..., int]:
+        def command(names: tuple[str, ...], sink: str | None, **others: Any) -> int:
+            if sink is not None and not names:
+                raise click.UsageError("--sink says how --from comes to a topic: name that, too")
+            return function(sources=From(names, sink), **others)
+
+        made: Callable[..., int] = functools.wraps(function)(command)
+        made = click.option("--sink", metavar="NAME", help=SINK_HELP)(made)
+        return click.option("--from", "names", metavar="SOURCE", multiple=True, help=text)(made)
+
+    return add
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 import click
 
-from indelible.cli.common import Trails, Where, find_trails, from_option, lines_option, note, where_options
+from indelible.cli.common import (
+    From,
+    Trails,
+    Where,
+    find_trails,
+    from_options,
+    lines_option,
+    note,
+    where_options,
+)
 from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
@@ -42,13 +51,16 @@ they were restored or had lost their end. Times are shown in UTC.
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
-@from_option("List the records that are held here, in any format: a file, a directory, - for standard input.")
+@from_options(
+    "List the records that are held here, in any format: a file, a directory, - for standard input, "
+    "kafka://HOST:PORT/TOPIC."
+)
 @lines_option
 @format_option
 @where_options
 def command(
     where: Where,
-    sources: tuple[str, ...],
+    sources: From,
     limit: int | None,
     follow: bool,  # noqa: FBT001 - click's signature
     as_json: bool,  # noqa: FBT001
@@ -59,11 +71,11 @@ def command(
     wanted = make_filter(**filters)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
-    if sources:
+    if sources.names:
         from indelible.cli import log_from
 
-        log_from.refuse_others(where, follow=follow)
-        return log_from.show(sources, wanted, count, chosen)
+        log_from.refuse_others(where, sources, follow=follow)
+        return log_from.show(sources.open(where), wanted, count, chosen)
     if not follow:
         return show(with_earlier(find_trails(where)), wanted, count, chosen)
     from indelible.cli.tail import follow_trails

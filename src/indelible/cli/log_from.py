@@ -8,32 +8,30 @@ from typing import Final
 
 import click
 
-from indelible.cli.common import Where, note
+from indelible.cli.common import From, Where, note
 from indelible.cli.progress import byte_bar
 from indelible.cli.rendering import Chosen, make_printer
 from indelible.cli.text import counted
 from indelible.query.filters import Filter
 from indelible.query.readback import Readback
 from indelible.query.sources.base import Source
-from indelible.query.sources.opening import open_source
 
 SHOWN_UNREAD: Final = 5
 """So many of the places that could not be read are named."""
 
 
-def refuse_others(where: Where, *, follow: bool) -> None:
+def refuse_others(where: Where, sources: From, *, follow: bool) -> None:
     """Raise UsageError for options that are about a trail."""
     if follow:
         raise click.UsageError("--from reads what is there: not together with --follow")
-    if where != Where():
+    if where.trail is not None or (where != Where() and sources.sink is None):
         raise click.UsageError(
             "--from reads no trail and no configuration: leave out -c, --profile and --trail"
         )
 
 
-def show(names: Sequence[str], wanted: Filter, limit: int, chosen: Chosen | None) -> int:
+def show(sources: Sequence[Source], wanted: Filter, limit: int, chosen: Chosen | None) -> int:
     """Print what is asked for; what was left out, and why, is said on stderr."""
-    sources = [open_source(name) for name in names]
     with byte_bar(sum(source.size() for source in sources), "reading") as progress:
         back = Readback(sources, wanted, progress)
         hits = back.newest(limit) if limit else back.all()

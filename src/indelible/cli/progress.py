@@ -37,8 +37,8 @@ def progress_bar(paths: list[Path], doing: str, *, earlier: bool = False) -> Ite
 
 @contextlib.contextmanager
 def byte_bar(total: int, doing: str) -> Iterator[Progress | None]:
-    """Show on a terminal how far something of so many bytes is, once it has taken a second."""
-    if not sys.stderr.isatty():
+    """Show on a terminal how far something of so many bytes is, once it has taken a second; nothing of unknown size."""
+    if not total or not sys.stderr.isatty():
         yield None
         return
     bar = _Bar(total, doing)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from indelible.cli.common import Where, find_trails, from_option, print_json, where_options
+from indelible.cli.common import From, Where, find_trails, from_options, print_json, where_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import counted, one_line
 from indelible.trail import findings as words
@@ -55,14 +55,14 @@ class _Found(NamedTuple):
     """What somebody has found, that is not a trail."""
 
     line: str | None
-    sources: tuple[str, ...]
+    sources: From
     complete: bool
     proof: str | None
 
     @property
     def anything(self) -> bool:
         """Whether there is any of it."""
-        return self != (None, (), False, None)
+        return bool(self.sources.names or self.complete or self.line is not None or self.proof is not None)
 
 
 def _found_options(function: Callable[..., int]) -> Callable[..., int]:
@@ -70,7 +70,7 @@ def _found_options(function: Callable[..., int]) -> Callable[..., int]:
 
     def command(
         line: str | None,
-        sources: tuple[str, ...],
+        sources: From,
         complete: bool,  # noqa: FBT001 - click's signature
         proof: str | None,
         **others: Any,
@@ -87,7 +87,9 @@ def _found_options(function: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--complete", is_flag=True, help="With --from: from the first to the last none may be missing."
         ),
-        from_option("Check all records that are held here: a file, a directory, - for standard input."),
+        from_options(
+            "Check all records that are held here: a file, a directory, - for standard input, kafka://HOST:PORT/TOPIC."
+        ),
         click.option(
             "--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input."
         ),
@@ -161,13 +163,15 @@ def _check_found(
 ) -> int:
     """Check what somebody has found, and not a whole trail."""
     verifier = keys[0] if keys else None
-    if found.sources:
+    if found.sources.names:
         if found.line is not None or found.proof is not None:
             raise click.UsageError("--from checks records by themselves: not together with --line or --proof")
         from indelible.cli import verify_from
 
         paths = find_trails(where)
-        return verify_from.check(found.sources, paths, keys, complete=found.complete, as_json=as_json)
+        return verify_from.check(
+            found.sources.open(where), paths, keys, complete=found.complete, as_json=as_json
+        )
     if found.complete:
         raise click.UsageError("--complete says what --from must hold: name that, too")
     from indelible.cli import verify_found

@@ -13,10 +13,10 @@ from indelible.cli.progress import byte_bar
 from indelible.cli.text import counted, one_line
 from indelible.cli.verify import print_findings, print_not_checked, verdict
 from indelible.query.held import AS_SEALED, HeldCheck
-from indelible.query.sources.opening import open_source
 from indelible.trail.checking.verify import KEY_NOT_PINNED
 
 if TYPE_CHECKING:
+    from indelible.query.sources.base import Source
     from indelible.trail.proofs.checkpoint import Verifier
 
 SHOWN_RANGES = 5
@@ -24,10 +24,9 @@ SHOWN_RANGES = 5
 
 
 def check(
-    names: Sequence[str], paths: list[Path], keys: Sequence[Verifier], *, complete: bool, as_json: bool
+    sources: Sequence[Source], paths: list[Path], keys: Sequence[Verifier], *, complete: bool, as_json: bool
 ) -> int:
     """Check all records of these sources against their trails."""
-    sources = [open_source(name) for name in names]
     name = sources[0].name if len(sources) == 1 else f"{len(sources)} sources"
     with HeldCheck(paths, keys, name, complete=complete) as held:
         with byte_bar(sum(source.size() for source in sources), "verifying") as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from indelible.formats.back_parts import (
     typed_by,
 )
 from indelible.formats.fields import NAMED, TEXTS
-from indelible.formats.found import CEF, LEEF, SYSLOG, Found
+from indelible.formats.found import CEF, LEEF, SYSLOG, Fields, Found
 from indelible.formats.names import event_type_of, family_of
 
 FAMILIES: Final = {CEF: "cef", LEEF: "leef", SYSLOG: "syslog"}
@@ -61,31 +62,41 @@ def _keys(family: str) -> dict[str, str]:
                     "duration_ms": "cfp1" if family == CEF else "durationMs"}  # fmt: skip
 
 
-_KEYS: Final = {family: _keys(family) for family in FAMILIES}
+_READ: Final = frozenset({*_PARTS.values(), *_FILTERS, "erased"})
+_KEYS: Final = {
+    family: [(name, (key,)) for name, key in _keys(family).items() if name in _READ] for family in FAMILIES
+}
+"""Of each family (our name of a field, where `Found.fields` has it), of what is read."""
 _SIGNATURE: Final = {CEF: "signature", LEEF: "eventName", SYSLOG: "MSGID"}
 _CUT: Final = {
-    CEF: ("IndelibleMcpCut", "IndelibleMcpLeftOut"),
-    LEEF: ("cut", "leftOut"),
-    SYSLOG: ("cut", "left_out"),
+    CEF: (("IndelibleMcpCut",), ("IndelibleMcpLeftOut",)),
+    LEEF: (("cut",), ("leftOut",)),
+    SYSLOG: (("cut",), ("left_out",)),
 }
 
 
 def of_pairs(found: Found) -> Said:
     """Return what a record says."""
-    fields = {str(key[0]): value for key, value in found.fields.items()}
-    keys = _KEYS[found.family]
-    held = {name: value for name, key in keys.items() if (value := fields.get(key)) not in (None, "")}
-    called = str(fields.get(_SIGNATURE[found.family]))
+    fields = found.fields
+    held: Event = {name: value for name, key in _KEYS[found.family] if (value := fields.get(key))}
+    called = str(fields.get((_SIGNATURE[found.family],)))
     stamp = {key: held.get(key) for key in ("request_id", "caller_type", "erased")}
     parts: dict[str, Any] = {part: held.get(name) for part, name in _PARTS.items()}
     parts["latency"] = _number(parts["latency"])
     parts["event_type"] = parts["event_type"] or event_type_of(called)
     event = event_of(stamp, **parts, time=_time_of(found.family, fields), type=family_of(called))
-    says = CORE | {"session", "backend", "policy"} | typed_by(called)
-    return event, says - _unsaid(found.family, fields, held)
+    cut, left_out = _CUT[found.family]
+    if cut in fields or left_out in fields:
+        return event, _says(called) - _unsaid(found.family, fields, held)
+    return event, _says(called)
 
 
-def _unsaid(family: str, fields: Event, held: Event) -> frozenset[str]:
+@functools.lru_cache(maxsize=256)
+def _says(called: str) -> frozenset[str]:
+    return CORE | {"session", "backend", "policy"} | typed_by(called)
+
+
+def _unsaid(family: str, fields: Fields, held: Event) -> frozenset[str]:
     """Return the filters that a record which was cut to a limit cannot answer."""
     cut, left_out = _CUT[family]
     names = {item.partition(":")[0] for item in str(fields.get(cut, "")).split(",")}
@@ -102,7 +113,7 @@ def _number(text: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _time_of(family: str, fields: Event) -> str | None:
+def _time_of(family: str, fields: Fields) -> str | None:
     if family == SYSLOG:
-        return time_in(fields.get("TIMESTAMP"))
-    return of_epoch(fields.get("rt" if family == CEF else "devTime"), MILLISECOND)
+        return time_in(fields.get(("TIMESTAMP",)))
+    return of_epoch(fields.get(("rt" if family == CEF else "devTime",)), MILLISECOND)

@@ -114,7 +114,7 @@ def of_epoch(value: Any, unit: timedelta) -> str | None:
         moment = EPOCH + int(value) * unit
     except (TypeError, ValueError, OverflowError):
         return None
-    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 MILLISECOND: Final = timedelta(milliseconds=1)

@@ -223,7 +223,7 @@ def _named(value: Any) -> Any:
 
 # --- CEF ----------------------------------------------------------------------------------------------------------
 
-_CEF = re.compile(r"CEF:0" + r"\|((?:[^\\|]|\\[\\|])*)" * 6 + r"\|(.*)", re.DOTALL)
+_CEF = re.compile(r"CEF:0" + r"\|((?:[^\\|]++|\\[\\|])*+)" * 6 + r"\|(.*)", re.DOTALL)
 _CEF_KEY = re.compile(r"(?:^| )([A-Za-z0-9_]+)=")
 """In a value every `=` has a backslash before it: after a letter or digit it ends a key."""
 _CEF_ESCAPE = re.compile(r"\\([\\=nr])")
@@ -244,7 +244,9 @@ def _read_cef(body: bytes) -> _Read | None:
         value = extension[key.end() : following.start() if following else None]
         if key[1] in fields:
             return None
-        fields[key[1]] = _CEF_ESCAPE.sub(lambda found: _CEF_TEXT.get(found[1], found[1]), value)
+        if "\\" in value:
+            value = _CEF_ESCAPE.sub(lambda found: _CEF_TEXT.get(found[1], found[1]), value)
+        fields[key[1]] = value
     settings = {"vendor": vendor, "product": product, "version": version, "host": fields.get("dvchost", "")}
     header = {"signature": match[4], "name": match[5], "severity": match[6]}
     stamp = _stamp_of(fields, "externalId", "IndelibleMcpSeq", "deviceExternalId", "IndelibleMcpLeaf")
@@ -297,7 +299,7 @@ def _read_syslog(body: bytes) -> _Read | None:
             key = param[1] if name == "indelible" else f"{name}.{param[1]}"
             if key in fields:
                 return None
-            fields[key] = _PARAM_ESCAPE.sub(r"\1", param[2])
+            fields[key] = _PARAM_ESCAPE.sub(r"\1", param[2]) if "\\" in param[2] else param[2]
     nil = {"-": ""}
     settings: dict[str, Any] = {"facility": int(match[1]) // 8, "host": nil.get(match[3], match[3])}
     settings |= {"app_name": nil.get(match[4], match[4])}

@@ -21,8 +21,8 @@ from typing import Any, Final, NamedTuple
 from indelible.errors import NotProven, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.formats.found import read_found
+from indelible.query.heldtrail import HeldTrail, key_of
 from indelible.query.records import RecordCheck
-from indelible.query.seqs import SeqSet
 from indelible.query.sources.base import Block, Source, place
 from indelible.trail import findings as words
 from indelible.trail.entry import line_seq
@@ -35,19 +35,13 @@ from indelible.trail.proofs.elsewhere import (
     NO,
     NOT_COVERED,
     PROBLEMS,
-    Candidate,
     Verdict,
     forms,
     leaf_of,
     set_aside,
     why_no_seq,
 )
-from indelible.trail.proofs.merkle import HASH_SIZE
-from indelible.trail.proofs.stored import open_sealed
-from indelible.trail.reader import origin_in, origin_of, read_small
-
-CACHED_TILES: Final = 4_096
-"""32 MB: the lowest tiles of a million events, which may come in any order."""
+from indelible.trail.reader import origin_in
 
 BATCH_RECORDS: Final = 20_000
 BATCH_BYTES: Final = 16 << 20
@@ -62,52 +56,6 @@ ALTERED: Final = "altered"
 
 _SEQ = re.compile(rb'(?:"seq":|IndelibleMcpSeq=|\tseq=| seq="|"seq","value":\{"intValue":")([0-9]{1,16})')
 """Where formats of ours have a record's seq: a guess, that is only believed when the whole record is made of it."""
-
-
-class _Trail:
-    """A trail, and what was met of it."""
-
-    def __init__(self, path: Path, key: Verifier | None, *, earlier: bool) -> None:
-        """Raises TrailError, NotProven."""
-        self._key = key
-        self._earlier = earlier
-        self.path = path
-        self.seen = SeqSet()
-        self.candidate = Candidate(open_sealed(path, key), earlier)
-        self._adopt()
-
-    def _adopt(self) -> None:
-        sealed = self.candidate.sealed
-        sealed.tiles.cached = CACHED_TILES
-        self.active = sealed.layout.active
-        self.origin, self.size = sealed.checkpoint.origin, sealed.checkpoint.size
-        self._rows: dict[int, bytes] = {}
-
-    def look_again(self) -> bool:
-        """Take over a checkpoint that was signed since; tell whether there is one that can be read."""
-        try:
-            if read_small(self.candidate.sealed.layout.checkpoint) == self.candidate.sealed.note:
-                return False
-            sealed = open_sealed(self.path, self._key)
-        except (OSError, TrailError):
-            return False
-        if sealed.checkpoint.origin != self.origin or sealed.checkpoint.size <= self.size:
-            return False
-        self.candidate = Candidate(sealed, self._earlier)
-        self._adopt()
-        return True
-
-    def leaf(self, seq: int) -> bytes:
-        """Return the leaf hash that the signed root vouches for; empty when the tiles do not show it."""
-        row = self._rows.get(seq >> 8)
-        if row is None:
-            tiles = self.candidate.sealed.tiles
-            row = (tiles.row(0, seq >> 8) or b"") if tiles.trusted(0, seq >> 8) else b""
-            if len(self._rows) >= CACHED_TILES:
-                self._rows.clear()
-            self._rows[seq >> 8] = row
-        start = (seq & 0xFF) * HASH_SIZE
-        return row[start : start + HASH_SIZE]
 
 
 class _Waiting(NamedTuple):
@@ -151,12 +99,12 @@ class HeldCheck:
     def __exit__(self, *_: object) -> None:
         self._records.__exit__()
 
-    def _open(self, paths: Sequence[Path], keys: Sequence[Verifier]) -> list[_Trail]:
-        found: list[_Trail] = []
+    def _open(self, paths: Sequence[Path], keys: Sequence[Verifier]) -> list[HeldTrail]:
+        found: list[HeldTrail] = []
         skipped = self.result.not_checked
         for path in paths:
             try:
-                found.append(_Trail(path, _key_of(path, keys, alone=len(paths) == 1), earlier=False))
+                found.append(HeldTrail(path, key_of(path, keys, alone=len(paths) == 1), earlier=False))
             except NotProven as exc:
                 if len(paths) == 1:
                     raise
@@ -166,7 +114,7 @@ class HeldCheck:
         for path in paths:
             for earlier in set_aside(Layout(path)):
                 try:
-                    found.append(_Trail(earlier, _key_of(earlier, keys, alone=True), earlier=True))
+                    found.append(HeldTrail(earlier, key_of(earlier, keys, alone=True), earlier=True))
                 except TrailError as exc:
                     skipped.append(f"an earlier trail that does not count: {exc}")
         return found
@@ -200,7 +148,7 @@ class HeldCheck:
         self._take(last, seq)
         return True
 
-    def _take(self, trail: _Trail, seq: int) -> None:
+    def _take(self, trail: HeldTrail, seq: int) -> None:
         self.counts[AS_SEALED] += 1
         if not trail.seen.add(seq):
             self.repeated += 1
@@ -223,13 +171,13 @@ class HeldCheck:
                     return
         self._altered_line(block, index, seq, data, claimed or self._origin)
 
-    def _sealed(self, trail: _Trail, seq: int) -> bytes:
+    def _sealed(self, trail: HeldTrail, seq: int) -> bytes:
         """Return the leaf hash that was sealed as a seq; of one beyond the checkpoint the trail is looked at again."""
         if seq >= trail.size and trail.look_again():
             self._records.forget(trail.active)
         return trail.leaf(seq) if seq < trail.size else b""
 
-    def _is_erased(self, trail: _Trail, seq: int) -> bool:
+    def _is_erased(self, trail: HeldTrail, seq: int) -> bool:
         """Tell whether the trail's own line was erased, or is gone, so that nothing speaks against it."""
         line = self._records.line(trail.active, seq)
         return line is None or parse_erased(line) is not None
@@ -265,7 +213,7 @@ class HeldCheck:
         detail = f"it says that it is of {origin[:80]!r}, which is not here: name that trail, too, with --trail"
         self._find(words.LINE_FOREIGN, block, index, seq, None, detail=detail)
 
-    def _beyond(self, block: Block, index: int, seq: int, trails: Sequence[_Trail]) -> None:
+    def _beyond(self, block: Block, index: int, seq: int, trails: Sequence[HeldTrail]) -> None:
         size = max(trail.size for trail in trails)
         detail = (
             f"the checkpoint covers {size} events, so nothing can be said yet; nothing is shipped before it is sealed: "
@@ -318,7 +266,7 @@ class HeldCheck:
             return self._take(same[0], verdict.seq)
         return self._differs(one, verdict, same[0] if same else None)
 
-    def _differs(self, one: _Waiting, verdict: Verdict, trail: _Trail | None) -> None:
+    def _differs(self, one: _Waiting, verdict: Verdict, trail: HeldTrail | None) -> None:
         if verdict.verdict == NOT_COVERED and trail is not None:
             return self._beyond(one.block, one.number, verdict.seq or 0, [trail])
         if verdict.verdict == ANOTHER_TRAIL and trail is None:
@@ -345,7 +293,7 @@ class HeldCheck:
         block: Block,
         index: int,
         seq: int | None,
-        trail: _Trail | None,
+        trail: HeldTrail | None,
         expected: str | None = None,
         found: str | None = None,
         detail: str = "",
@@ -417,14 +365,3 @@ class HeldCheck:
                 }
             )
         return found
-
-
-def _key_of(path: Path, keys: Sequence[Verifier], *, alone: bool) -> Verifier | None:
-    """Return the key that a trail must be signed by: that of its name. Raises NotProven when there is none for it."""
-    if not keys:
-        return None
-    origin = origin_of(Layout(path))
-    found = next((key for key in keys if key.name == origin), None)
-    if found is None and not (alone and len(keys) == 1):
-        raise NotProven(f"{path}: no --vkey is this trail's, which calls itself {origin!r}")
-    return found or keys[0]

@@ -47,13 +47,15 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(folder: Path, *args: str | Path, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    line = [*COMMAND, *map(str, args)]
-    if given is None:
-        return subprocess.run(
-            line, cwd=folder, capture_output=True, timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL
-        )
-    return subprocess.run(line, cwd=folder, capture_output=True, timeout=LIMIT_S, check=False, input=given)
+def command(folder: Path, *args: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, *map(str, args)],
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
 
 
 def answer(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:

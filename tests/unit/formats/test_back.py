@@ -15,6 +15,7 @@ from indelible.formats.back_parts import EVERYTHING, NAMES
 from indelible.formats.found import Found, read_found
 from indelible.formats.record import Options, Record
 from indelible.query.filters import Row, parse_row
+from indelible.query.readback import read_record
 from indelible.registry import FORMATS, make_format
 from indelible.trail.entry import stamp
 from tests.trails import ORIGIN, operation
@@ -104,10 +105,12 @@ def test_what_any_event_says_is_read_back(line: bytes) -> None:
         found = found_in(name, line)
         if found is None:
             continue
-        back = read_back(found)
-        mine = answers(row_of(back.event))
-        assert back.format == name
-        for key in back.says - NAMES - {"since", "until"}:
+        seen = read_record(found.body)
+        assert seen is not None
+        assert seen.says is not None
+        mine = answers(seen.hit.row)
+        assert seen.hit.format == name
+        for key in seen.says - NAMES - {"since", "until"}:
             if key == "type" and name in (
                 "argus",
                 "mcpgw",

@@ -11,17 +11,25 @@ from indelible.values import shown
 
 if TYPE_CHECKING:
     from indelible.query.sources.base import Source
+    from indelible.sink_settings import SinkSettings
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
 
-KNOWN: Final = "a file, a directory, or - for standard input"
+KNOWN: Final = "a file, a directory, - for standard input, or kafka://HOST:PORT/TOPIC"
 
 
-def open_source(name: str) -> Source:
-    """Return the source that a ``--from`` names. Raises ConfigError when it is none, or cannot be read."""
+def open_source(name: str, sink: SinkSettings | None = None) -> Source:
+    """Return the source that a ``--from`` names; `sink` is the one that says how to come in.
+
+    Raises ConfigError when it is none, or cannot be read.
+    """
     match = _URL.fullmatch(name)
     if match is None:
         return FileSource(name)
+    if match[1] == "kafka":
+        from indelible.query.sources.kafka import KafkaSource
+
+        return KafkaSource(name, sink)
     raise ConfigError(
         f"--from: {shown(name)}: no records can be read from {match[1]}:// here; expected {KNOWN}"
     )

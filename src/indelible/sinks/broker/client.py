@@ -132,11 +132,12 @@ def _configuration(settings: KafkaSettings, level: Level, timeout: float) -> dic
         "socket.connection.setup.timeout.ms": max(1_000, int(timeout * 1000)),
         "reconnect.backoff.max.ms": RECONNECT_MS,
         "retry.backoff.max.ms": 1_000,
-        **_security(settings),
+        **security(settings),
     }
 
 
-def _security(settings: KafkaSettings) -> dict[str, str]:
+def security(settings: KafkaSettings) -> dict[str, str]:
+    """Return how to come in: the client's keys of TLS and SASL. Raises ConfigError."""
     protocol = "SSL" if settings.tls is not None else "PLAINTEXT"
     found = _tls(settings.tls) if settings.tls is not None else {}
     if settings.sasl is not None:
