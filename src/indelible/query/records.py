@@ -71,16 +71,22 @@ class _Trail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: LinesBySeq | None = None
+        self._last: tuple[int, bytes | None] = -1, None
+        """The line that was asked for last: one record may be looked at twice."""
 
     def line(self, seq: int) -> bytes | None:
+        if self._last[0] == seq:
+            return self._last[1]
         if self._lines is None:
             self._lines = LinesBySeq(self._path)
-        return self._lines.find(seq)
+        self._last = seq, self._lines.find(seq)
+        return self._last[1]
 
     def close(self) -> None:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+        self._last = -1, None
 
 
 class _Likeness(NamedTuple):
