@@ -243,7 +243,7 @@ class Lane:
                 record = one.data or self._rendered(one)
                 if record:
                     some.append(one)
-                    shipments.append(Shipment(record, one.seq, one.event_id))
+                    shipments.append(Shipment(record, one.seq, one.event_id, origin=one.origin))
             if not some:
                 continue
             delivery, failure = self._send(shipments)
