@@ -32,14 +32,9 @@ GZIP_LEVEL: Final = 1
 
 def http_sink(settings: SinkSettings) -> CarryingSink:
     """Return the sink of ``type: http``."""
-    own = HttpSettings.of(settings.own)
-    return over_http(own, apis.make(own, settings.format), settings.timeout)
-
-
-def over_http(own: HttpSettings, api: Api, timeout: float) -> CarryingSink:
-    """Return a sink for whatever an API is."""
-    waits = Waits(timeout)
-    return CarryingSink(HttpTransport(own, api, waits), waits, own.batch, own.target)
+    own, waits = HttpSettings.of(settings.own), Waits(settings.timeout)
+    transport = HttpTransport(own, apis.make(own, settings.format), waits)
+    return CarryingSink(transport, waits, own.batch, own.target)
 
 
 class HttpTransport:

@@ -286,6 +286,7 @@ def test_dead_letters_are_sent_again_when_somebody_asks(maker: Maker, running: R
     request.put(maker.layout, "s", Request(letters=True), Access())
     until(lambda: not letters.path_of(maker.layout).exists())
     assert sink.seqs[-1] == 4
+    assert sink.taken[-1].origin == maker.origin
 
 
 def test_what_had_no_record_is_rendered_when_it_is_asked_for(maker: Maker, running: Running) -> None:

@@ -11,7 +11,7 @@ from indelible.sink_settings.http import HttpSettings
 from indelible.sink_settings.otlp import OtlpSettings
 from indelible.sink_settings.parts import BatchSettings
 from indelible.sinks.base import SinkUnavailable
-from indelible.sinks.http import over_http
+from indelible.sinks.http import HttpTransport
 from indelible.sinks.otlp import answers, environment, message
 from indelible.sinks.secrets import read_secret
 from indelible.sinks.waits import Waits
@@ -44,7 +44,9 @@ def otlp_sink(settings: SinkSettings) -> CarryingSink:
             allow_http=True,
             batch=batch,
         )
-        return over_http(http, OtlpApi(is_json=found.protocol == "http/json"), found.timeout)
+        waits = Waits(found.timeout)
+        api = OtlpApi(is_json=found.protocol == "http/json")
+        return CarryingSink(OverHttp(http, api, waits), waits, batch, http.target)
     from indelible.sinks.otlp.over_grpc import GrpcTransport
 
     waits = Waits(found.timeout)
@@ -84,6 +86,16 @@ class OtlpApi:
         unless_taken(answer)
         read = answers.read_json if self._is_json else answers.read_protobuf
         return answers.verdict(read(answer.body), count)
+
+
+class OverHttp(HttpTransport):
+    """See `web.carrying.Transport`. What is missing here is said before what is missing there."""
+
+    def open(self) -> None:
+        """See `Transport`."""
+        if self._api.content_type == answers.PROTOBUF:
+            _protobuf(())
+        super().open()
 
 
 class Grpc:
