@@ -32,10 +32,11 @@ class Bell:
 
     def ring(self) -> None:
         """Wake the thread, now or when it waits next. A call that fails for once is made again."""
-        for _ in range(_RINGS if self._ends else 0):
+        ends = self._ends
+        for _ in range(_RINGS if ends else 0):
             try:
-                if self._ends:
-                    self._ends[1].send(b"\0")
+                if ends:
+                    ends[1].send(b"\0")
             except BlockingIOError:
                 return
             except OSError:

@@ -351,6 +351,7 @@ class GroupCommit:
                     self._idle = False
         finally:
             self._serving = self._idle = False
+            self._bell.ring()  # a second one may sleep: a start that a signal's handler cut short was taken for none
 
     def _lead_once(self) -> None:
         """Commit a batch as the committer, who steps down before he tells: those whom he wakes find him asleep."""

@@ -164,6 +164,34 @@ def test_a_bell_that_somebody_else_has_closed_costs_time_and_no_event() -> None:
     group.close()
 
 
+def test_of_two_committers_each_is_woken_at_the_end() -> None:
+    """A start that a signal's handler cut short was taken for none, and another one was begun: one ring is for one."""
+    group = GroupCommit(len, lambda: TrailUnavailable("why"), LIMIT_S)
+    asleep, wait = set(), group._bell.wait
+
+    def sleep() -> None:
+        asleep.add(threading.get_ident())
+        wait()
+        asleep.discard(threading.get_ident())
+
+    group._bell.wait = sleep  # type: ignore[method-assign]
+    group.append(Item(BODY))
+    first = group._committer
+    assert first is not None
+    group._committer, group._serving = None, False
+    group.append(Item(BODY))
+    second = group._committer
+    assert second is not None
+    assert second is not first
+    wait_for(lambda: len(asleep) == 2)
+    group._closing = True
+    group._bell.ring()
+    for thread in (first, second):
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+    group.close()
+
+
 def test_a_committer_that_had_no_time_is_no_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process was suspended, or another thread kept the interpreter: nothing waits for the disk."""
     group = GroupCommit(len, lambda: TrailUnavailable("why"), 0.05)
