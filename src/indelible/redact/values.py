@@ -53,6 +53,8 @@ class How(NamedTuple):
     """What its texts need, by what the prefilter said of all of it; None: each text is searched."""
 
 
+_BRACKETS: Final = frozenset({("{", "}"), ("[", "]")})
+
 _PLAINLY: Final = How()
 
 _HARMLESS: Final[tuple[Hide | None, str | None]] = (None, None)
@@ -301,6 +303,8 @@ class Values:
             return None
         name, item = pair
         if type(name) is not str or len(name) > CACHED_CHARS or type(item) not in FLAG_VALUES or " " in name:
+            return None
+        if (name[:1], name[-1:]) in _BRACKETS:  # JSON, which redaction writes without its spaces
             return None
         return name if self.hides(name) else None
 

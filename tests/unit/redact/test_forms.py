@@ -219,6 +219,7 @@ def test_what_looks_alike_stays(text: str, args: Args) -> None:
     [
         ([["password", "x"], ["a", "b"]], [["password", R], ["a", "b"]]),
         ({"headers": [["X-Api-Key", "x"], ["Accept", "y"]]}, {"headers": [["X-Api-Key", R], ["Accept", "y"]]}),
+        ({"pair": [['{"password": "x"}', 0]]}, {"pair": [['{"password":"[REDACTED]"}', 0]]}),
         ([["pin", 1234]], [["pin", R]]),
         ([["a", ["token", "x"]]], [["a", ["token", R]]]),
         (["password", "x"], ["password", "x"]),

@@ -108,6 +108,7 @@ class HttpReceiver:
         self.connections += 1
         if self._tls is not None:
             connection.settimeout(LIMIT_S)
+            connection.getpeername()  # of one that is gone already, ssl would leave its own socket open (Python 3.11)
             connection = self._tls.wrap_socket(connection, server_side=True)
         with self._lock:
             self._open.add(connection)
