@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
 import select
 import shutil
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.certificates import Authority
+from tests.servers import free_port
 
 ROOT: Final = Path(__file__).parents[1]
 LIBS: Final = ROOT / ".tools" / "kafka" / "libs"
@@ -80,18 +80,6 @@ num.io.threads=2
 background.threads=1
 log.cleaner.enable=false
 """
-
-
-PORTS: Final = range(15_000, 30_000)
-"""Below those that the system gives to whoever connects: a port must still be free when the broker takes it."""
-
-
-def free_port() -> int:
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
 
 
 class Broker:

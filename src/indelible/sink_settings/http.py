@@ -11,11 +11,13 @@ import msgspec
 
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
+    HEADER,
     BatchSettings,
     Kind,
     Own,
     Secret,
     TlsSettings,
+    parse_headers,
     parse_tls,
     secret_keys,
     take_batch,
@@ -72,8 +74,6 @@ OURS: Final = frozenset(
 )  # fmt: skip
 """Headers that nobody sets but the sink."""
 
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TARGET = re.compile(r"[!-~]*")
@@ -172,10 +172,8 @@ def _url(value: object) -> str:
 
 
 def _headers(value: object) -> dict[str, str]:
-    found = parse_text_map(value)
-    for name, text in found.items():
-        if not _HEADER.fullmatch(name) or not _VALUE.fullmatch(text):
-            raise ValueError(f"{name!r} is no header of ASCII text")
+    found = parse_headers(value)
+    for name in found:
         if name.lower() in OURS:
             other = "token_env, token_file, or username and password" if name.lower() == "authorization" else ""
             raise ValueError(f"{name!r} is not to be set here" + (f"; take {other}" if other else ""))
@@ -184,13 +182,13 @@ def _headers(value: object) -> dict[str, str]:
 
 def _header_name(value: object) -> str:
     text = parse_text(value)
-    if not _HEADER.fullmatch(text) or text.lower() in OURS - {"authorization"}:
+    if not HEADER.fullmatch(text) or text.lower() in OURS - {"authorization"}:
         raise ValueError("expected the name of a header, such as Authorization or X-API-Key")
     return text
 
 
 def _scheme(value: object) -> str:
-    if value == "" or (isinstance(value, str) and _HEADER.fullmatch(value)):
+    if value == "" or (isinstance(value, str) and HEADER.fullmatch(value)):
         return str(value)
     raise ValueError("expected a word such as Bearer, or an empty text for none")
 

@@ -5,7 +5,6 @@ What is not said here, the environment says, of whoever ships: see `indelible.si
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -20,19 +19,18 @@ from indelible.sink_settings.parts import (
     Own,
     Secret,
     TlsSettings,
+    parse_headers,
     parse_tls,
     secret_keys,
     take_batch,
     take_secret,
 )
-from indelible.values import one_of, parse_text, parse_text_map
+from indelible.values import one_of, parse_text
 
 Protocol = Literal["http/protobuf", "http/json", "grpc"]
 
 PROTOCOLS: Final = ("http/protobuf", "http/json", "grpc")
 COMPRESSIONS: Final = ("gzip", "none")
-HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 
 
 class OtlpSettings(Own, frozen=True, kw_only=True):
@@ -84,14 +82,6 @@ def parse_endpoint(value: object) -> str:
     return text
 
 
-def _headers(value: object) -> dict[str, str]:
-    found = parse_text_map(value)
-    for name, text in found.items():
-        if not HEADER.fullmatch(name) or not HEADER_TEXT.fullmatch(text):
-            raise ValueError(f"{name!r} is no header of ASCII text")
-    return found
-
-
 def _made(values: dict[str, Any]) -> OtlpSettings:
     token = take_secret(values, "token")
     batch = take_batch(values)
@@ -107,7 +97,7 @@ OTLP: Final = Kind(
     {
         "endpoint": parse_endpoint,
         "protocol": one_of(*PROTOCOLS),
-        "headers": _headers,
+        "headers": parse_headers,
         **secret_keys("token"),
         "compression": one_of(*COMPRESSIONS),
         "tls": parse_tls,

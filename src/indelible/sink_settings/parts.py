@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -16,6 +17,7 @@ from indelible.values import (
     parse_duration,
     parse_size,
     parse_text,
+    parse_text_map,
     user_path,
 )
 
@@ -201,6 +203,20 @@ def mapping_of(keys: Mapping[str, Parser]) -> Parser:
 
 
 _TLS = mapping_of(dict.fromkeys(("ca_file", "cert_file", "key_file", "server_name"), parse_text))
+
+
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
+"""Of RFC 9110, section 5: what a field's name and value may be, as far as both are ASCII."""
+
+
+def parse_headers(value: object) -> dict[str, str]:
+    """Return the headers that are sent with each request."""
+    found = parse_text_map(value)
+    for name, text in found.items():
+        if not HEADER.fullmatch(name) or not HEADER_TEXT.fullmatch(text):
+            raise ValueError(f"{name!r} is no header of ASCII text")
+    return found
 
 
 def parse_tls(value: object) -> TlsSettings:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 from indelible.errors import ConfigError
 from indelible.sink_settings import TlsSettings
 from indelible.sink_settings.syslog import SyslogSettings
+from indelible.sinks import reasons
 from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable, delivered
 from indelible.sinks.connection import CAN_SETTLE, Connection, Ended, connect
 from indelible.sinks.datagram import DatagramSink
@@ -253,7 +254,7 @@ class StreamedSyslogSink:
             connection.close()
 
     def _said(self, exc: Exception) -> str:
-        said = f"{self._address}: {_reason(exc)}"
+        said = f"{self._address}: {reasons.of(exc)}"
         if self._tls is not None and self._connection is not None and not self._trusted and _is_over(exc):
             said += ", though TLS came about; does it accept our certificate?"  # some say so by nothing else
         return said
@@ -261,27 +262,3 @@ class StreamedSyslogSink:
 
 def _is_over(exc: Exception) -> bool:
     return isinstance(exc, Ended | ConnectionResetError)
-
-
-def _reason(exc: Exception) -> str:
-    import socket
-    import ssl
-
-    if isinstance(exc, ssl.SSLError):
-        from indelible.sinks import tls
-
-        return tls.reason(exc)
-    match exc:
-        case Ended():
-            return "it closed the connection"
-        case socket.gaierror():
-            return f"the name cannot be resolved: {exc.strerror}"
-        case TimeoutError():
-            return str(exc) or "the name is not resolved in time"
-        case ConnectionRefusedError():
-            return "nothing listens there"
-        case ConnectionResetError():
-            return "it broke the connection off"
-        case OSError():
-            return exc.strerror or str(exc)
-    return str(exc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,9 +23,10 @@ from indelible.formats.record import Options, Record
 from indelible.registry import make_format, make_sink
 from indelible.sink_settings import parse_sinks
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
-from tests.collectors import PATIENCE_S, Collector, running
+from tests.collectors import Collector
 from tests.effort import examples
 from tests.judges.test_otlp_records import assert_understood
+from tests.servers import PATIENCE_S, running, until_taken
 from tests.unit.docs.pages import DOCS, blocks
 from tests.unit.formats import events
 
@@ -35,7 +37,8 @@ FORMAT = make_format("otlp", Options(version="1.0", host="gateway.example"))
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with running(tmp_path_factory.mktemp("collector")) as made:
+    made = Collector(tmp_path_factory.mktemp("collector"))
+    with running(made):
         yield made
 
 
@@ -59,17 +62,6 @@ def numbered(numbers: Sequence[int], size: int = 10) -> list[Shipment]:
 
 def numbers(collector: Collector) -> list[int]:
     return [int(log["attributes"]["user.id"].partition(":")[0]) for log in collector.records()]
-
-
-def until_taken(sink: Sink, batch: Sequence[Shipment]) -> None:
-    deadline, said = time.monotonic() + PATIENCE_S, ""
-    while batch:
-        assert time.monotonic() < deadline, said
-        try:
-            batch = batch[sink.send(batch).taken :]
-        except SinkUnavailable as exc:
-            batch, said = batch[exc.delivery.taken :], str(exc)
-            time.sleep(0.02)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -101,7 +93,8 @@ def test_it_reads_back_what_was_sent(collector: Collector, protocol: str, tls: b
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_nothing_is_missing_when_it_is_killed(tmp_path: Path, protocol: str) -> None:
     """Batch after batch, while it is killed, is away, and starts again."""
-    with running(tmp_path) as collector:
+    collector = Collector(tmp_path)
+    with running(collector):
         sink = sink_of(endpoint=collector.endpoint(protocol), protocol=protocol, timeout="60s")
         until_taken(sink, numbered([0]))
 
@@ -109,7 +102,7 @@ def test_nothing_is_missing_when_it_is_killed(tmp_path: Path, protocol: str) -> 
             deadline = time.monotonic() + PATIENCE_S
             while len(collector.records()) < 200 and time.monotonic() < deadline:
                 time.sleep(0.02)
-            collector.stop()
+            collector.stop(signal.SIGKILL)
             collector.start()
 
         disturbing = threading.Thread(target=disturb)
@@ -203,8 +196,7 @@ def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     receives["receivers"]["otlp/tls"] = own["receivers"]["otlp/tls"]  # as the page says: to another machine
     receives["service"]["pipelines"]["logs"]["receivers"].append("otlp/tls")
     collector.config.write_text(json.dumps(receives))
-    try:
-        collector.start()
+    with running(collector):
         for number, one in enumerate(one for one in shown if "audit" in one):
             [keys] = one["audit"]["sinks"]
             secure = keys["endpoint"].startswith("https")
@@ -219,5 +211,3 @@ def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             until_taken(sink, numbered([number]))
             sink.close()
         assert numbers(collector) == [0, 1]
-    finally:
-        collector.stop()

@@ -18,8 +18,8 @@ from indelible.sink_settings import SinkSettings
 from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Shipment
 from tests.integration.sinks.rsyslog import Rsyslog
-from tests.integration.sinks.syslogd import running
-from tests.integration.sinks.test_syslogd import sink_to, until_taken
+from tests.integration.sinks.test_syslogd import sink_to
+from tests.servers import running, until_taken
 from tests.unit.formats import leefread
 from tests.unit.formats.events import FORGED, ORIGIN, fits, line_of, with_text
 

@@ -23,6 +23,7 @@ from indelible.testing import Destination, check_sink
 from tests.brokers import LISTENERS, PASSWORD, PATIENCE_S, USER, Broker, Relay, java_source
 from tests.certificates import Authority
 from tests.integration.ship.shipped import configure, run
+from tests.servers import until_taken
 from tests.trails import ORIGIN, Maker, operation
 from tests.unit.docs.pages import DOCS, blocks
 
@@ -299,16 +300,6 @@ def until_raises(call: Callable[[], object], why: str) -> None:
             if why in str(exc):
                 return
         assert time.monotonic() < deadline
-
-
-def until_taken(sink: Sink, batch: Sequence[Shipment]) -> None:
-    deadline, said = time.monotonic() + PATIENCE_S, ""
-    while batch:
-        assert time.monotonic() < deadline, said
-        try:
-            batch = batch[sink.send(batch).taken :]
-        except SinkUnavailable as exc:
-            batch, said = batch[exc.delivery.taken :], str(exc)
 
 
 # --- the contract of sinks ------------------------------------------------------------------------------------

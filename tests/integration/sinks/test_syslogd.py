@@ -25,8 +25,9 @@ from indelible.sink_settings import SinkSettings, TlsSettings
 from indelible.sink_settings.syslog import SyslogSettings
 from indelible.sinks.base import Shipment, Sink, SinkUnavailable
 from tests.integration.sinks.rsyslog import Rsyslog
-from tests.integration.sinks.syslogd import PATIENCE_S, Syslogd, running
+from tests.integration.sinks.syslogd import Syslogd
 from tests.integration.sinks.syslogng import SyslogNg
+from tests.servers import PATIENCE_S, running, until_taken
 
 TIME = "2026-11-21T06:46:33.123456Z"
 FORGED = "\\n<134>1 2026-11-21T00:00:00Z evil indelible - - - forged"
@@ -73,17 +74,6 @@ def record(number: int, message: str = "tools/call read_file") -> Shipment:
     data = f'[indelible@32473 event_id="id-{number}" seq="{number}" odd="a\\"b\\\\c\\]d = ü"]'
     text = f"<134>1 {TIME} build-7 indelible 4711 mcp_operation {data} {message}"
     return Shipment(text.encode(), number, f"id-{number}")
-
-
-def until_taken(sink: Sink, batch: Sequence[Shipment]) -> None:
-    deadline, said = time.monotonic() + PATIENCE_S, ""
-    while batch:
-        assert time.monotonic() < deadline, said
-        try:
-            batch = batch[sink.send(batch).taken :]
-        except SinkUnavailable as exc:
-            batch, said = batch[exc.delivery.taken :], str(exc)
-            time.sleep(0.02)
 
 
 def seqs(found: Sequence[dict[str, Any]]) -> list[int]:

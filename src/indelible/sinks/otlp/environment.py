@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from indelible.errors import ConfigError
 from indelible.named_settings import MAX_TIMEOUT_S
-from indelible.sink_settings.otlp import COMPRESSIONS, HEADER, HEADER_TEXT, PROTOCOLS, parse_endpoint
-from indelible.sink_settings.parts import TlsSettings
+from indelible.sink_settings.otlp import COMPRESSIONS, PROTOCOLS, parse_endpoint
+from indelible.sink_settings.parts import HEADER, HEADER_TEXT, TlsSettings
 from indelible.values import shown
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from indelible.errors import ConfigError
+from indelible.sinks import reasons
 from indelible.sinks.base import NOTHING, Delivery, Shipment, SinkUnavailable
-from indelible.sinks.web import reasons
 from indelible.sinks.web.answers import Fewer, NotNow
 from indelible.sinks.web.progress import DisbelievedError, Part, Progress, fewer, ranges
 
@@ -146,7 +146,7 @@ class CarryingSink:
         """Return what a failure is to the shipper."""
         why, asked = str(exc), None
         if isinstance(exc, OSError):
-            why = reasons.of(exc)
+            why = reasons.of(exc, "it closed the connection without an answer")
         elif isinstance(exc, NotNow):
             asked = exc.retry_after
         said = f"{self._target}: {unquoted(self._transport.clean(why), [part.data for part in parts])}"
