@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Iterable
 from typing import Final
 
 _RINGS: Final = 3
@@ -27,8 +28,12 @@ class Bell:
         """Make it, unless that was done. Raises OSError."""
         if self._ends is None:
             ends = socket.socketpair()
-            ends[1].setblocking(False)  # noqa: FBT003 - its signature; full: it rings already
-            self._ends = ends
+            try:
+                ends[1].setblocking(False)  # noqa: FBT003 - its signature; full: it rings already
+                self._ends = ends
+            finally:
+                if self._ends is not ends:  # a signal's handler raised
+                    _close(ends)
 
     def ring(self) -> None:
         """Wake the thread, now or when it waits next. A call that fails for once is made again."""
@@ -55,6 +60,10 @@ class Bell:
     def close(self) -> None:
         """Let go of it, when nobody waits."""
         ends, self._ends = self._ends, None
-        for end in ends or ():
-            with contextlib.suppress(OSError):
-                end.close()
+        _close(ends or ())
+
+
+def _close(ends: Iterable[socket.socket]) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.close()
