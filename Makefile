@@ -162,6 +162,6 @@ $(TOOLS)/stamp-go: $(wildcard $(JUDGES)/go.* $(JUDGES)/*/*.go) | $(TOOLS)/stamp-
 $(TOOLS)/stamp-kafka: $(BROKER)/pom.xml | $(TOOLS)/stamp-test
 	@echo "setup: a Kafka broker that the kafka sink is tested with"
 	@mkdir -p $(TOOLS)/kafka
-	@mvn --quiet --batch-mode --file $(BROKER)/pom.xml dependency:copy-dependencies \
-		-DoutputDirectory=$(CURDIR)/$(TOOLS)/kafka/libs -DincludeScope=runtime
+	@said=$$(mvn --quiet --batch-mode --file $(BROKER)/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(TOOLS)/kafka/libs -DincludeScope=runtime 2>&1) || { echo "$$said" >&2; exit 1; }
 	@touch $@
