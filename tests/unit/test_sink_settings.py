@@ -320,3 +320,17 @@ def test_what_an_http_sink_has_when_nothing_is_said(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool, own: bool) -> None:
     assert (is_public(address), is_loopback(address)) == (public, own)
+
+
+def test_what_is_shown_of_settings_has_no_secret() -> None:
+    http, plain, otlp, other = parsed(
+        {"type": "http", "url": "https://hooks.example/T0/s3cret?key=s3cret", "headers": {"X-Key": "s3cret"}},
+        {"type": "http", "url": "https://h.example/", "flavor": "loki"},
+        {"type": "otlp", "headers": {"X-Key": "s3cret"}},
+        {"type": "pigeon", "password": "s3cret"},
+    )
+    shown = [sink.public() for sink in (http, plain, otlp, other)]
+    assert "s3cret" not in repr(shown)
+    assert HttpSettings.of(shown[0].own).url == "https://hooks.example/…"
+    assert HttpSettings.of(shown[1].own).url == "https://h.example/"
+    assert list(shown[3].extra) == ["password"]

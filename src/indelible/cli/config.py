@@ -64,6 +64,7 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(settings)
+    plain["audit"]["sinks"] = msgspec.to_builtins([sink.public() for sink in settings.audit.sinks])
     for places in ("anchors", "sinks"):
         plain["audit"][places] = [_said(place) for place in plain["audit"][places]]
     plain["redaction"]["endpoints"] = [f"{one.kind} {one.name}" for one in settings.redaction.endpoints]

@@ -12,6 +12,7 @@ import msgspec
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
     HEADER,
+    HIDDEN,
     BatchSettings,
     Kind,
     Own,
@@ -138,6 +139,11 @@ class HttpSettings(Own, frozen=True, kw_only=True):
         wanted = FLAVORS[self.flavor].path.replace("INDEX", self.index or ELASTIC_INDEX)
         path = _joined(parts.path.rstrip("/") if wanted else parts.path, wanted)
         return (path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def public(self) -> Self:
+        """See `Own`: the path of a webhook's URL is often its secret, and headers may hold one."""
+        url = self.target if self.url.rstrip("/") == self.target else f"{self.target}/{HIDDEN}"
+        return msgspec.structs.replace(self, url=url, headers=dict.fromkeys(self.headers, HIDDEN))
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""

@@ -14,6 +14,7 @@ import msgspec
 from indelible.named_settings import parse_timeout
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
+    HIDDEN,
     BatchSettings,
     Kind,
     Own,
@@ -58,6 +59,11 @@ class OtlpSettings(Own, frozen=True, kw_only=True):
         from urllib.parse import urlsplit  # 3 ms, which only who has such a sink pays
 
         return str(urlsplit(self.endpoint or "").hostname or "otlp")
+
+    def public(self) -> Self:
+        """See `Own`: headers may hold a token."""
+        hidden = None if self.headers is None else dict.fromkeys(self.headers, HIDDEN)
+        return msgspec.structs.replace(self, headers=hidden)
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""

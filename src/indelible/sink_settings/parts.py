@@ -73,6 +73,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
         del base
         return self
 
+    def public(self) -> Self:
+        """Return the same without what may be a secret: for whoever shows settings."""
+        return self
+
 
 class Kind(NamedTuple):
     """A type of sinks."""
@@ -204,6 +208,9 @@ def mapping_of(keys: Mapping[str, Parser]) -> Parser:
 
 _TLS = mapping_of(dict.fromkeys(("ca_file", "cert_file", "key_file", "server_name"), parse_text))
 
+
+HIDDEN: Final = "…"
+"""Stands for what is not shown."""
 
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")

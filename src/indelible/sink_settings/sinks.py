@@ -20,7 +20,7 @@ from indelible.sink_settings.filters import SinkFilter, parse_filter
 from indelible.sink_settings.http import HTTP
 from indelible.sink_settings.kafka import KAFKA
 from indelible.sink_settings.otlp import OTLP
-from indelible.sink_settings.parts import Kind, Own
+from indelible.sink_settings.parts import HIDDEN, Kind, Own
 from indelible.sink_settings.syslog import SYSLOG
 from indelible.values import Parser, one_of, parse_boolean, parse_size, parse_text
 
@@ -84,6 +84,10 @@ class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     def target(self) -> str:
         """Where it takes events, for people."""
         return self.own.target or self.type
+
+    def public(self) -> SinkSettings:
+        """Return the same without what may be a secret; of another package's keys nobody else knows."""
+        return msgspec.structs.replace(self, own=self.own.public(), extra=dict.fromkeys(self.extra, HIDDEN))
 
 
 def _app_name(value: object) -> str:

@@ -97,20 +97,29 @@ def test_no_command_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TOKEN", TOKEN)
     place = HttpReceiver(lambda asked: Reply(403, f"{asked.path} {asked.headers['Authorization']}".encode()))
     try:
-        trail(tmp_path, sink_keys(f"{place.url}/hooks/{TOKEN}", name="hook", token_env="TOKEN"))
+        trail(
+            tmp_path,
+            sink_keys(
+                f"{place.url}/hooks/{TOKEN}", name="hook", token_env="TOKEN", headers={"X-Key": "${TOKEN}"}
+            ),
+        )
         done = run(tmp_path, "--once", "--timeout", "1s")
         assert done.returncode == 3
         assert "it answers 403: " in done.stderr
         assert "[REDACTED]" in done.stderr
         assert len(done.stderr.splitlines()) <= 2
-        status = subprocess.run(
-            [sys.executable, "-m", "indelible", "status", "--json", "-c", str(tmp_path / "indelible.yaml")],
-            capture_output=True, text=True, timeout=120, check=False, env=os.environ.copy(),
+        status, checked = (
+            subprocess.run(
+                [sys.executable, "-m", "indelible", *command, "-c", str(tmp_path / "indelible.yaml")],
+                capture_output=True, text=True, timeout=120, check=False, env=os.environ.copy(),
+            )
+            for command in (("status", "--json"), ("config", "check"))
         )  # fmt: skip
+        assert "hook" in checked.stdout
         [sink] = json.loads(status.stdout)["sinks"]
         assert "it answers 403: " in json.dumps(sink)
         kept = [path.read_text() for path in (tmp_path / "a.jsonl.d" / "cursors").rglob("*.json*")]
-        for said in (done.stdout, done.stderr, status.stdout, status.stderr, *kept):
+        for said in (done.stdout, done.stderr, status.stdout, status.stderr, checked.stdout, *kept):
             assert TOKEN not in said
     finally:
         place.stop()
