@@ -142,7 +142,7 @@ class HttpSettings(Own, frozen=True, kw_only=True):
 
     def public(self) -> Self:
         """See `Own`: the path of a webhook's URL is often its secret, and headers may hold one."""
-        url = self.target if self.url.rstrip("/") == self.target else f"{self.target}/{HIDDEN}"
+        url = self.url if self.url.rstrip("/") == self.target else f"{self.target}/{HIDDEN}"
         return msgspec.structs.replace(self, url=url, headers=dict.fromkeys(self.headers, HIDDEN))
 
     def resolved(self, base: Path) -> Self:
