@@ -81,9 +81,10 @@ class Place:
         if self._at is None:
             self._current()
 
-    def next(self, most: int = BATCH_EVENTS, most_bytes: int = BATCH_BYTES) -> tuple[Sealed, Piece] | None:
+    def next(self, most: int = 0, most_bytes: int = 0) -> tuple[Sealed, Piece] | None:
         """Return what comes next, up to so much, and in which trail; None when nothing does yet.
 
+        So much is `BATCH_EVENTS` and `BATCH_BYTES` when nothing is said.
         Raises OSError, TrailError.
         """
         trail = self._current()
@@ -98,7 +99,7 @@ class Place:
                 return None
         if self._feed is None:
             self._feed = Feed(trail.layout)
-        piece = self._feed.read(self._at.next, trail.size, most, most_bytes)
+        piece = self._feed.read(self._at.next, trail.size, most or BATCH_EVENTS, most_bytes or BATCH_BYTES)
         return (trail, piece) if piece.next > self._at.next else None
 
     def _refuse(self, following: int, size: int) -> NoReturn:
