@@ -19,6 +19,7 @@ class SyslogNg(Syslogd):
         return f"@version: 3.38\n{text}"
 
     def command(self) -> list[str]:
+        assert ROOT.is_dir(), "syslog-ng is not unpacked: run make setup"
         [modules] = (ROOT / "usr/lib/syslog-ng").glob("[0-9]*")
         own = {name: str(self.folder / name) for name in ("pidfile", "control", "persist-file")}
         return [
