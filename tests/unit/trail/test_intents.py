@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,10 @@ def writer_killed_between_checkpoint_and_hint(path: Path) -> tuple[dict[str, Any
         writer.append(body, opens=f"c{number}")
     writer.append(json.dumps(operation(101, request__intent="c40")).encode(), closes="c40")
     writer.seal()
+    deadline = time.monotonic() + 60
+    while not any(file.compressed for file in files.segments(writer.layout)):
+        assert time.monotonic() < deadline, "nothing is compressed"
+        time.sleep(0.01)
     writer._housekeeper.close()
     writer.close(good_bye=False)
     writer.layout.state.write_bytes(kept)
