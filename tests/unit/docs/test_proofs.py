@@ -30,6 +30,7 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
             assert name.partition("[")[0] in definitions(ROOT / path), f"{named(page)}: {path} has no {name}"
 
 
+@pytest.mark.slow
 def test_pytest_finds_every_test_that_a_page_names() -> None:
     """Also each case of a parametrized one, in `[…]`: a name in a file is not yet a test that runs."""
     wanted = {test_id for page in pages() for test_id in test_ids(page) if "::" in test_id}

@@ -12,6 +12,8 @@ import pytest
 
 from tests.lookalikes import lookalikes
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[3] / "README.md"
 SAID = re.compile(r"([0-9.]+) % of ([0-9,]+) harmless look-alikes are touched")
 PYTHONS_DIFFER = 0.2

@@ -50,6 +50,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_the_events_are_the_same_with_and_without(value: Any) -> None:
     raw = msgspec.Raw(json.dumps(value).encode())

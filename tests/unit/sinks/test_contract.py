@@ -22,6 +22,8 @@ from indelible.sinks.stream import StreamSink
 from indelible.testing import Destination, MemorySink, check_sink
 from tests.unit.sinks.receivers import Receiver, by_lines, octet_counted
 
+pytestmark = pytest.mark.slow
+
 ALL = tuple(CHECKS)
 UNBROKEN = ("in order", "opened and closed", "stopped before")
 

@@ -17,6 +17,8 @@ from indelible.testing import Destination, check_sink
 from tests.unit.sinks.web_judges import JUDGES, Judge
 from tests.unit.sinks.web_receivers import HttpReceiver, sink_keys
 
+pytestmark = pytest.mark.slow
+
 UNFIT = b"the one that is refused"
 
 

@@ -20,6 +20,8 @@ from indelible.sinks.broker import client
 from indelible.sinks.broker.flight import Flight
 from indelible.sinks.broker.troubles import Troubles, said
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60.0
 
 

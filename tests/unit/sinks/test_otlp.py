@@ -96,6 +96,7 @@ class Otlp(Destination):
         self.receiver.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_contract(protocol: str) -> None:
     assert check_sink(lambda: Otlp(protocol)) == tuple(CHECKS)

@@ -161,6 +161,7 @@ def test_it_comes_again_at_the_end_too(receiver: Receiver) -> None:
     assert once(receiver.messages) == sent(*range(500))
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_is_not_given_the_same_again_and_again(receiver: Receiver) -> None:
     """The shipper closes and opens after each failure."""
     sink = sink_to(receiver.address, timeout=0.4)
