@@ -63,7 +63,7 @@ BY_FILE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and property tests: the quick half
-	@INDELIBLE_EXAMPLES=0.15 $(BIN)/python -m pytest tests/unit -n logical --dist worksteal --in-memory \
+	@INDELIBLE_EXAMPLES=0.1 $(BIN)/python -m pytest tests/unit -n logical --dist worksteal --in-memory \
 		-m "not long and not slow and not sampled" $(PYTEST)
 
 .PHONY: test-long

@@ -22,6 +22,8 @@ from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
 from tests.effort import examples
 
+pytestmark = pytest.mark.slow
+
 SECOND = 1_000_000_000
 START = 1_800_000_000 * SECOND
 

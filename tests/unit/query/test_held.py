@@ -25,6 +25,8 @@ from indelible.trail.proofs.merkle import leaf_hash
 from tests.trails import ERASURE, KEY, ORIGIN, SIGNER, Maker, erased, erasure, operation
 from tests.unit.query.test_readback import Held
 
+pytestmark = pytest.mark.slow
+
 OTHER = "indelible/ffeeddccbbaa99887766554433221100"
 FORMATS = ("indelible", "cef", "leef", "syslog", "mxcp", "ecs", "otlp", "cloudevents")
 MACHINES = (("dvchost",), ("devHost",), ("observer", "hostname"))

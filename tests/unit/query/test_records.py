@@ -24,6 +24,8 @@ from indelible.trail.proofs.checkpoint import Signer
 from indelible.trail.proofs.elsewhere import LineCheck, Verdict
 from tests.trails import KEY, ORIGIN, Maker, erased, erasure, operation
 
+pytestmark = pytest.mark.slow
+
 FORMATS = [name for name in format_names() if name != "indelible"]
 OTHER = "indelible/ffeeddccbbaa99887766554433221100"
 HOST = "host-1.example"

@@ -22,6 +22,8 @@ from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable
 from tests.unit.sinks.web_judges import JUDGES, Webhook
 from tests.unit.sinks.web_receivers import Asked, HttpReceiver, Plan, Reply, sink_keys
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "t0ken-that-nobody-may-see"
 
 

@@ -17,6 +17,8 @@ from tests.unit.sinks.test_http import receiver, sink_to, unavailable
 from tests.unit.sinks.web_judges import Elastic, Loki, Splunk, Webhook
 from tests.unit.sinks.web_receivers import Asked, HttpReceiver, Reply, said
 
+pytestmark = pytest.mark.slow
+
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2VjcmV0cyBhcmUgYXQgbGVhc3QgMjQgYnl0ZXM=")
 
 

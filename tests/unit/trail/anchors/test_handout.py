@@ -37,6 +37,8 @@ from indelible.witness.state import StateDirectory
 from tests.copying import copy_trail
 from tests.witnesses import COSIGNER
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 60.0
 EVENT = indelible.Event(
     event_type="mcp_operation", timestamp=indelible.events.now(), event_id=indelible.events.new_id()

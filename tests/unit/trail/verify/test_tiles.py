@@ -9,6 +9,8 @@ from indelible.trail.checking.check import verify_trail
 from tests.trails import VKEY, Maker, encode, operation
 from tests.unit.trail.verify.sealed import EVENTS, directory, edit_lines, only
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2"])
 def test_a_removed_tile_is_missing_and_the_lines_still_agree(trail: Path, name: str) -> None:
