@@ -25,6 +25,7 @@ from indelible.trail.proofs.merkle import TileTree
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.sealer import Sealer
 from indelible.trail.sharing.sidetrails import Sweeper
+from indelible.trail.upkeep.housekeeping import Housekeeper
 from tests.trails import ORIGIN, SIGNER, Maker
 
 from .faults import read_all
@@ -82,8 +83,11 @@ def test_a_start_goes_past_deleted_ranges_in_another_form(path: Path) -> None:
 
 @pytest.mark.parametrize("time", [b"2026-99-99T99:99:99.999999Z", b"2026-01-01T00:00:00.0000000"])
 def test_a_closed_file_whose_age_nobody_can_tell_is_kept(path: Path, time: bytes) -> None:
-    writer = start(path, AuditSettings(max_size=1000, backup_count=0, retention=0.0))
-    with mock.patch.object(type(writer._housekeeper), "sealed"):
+    with (
+        mock.patch.object(Housekeeper, "sealed"),
+        mock.patch.object(Housekeeper, "rotated"),
+    ):  # it looks when asked
+        writer = start(path, AuditSettings(max_size=1000, backup_count=0, retention=0.0))
         for number in range(9):
             writer.append(body(f"e{number}", padding="x" * 300))
         writer.seal()
