@@ -17,6 +17,11 @@ from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
 from indelible.redaction_settings import check_strategies, parse_strategies
+from indelible.retention_settings import CLASSES as CLASSES  # noqa: PLC0414
+from indelible.retention_settings import KEEP_ALL as KEEP_ALL  # noqa: PLC0414
+from indelible.retention_settings import Bound as Bound  # noqa: PLC0414
+from indelible.retention_settings import Retention as Retention  # noqa: PLC0414
+from indelible.retention_settings import check_locked, parse_retention
 from indelible.sink_settings import Backlog, Ship, SinkSettings, parse_backlog, parse_ship, parse_sinks
 from indelible.values import (
     DAY_S,
@@ -27,7 +32,6 @@ from indelible.values import (
     parse_boolean,
     parse_count,
     parse_duration,
-    parse_duration_or_none,
     parse_limit,
     parse_megabytes,
     parse_mode,
@@ -35,7 +39,6 @@ from indelible.values import (
     parse_percent,
     parse_percentages,
     parse_rate_mb,
-    parse_size,
     parse_text,
     parse_text_map,
     parse_texts,
@@ -51,42 +54,12 @@ RecordMode = Literal["full", "digest", "none"]
 _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-CLASSES: Final = (
-    "mcp_operation", "mcp_server_state_changed", "tool_definition_changed", "auth_rejected", "sampling", "elicitation",
-    "audit_started", "audit_stopped", "entry_erased", "audit_gap", "audit_recovered", "clock_stepped",
-    "config_reloaded", "key_rotated", "retention_applied", "hold_placed", "hold_released", "alert",
-)  # fmt: skip
-"""The classes that `retention` knows: event types, but for those that never keep a file (see `upkeep.keeping`)."""
-
-
 class RecordRules(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a payload is recorded: of tools in general, and of those whose name matches."""
 
     default: RecordMode
     tools: Mapping[str, RecordMode] = msgspec.field(default_factory=dict)
     """Pattern to mode: a tool's name, or ``backend/name``; ``*`` stands for anything."""
-
-
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """Until when an event is kept: until it is older than `age` seconds, or newer ones of its class fill `size` bytes.
-
-    Both None: nothing is kept for its sake.
-    """
-
-    age: float | None = None
-    size: int | None = None
-
-
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept for how long, by event class: an event's type; an intent is of its outcome's class."""
-
-    default: Bound = Bound()
-    """For classes that are not named."""
-    classes: Mapping[str, Bound] = msgspec.field(default_factory=dict)
-
-
-KEEP_ALL: Final = Retention(default=Bound(age=float("inf")))
-"""Nothing is ever due."""
 
 
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,40 +166,6 @@ def parse_durability(value: object) -> Durability:
     raise ConfigError(msg)
 
 
-def _bound(value: object) -> Bound:
-    if not isinstance(value, dict):
-        return Bound(age=parse_duration_or_none(value))
-    for key in value:
-        if key not in ("age", "size"):
-            raise ValueError(f"unknown key {shown(key)}{nearest(str(key), ['age', 'size'])}")
-    age, size = value.get("age"), value.get("size")
-    return Bound(age=parse_duration_or_none(age), size=None if size in (None, "none") else parse_size(size))
-
-
-def _retention(value: object) -> Retention | float | None:
-    """Return the rules of ``90d``, ``none``, ``{age: …, size: …}`` or ``{default: …, classes: {TYPE: …}}``."""
-    if not isinstance(value, dict):
-        return parse_duration_or_none(value)
-    if not {"default", "classes"} & value.keys():
-        return Retention(default=_bound(value))
-    for key in value:
-        if key not in ("default", "classes"):
-            raise ValueError(f"unknown key {shown(key)}{nearest(str(key), ['default', 'classes'])}")
-    classes = value.get("classes")
-    if not isinstance(classes, dict | None):
-        raise ValueError("classes: expected a mapping of event types")
-    bounds = {}
-    for name, bound in (classes or {}).items():
-        if name not in CLASSES:
-            raise ValueError(f"classes: {shown(name)} is no event type{nearest(str(name), list(CLASSES))}")
-        try:
-            bounds[name] = _bound(bound)
-        except ValueError as exc:
-            raise ValueError(f"classes: {name}: {exc}") from None
-    default = _bound(value["default"]) if "default" in value else Bound(age=90 * DAY_S)
-    return Retention(default=default, classes=bounds)
-
-
 _RECORD_MODES: Final[tuple[RecordMode, ...]] = ("full", "digest", "none")
 
 
@@ -277,7 +216,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "max_size_mb": ("max_size", parse_megabytes),
     "backup_count": ("backup_count", parse_count),
     "compress_rotated": ("compress_rotated", parse_boolean),
-    "retention": ("retention", _retention),
+    "retention": ("retention", parse_retention),
     "heartbeat": ("heartbeat", parse_duration),
     "disk_thresholds": ("disk_thresholds", parse_percentages),
     "key_file": ("key_file", parse_text),
@@ -351,7 +290,7 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
     chosen = profile or _optional_text(top.get("profile"), where, "profile")
     return Settings(
         profile=chosen,
-        audit=AuditSettings(**_audit(top, chosen, where, foreign=foreign)),
+        audit=_whole(AuditSettings(**_audit(top, chosen, where, foreign=foreign)), where),
         redaction=_redaction(top.get("redaction"), where),
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
@@ -382,6 +321,15 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
         raise ConfigError(f"{where}: profile {chosen!r} is not defined{nearest(chosen, list(overlays))}")
     audit.update(overlays.get(chosen, {}))
     audit.setdefault("path", f"logs-{chosen}.jsonl")
+    return audit
+
+
+def _whole(audit: AuditSettings, where: str) -> AuditSettings:
+    """Return the settings, once what one key asks of another is there. Raises ConfigError."""
+    try:
+        check_locked(audit.retention_rules, audit.sinks)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: audit.retention: {exc}") from None
     return audit
 
 

@@ -6,6 +6,11 @@ as it stands. Foreign exceptions are translated once, at the seam where they ari
 
 from __future__ import annotations
 
+from typing import Final
+
+FOREIGN: Final = (Exception, SystemExit)
+"""What another package's code may raise. SystemExit would end a thread in silence, and a command with its own code."""
+
 
 class IndelibleError(Exception):
     """Base of everything that Indelible raises on purpose.

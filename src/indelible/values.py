@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,8 +29,12 @@ def user_path(path: str | Path) -> Path:
 MEGABYTE: Final = 1_048_576
 """``max_size_mb`` counts these, as RotatingFileHandler's users do."""
 DAY_S: Final = 86_400.0
-DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
+YEAR_S: Final = 366 * DAY_S
+"""What is to be kept for years is kept for no day less, whatever years they are."""
+DURATION_UNITS: Final = {
+    "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S, "y": YEAR_S,
+}  # fmt: skip
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w|y)")
 SIZE_UNITS: Final = {"": 1, "kb": 1 << 10, "mb": MEGABYTE, "gb": 1 << 30, "tb": 1 << 40}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|[kKmMgGtT][bB])")
 _PERCENTAGES: Final = "expected percentages that rise, above 0 and up to 100, such as [75, 90, 95], or none"
@@ -214,3 +219,21 @@ def shown(value: object, limit: int = 60) -> str:
     """Return a value as a message may hold it: short, on one line, control characters escaped."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def age_text(seconds: float) -> str:
+    """Return a duration as the configuration has it: ``7y``, ``90d``, ``36h``; one without end is ``for ever``."""
+    if math.isinf(seconds):
+        return "for ever"
+    for unit, size in (("y", YEAR_S), ("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def size_text(size: int) -> str:
+    """Return a size as the configuration has it: ``10GB``, ``500MB``."""
+    for unit, each in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if size >= each and size % each == 0:
+            return f"{size // each}{unit}"
+    return f"{size} bytes"

@@ -13,12 +13,13 @@ What the rest of the trail relies on:
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import grp
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -148,6 +149,50 @@ def replace_file(path: Path, data: bytes, access: Access, *, durable: bool = Tru
     beside.rename(path)
     if durable:
         sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, access: Access, *, replace: bool) -> Iterator[int]:
+    """Make a file of what is written to the descriptor: it has its name when it is whole and on the disk, not before.
+
+    Whatever is raised, nothing is left; a crash may leave what `sweep` removes, and the next call for the same name.
+    Without `replace`, raises FileExistsError rather than take what is there away. Two at once for one name: one fails.
+    """
+    beside = _beside(path)
+    fd = _create_anew(str(beside), access)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)  # a zip is written to and fro
+    try:
+        yield fd
+        datasync(fd)
+        if not os.path.samestat(os.fstat(fd), beside.lstat()):
+            raise FileExistsError(errno.EEXIST, "somebody else is writing it", str(path))
+        if replace:
+            beside.rename(path)
+        else:
+            _name_once(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(fd), beside.lstat()):
+                beside.unlink()
+        raise
+    finally:
+        os.close(fd)
+    sync_directory(path.parent)
+
+
+def _name_once(beside: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # a file system without hard links, such as a memory stick's: as well as it can be done there
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        beside.rename(path)
+    else:
+        beside.unlink()
 
 
 def rewrite_file(path: Path, data: bytes, like: os.stat_result, confirm: Callable[[], None]) -> None:

@@ -52,6 +52,14 @@ RECORD_NOT_COMPARED: Final = "record not compared"
 RECORD_UNREADABLE: Final = "not a record"
 RECORDS_MISSING: Final = "records missing"
 
+OBJECT_ALTERED: Final = "object altered"
+OBJECT_MISSING: Final = "object missing"
+MANIFEST_MISSING: Final = "no manifest"
+MANIFEST_INVALID: Final = "manifest invalid"
+MANIFEST_MOVED: Final = "manifest of another batch"
+BATCH_MISSING: Final = "batch missing"
+BATCH_NOT_PROVEN: Final = "batch not proven"
+
 MAY_BE_LATE: Final = frozenset({FILE_MISSING, LINE_MISSING, TAIL_CUT, TILE_MISSING, ERASED_UNRECORDED})
 """What a writer that deletes files or erases lines, or the switch to a new trail, may cause in an earlier look."""
 
@@ -164,6 +172,8 @@ class VerifyResult:
     not_checked: list[str] = field(default_factory=list)
     erased: int = 0
     """Lines whose content was erased; their leaf hashes were checked, and that a sealed event names them."""
+    to_erase: int = 0
+    """Events whose content is on record as erased and still there, while the erasure is under way."""
     pruned: int = 0
     """Events whose files were deleted on record; their leaf hashes, in the tiles, were checked."""
     unsealed: int = 0

@@ -179,5 +179,7 @@ class Sealer:
             if not pending.file.in_place() and self._writer.is_active(pending.file):
                 raise FileNotFoundError(2, "the active file was removed or replaced", str(pending.file.path))
         except OSError as exc:
+            if not self._writer.is_active(pending.file):
+                return  # closed meanwhile: synced by a rotation, or by a switch written anew elsewhere
             self._writer.failed_sync(exc, pending.file)
             raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -423,6 +425,31 @@ def test_a_disk_that_flaps_does_not_flood_the_log_and_the_last_word_is_true(
         time.sleep(0.01)
     about = [message for message in caplog.messages if "written again" in message or "cannot write" in message]
     assert len(about) <= 4 + 2 * took / 0.5
+    writer.close()
+    assert_sealed(path, read_all(path))
+
+
+def test_a_file_that_was_closed_while_the_sealer_synced_it_is_no_failure(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = start(path)
+    sync = ActiveFile.sync
+    rotated: list[ActiveFile] = []
+
+    def closed_meanwhile(self: ActiveFile, size: int, next_seq: int) -> None:
+        if not rotated:
+            rotated.append(self)
+            writer.rotate()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sync(self, size, next_seq)
+
+    with mock.patch.object(ActiveFile, "sync", closed_meanwhile):
+        writer.append(body("e1"))
+        writer.seal()
+    writer.seal()
+    assert rotated
+    assert writer.sealed == writer.size
+    assert caplog.messages == []
     writer.close()
     assert_sealed(path, read_all(path))
 

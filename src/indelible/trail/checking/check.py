@@ -53,10 +53,28 @@ def verify_trail(path: str | Path, vkey: str | None = None, progress: Progress |
     return result
 
 
+def verify_alone(
+    path: Path, verifier: Verifier | None, progress: Progress | None, source: MakeSource
+) -> VerifyResult:
+    """Check one trail as `verify_trail` does, but none that it follows, and let `source` see what was read.
+
+    It is made anew for each look; the last one is what the result is about. Raises TrailError when there is no trail.
+    """
+    layout = Layout(path.absolute())
+    with reading(layout.active):
+        _await_first_checkpoint(layout)
+        return _look(layout, verifier, progress, source=source)
+
+
 def _look(
-    layout: Layout, verifier: Verifier | None, progress: Progress | None, erased: Said | None = None
+    layout: Layout,
+    verifier: Verifier | None,
+    progress: Progress | None,
+    erased: Said | None = None,
+    source: MakeSource | None = None,
 ) -> VerifyResult:
     """Check one trail, again when a writer at work deleted what was looked for."""
+    make = source or DiskSource
     patience = time.monotonic() + PATIENCE_S
     look, gone_before = 0, set[object]()
     while True:
@@ -65,7 +83,7 @@ def _look(
         before = read_small(layout.checkpoint)
         try:
             with Snapshot(layout) as snapshot:
-                result = verify(DiskSource(snapshot, before, progress), verifier, erased)
+                result = verify(make(snapshot, before, progress), verifier, erased)
         except FileNotFoundError as exc:
             if last or not layout.directory.is_dir():
                 msg = f"{layout.active}: there is no trail here"
@@ -187,4 +205,12 @@ class DiskSource(StoredFiles):
                 file.open().close()
             except FileNotFoundError:
                 continue
-            yield DiskLines(file, self._progress)
+            yield self.lines_of(file)
+
+    def lines_of(self, file: TrailFile) -> DiskLines:
+        """Return a file's lines."""
+        return DiskLines(file, self._progress)
+
+
+MakeSource = Callable[[Snapshot, bytes | None, Progress | None], DiskSource]
+"""Makes what one look at a trail reads: from its files, its checkpoint, and who is told how far it is."""

@@ -283,7 +283,7 @@ def _erased(erasures: Erasures, result: VerifyResult, *, erasing: bool) -> None:
         result.add(finding)
     left = list(erasures.still_there())
     if left and erasing:
-        count = sum(last - first + 1 for first, last in left)
+        count = result.to_erase = sum(last - first + 1 for first, last in left)
         plural = "s are" if count > 1 else " is"
         result.not_checked.append(
             f"{count} event{plural} on record as erased, and not erased yet: whoever writes the trail finishes that"

@@ -29,12 +29,12 @@ def inclusion_proof(tiles: StoredTiles, index: int) -> list[bytes]:
     path = []
     low, high = 0, tiles.size
     while high - low > 1:
-        middle = _split(low, high)
+        middle = split(low, high)
         if index < middle:
-            path.append(_range_hash(tiles, middle, high))
+            path.append(range_hash(tiles, middle, high))
             high = middle
         else:
-            path.append(_range_hash(tiles, low, middle))
+            path.append(range_hash(tiles, low, middle))
             low = middle
     return path[::-1]
 
@@ -47,29 +47,29 @@ def consistency_proof(tiles: StoredTiles, size: int) -> list[bytes]:
     path = []
     low, high = 0, tiles.size
     while 0 < size < high:
-        middle = _split(low, high)
+        middle = split(low, high)
         if size <= middle:
-            path.append(_range_hash(tiles, middle, high))
+            path.append(range_hash(tiles, middle, high))
             high = middle
         else:
-            path.append(_range_hash(tiles, low, middle))
+            path.append(range_hash(tiles, low, middle))
             low = middle
     if low:  # the old tree's own root is known to who asks; that of a part of it is not
-        path.append(_range_hash(tiles, low, high))
+        path.append(range_hash(tiles, low, high))
     return path[::-1]
 
 
 def root_at(tiles: StoredTiles, size: int) -> bytes:
     """Return the root of the first `size` leaves, as the tiles have it. Raises TileMissing."""
-    return _range_hash(tiles, 0, size) if size else EMPTY_ROOT
+    return range_hash(tiles, 0, size) if size else EMPTY_ROOT
 
 
-def _split(low: int, high: int) -> int:
+def split(low: int, high: int) -> int:
     """Return where RFC 6962 splits a range: after the largest power of two that is smaller than its length."""
     return low + (1 << (high - low - 1).bit_length() - 1)
 
 
-def _range_hash(tiles: StoredTiles, low: int, high: int) -> bytes:
+def range_hash(tiles: StoredTiles, low: int, high: int) -> bytes:
     """Return MTH(D[low:high]) of a range that such splits lead to; of perfect subtrees, the largest first."""
     peaks = []
     while low < high:

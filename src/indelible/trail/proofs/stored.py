@@ -237,8 +237,8 @@ def prove(path: Path, seq: int, vkey: Verifier | None = None, leaf: bytes | None
     if leaf is not None and leaf != found[0]:
         msg = f"{path}: the line with seq {seq} is not the one that was sealed; 'indelible verify' says more"
         raise NotProven(msg)
-    signer = _signer_of(sealed, vkey)
-    extra = _chain(sealed.layout, signer) or None
+    signer = signer_of(sealed, vkey)
+    extra = hand_overs(sealed.layout, signer) or None
     for note, checkpoint in _witnessed(sealed, signer):
         files = StoredFiles(sealed.layout, None)
         tiles = StoredTiles(files.tile, files.partial_widths, checkpoint.size, checkpoint.root)
@@ -248,7 +248,7 @@ def prove(path: Path, seq: int, vkey: Verifier | None = None, leaf: bytes | None
     return Proof(seq, tuple(found[1]), sealed.note, extra)
 
 
-def _signer_of(sealed: Sealed, vkey: Verifier | None) -> Verifier:
+def signer_of(sealed: Sealed, vkey: Verifier | None) -> Verifier:
     """Return the newest key that has signed the checkpoint: of those that the pinned one has named."""
     pinned = vkey or own_key(sealed.layout)
     text, signatures = split_note(sealed.note)
@@ -260,7 +260,7 @@ def _signer_of(sealed: Sealed, vkey: Verifier | None) -> Verifier:
     return pinned
 
 
-def _chain(layout: Layout, key: Verifier) -> bytes:
+def hand_overs(layout: Layout, key: Verifier) -> bytes:
     """Return the notes by which keys before `key` have handed over, up to it, oldest first, one after the other."""
     by_new: dict[Verifier, tuple[Rotation, bytes]] = {}
     for note in rotation_notes(layout.rotations):

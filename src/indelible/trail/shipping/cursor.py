@@ -35,6 +35,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """The trail's. One that was set aside meanwhile is finished first."""
     next: int
     """The seq of the first event that the sink has not taken."""
+    last: int | None = None
+    """The seq of the last event that it has taken of this trail; None where it has none yet, or began elsewhere."""
     moved_at: str = ""
     """When it was written, RFC 3339."""
 

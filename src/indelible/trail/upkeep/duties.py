@@ -15,11 +15,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from indelible.errors import TrailError
+from indelible import events
+from indelible.errors import ConfigError, TrailError
+from indelible.events import Event, Source, Target
+from indelible.trail.commit import Item
 from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep import keeping, orders
 from indelible.trail.upkeep.holds import describe_asker
-from indelible.trail.upkeep.orders import AddHold, Asker, Erase, Order, ReleaseHold, Reloaded, Retain
+from indelible.trail.upkeep.orders import (
+    AddHold,
+    AddIncident,
+    Asker,
+    Erase,
+    Order,
+    ReleaseHold,
+    Reloaded,
+    Retain,
+)
 from indelible.trail.upkeep.pruning import Rules
 
 if TYPE_CHECKING:
@@ -77,6 +89,24 @@ def _reloaded(writer: Writer, order: Reloaded, asker: Asker) -> dict[str, Any]:
     return {}
 
 
+def _add_incident(writer: Writer, order: AddIncident, asker: Asker) -> dict[str, Any]:
+    """Record an incident, unless the holder before has done so. Its time is the note's; none is later than now."""
+    if order.at > events.now():
+        msg = f"--at: {order.at} is later than now: an incident is recorded once it has been seen"
+        raise ConfigError(msg)
+    event = Event(
+        timestamp=order.at,
+        event_type="alert",
+        event_id=order.id,
+        source=Source(recorder=writer.recorder),
+        target=None if order.backend is None else Target(backend=order.backend),
+        metadata={"incident": {"note": order.note}, "asked": describe_asker(asker)},
+    )
+    if not _stands_in_newest(writer.layout.active, order.id.encode()):
+        writer.write_service_events([Item(events.encode_body(event))])
+    return {"event_id": order.id, "at": order.at, "note": order.note, "backend": order.backend}
+
+
 def _stands_in_newest(path: Path, text: bytes) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - NEWEST_BYTES))
@@ -89,6 +119,7 @@ DUTIES: Final[dict[type[Order], Duty]] = {
     AddHold: _add_hold,
     ReleaseHold: _release_hold,
     Reloaded: _reloaded,
+    AddIncident: _add_incident,
 }
 
 

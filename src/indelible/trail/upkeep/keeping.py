@@ -15,7 +15,6 @@ first does, and erased lines hold nothing any more.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -23,7 +22,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from indelible.config import Bound, Retention
-from indelible.values import DAY_S
+from indelible.retention_settings import TIERS
+from indelible.values import age_text, size_text
 
 Rule = Literal["hold", "unshipped", "retention", "backup_count", "erasure", "unsealed", "unreadable"]
 
@@ -226,24 +226,9 @@ def keep_records(
 
 
 def describe_rules(rules: Retention) -> str:
-    """Return rules as people read them: ``90d``, or ``90d (auth_rejected: 365d)``."""
+    """Return rules as people read them: ``90d``, ``90d (auth_rejected: 365d)``, ``1y, tier saas: 90d at least``."""
     classes = ", ".join(f"{name}: {describe(bound)}" for name, bound in sorted(rules.classes.items()))
-    return describe(rules.default) + (f" ({classes})" if classes else "")
-
-
-def age_text(seconds: float) -> str:
-    """Return a duration as the configuration has it: ``90d``, ``36h``, ``90s``; one without end is ``for ever``."""
-    if math.isinf(seconds):
-        return "for ever"
-    for unit, size in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
-
-
-def size_text(size: int) -> str:
-    """Return a size as the configuration has it: ``10GB``, ``500MB``."""
-    for unit, each in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
-        if size >= each and size % each == 0:
-            return f"{size // each}{unit}"
-    return f"{size} bytes"
+    said = describe(rules.default) + (f" ({classes})" if classes else "")
+    if rules.tier is None or rules.tier not in TIERS:
+        return said
+    return f"{said}, tier {rules.tier}: {age_text(TIERS[rules.tier].minimum)} at least"

@@ -89,7 +89,24 @@ class Reloaded(
     changed: _Names = []
 
 
-Order = Retain | AddHold | ReleaseHold | Erase | Reloaded
+class AddIncident(
+    msgspec.Struct, tag_field="order", tag="incident_add", frozen=True, kw_only=True, omit_defaults=True
+):
+    """Record what somebody saw from outside, at a time of which he has a note."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+    """A UUID, which the event's becomes: given again, after the holder died, it is known by it."""
+    at: Annotated[
+        str, msgspec.Meta(pattern=r"\A[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-5][0-9]){2}\.[0-9]{6}Z\Z")
+    ]
+    """When it was seen, in the trail's form."""
+    note: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
+    """Redacted already."""
+    backend: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    """Which MCP server it is about, when it is about one. Redacted already."""
+
+
+Order = Retain | AddHold | ReleaseHold | Erase | Reloaded | AddIncident
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode
