@@ -15,6 +15,8 @@ BIN := $(VENV)/bin
 TOOLS := .tools
 JUDGES := tests/judges/go
 BROKER := tests/judges/kafka
+STORE := tests/judges/minio
+SERVERS := $(TOOLS)/stamp-minio $(TOOLS)/stamp-syslog-ng $(TOOLS)/stamp-kafka
 PYTEST ?=
 
 # pip and npm say nothing unless something fails; where they install from is their own configuration's business.
@@ -35,7 +37,7 @@ run: $(VENV)/stamp-demo node_modules/stamp ## set up, then record real MCP serve
 	@$(BIN)/indelible demo
 
 .PHONY: setup
-setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(TOOLS)/stamp-go $(TOOLS)/stamp-syslog-ng $(TOOLS)/stamp-kafka ## set up all that the other targets need
+setup: $(VENV)/stamp-dev $(OLD)/stamp node_modules/stamp $(SERVERS) $(TOOLS)/stamp-go ## set up all that the other targets need
 
 .PHONY: clean
 clean: ## remove everything that set-up and tests made
@@ -92,7 +94,7 @@ imports: $(VENV)/stamp-dev ## the directions in which modules may import each ot
 .PHONY: lock
 lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in -o requirements/demo.txt
-	@$(BIN)/uv pip compile $(LOCK) --extra demo --extra kafka --extra otlp pyproject.toml requirements/build.in requirements/dev.in \
+	@$(BIN)/uv pip compile $(LOCK) --extra demo --extra kafka --extra otlp --extra query --extra s3 pyproject.toml requirements/build.in requirements/dev.in \
 		-c requirements/demo.txt -o requirements/dev.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/demo.txt -o requirements/base.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements/build.in requirements/mcp1.in -o requirements/mcp1.txt
@@ -165,4 +167,12 @@ $(TOOLS)/stamp-kafka: $(BROKER)/pom.xml | $(TOOLS)/stamp-test
 	@mkdir -p $(TOOLS)/kafka
 	@said=$$(mvn --quiet --batch-mode --file $(BROKER)/pom.xml dependency:copy-dependencies \
 		-DoutputDirectory=$(CURDIR)/$(TOOLS)/kafka/libs -DincludeScope=runtime 2>&1) || { echo "$$said" >&2; exit 1; }
+	@touch $@
+
+# Some minutes the first time, beside what else is set up; its module, pinned with its hashes, is not one of the judges',
+# whose versions it would dictate.
+$(TOOLS)/stamp-minio: $(STORE)/go.mod $(STORE)/go.sum | $(TOOLS)/stamp-test
+	@echo "setup: an object store that the s3 sink is tested with (minutes, the first time)"
+	@mkdir -p $(TOOLS)/bin
+	@cd $(STORE) && go build -buildvcs=false -ldflags='-s -w' -o $(CURDIR)/$(TOOLS)/bin/ tool
 	@touch $@

@@ -185,6 +185,17 @@ class Broker:
             self._admin = AdminClient({"bootstrap.servers": self.address(), "log_level": 0})
         return self._admin
 
+    def configure(self, topic: str, config: Mapping[str, str]) -> None:
+        """Set what a topic is configured to."""
+        from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined] # its stubs forget them
+
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in config.items()
+        ]
+        place = ConfigResource("topic", topic, incremental_configs=entries)
+        self.admin().incremental_alter_configs([place])[place].result()
+
     def topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
         """Make a topic, wait until it is there, and return its name."""
         from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # its stubs forget it

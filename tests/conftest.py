@@ -12,6 +12,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,9 @@ from hypothesis import HealthCheck, settings
 from indelible import loglines
 from indelible.trail import space
 from tests.effort import FAULT_STRIDE, LONG, examples
+
+if TYPE_CHECKING:
+    from tests.clickhouse import Engine
 
 MOST_USED = 70.0
 """Percent: above this the trails of the tests come too near to the disk's thresholds."""
@@ -73,3 +77,13 @@ def _said_as_text() -> Iterator[None]:
 def fault_stride() -> int:
     """Every how many-th operation is made to fail: all of them in the long run, a sample in the quick one."""
     return FAULT_STRIDE
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Return ClickHouse's engine, one for all tests: each makes a database of its own."""
+    from tests.clickhouse import Engine
+
+    engine = Engine(tmp_path_factory.mktemp("clickhouse"))
+    yield engine
+    engine.close()

@@ -23,7 +23,7 @@ import msgspec
 from indelible import configfile, events, loglines
 from indelible.config import parse_durability
 from indelible.definitions import DefinitionStore, Tool
-from indelible.errors import ConfigError, TrailLocked, TrailUnavailable
+from indelible.errors import ConfigError, TrailError, TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.redact.patterns import custom as check_patterns
@@ -243,6 +243,21 @@ class Recorder:
                 self.settings, writer.layout, __version__, lambda: writer.holder is not None
             )
 
+    def keep_for_sinks(self) -> None:
+        """Let sinks begin with this trail's first event, whenever it is shipped: nobody ships a side trail by himself.
+
+        Another process ships to the same destinations just now, and some of these take one sender only.
+        """
+        if self.settings.audit.sinks and isinstance(self._writer, SharedWriter):
+            from indelible.shipper.place import begin
+
+            with contextlib.suppress(OSError, TrailError):  # whoever ships says what is wrong
+                begin(
+                    self._writer.layout,
+                    self.settings.audit.sinks,
+                    durable.access_for(self.settings.audit.group),
+                )
+
     def reload_sinks(self) -> None:
         """Have the shipper read the configuration again, when it is a process. May be called by a signal's handler."""
         if self._companion is not None:
@@ -362,6 +377,8 @@ def open_recorder(
         path = side_path(path, label)
         writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
+        if settings.audit.sinks:
+            notice += f", which no sink gets before 'indelible ship --once --trail {path}'"
     recorder = Recorder(writer, settings, caller, chosen)
     recorder.echo(export)
     if report:
@@ -371,6 +388,8 @@ def open_recorder(
         recorder.sweep()
     if notice is None:
         recorder.ship()
+    else:
+        recorder.keep_for_sinks()
     return recorder
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from indelible.errors import ConfigError
+from indelible.errors import FOREIGN, ConfigError
 from indelible.values import nearest, shown
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ SINKS: Final = {
     "kafka": "kafka:KafkaSink",
     "http": "http:http_sink",
     "otlp": "otlp.sink:otlp_sink",
+    "s3": "s3:S3Sink",
+    "clickhouse": "clickhouse.sink:clickhouse_sink",
 }
 """Type → module and what makes the sink in `indelible.sinks`."""
 
@@ -67,8 +69,22 @@ def make_format(name: str, options: Options) -> Format:
         return made(options)
     for point in _others(GROUP_FORMATS, FORMATS):
         if point.name == name:
-            return cast("Callable[[Options], Format]", _load("format", point))(options)
+            return _made_format(point, options)
     raise ConfigError(f"no format {shown(name)}{nearest(name, format_names())}")
+
+
+def _made_format(point: EntryPoint, options: Options) -> Format:
+    make = cast("Callable[[Options], Format]", _load("format", point))
+    try:
+        found = make(options)
+    except FOREIGN as exc:
+        raise ConfigError(f"format {shown(point.name)} of {point.value} cannot be made: {exc!r}") from None
+    for member in ("holds", "render"):
+        if not hasattr(found, member):
+            raise ConfigError(
+                f"format {shown(point.name)} of {point.value} has no {member!r}, which a format needs"
+            )
+    return found
 
 
 def sink_types() -> list[str]:
@@ -117,5 +133,5 @@ def _others(group: str, ours: Mapping[str, str]) -> tuple[EntryPoint, ...]:
 def _load(what: str, point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as exc:  # noqa: BLE001 - another package's code runs while it is loaded
+    except FOREIGN as exc:  # another package's code runs while it is loaded
         raise ConfigError(f"{what} {shown(point.name)} of {point.value} cannot be loaded: {exc}") from None

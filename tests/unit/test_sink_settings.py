@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from indelible import config, configfile, events
 from indelible.errors import ConfigError
 from indelible.registry import make_format
+from indelible.shipper.names import check_names
 from indelible.shipper.shipper import options_of
 from indelible.sink_settings import (
     FILTER_CHOICES,
@@ -25,6 +26,7 @@ from indelible.sink_settings import (
 from indelible.sink_settings.addresses import is_loopback, is_public
 from indelible.sink_settings.files import FileSettings
 from indelible.sink_settings.http import HttpSettings
+from indelible.sink_settings.otlp import OtlpSettings
 from indelible.sink_settings.syslog import SyslogSettings, split_address
 
 
@@ -78,7 +80,7 @@ WRONG: list[tuple[object, str]] = [
     (["x"], "sink 1: expected a mapping"),
     ([{}], "sink 1: type: expected file, stdout, stderr, syslog"),
     ([{"type": "../x"}], "sink 1: type: expected file"),
-    ([{"type": "s3"}], "sink 1: type s3: this version of Indelible does not have it yet"),
+    ([{"type": "clickhouse"}], "sink 1: type clickhouse needs 'url'"),
     ([{"type": "file"}], "sink 1: type file needs 'path'"),
     ([{"type": "syslog"}], "sink 1: type syslog needs 'address'"),
     ([{"type": "stdout"}, {"type": "file", "paht": "/a"}], "sink 2: unknown key 'paht'; did you mean 'path'"),
@@ -316,6 +318,9 @@ def test_what_an_http_sink_has_when_nothing_is_said(tmp_path: Path) -> None:
         ("64:ff9b::a00:1", False, False), ("2002:a00:1::", False, False), ("0.0.0.0", False, False),
         ("::", False, False), ("224.0.0.1", False, False), ("255.255.255.255", False, False),
         ("64:ff9b::101:101", True, False), ("::ffff:1.1.1.1", True, False),
+        ("64:ff9b:1::a00:1", False, False), ("64:ff9b::7f00:1", False, False), ("2002:7f00:1::", False, False),
+        ("::127.0.0.1", False, False), ("::ffff:0:10.0.0.1", False, False), ("fec0::1", False, False),
+        ("2001:0:102:304:0:0:80ff:fffe", False, False), ("3fff::1", False, False), ("5f00::1", False, False),
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool, own: bool) -> None:
@@ -323,14 +328,32 @@ def test_which_addresses_are_public(address: str, public: bool, own: bool) -> No
 
 
 def test_what_is_shown_of_settings_has_no_secret() -> None:
-    http, plain, otlp, other = parsed(
+    http, plain, otlp, other, path, usual = parsed(
         {"type": "http", "url": "https://hooks.example/T0/s3cret?key=s3cret", "headers": {"X-Key": "s3cret"}},
         {"type": "http", "url": "https://h.example/", "flavor": "loki"},
         {"type": "otlp", "headers": {"X-Key": "s3cret"}},
         {"type": "pigeon", "password": "s3cret"},
+        {"type": "otlp", "name": "path", "endpoint": "https://o.example/receiver/v1/otlp/s3cret"},
+        {"type": "otlp", "name": "usual", "endpoint": "https://o.example/v1/logs"},
     )
-    shown = [sink.public() for sink in (http, plain, otlp, other)]
+    shown = [sink.public() for sink in (http, plain, otlp, other, path, usual)]
     assert "s3cret" not in repr(shown)
+    assert "s3cret" not in "".join(sink.target for sink in (http, plain, otlp, other, path, usual))
+    assert OtlpSettings.of(shown[5].own).endpoint == "https://o.example/v1/logs"
     assert HttpSettings.of(shown[0].own).url == "https://hooks.example/…"
     assert HttpSettings.of(shown[1].own).url == "https://h.example/"
     assert list(shown[3].extra) == ["password"]
+
+
+def test_a_filter_that_would_let_nothing_through_is_refused() -> None:
+    file = {"type": "file", "path": "x"}
+    check_names(parsed({**file, "format": "argus", "filter": {"events": ["alert", "mcp_operation"]}}))
+    check_names(parsed({**file, "format": "argus", "filter": {"events": "alert"}, "intents": True}))
+    check_names(parsed({**file, "format": "cef", "filter": {"events": "alert"}}))
+    check_names(parsed({**file, "filter": {"events": "alert"}}))
+    with pytest.raises(ConfigError) as caught:
+        check_names(parsed({**file, "format": "argus", "filter": {"events": ["audit_gap", "alert"]}}))
+    assert str(caught.value) == (
+        "audit.sinks: x: filter: events: 'format: argus' has no shape for alert, audit_gap, "
+        "only for mcp_operation, mcp_operation_started"
+    )

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from indelible.errors import FOREIGN
 from indelible.formats.indelible import IndelibleFormat
 from indelible.formats.record import NoEntryError, Record, read_heads
 from indelible.shipper.choice import choice
+from indelible.shipper.feed import Piece
 from indelible.sinks.base import Delivery, Shipment
 from indelible.trail.shipping.letters import Letter, letter
 
 if TYPE_CHECKING:
     from indelible.formats.record import Format
     from indelible.shipper.choice import Check
-    from indelible.shipper.feed import Piece
     from indelible.sink_settings import SinkSettings
 
 BATCH_EVENTS: Final = 4000
@@ -72,6 +73,25 @@ class Renderer:
             shipments = [shipment for shipment in each if shipment is not None]
         return Batch(shipments, unfit, piece.next)
 
+    def again(self, dead: Letter, line: bytes | None) -> Shipment | None:
+        """Return what there is to ship of a dead letter; `line` is its event's, None where that is there no more.
+
+        What was refused is sent as it was; what could not be rendered then is rendered now. Where the line is gone,
+        nobody knows what kept the record in order.
+        """
+        if line is None:
+            return Shipment(dead.data, dead.seq, dead.event_id, origin=dead.origin) if dead.data else None
+        if not dead.data:
+            found = self.batch(Piece([(dead.seq, line)], dead.seq + 1, []), dead.origin).shipments
+            return found[0] if found else None
+        try:
+            entry = Record(line, dead.origin).entry
+        except NoEntryError:
+            return Shipment(dead.data, dead.seq, dead.event_id, origin=dead.origin, line=line)
+        return Shipment(
+            dead.data, dead.seq, dead.event_id, self._key(entry) or "", dead.origin, entry.schema, line
+        )
+
     def _as_they_stand(self, lines: list[tuple[int, bytes]], origin: str) -> list[Shipment] | None:
         """Return what there is to ship of lines that are not rendered; None when one of them has to be read whole."""
         heads = read_heads([line for _, line in lines])
@@ -98,8 +118,11 @@ class Renderer:
             return None
         try:
             key = self._key(entry) or ""
-            return Shipment(self._render(record), seq, entry.event_id, key, origin, entry.schema, line)
-        except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
+            rendered = self._render(record)
+            if not isinstance(rendered, bytes):
+                raise TypeError(f"its record is {type(rendered).__name__}, not bytes")
+            return Shipment(rendered, seq, entry.event_id, key, origin, entry.schema, line)
+        except FOREIGN as exc:  # of another package's format
             why = f"{self._format}: {type(exc).__name__}: {exc}"
             unfit.append(letter(self._sink, origin, seq, entry.event_id, why, b""))
             return None

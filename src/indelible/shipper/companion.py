@@ -177,12 +177,17 @@ class _Process:
         import subprocess
 
         self.began = time.monotonic()
-        self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the recorder: what it seals last is to be shipped
-        )
+        # A child inherits what its parent's thread holds back: SIGHUP waits until it listens, and does not end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            self._child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the recorder: what it seals last is to be shipped
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def how_it_ended(self) -> str | None:
         """Return how it ended, once; None when it has not been started since."""

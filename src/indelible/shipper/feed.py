@@ -22,7 +22,7 @@ from indelible.trail.layout import Layout
 from indelible.trail.reader import Snapshot
 
 CHUNK_BYTES: Final = 1 << 21
-"""How much is read at once: a batch; more than the longest line."""
+"""How much is read at once, unless a batch is more; more than the longest line."""
 
 
 class Gap(NamedTuple):
@@ -47,8 +47,8 @@ class Piece(NamedTuple):
 class _Stream(Protocol):
     """An open file of a trail, read from the front."""
 
-    def peek(self) -> bytes:
-        """Return what comes next, a whole line at least; empty at the end."""
+    def peek(self, count: int) -> bytes:
+        """Return what comes next: about so much, and a whole line at least; empty at the end."""
 
     def advance(self, count: int) -> None:
         """Go on by so many bytes."""
@@ -149,7 +149,7 @@ class Feed:
             return piece
         limit = size if self._end is None else min(size, self._end)
         try:
-            data = stream.peek()
+            data = stream.peek(max(CHUNK_BYTES, max_bytes))
         except TrailCorrupt:  # what comes after this file is shipped all the same
             data, self._unread = b"", 1
         if len(data) > max_bytes:
@@ -206,10 +206,10 @@ class _Plain:
         self._file = file
         self._position = position
 
-    def peek(self) -> bytes:
+    def peek(self, count: int) -> bytes:
         while True:
-            data = os.pread(self._file.fileno(), CHUNK_BYTES, self._position)
-            if b"\n" in data or len(data) < CHUNK_BYTES:
+            data = os.pread(self._file.fileno(), count, self._position)
+            if b"\n" in data or len(data) < count:
                 return data
             self._position += len(data)  # a piece of a line without end is no entry
 
@@ -227,9 +227,9 @@ class _Packed:
         self._file = file
         self._rest = b""
 
-    def peek(self) -> bytes:
+    def peek(self, count: int) -> bytes:
         while b"\n" not in self._rest:
-            data = self._file.read(CHUNK_BYTES)
+            data = self._file.read(count)
             if not data:
                 return b""
             self._rest = data if len(self._rest) > CHUNK_BYTES else self._rest + data

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from indelible.errors import IndelibleError
+from indelible.errors import FOREIGN, IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, fault, refusals
-from indelible.shipper.feed import Piece
 from indelible.shipper.place import Place
+from indelible.shipper.seals import Seals
 from indelible.shipper.standing import Standing
-from indelible.sinks.base import NOTHING, Delivery, Shipment, Sink, SinkUnavailable
+from indelible.sinks.base import NOTHING, Delivery, Sealing, Shipment, Sink, SinkUnavailable
 from indelible.trail.shipping import letters, request
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from indelible.sink_settings.parts import BatchSettings
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
-    from indelible.trail.shipping.letters import Letter
 
 log = logging.getLogger("indelible")
 
@@ -59,6 +58,7 @@ class Lane:
         self._layout = layout
         self._parts = parts
         self._place = Place(layout, settings, access)
+        self._seals = Seals(layout, self._place, settings.name)
         self._stopping = threading.Event()
         self._sink: Sink | None = None
         self._is_open = False
@@ -111,6 +111,7 @@ class Lane:
         try:
             while not self._stopping.is_set():
                 self._stopping.wait(self._once())
+            self._send_what_waits()
         finally:
             self._place.save(at_once=True)
             self._let_go()
@@ -118,6 +119,12 @@ class Lane:
                 self._sink.stop()  # what it still has under way, it lets go of now
                 self._close(self._sink)
             self.standing.ended()
+
+    def _send_what_waits(self) -> None:
+        """At the end, wait for no more: what is there goes now, in one batch, unless the destination is away."""
+        if self._batch is not None and self._is_open and self.standing.failing_since is None:
+            self._hurries = True
+            self._once()
 
     def _once(self) -> float:
         """Do the next thing; return how long to wait before the one after it."""
@@ -131,7 +138,7 @@ class Lane:
             why, asked = str(exc), exc.retry_after
         except (OSError, IndelibleError) as exc:
             why = _said(exc)
-        except Exception as exc:  # noqa: BLE001 - another package's sink or format may raise anything
+        except FOREIGN as exc:  # of another package's sink or format
             # What is raised before the first event was seen quotes none.
             why = f"internal error: {fault(exc) if prepared else f'{type(exc).__name__}: {exc}'}"
         else:
@@ -151,6 +158,8 @@ class Lane:
         if self._sink is None:
             self._renderer = Renderer(self.settings, self._parts.make_format(self.settings))
             self._sink = self._parts.make_sink(self.settings)
+            if isinstance(self._sink, Sealing):
+                self._sink.seal_with(self._seals)
         if not self._is_open:
             self._sink.open()
             self._is_open = True
@@ -158,6 +167,8 @@ class Lane:
     def _step(self) -> bool:
         """Ship a batch; tell whether there was one. Raises what kept it from being taken."""
         batch, times = self._batch, self.settings.own.batches
+        if batch is not None and self._waits(batch):
+            return False
         found = (
             self._place.next(times * batch.lines, times * batch.bytes)
             if batch is not None
@@ -166,20 +177,18 @@ class Lane:
         if found is None:
             return False
         trail, piece = found
-        if batch is not None and piece.next == trail.size and self._waits(batch, piece):
-            return False
         for gap in piece.gaps:
             self.standing.lost(trail.origin, gap)
         self._ship(self._renderer.batch(piece, trail.origin), trail.origin)
         return True
 
-    def _waits(self, batch: BatchSettings, piece: Piece) -> bool:
-        """Tell whether what has come is to wait for more."""
-        if self._hurries or self._goal is not None or self._sent_at is None or piece.gaps:
+    def _waits(self, batch: BatchSettings) -> bool:
+        """Tell whether what has come is to wait for more. Raises OSError, TrailError."""
+        if self._hurries or self._goal is not None or self._sent_at is None:
             return False
-        if time.monotonic() >= self._sent_at + batch.interval or len(piece.lines) >= batch.lines:
+        if time.monotonic() >= self._sent_at + batch.interval:
             return False
-        return sum(len(line) for _, line in piece.lines) < batch.bytes
+        return not self._place.has_batch(batch.lines, batch.bytes)
 
     def _ship(self, batch: Batch, origin: str) -> None:
         """Send a batch, and move the cursor as far as it was taken. Raises what kept it from being taken."""
@@ -193,13 +202,13 @@ class Lane:
             letters.add(self._layout, dead)
             self._place.drop_erased(dead)
         self.standing.took(taken - len(refused), len(dead))
-        self._place.move(origin, following)
+        self._place.move(origin, following, _last(shipments[:taken], delivery))
         if failure is not None:
             raise failure
         if shipments and not taken:
             raise SinkUnavailable("it took nothing, and does not say why")
 
-    def _send(self, shipments: Sequence[Shipment]) -> tuple[Delivery, Exception | None]:
+    def _send(self, shipments: Sequence[Shipment]) -> tuple[Delivery, BaseException | None]:
         if self._sink is None or not shipments:
             return NOTHING, None
         self._sent_at = time.monotonic()
@@ -207,7 +216,7 @@ class Lane:
             return self._sink.send(shipments), None
         except SinkUnavailable as exc:
             return exc.delivery, exc
-        except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
+        except FOREIGN as exc:  # of another package's sink
             return NOTHING, exc
 
     # --- requests ------------------------------------------------------------------------------------------
@@ -221,7 +230,11 @@ class Lane:
             self._place.jump(asked.origin, asked.begin)
             log.warning("sink %s: begins again at event %d, as it was asked to", self.name, asked.begin)
         if asked.letters:
-            self._replay()
+            self._seals.follows_on = False
+            try:
+                self._replay()
+            finally:
+                self._seals.follows_on = True
         request.done(self._layout, self.name)
         return True
 
@@ -234,11 +247,10 @@ class Lane:
         for first in range(0, len(own), BATCH_EVENTS):
             some, shipments = [], []
             for one in own[first : first + BATCH_EVENTS]:
-                record = one.data or self._rendered(one)
-                if record:
+                shipment = self._renderer.again(one, self._place.line(one.origin, one.seq))
+                if shipment is not None:
                     some.append(one)
-                    line = self._place.line(one.origin, one.seq) or b""
-                    shipments.append(Shipment(record, one.seq, one.event_id, origin=one.origin, line=line))
+                    shipments.append(shipment)
             if not some:
                 continue
             delivery, failure = self._send(shipments)
@@ -256,14 +268,6 @@ class Lane:
             if not count:
                 raise SinkUnavailable("it took nothing, and does not say why")
 
-    def _rendered(self, dead: Letter) -> bytes:
-        """Return the record of an event that had none; empty when it has none yet, or is not in the trail any more."""
-        line = self._place.line(dead.origin, dead.seq)
-        if line is None:
-            return b""
-        found = self._renderer.batch(Piece([(dead.seq, line)], dead.seq + 1, []), dead.origin)
-        return found.shipments[0].record if found.shipments else b""
-
     def _let_go(self) -> None:
         """Close file and connection: the next attempt opens them anew."""
         self._place.let_go()
@@ -274,8 +278,14 @@ class Lane:
     def _close(self, sink: Sink) -> None:
         try:
             sink.close()
-        except Exception as exc:  # noqa: BLE001 - another package's sink may raise anything
+        except FOREIGN as exc:  # of another package's sink
             log.warning("sink %s: while it was closed: %s", self.name, fault(exc))
+
+
+def _last(taken: Sequence[Shipment], delivery: Delivery) -> int | None:
+    """Return the seq of the last of these that the destination has; None when it refused all of them."""
+    refused = {index for index, _ in delivery.refused}
+    return next((taken[at].seq for at in range(len(taken) - 1, -1, -1) if at not in refused), None)
 
 
 def _said(exc: Exception) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from indelible.errors import ConfigError
-from indelible.registry import format_names, make_format, make_sink, sink_types
+from indelible.formats.record import Options
+from indelible.registry import FORMATS, format_names, make_format, make_sink, sink_types
+from indelible.shipper.choice import event_types
 from indelible.shipper.lane import Parts
 from indelible.shipper.shipper import options_of
 from indelible.sink_settings.syslog import SyslogSettings
@@ -30,11 +32,25 @@ def check_names(sinks: Iterable[SinkSettings]) -> None:
         ):
             if name not in known:
                 raise ConfigError(f"audit.sinks: {sink.name}: no {what} {shown(name)}{nearest(name, known)}")
+        _check_filter(sink)
         own = sink.own
         if isinstance(own, SyslogSettings) and sink.format == "syslog" and own.header_of("syslog") != "none":
             raise ConfigError(
                 f"audit.sinks: {sink.name}: header: records of 'format: syslog' have one of their own"
             )
+
+
+def _check_filter(sink: SinkSettings) -> None:
+    """Raise ConfigError for a filter of event types that the sink's format has no shape for: it would get nothing."""
+    named = sink.filter.events
+    if named is None or sink.format not in FORMATS:
+        return
+    holds = make_format(sink.format, Options()).holds
+    if not event_types(sink, holds) and holds is not None:
+        raise ConfigError(
+            f"audit.sinks: {sink.name}: filter: events: 'format: {sink.format}' has no shape for "
+            f"{', '.join(sorted(named))}, only for {', '.join(sorted(holds))}"
+        )
 
 
 def format_of(sink: SinkSettings, version: str) -> Format:

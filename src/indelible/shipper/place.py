@@ -16,6 +16,7 @@ from indelible.errors import TrailError
 from indelible.shipper import route
 from indelible.shipper.batch import BATCH_BYTES, BATCH_EVENTS
 from indelible.shipper.feed import Feed, Piece
+from indelible.shipper.gauge import Gauge
 from indelible.shipper.route import Sealed
 from indelible.trail.erased import erased_leaf
 from indelible.trail.notice import Notice
@@ -58,6 +59,7 @@ class Place:
         self._access = access
         self._name = settings.name
         self._feed: Feed | None = None
+        self._gauge = Gauge()
         self._trail: Sealed | None = None
         self._at: Cursor | None = None
         self._saved: Cursor | None = None
@@ -97,10 +99,31 @@ class Place:
             trail = self._switch(self._at) if earlier else None
             if trail is None or self._at.next >= trail.size:
                 return None
+        piece = self._read(trail, self._at.next, most or BATCH_EVENTS, most_bytes or BATCH_BYTES)
+        return (trail, piece) if piece.next > self._at.next else None
+
+    def _read(self, trail: Sealed, first: int, most: int, most_bytes: int) -> Piece:
+        """Return what comes next, across files; what lies before or after a gap comes by itself."""
         if self._feed is None:
             self._feed = Feed(trail.layout)
-        piece = self._feed.read(self._at.next, trail.size, most or BATCH_EVENTS, most_bytes or BATCH_BYTES)
-        return (trail, piece) if piece.next > self._at.next else None
+        piece = self._feed.read(first, trail.size, most, most_bytes)
+        size = sum(len(line) for _, line in piece.lines)
+        while piece.lines and not piece.gaps and piece.next < trail.size and size < most_bytes:
+            more = self._feed.read(piece.next, trail.size, most - len(piece.lines), most_bytes - size)
+            if more.gaps or not more.lines:
+                break
+            size += sum(len(line) for _, line in more.lines)
+            piece = Piece([*piece.lines, *more.lines], more.next, [])
+        return piece
+
+    def has_batch(self, lines: int, size: int) -> bool:
+        """Tell whether so much waits, or something that no more comes to. Raises OSError, TrailError."""
+        trail = self._current()
+        if trail is None or self._at is None:
+            return False
+        if trail.layout.active != self._layout.active or self._at.next > trail.size:
+            return True  # it was set aside, and grows no more; or `next` says what is wrong
+        return self._gauge.is_full(trail, self._at.next, lines, size)
 
     def _refuse(self, following: int, size: int) -> NoReturn:
         """Raise TrailError: the sink has events of another history, and would miss as many of this one."""
@@ -111,14 +134,17 @@ class Place:
             f"'ship --from SEQ --sink {self._name}' says where to go on"
         )
 
-    def move(self, origin: str, following: int, *, at_once: bool = False) -> None:
-        """Everything before this was taken."""
-        self._at = Cursor(sink=self._name, origin=origin, next=following)
+    def move(self, origin: str, following: int, last: int | None = None, *, at_once: bool = False) -> None:
+        """Everything before this was taken; `last` is the seq of the last event of it that the sink has, if one is."""
+        if last is None and self._at is not None and self._at.origin == origin:
+            last = self._at.last
+        self._at = Cursor(sink=self._name, origin=origin, next=following, last=last)
         self.save(at_once=at_once)
 
     def jump(self, origin: str, following: int) -> None:
         """Go on somewhere else."""
         self.let_go()
+        self._at = None
         self.move(origin, following, at_once=True)
 
     def reached(self, goal: Sealed) -> bool:
@@ -166,6 +192,7 @@ class Place:
 
     def let_go(self) -> None:
         """Close the file; what comes next is looked up anew."""
+        self._gauge.close()
         if self._feed is not None:
             self._feed.close()
             self._feed = None

@@ -10,7 +10,6 @@ from indelible.sink_settings.filters import FILTER_CHOICES, FILTER_KEYS, SinkFil
 from indelible.sink_settings.parts import TlsSettings
 from indelible.sink_settings.sinks import (
     COMMON_KEYS,
-    LATER_TYPES,
     MAX_SINKS,
     TYPES,
     SinkSettings,
@@ -22,7 +21,6 @@ __all__ = [
     "COMMON_KEYS",
     "FILTER_CHOICES",
     "FILTER_KEYS",
-    "LATER_TYPES",
     "MAX_SINKS",
     "TYPES",
     "Backlog",

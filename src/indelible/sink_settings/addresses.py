@@ -10,19 +10,28 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-"""RFC 6052, section 2.1: an IPv4 address in its last 32 bits."""
+_WITH_IPV4: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+"""An IPv4 address in the last 32 bits: NAT64's (RFC 6052, section 2.1), SIIT's (RFC 2765), and what was deprecated by
+RFC 4291, section 2.5.5.1."""
+
+_NOT_PUBLIC: Final = tuple(
+    map(IPv6Network, ("64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20", "100::/8"))
+)
+"""What older Pythons do not know: NAT64 of one network (RFC 8215), site-local (RFC 3879), segment routing (RFC 9602),
+documentation (RFC 9637), and discarding (RFC 6666)."""
 
 
 def is_public(address: str) -> bool:
     """Tell whether an address is one of the Internet's: global, and of one machine. A scope (``%eth0``) may follow."""
     ip = _meant(ip_address(address.partition("%")[0]))
-    return ip.is_global and not ip.is_multicast
+    is_ours = isinstance(ip, IPv6Address) and any(ip in network for network in _NOT_PUBLIC)
+    return ip.is_global and not ip.is_multicast and not is_ours
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own."""
-    return _meant(ip_address(address.partition("%")[0])).is_loopback
+    """Tell whether an address is this machine's own: not whether somebody on the way may make it that."""
+    ip = ip_address(address.partition("%")[0])
+    return ((isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip).is_loopback
 
 
 def is_local_name(host: str) -> bool:
@@ -47,7 +56,7 @@ def _meant(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address that an IPv6 address carries, where it carries one."""
     if isinstance(ip, IPv4Address):
         return ip
-    if ip in _NAT64:
+    if any(ip in network for network in _WITH_IPV4) and int(ip) > 1:
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     teredo = ip.teredo[1] if ip.teredo else None
     return ip.ipv4_mapped or ip.sixtofour or teredo or ip

@@ -13,6 +13,7 @@ from indelible.sink_settings.parts import (
     BATCH_KEYS,
     HEADER,
     HIDDEN,
+    OURS,
     BatchSettings,
     Kind,
     Own,
@@ -65,15 +66,6 @@ ELASTIC_INDEX: Final = "logs-indelible.audit-default"
 LABELS: Final = {"service_name": "indelible"}
 MAX_LABELS: Final = 15
 """What Loki takes of one stream unless it is told otherwise (`max_label_names_per_series`)."""
-
-OURS: Final = frozenset(
-    {
-        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
-        "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
-        "webhook-id", "webhook-signature", "webhook-timestamp",
-    }
-)  # fmt: skip
-"""Headers that nobody sets but the sink."""
 
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -162,7 +154,8 @@ def _joined(path: str, wanted: str) -> str:
     return path + wanted[len(said) :]
 
 
-def _url(value: object) -> str:
+def parse_url(value: object) -> str:
+    """Return the URL of a receiver."""
     from urllib.parse import urlsplit
 
     text = parse_text(value)
@@ -177,7 +170,8 @@ def _url(value: object) -> str:
     return text
 
 
-def _headers(value: object) -> dict[str, str]:
+def parse_own_headers(value: object) -> dict[str, str]:
+    """Return headers beside those that the sink sets by itself."""
     found = parse_headers(value)
     for name in found:
         if name.lower() in OURS:
@@ -229,7 +223,7 @@ def _made(values: dict[str, Any]) -> HttpSettings:
     values.update({name: take_secret(values, name) for name in SECRETS})
     own = HttpSettings(batch=take_batch(values), **values)
     _check_credentials(own)
-    _check_place(own)
+    check_place(own.url, own.tls, allow_private=own.allow_private, allow_http=own.allow_http)
     return own
 
 
@@ -242,30 +236,31 @@ def _check_credentials(own: HttpSettings) -> None:
         raise ValueError(f"headers: {own.token_header} is where the token goes")
 
 
-def _check_place(own: HttpSettings) -> None:
+def check_place(url: str, tls: TlsSettings | None, *, allow_private: bool, allow_http: bool) -> None:
+    """Raise ValueError for a URL that goes where nobody said it may, or in plain text."""
     from urllib.parse import urlsplit
 
     from indelible.sink_settings.addresses import is_local_name, is_private_literal
 
-    parts = urlsplit(own.url)
+    parts = urlsplit(url)
     host = cast("str", parts.hostname)
-    if parts.scheme == "http" and not own.allow_http and not is_local_name(host):
+    if parts.scheme == "http" and not allow_http and not is_local_name(host):
         raise ValueError(
             "url: http:// sends records and credentials in plain text; use https://, or say 'allow_http: true'"
         )
-    if parts.scheme == "http" and own.tls is not None:
+    if parts.scheme == "http" and tls is not None:
         raise ValueError("tls: needs a url with https://")
-    if not own.allow_private and (host == "localhost" or is_private_literal(host)):
+    if not allow_private and (host == "localhost" or is_private_literal(host)):
         raise ValueError(f"url: {host} is not a public address; say 'allow_private: true'")
 
 
 HTTP: Final = Kind(
     {
-        "url": _url,
+        "url": parse_url,
         "flavor": one_of(*FLAVORS),
         "body": one_of("array", "lines", "single"),
         "gzip": parse_boolean,
-        "headers": _headers,
+        "headers": parse_own_headers,
         "token_header": _header_name,
         "token_scheme": _scheme,
         **secret_keys(*SECRETS),

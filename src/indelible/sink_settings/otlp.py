@@ -15,6 +15,7 @@ from indelible.named_settings import parse_timeout
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
     HIDDEN,
+    OURS,
     BatchSettings,
     Kind,
     Own,
@@ -33,6 +34,9 @@ Protocol = Literal["http/protobuf", "http/json", "grpc"]
 PROTOCOLS: Final = ("http/protobuf", "http/json", "grpc")
 COMPRESSIONS: Final = ("gzip", "none")
 
+LOGS_PATH: Final = "/v1/logs"
+"""Where receivers take logs over HTTP."""
+
 
 class OtlpSettings(Own, frozen=True, kw_only=True):
     """A receiver of OTLP logs; None is what the environment says, or the default."""
@@ -50,20 +54,26 @@ class OtlpSettings(Own, frozen=True, kw_only=True):
 
     @property
     def target(self) -> str:
-        """See `Own`."""
-        return self.endpoint or ""
+        """See `Own`: without the path, which some receivers give as a secret."""
+        from urllib.parse import urlsplit  # 3 ms, which only who has such a sink pays
+
+        parts = urlsplit(self.endpoint or "")
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
     @property
     def words(self) -> str:
         """See `Own`."""
-        from urllib.parse import urlsplit  # 3 ms, which only who has such a sink pays
+        from urllib.parse import urlsplit
 
         return str(urlsplit(self.endpoint or "").hostname or "otlp")
 
     def public(self) -> Self:
-        """See `Own`: headers may hold a token."""
+        """See `Own`: headers may hold a token, and so may a path that is not the protocol's."""
         hidden = None if self.headers is None else dict.fromkeys(self.headers, HIDDEN)
-        return msgspec.structs.replace(self, headers=hidden)
+        endpoint = self.endpoint
+        if endpoint is not None and endpoint.rstrip("/") not in (self.target, self.target + LOGS_PATH):
+            endpoint = f"{self.target}/{HIDDEN}"
+        return msgspec.structs.replace(self, headers=hidden, endpoint=endpoint)
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
@@ -88,10 +98,24 @@ def parse_endpoint(value: object) -> str:
     return text
 
 
+def check_headers(headers: Mapping[str, str], protocol: str) -> None:
+    """Raise ValueError for a header that a request of this protocol has by itself, or cannot have."""
+    for name in headers:
+        low = name.lower()
+        if low in OURS - {"authorization"}:
+            raise ValueError(f"{name!r} is not to be set here")
+        if protocol == "grpc" and (low.startswith("grpc-") or low.endswith("-bin")):
+            raise ValueError(f"{name!r} is none that text can be sent in over gRPC")
+
+
 def _made(values: dict[str, Any]) -> OtlpSettings:
     token = take_secret(values, "token")
     batch = take_batch(values)
     own = OtlpSettings(token=token, batch=batch, **values)
+    try:
+        check_headers(own.headers or {}, own.protocol or "")
+    except ValueError as exc:
+        raise ValueError(f"headers: {exc}") from None
     if own.tls is not None and not (own.endpoint or "https:").lower().startswith("https:"):
         raise ValueError("tls: needs an endpoint with https://")
     if token is not None and "authorization" in {name.lower() for name in own.headers or ()}:

@@ -49,6 +49,11 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
         return self.target
 
     @property
+    def alone_at(self) -> str:
+        """Where no other sink of the same trail may store, since names there would be the same; empty: anywhere."""
+        return ""
+
+    @property
     def format(self) -> str:
         """The format when nothing is said; empty: the type's default."""
         return ""
@@ -67,6 +72,9 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     def max_bytes(self) -> int:
         """What a record is cut to when nothing is said; 0: not at all."""
         return 0
+
+    def check_format(self, name: str) -> None:
+        """Raise ValueError, which names the key that is wrong, when these settings do not go with a format."""
 
     def resolved(self, base: Path) -> Self:
         """Return the same with relative paths taken from the directory of the configuration file."""
@@ -215,6 +223,16 @@ HIDDEN: Final = "…"
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 """Of RFC 9110, section 5: what a field's name and value may be, as far as both are ASCII."""
+
+
+OURS: Final = frozenset(
+    {
+        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
+        "webhook-id", "webhook-signature", "webhook-timestamp",
+    }
+)  # fmt: skip
+"""Headers that nobody sets but the sink."""
 
 
 def parse_headers(value: object) -> dict[str, str]:

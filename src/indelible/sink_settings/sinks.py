@@ -15,12 +15,14 @@ import msgspec
 
 from indelible.anchor_settings import FACILITIES
 from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name, parse_timeout
+from indelible.sink_settings.clickhouse import CLICKHOUSE
 from indelible.sink_settings.files import FILE
 from indelible.sink_settings.filters import SinkFilter, parse_filter
 from indelible.sink_settings.http import HTTP
 from indelible.sink_settings.kafka import KAFKA
 from indelible.sink_settings.otlp import OTLP
 from indelible.sink_settings.parts import HIDDEN, Kind, Own
+from indelible.sink_settings.s3 import S3
 from indelible.sink_settings.syslog import SYSLOG
 from indelible.values import Parser, one_of, parse_boolean, parse_size, parse_text
 
@@ -40,11 +42,10 @@ TYPES: Final[dict[str, Kind]] = {
     "kafka": KAFKA,
     "http": HTTP,
     "otlp": OTLP,
+    "s3": S3,
+    "clickhouse": CLICKHOUSE,
 }
 """Ours, by their names."""
-
-LATER_TYPES: Final = frozenset({"s3", "clickhouse"})
-"""Types of the design that this version does not have: refused by name."""
 
 _OTHERS: Final = Kind({}, lambda _values: Own())
 """A type of another package."""
@@ -132,7 +133,17 @@ COMMON_KEYS: Final[dict[str, Parser]] = {
 
 def parse_sinks(value: object) -> tuple[SinkSettings, ...]:
     """Return the settings of all sinks. Raises ValueError, naming the sink by its place."""
-    return parse_list(value, "sink", MAX_SINKS, _parse_sink)
+    sinks = parse_list(value, "sink", MAX_SINKS, _parse_sink)
+    taken: dict[str, str] = {}
+    for number, sink in enumerate(sinks, 1):
+        place = sink.own.alone_at
+        if place and place in taken:
+            raise ValueError(
+                f"sink {number}: prefix: sink {taken[place]!r} stores at {place}, too, and each would overwrite what "
+                "the other stored; give each a prefix of its own"
+            )
+        taken[place] = sink.name
+    return sinks
 
 
 def _parse_sink(item: object) -> SinkSettings:
@@ -141,8 +152,6 @@ def _parse_sink(item: object) -> SinkSettings:
     name = item.get("type")
     if not isinstance(name, str) or not _TYPE.fullmatch(name):
         raise ValueError(f"type: expected {', '.join(TYPES)}, or a type that another package brings")
-    if name in LATER_TYPES:
-        raise ValueError(f"type {name}: this version of Indelible does not have it yet")
     kind = TYPES.get(name, _OTHERS)
     given = {key: value for key, value in item.items() if name in TYPES or key in COMMON_KEYS}
     values = {**kind.defaults, **parse_keys(given, {**COMMON_KEYS, **kind.keys})}
@@ -156,6 +165,7 @@ def _parse_sink(item: object) -> SinkSettings:
     values.setdefault("max_bytes", own.max_bytes)
     if own.format:
         values.setdefault("format", own.format)
+    own.check_format(values.get("format", "indelible"))
     extra = {str(key): value for key, value in item.items() if key not in given}
     return SinkSettings(**values, own=own, extra=extra)
 

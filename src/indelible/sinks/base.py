@@ -17,11 +17,13 @@ The rules that live here:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+import msgspec
 
 
-class Shipment(NamedTuple):
-    """One record on its way."""
+class Shipment(msgspec.Struct, frozen=True, gc=False):
+    """One record on its way. They have no cycles, and nothing looks through them for some: a backlog is millions."""
 
     record: bytes
     """What the format made of the event; no line end."""
@@ -93,3 +95,44 @@ class Sink(Protocol):
 
     def stop(self) -> None:
         """Make an `open` or `send` end soon, with SinkUnavailable: one under way, or a later one. From any thread."""
+
+
+class Seal(NamedTuple):
+    """What shows of some records that they are of a trail, and whole: for destinations that keep it beside them."""
+
+    checkpoint: str
+    """The signed note over all of them (C2SP tlog-checkpoint)."""
+    vkey: str
+    """The key that signed it, as its trail has it."""
+    proof: tuple[bytes, ...] | None = None
+    """Of their lines under the checkpoint's root (`indelible.trail.proofs.subset`), when asked for and to be had."""
+    rotations: str | None = None
+    """The notes by which earlier keys of the trail handed over to this one, oldest first."""
+
+
+class TooScattered(Exception):  # noqa: N818 - what to do
+    """A proof of so many records so far from each other would be too long: ask for fewer of them."""
+
+
+class Sealer(Protocol):
+    """What a sink may ask of the trail that it is sent records of, while a `send` lasts."""
+
+    def before(self, origin: str) -> int | None:
+        """Return the seq of the last record of a trail that this sink took before this `send`.
+
+        None where there was none, or nobody knows: nothing is said then of what may lie before these records.
+        """
+
+    def seal(self, origin: str, shipments: Sequence[Shipment], *, proves: bool) -> Seal | None:
+        """Return what shows of records, whose seqs ascend, that they are of a trail; None when it has no checkpoint.
+
+        `proves`: with the proof of their lines. Raises TooScattered: only of fewer of them.
+        """
+
+
+@runtime_checkable
+class Sealing(Protocol):
+    """A sink that takes a sealer: once, before it is opened. One that is used without makes no seals."""
+
+    def seal_with(self, sealer: Sealer) -> None:
+        """Ask this one from now on."""

@@ -8,6 +8,8 @@ The rules that live here:
 - A request that the brokers refuse is refused as a whole, whichever record is at fault: it is sent again in smaller
   ones, at last record by record; only what is refused alone is refused for good. Until then nothing behind it in its
   partition can arrive (librdkafka's gapless guarantee).
+- A refusal counts of brokers that take other records. Where they refuse whatever they are sent, it is the topic that
+  wants something else, or none of ours: then nothing is given up (`CREDIT`).
 - What the client says of its connections comes by a callback, and an error of credentials or certificates fails no
   record: whoever waits looks at both.
 
@@ -17,9 +19,8 @@ Which partition a record goes to is Java's own partitioner's to say, or this sin
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -28,7 +29,7 @@ from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
 from indelible.sinks.broker import client
 from indelible.sinks.broker.flight import Flight
 from indelible.sinks.broker.troubles import REFUSED, Troubles, said
-from indelible.sinks.waits import STOPPED
+from indelible.sinks.waits import Waits
 
 if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
@@ -38,6 +39,12 @@ SLICE_S: Final = 0.05
 
 FIRST_LOOK_S: Final = 0.25
 """How long the first question for the topic waits; the following ones wait twice as long each."""
+
+CREDIT: Final = 3
+"""So many refusals in a row, with nothing taken beside them, are believed of a topic that takes records."""
+
+LOOK_S: Final = 300.0
+"""Where partitions are this sink's to choose, new ones are noticed after this; the client's own do as often."""
 
 NONE_IS_UP_S: Final = 1.5
 """When every broker has been tried for so long, and none was there, it is said; one may have several addresses."""
@@ -57,8 +64,15 @@ class KafkaSink:
         self._timeout = settings.timeout
         self._levels = client.levels(self._own)
         self._level = 0
+        self._was_refused = False
+        """Whether a record was refused since requests became smaller: it was the cause, and not their size."""
+        self._credit = 0
+        self._arrived = False
+        """Whether a record has, since that was asked last."""
         self._producer: Any = None
         self._flight = Flight()
+        self._tellers: list[Callable[[Any, object], None]] = []
+        """What is called when the record at this place of the flight was acknowledged, or is given back: made once."""
         self._out: set[int] = set()
         """Numbers of records that the client has said nothing of yet."""
         self._failed: list[tuple[int, Any]] = []
@@ -66,20 +80,22 @@ class KafkaSink:
         self._troubles = Troubles()
         self._is_broken = False
         """The client takes nothing any more."""
-        self._stopping = threading.Event()
+        self._waits = Waits(settings.timeout)
+        self._looked = float("-inf")
+        """When it was asked for the topic last."""
         self._partitions: tuple[int, ...] = ()
         self._turn = itertools.count()
         self._chosen = PARTITION_ANY
 
     def open(self) -> None:
         """See `Sink`. The topic is asked for: it is there, and we may see it."""
-        self._check()
+        self._waits.check()
         self._connected()
         self._flush(0)  # what it says of the time before
         self._troubles.clear()
         begun, look = time.monotonic(), min(FIRST_LOOK_S, self._timeout)
         while not self._asked(look):
-            self._check()
+            self._waits.check()
             if self._troubles.are_lasting:
                 self._give_up()
             left = begun + self._timeout - time.monotonic()
@@ -95,69 +111,91 @@ class KafkaSink:
             self._flight, self._out, self._failed = Flight(), set(), []
             self._flight.begin(shipments)
         try:
-            self._check()
+            self._waits.check()
             self._carry()
         except SinkUnavailable as exc:
-            if self._stopping.is_set():
+            if self._waits.stopped:
                 self._recall()
                 self._give_back()
+            if not self._has_some and not self._are_believed:
+                self._flight.disbelieve()
             exc.delivery = self._flight.take(len(shipments), settled=not self._has_some)
             raise
         return self._flight.take(len(shipments), settled=True)
 
     def close(self) -> None:
         """See `Sink`. What is under way stays so, and is waited for when it is opened again, unless it was stopped."""
-        if not self._has_some or self._stopping.is_set():
+        if not self._has_some or self._waits.stopped:
             self._drop()
+        self._waits.close()
 
     def stop(self) -> None:
         """See `Sink`."""
-        self._stopping.set()
+        self._waits.stop()
 
     # --- sending ----------------------------------------------------------------------------------------------
 
     def _carry(self) -> None:
         """Have all that is to be sent acknowledged, or refused for good. Raises SinkUnavailable."""
-        refused = False
         while self._flight.waiting or self._has_some:
             self._hand_over()
             self._wait()
             failed, self._failed = self._failed, []
             if failed:
-                refused |= self._judge(failed)
-        if refused and self._level:
-            self._level = 0
-            self._drop()
+                self._judge(failed)
+        if not self._are_believed:
+            count = self._flight.refused
+            which = "the record" if count == 1 else f"each of {count} records"
+            why = f"it refuses {which}, and takes no other: {self._flight.disbelieve()}"
+            raise SinkUnavailable(why, refuses=True)
+        self._credit, self._arrived = (CREDIT if self._arrived else self._credit) - self._alone, False
+        if self._was_refused:
+            self._was_refused = False
+            if self._level:
+                self._level = 0
+                self._drop()
+
+    @property
+    def _alone(self) -> int:
+        """How many records were refused with none that arrived beside them."""
+        return 0 if self._arrived else self._flight.refused
+
+    @property
+    def _are_believed(self) -> bool:
+        """Whether refusals are the records' fault, as far as anybody can tell."""
+        return self._alone <= self._credit
 
     def _hand_over(self) -> None:
         """Give the client what is to be sent: this is done for every record there is."""
-        produce, topic, reported = self._connected().produce, self._own.topic, self._reported
+        if self._own.partition_strategy != "hash" and time.monotonic() - self._looked > LOOK_S:
+            self._asked(FIRST_LOOK_S)
+        produce, topic = self._connected().produce, self._own.topic
         out, partition, chooses = self._out, PARTITION_ANY, self._chooses
-        whose: tuple[str, int] = ("", 0)
+        first, tellers = self._flight.first, self._tellers
+        tellers += [partial(self._reported, place) for place in range(len(tellers), len(self._flight))]
+        origin, schema = "", 0
         common: tuple[tuple[str, str], ...] = ()
         for sent, (number, shipment) in enumerate(self._flight.hand_over()):
-            record, seq, event_id, key, origin, schema, _ = shipment
-            if (origin, schema) != whose:
-                whose, common = (origin, schema), (("origin", origin), ("schema", str(schema)))
-            headers = (
-                [("event_id", event_id), ("seq", str(seq)), *common]
-                if event_id
-                else [("seq", str(seq)), *common]
-            )
+            if shipment.schema != schema or shipment.origin != origin:
+                origin, schema = shipment.origin, shipment.schema
+                common = (("origin", origin), ("schema", str(schema)))
+            headers = [("seq", str(shipment.seq)), *common]
+            if shipment.event_id:
+                headers.append(("event_id", shipment.event_id))
             if chooses:
                 partition = self._partition(sent)
             try:
                 produce(
                     topic,
-                    record,
-                    key or None,
+                    shipment.record,
+                    shipment.key or None,
                     partition,
-                    on_delivery=partial(reported, number),
+                    on_delivery=tellers[number - first],
                     headers=headers,
                 )
                 out.add(number)
             except client.library().KafkaException as exc:
-                reported(number, exc.args[0], None)
+                tellers[number - first](exc.args[0], None)
 
     @property
     def _chooses(self) -> bool:
@@ -170,9 +208,12 @@ class KafkaSink:
             self._chosen = self._partitions[next(self._turn) % len(self._partitions)]
         return self._chosen
 
-    def _reported(self, number: int, error: Any, _message: object) -> None:
+    def _reported(self, place: int, error: Any, _message: object) -> None:
+        number = self._flight.first + place  # which stays while the client has some
         self._out.discard(number)
-        if error is not None:
+        if error is None:
+            self._arrived = True
+        else:
             self._failed.append((number, error))
 
     def _flush(self, seconds: float) -> int:
@@ -199,7 +240,7 @@ class KafkaSink:
             if self._is_broken:
                 self._recall()
                 return
-            self._check()
+            self._waits.check()
             if self._troubles.are_lasting:
                 self._give_up()
             if left < before:
@@ -217,7 +258,7 @@ class KafkaSink:
         producer = self._producer
         if producer is None:
             return
-        if len(producer) and not self._stopping.is_set():
+        if len(producer) and not self._waits.stopped:
             producer.purge(in_flight=False)
             self._flush(min(self._timeout, PURGE_S))
         if len(producer):
@@ -239,11 +280,8 @@ class KafkaSink:
         self._give_back()
         raise SinkUnavailable(why)
 
-    def _judge(self, failed: Sequence[tuple[int, Any]]) -> bool:
-        """Say what becomes of records that came back; tell whether one was refused for good.
-
-        Raises SinkUnavailable: the others are to be tried later.
-        """
+    def _judge(self, failed: Sequence[tuple[int, Any]]) -> None:
+        """Say what becomes of records that came back. Raises SinkUnavailable: they are to be tried later."""
         refused, level, troubles = False, self._levels[self._level], Troubles()
         self._flight.give_back([number for number, error in failed if error.name() not in REFUSED])
         for number, error in failed:
@@ -255,11 +293,13 @@ class KafkaSink:
             else:
                 self._flight.give_back([number])
         if all(error.name() not in REFUSED for _, error in failed):
-            raise SinkUnavailable(self._troubles.said() or troubles.said() or "it was not taken")
+            self._troubles.add(troubles)
+            raise SinkUnavailable(self._troubles.said() or "it was not taken")
+        self._troubles.clear()
+        self._was_refused |= refused
         if not refused:
             self._level += 1
             self._drop()
-        return refused
 
     # --- the client -------------------------------------------------------------------------------------------
 
@@ -278,8 +318,12 @@ class KafkaSink:
     def _asked(self, seconds: float) -> bool:
         """Ask for the topic; tell whether it is there. Raises SinkUnavailable: it is not."""
         topic = self._own.topic
+        ask = partial(self._connected().list_topics, topic, timeout=seconds)
         try:
-            found = self._connected().list_topics(topic, timeout=seconds).topics[topic]
+            found = self._waits.call(ask).topics[topic]
+        except TimeoutError:
+            self._flush(0)
+            return False
         except client.library().KafkaException as exc:
             self._flush(0)
             if exc.args[0].name() not in ("_TRANSPORT", "_TIMED_OUT"):
@@ -288,6 +332,7 @@ class KafkaSink:
         if found.error is not None:
             raise SinkUnavailable(said(found.error.name(), found.error.str()))
         self._partitions = tuple(sorted(found.partitions))
+        self._looked = time.monotonic()
         return True
 
     def _drop(self) -> None:
@@ -299,10 +344,6 @@ class KafkaSink:
 
     def _let_go(self) -> None:
         self._producer, self._is_broken = None, False
-
-    def _check(self) -> None:
-        if self._stopping.is_set():
-            raise SinkUnavailable(STOPPED)
 
     def _why(self) -> str:
         return self._troubles.said() or f"it does not answer within {self._timeout:g} s"

@@ -140,9 +140,10 @@ class StreamedSyslogSink:
         """Yield framed records in parts, each with the index behind its last one."""
         parts: list[bytes] = []
         size = 0
-        for index, (record, *_) in enumerate(shipments):
+        for index, shipment in enumerate(shipments):
             if index in refused:
                 continue
+            record = shipment.record
             parts.append(record + b"\n" if self._by_lines else b"%d %b" % (len(record), record))
             size += len(record)
             if size >= PART_BYTES:

@@ -78,6 +78,13 @@ class Waits:
             if left <= 0:
                 return 0
 
+    def pause(self, seconds: float) -> None:
+        """Let so much time go by. Raises SinkUnavailable when it is stopped."""
+        poll = select.poll()
+        poll.register(self._listen(), select.POLLIN)
+        poll.poll(seconds * 1000)
+        self.check()
+
     def call(self, function: Callable[[], T]) -> T:
         """Return what a function returns that nobody can interrupt, and raise what it raises.
 

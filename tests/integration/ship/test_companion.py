@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import indelible
+from indelible import configfile
 from indelible.cli import main
 from indelible.cli.shipping import NICE
 from indelible.errors import ConfigError
@@ -208,6 +209,21 @@ def test_wrap_passes_a_reload_on(tmp_path: Path) -> None:
     assert [one["sinks"] for one in reloads(tmp_path)] == [{"added": ["more.log"]}], (
         "once, however often it was told"
     )
+
+
+def test_a_reload_waits_for_a_shipper_that_is_only_starting(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3).seal()
+    settings = configfile.load(str(configure(tmp_path, FILE)))
+    shipper = companion._Process(settings, maker.layout)
+    try:
+        shipper.start()
+        for _ in range(100):
+            assert shipper.reload()
+        until(lambda: next_of(tmp_path, "out.log") == maker.seq, "what is sealed")
+        assert shipper.runs, "SIGHUP ended it before it listened"
+    finally:
+        shipper.end()
+    until(lambda: current_shipper(maker.layout) is None, "the shipper's end")
 
 
 def test_a_service_ships_and_passes_a_reload_on(tmp_path: Path) -> None:

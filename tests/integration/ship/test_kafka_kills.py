@@ -7,12 +7,13 @@ import os
 import random
 import signal
 import subprocess
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.brokers import PASSWORD, USER, Broker
+from tests.brokers import PASSWORD, PATIENCE_S, USER, Broker
 from tests.effort import LONG
 from tests.integration.ship.shipped import COMMAND, configure, end, next_of, run, start, until
 from tests.integration.ship.topics import add, in_order, kafka, state
@@ -79,12 +80,17 @@ def test_a_shipper_that_is_killed_again_and_again(broker: Broker, tmp_path: Path
 
 
 def arrived(broker: Broker, topic: str) -> int:
-    """Return how many records a topic has."""
-    from confluent_kafka import TopicPartition
+    """Return how many records a topic has; a broker that was slow, and leads anew for that, is asked again."""
+    from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined] # its stubs forget it
 
     places = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(3)}  # type: ignore[no-untyped-call] # its stubs have none
-    return sum(one.result().offset for one in broker.admin().list_offsets(places).values())
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return sum(one.result().offset for one in broker.admin().list_offsets(places).values())
+        except KafkaException:
+            assert time.monotonic() < deadline
 
 
 def test_other_brokers_by_a_signal(broker: Broker, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.trails import Maker
 SINKS: dict[str, tuple[dict[str, Any], str, str]] = {
     "kafka": ({"type": "kafka", "brokers": ["127.0.0.1:9"], "topic": "t"}, "confluent-kafka", "kafka"),
     "otlp": ({"type": "otlp", "endpoint": "http://127.0.0.1:9"}, "opentelemetry-proto", "otlp"),
+    "s3": ({"type": "s3", "bucket": "audit"}, "boto3", "s3"),
     "otlp-grpc": ({"type": "otlp", "endpoint": "http://127.0.0.1:9", "protocol": "grpc"}, "grpcio", "otlp"),
 }
 """Name → keys, the package, the extra that has it."""
@@ -57,3 +58,24 @@ def test_their_sinks_wait_and_say_what_to_install_and_the_others_go_on(tmp_path:
         assert (found[name]["state"], found[name]["next"]) == ("unavailable", 0)
         assert len([one for one in said.splitlines() if name in one and line in one]) == 1
     assert (found["out.log"]["next"], found["out.log"]["error"]) == (28, None)
+
+
+@pytest.mark.parametrize(
+    ("args", "package", "extra"),
+    [
+        (("log", "--from", "kafka://127.0.0.1:9/t"), "confluent-kafka", "kafka"),
+        (("log", "--from", "s3://audit/prod"), "boto3", "s3"),
+        (("verify", "s3://audit/prod"), "boto3", "s3"),
+    ],
+)
+def test_who_reads_without_them_is_told_what_to_install(
+    args: tuple[str, ...], package: str, extra: str
+) -> None:
+    done = subprocess.run(
+        [str(old_python()), "-m", "indelible", *args],
+        capture_output=True, text=True, check=False, timeout=LIMIT_S, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert (
+        f"needs the package {package}, which is not installed: pip install 'indelible[{extra}]'" in done.stderr
+    )

@@ -116,6 +116,8 @@ def test_a_subset_from_a_pipe_is_right_and_all_is_asked_for_by_name(held: Path) 
         (("verify", "--from", "nowhere"), 2, "--from: nowhere: cannot be read: No such file"),
         (("verify", "--from", "s3://bucket/x"), 2, "s3://"),
         (("verify", "--from", "-", "--line", "x"), 2, "not together with --line"),
+        (("verify", "--from", "-", "--checkpoint", "x"), 2, "run 'indelible verify --checkpoint …' beside it"),
+        (("verify", "--from", "-", "--witness", "x"), 2, "run 'indelible verify --witness …' beside it"),
         (("verify", "--complete"), 2, "--from"),
         (("verify", "--from", "lines.jsonl", "--trail", "none.jsonl"), 3, "none.jsonl"),
         (("log", "--from", "nowhere"), 2, "--from: nowhere: cannot be read"),

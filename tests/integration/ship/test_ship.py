@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.integration.ship.shipped import configure, end, next_of, run, seqs_of, start, until
+from tests.integration.ship.shipped import COMMAND, configure, end, next_of, run, seqs_of, start, until
 from tests.trails import Maker
 
 FILE = {"type": "file", "path": "out.log", "start": "beginning"}
@@ -93,6 +94,44 @@ def test_signals_keep_the_place_and_reload_the_sinks(tmp_path: Path, maker: Make
     assert "shipping goes on as before" in said
     assert seqs_of(tmp_path / "out.log") == [*range(maker.seq - 3), *range(maker.seq - 4, maker.seq)]
     assert not (tmp_path / "errors.log").exists() or not seqs_of(tmp_path / "errors.log")
+
+
+def test_once_waits_until_whoever_ships_has_done_what_it_was_asked(tmp_path: Path, maker: Maker) -> None:
+    configure(tmp_path, FILE)
+    process = start(tmp_path)
+    try:
+        until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the first sink")
+        asked = run(tmp_path, "--once", "--json", "--from", "60", "--sink", "out.log")
+        assert seqs_of(tmp_path / "out.log")[maker.seq :] == list(range(60, maker.seq))
+        assert asked.returncode == 0, asked.stderr
+        assert json.loads(asked.stdout)["ok"] is True
+        handed_over = run(tmp_path, "--json", "--from", "60", "--sink", "out.log")
+        assert json.loads(handed_over.stdout)["ok"] is True
+    finally:
+        code, _ = end(process)
+    assert code == 0
+
+
+def test_a_configuration_that_is_gone_takes_no_sink_away(tmp_path: Path, maker: Maker) -> None:
+    file = configure(tmp_path, FILE)
+    process = subprocess.Popen(
+        [*COMMAND, "ship"], cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "INDELIBLE_CONFIG": ""},
+    )  # fmt: skip
+    try:
+        until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the first events")
+        file.unlink()  # and no other one is found
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        assert (
+            line == f"indelible: {file}: the configuration is not there any more; shipping goes on as before\n"
+        )
+        maker.add_many(2).seal()
+        until(lambda: next_of(tmp_path, "out.log") == maker.seq, "what came")
+    finally:
+        code, _ = end(process)
+    assert code == 0
 
 
 def test_a_shipper_that_was_started_ends_with_its_starter_when_all_was_taken(

@@ -17,7 +17,7 @@ import pytest
 
 from indelible.registry import make_sink
 from indelible.sink_settings import parse_sinks
-from indelible.sinks.base import Shipment, Sink, SinkUnavailable
+from indelible.sinks.base import NOTHING, Shipment, Sink, SinkUnavailable
 from indelible.sinks.checks import CHECKS
 from indelible.testing import Destination, check_sink
 from tests.brokers import LISTENERS, PASSWORD, PATIENCE_S, USER, Broker, Relay, java_source
@@ -200,6 +200,56 @@ def test_what_a_topic_does_not_take_goes_to_the_dead_letters(broker: Broker, tmp
     letters = (maker.layout.cursors / "dead-letter.jsonl").read_text().splitlines()
     assert len(letters) == 1
     assert "the topic does not take such a record" in letters[0]
+
+
+def test_a_topic_that_takes_none_of_them_costs_no_record(broker: Broker) -> None:
+    """As a compacted one does whose records have no key, until somebody sees it."""
+    topic = broker.topic(next(names), config={"cleanup.policy": "compact"})
+    sink = sink_of(broker, topic)
+    batch = [record(number) for number in range(4)]
+    for _ in range(2):
+        with pytest.raises(
+            SinkUnavailable, match="it refuses each of 4 records, and takes no other: "
+        ) as raised:
+            sent(sink, batch)
+        assert raised.value.delivery == NOTHING
+        assert raised.value.refuses
+    broker.configure(topic, {"cleanup.policy": "delete"})
+    assert sent(sink, batch) == []
+    assert [one.value for one in broker.read(topic)] == [one.record for one in batch]
+    broker.configure(topic, {"cleanup.policy": "compact"})
+    assert [at for at, _ in sent(sink, [record(4), record(5)])] == [0, 1], "it has taken some just now"
+
+
+def test_a_clock_that_is_wrong_refuses_no_record(broker: Broker) -> None:
+    """Brokers take no time that is too far from theirs: that is nothing of the record's, and is put right."""
+    topic = broker.topic(next(names), config={"message.timestamp.before.max.ms": "0"})
+    sink = sink_of(broker, topic)
+    batch = [record(number) for number in range(3)]
+    with pytest.raises(SinkUnavailable) as raised:
+        sent(sink, batch)
+    assert raised.value.delivery == NOTHING
+    assert str(raised.value) == "it does not take messages of this time: is this machine's clock right?"
+    broker.configure(topic, {"message.timestamp.before.max.ms": "3600000"})
+    until_taken(sink, batch)
+    sink.close()
+    assert [one.value for one in broker.read(topic)] == [one.record for one in batch]
+
+
+def test_partitions_that_come_later_are_used(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # its stubs forget it
+
+    monkeypatch.setattr("indelible.sinks.kafka.LOOK_S", 0.0)
+    topic = broker.topic(next(names), partitions=1)
+    sink = sink_of(broker, topic, partition_strategy="round_robin")
+    until_taken(sink, [record(0)])
+    broker.admin().create_partitions([NewPartitions(topic, 3)])[topic].result()
+    deadline, number = time.monotonic() + PATIENCE_S, 1
+    while {one.partition for one in broker.read(topic)} != {0, 1, 2}:
+        assert time.monotonic() < deadline
+        until_taken(sink, [record(number + at) for at in range(3)])
+        number += 3
+    sink.close()
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------

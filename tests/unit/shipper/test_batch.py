@@ -89,3 +89,20 @@ def test_what_becomes_of_a_line_does_not_depend_on_its_neighbours() -> None:
         assert [one.record for one in renderer.batch(Piece(lines, 3, []), ORIGIN).shipments] == [altered]
     cef = Renderer(settings(format="cef"), make_format("cef", Options()))
     assert [one.seq for one in cef.batch(Piece([(1, altered)], 2, []), ORIGIN).unfit] == [1]
+
+
+def test_a_format_that_returns_no_bytes_makes_no_record() -> None:
+    """A sink would fail at it again and again, and never get further."""
+
+    class Text:
+        holds: frozenset[str] | None = None
+
+        def render(self, record: Record) -> bytes:
+            return record.leaf if record.entry.seq == 1 else b"fine"  # type: ignore[return-value]
+
+    piece = Piece([(seq, line(seq)) for seq in range(3)], 3, [])
+    found = Renderer(settings(format="text"), Text()).batch(piece, ORIGIN)
+    assert [one.seq for one in found.shipments] == [0, 2]
+    assert [(one.seq, one.reason) for one in found.unfit] == [
+        (1, "text: TypeError: its record is str, not bytes")
+    ]

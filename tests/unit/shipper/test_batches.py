@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from indelible.formats.record import Options, Record
 from indelible.registry import make_format
@@ -19,6 +20,7 @@ from indelible.sink_settings.parts import BatchSettings, Own
 from indelible.trail.durable import Access
 from indelible.trail.entry import stamp
 from indelible.trail.shipping import cursor, state
+from indelible.trail.shipping.letters import letter
 from tests.trails import ORIGIN, Maker, encode, operation
 from tests.unit.shipper.shipping import FakeSink, Running, lane, parts, settings, until
 
@@ -105,6 +107,22 @@ def test_what_is_kept_in_order_can_be_chosen(key: str, wanted: str) -> None:
     made = make_format(sink.format, Options())
     batch = Renderer(sink, made).batch(Piece([(record.entry.seq, record.line)], 99, []), ORIGIN)
     assert [one.key for one in batch.shipments] == [wanted]
+
+
+def test_a_dead_letter_keeps_the_place_of_its_event() -> None:
+    line = stamp(7, "2026-11-21T00:00:00.000000Z", encode(operation(7, source__auth_key_id="0badcafe")))
+    [sink] = parse_sinks(
+        [{"type": "kafka", "brokers": ["x"], "topic": "t", "partition_key": "auth_key_id", "format": "cef"}]
+    )
+    renderer = Renderer(sink, make_format(sink.format, Options()))
+    [sent] = renderer.batch(Piece([(7, line)], 8, []), ORIGIN).shipments
+    dead = letter(sink.name, ORIGIN, 7, sent.event_id, "too large", sent.record)
+    assert sent.key == "0badcafe"
+    assert renderer.again(dead, line) == sent
+    assert renderer.again(letter(sink.name, ORIGIN, 7, "", "no record", b""), line) == sent
+    assert renderer.again(dead, None) == structs.replace(sent, key="", line=b"")
+    assert renderer.again(dead, b"no line any more") == structs.replace(sent, key="", line=b"no line any more")
+    assert renderer.again(letter(sink.name, ORIGIN, 7, "", "no record", b""), None) is None
 
 
 def test_a_sink_that_ends_is_stopped_and_closed_for_good(maker: Maker, running: Running) -> None:

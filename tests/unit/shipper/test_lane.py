@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from indelible.errors import ConfigError
 from indelible.formats.record import Record
@@ -139,6 +141,39 @@ def test_what_another_package_raises_is_said_without_its_text(
     assert "4711" not in caplog.text
     assert "sink s (fake): internal error: KeyError (" in caplog.text
     assert ".py, line " in caplog.text
+
+
+class Quitting(FakeSink):
+    """Another package's, which ends the process when it does not like something."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where: str | None = where
+
+    def _quit(self, where: str) -> None:
+        if self.where == where:
+            self.where = None
+            sys.exit(1)
+
+    def open(self) -> None:
+        self._quit("open")
+        super().open()
+
+    def send(self, shipments: Sequence[Shipment]) -> Delivery:
+        self._quit("send")
+        return super().send(shipments)
+
+
+@pytest.mark.parametrize("where", ["open", "send"])
+def test_a_sink_that_quits_ends_nothing(
+    maker: Maker, running: Running, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """A thread that SystemExit ends says nothing, and whoever waits for it would wait for ever."""
+    sink = Quitting(where)
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == maker.seq)
+    assert sink.seqs == list(range(maker.seq))
+    assert "sink s (fake): internal error: SystemExit" in caplog.text
 
 
 def test_a_cause_is_said_once(maker: Maker, running: Running, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,7 +321,11 @@ def test_dead_letters_are_sent_again_when_somebody_asks(maker: Maker, running: R
     request.put(maker.layout, "s", Request(letters=True), Access())
     until(lambda: not letters.path_of(maker.layout).exists())
     assert sink.seqs[-1] == 4
-    assert sink.taken[-1].origin == maker.origin
+    before, again = sink.taken[4], sink.taken[-1]
+    assert again == structs.replace(
+        before, record=again.record, seq=4, event_id=again.event_id, line=again.line
+    ), "it is sent as it was the first time: with its key, too"
+    assert again.record == again.line
 
 
 def test_what_had_no_record_is_rendered_when_it_is_asked_for(maker: Maker, running: Running) -> None:

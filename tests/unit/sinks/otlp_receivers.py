@@ -10,6 +10,7 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+import msgspec
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -35,7 +36,7 @@ def otlp(record: bytes) -> bytes:
 
 
 def as_otlp(shipments: Sequence[Shipment]) -> list[Shipment]:
-    return [shipment._replace(record=otlp(shipment.record)) for shipment in shipments]
+    return [msgspec.structs.replace(shipment, record=otlp(shipment.record)) for shipment in shipments]
 
 
 def said(request: ExportLogsServiceRequest) -> list[bytes]:
@@ -108,8 +109,10 @@ class OverHttp:
 class OverGrpc:
     """Answers a code with its details, an ExportLogsServiceResponse, or takes what it reads."""
 
-    def __init__(self, judge: Judge = take) -> None:
+    def __init__(self, judge: Judge = take, secrets: grpc.ServerCredentials | None = None) -> None:
+        """`secrets` are its key and certificate, where it speaks TLS."""
         self.judge = judge
+        self.secrets = secrets
         self.records: list[bytes] = []
         self.metadata: list[dict[str, Any]] = []
         self.goes_on = threading.Event()
@@ -120,7 +123,7 @@ class OverGrpc:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self.secrets is None else 'https'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
@@ -131,7 +134,12 @@ class OverGrpc:
         )
         name = "opentelemetry.proto.collector.logs.v1.LogsService"
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": handler}),))
-        self._port = server.add_insecure_port(f"127.0.0.1:{self._port}")
+        address = f"127.0.0.1:{self._port}"
+        self._port = (
+            server.add_insecure_port(address)
+            if self.secrets is None
+            else server.add_secure_port(address, self.secrets)
+        )
         server.start()
         self._server = server
 

@@ -29,3 +29,9 @@ def test_nothing_of_a_record_that_is_long_enough_is_left(before: str, secret: st
     record = f'{{"name":{secret}}}'.encode("utf-8", "replace")
     left = unquoted(f": {before}{secret}{after}".encode("utf-8", "replace").decode(), [record])
     assert secret.encode("utf-8", "replace").decode() not in left
+
+
+def test_what_is_known_may_be_said() -> None:
+    record = b'{"origin":"indelible/00","user_id":"somebody"}'
+    text = "it answers 60: Table indelible.events of somebody does not exist"
+    assert unquoted(text, [record], "http://h Indelible.events") == text.replace("somebody", "\u2026")

@@ -84,6 +84,7 @@ def answered(plan: Plan, batch: list[Shipment] | None = None, **keys: Any) -> Si
         (Reply(403), "it answers 403; may our credentials write there?", None),
         (Reply(404, b"y" * 900), f"it answers 404: {'y' * 200}…; is the path of 'url' right?", None),
         (Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "it does not speak HTTP/1.1: ", None),
+        (Reply(raw=b"HTTP/1.1 " + b"x\x1b" * 9_000 + b"\r\n\r\n"), "it does not speak HTTP/1.1: ", None),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Le"), "it closed the connection in the middle of an answer", None),
         (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 99), "it does not come to an answer", None),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), "it does not speak HTTP/1.1: ", None),
@@ -95,6 +96,7 @@ def answered(plan: Plan, batch: list[Shipment] | None = None, **keys: Any) -> Si
 def test_what_takes_nothing_is_one_line(reply: Reply, line: str, asked_s: float | None) -> None:
     failed = answered(lambda _: reply)
     assert str(failed).partition(": ")[2].startswith(line)
+    assert len(str(failed)) < 350
     assert failed.delivery == Delivery(0)
     assert failed.retry_after == asked_s
 
@@ -255,6 +257,21 @@ def test_a_receiver_that_refuses_everything_costs_no_record() -> None:
         assert sink.send(shipments(1)) == Delivery(1)
 
 
+def test_a_receiver_that_finds_everything_too_large_costs_no_record() -> None:
+    """As a proxy with a wrong limit; and when that is put right, requests are as large as they were."""
+    judge = Webhook()
+    with receiver(lambda _: Reply(413)) as place:
+        sink = sink_to(place.url)
+        failed = unavailable(sink, shipments(40))
+        assert failed.delivery == Delivery(0)
+        assert failed.refuses
+        place.plan = judge
+        asked = len(place.asked)
+        assert sink.send(shipments(40)) == Delivery(40)
+        assert len(place.asked) == asked + 1
+    assert judge.records == [one.record for one in shipments(40)]
+
+
 def test_a_few_refusals_are_believed_of_a_receiver_that_takes_records() -> None:
     with receiver(refusing()) as place:
         sink = sink_to(place.url)
@@ -339,6 +356,37 @@ def test_credentials_go_into_a_header_and_no_answer_brings_them_back(
         assert place.asked[0].headers[header[0]] == header[1]
     assert "[REDACTED]" in str(failed)
     assert "YWRhOn" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "shown"),
+    [
+        ("/services/T0AB/s3cretPlace", "Cannot POST {path}", "Cannot POST [REDACTED]"),
+        ("/services/T0AB/s3cretPlace", "no hook s3cretPlace there", "no hook [REDACTED] there"),
+        (
+            "/hook?key=s3cr%25t",
+            "{path} s3cr%t {path}",
+            "[REDACTED]?[REDACTED] [REDACTED] [REDACTED]?[REDACTED]",
+        ),
+        ("/hook?key=s3cretPlace", "y" * 190 + "s3cretPlaces", "y" * 190 + "[REDACTED]…"),
+        ("/", "nothing at {path}", "nothing at /"),
+    ],
+)
+def test_a_url_that_is_a_secret_is_not_shown_where_a_receiver_says_it(
+    place: str, said: str, shown: str
+) -> None:
+    with receiver(lambda asked: Reply(403, said.format(path=asked.path).encode())) as there:
+        failed = unavailable(sink_to(f"{there.url}{place}"), shipments(1))
+        assert str(failed).partition(": ")[2] == f"it answers 403: {shown}; may our credentials write there?"
+        there.plan = lambda asked: Reply(301, headers={"Location": f"https://elsewhere.example{asked.path}/"})
+        moved = unavailable(sink_to(f"{there.url}{place}"), shipments(1))
+        assert "s3cr" not in str(moved)
+
+
+def test_a_tenants_number_is_no_secret() -> None:
+    with receiver(lambda _: Reply(401, b"nobody")) as place:
+        failed = unavailable(sink_to(place.url, headers={"X-Scope-OrgID": "4"}), shipments(1))
+    assert "it answers 401: nobody" in str(failed)
 
 
 def test_headers_of_the_settings_are_sent_and_no_answer_brings_them_back() -> None:

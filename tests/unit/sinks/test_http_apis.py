@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -174,7 +176,7 @@ def test_an_event_of_splunk_has_its_own_time_and_flat_fields() -> None:
     ("code", "text", "line"),
     [
         (7, "Incorrect index", "may the token write to this index?"),
-        (10, "Data channel is missing", "turn that off for it"),
+        (10, "Data channel is missing", "does something on the way take 'X-Splunk-Request-Channel' out?"),
         (99, "Something new", "Something new"),
     ],
 )
@@ -194,6 +196,91 @@ def test_the_event_that_splunk_names_is_the_one_that_is_refused() -> None:
     [(index, reason)] = delivery.refused
     assert (delivery.taken, index) == (99, 70)
     assert "Invalid data format" in reason
+
+
+def posts(place: HttpReceiver) -> list[bool]:
+    """Return of each request whether it brought records; the others asked for an acknowledgement."""
+    return [asked.path.endswith("/event") for asked in place.asked]
+
+
+def test_where_indexers_acknowledge_records_are_taken_when_they_have() -> None:
+    waits = [2, 0, 1]
+    asked: list[int] = []
+
+    def indexed(number: int) -> bool:
+        asked.append(number)
+        return asked.count(number) > waits[number]
+
+    with receiver(judge := Splunk(indexed=indexed)) as place:
+        sink = sink_to(place.url, flavor="splunk_hec", flush_batch_lines=2)
+        assert sink.send([event(number) for number in range(5)]) == Delivery(5)
+        assert posts(place) == [True, False, False, False, True, False, True, False, False]
+    assert judge.records == [event(number).record for number in range(5)]
+    assert len(judge.channels) == 1
+
+
+def test_what_no_indexer_has_acknowledged_in_time_is_asked_for_before_it_is_sent_again() -> None:
+    """Also when more came in meanwhile; what was erased meanwhile is sent as it is then."""
+    done: set[int] = set()
+    with receiver(judge := Splunk(indexed=done.__contains__)) as place:
+        sink = sink_to(place.url, timeout=0.3, flavor="splunk_hec")
+        for _ in range(3):
+            failed = unavailable(sink, [event(1), event(2)])
+            assert "it has the records, and no indexer acknowledges them within 0.3 s" in str(failed)
+            assert failed.delivery == Delivery(0)
+        assert posts(place).count(True) == 1
+        done |= {0, 1}
+        assert sink.send([event(1), event(2), event(3)]) == Delivery(3)
+        assert judge.records == [event(number).record for number in (1, 2, 3)]
+        unavailable(sink, [event(4), event(5)])
+        done |= {2, 3}
+        assert sink.send([structs.replace(event(4), record=b"{}"), event(5)]) == Delivery(2)
+    assert judge.records[3:] == [event(4).record, event(5).record, b"{}", event(5).record]
+
+
+def test_what_was_waited_for_too_long_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that was started anew knows no number of before."""
+    monkeypatch.setattr("indelible.sinks.http.ACK_S", 0.0)
+    with receiver(Splunk(indexed=lambda number: number == 1)) as place:
+        sink = sink_to(place.url, timeout=0.3, flavor="splunk_hec")
+        unavailable(sink, [event(1)])
+        assert sink.send([event(1)]) == Delivery(1)
+        assert posts(place).count(True) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(400, b'{"text":"ACK is disabled","code":14}'), Reply(200, b'{"acks":[]}'), Reply(503), Reply(200)],
+)
+def test_an_answer_that_acknowledges_nothing_takes_nothing(reply: Reply) -> None:
+    judge = Splunk(indexed=lambda _: True)
+    with receiver(lambda asked: judge(asked) if asked.path.endswith("/event") else reply) as place:
+        failed = unavailable(sink_to(place.url, flavor="splunk_hec"), [event(1), event(2)])
+        assert posts(place) == [True, False]
+    assert f"asked for an acknowledgement, it answers {reply.status}" in str(failed)
+    assert failed.delivery == Delivery(0)
+    assert not failed.refuses
+
+
+def test_whoever_waits_for_an_acknowledgement_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indelible.sinks.http.FIRST_ACK_S", 50.0)
+    asked = threading.Event()
+
+    def indexed(_number: int) -> bool:
+        asked.set()
+        return False
+
+    with receiver(Splunk(indexed=indexed)) as place:
+        sink = sink_to(place.url, flavor="splunk_hec")
+
+        def stop() -> None:
+            asked.wait(60)
+            sink.stop()
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        assert "it was stopped" in str(unavailable(sink, [event(1)]))
+        thread.join(60)
 
 
 # --- Loki --------------------------------------------------------------------------------------------------------

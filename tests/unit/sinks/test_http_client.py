@@ -22,7 +22,7 @@ def _no_tls() -> ssl.SSLContext:
 def read(pieces: list[bytes]) -> Answer:
     """Return what a client makes of pieces that come one after the other, and then the end."""
     client = Client(Origin("https", "x", 443), Waits(1.0), forbidden=lambda _: "", tls=_no_tls)
-    client._asked("/", [("Host", "x"), ("Content-Length", "0")], b"")
+    client._asked("POST", "/", [("Host", "x"), ("Content-Length", "0")], b"")
     left = [piece for piece in pieces if piece]
     return client._answer(lambda: left.pop(0) if left else b"", MOST)
 

@@ -23,11 +23,19 @@ UNFIT = b"the one that is refused"
 
 
 class Http(Destination):
-    def __init__(self, flavor: str, **keys: Any) -> None:
+    def __init__(self, flavor: str, *, acknowledges: bool = False, **keys: Any) -> None:
         self.flavor = flavor
         self.keys = keys
-        self.judge: Judge = JUDGES[flavor](refuses=lambda record: record == UNFIT, **keys)
+        judged = {**keys, "indexed": self.indexed} if acknowledges else keys
+        self.asked: set[int] = set()
+        self.judge: Judge = JUDGES[flavor](refuses=lambda record: record == UNFIT, **judged)
         self.receiver = HttpReceiver(self.judge)
+
+    def indexed(self, number: int) -> bool:
+        """When it is asked for the second time."""
+        known = number in self.asked
+        self.asked.add(number)
+        return known
 
     def make(self, timeout: float) -> Sink:
         given = sink_keys(self.receiver.url, flavor=self.flavor, **self.keys)
@@ -58,6 +66,7 @@ class Http(Destination):
         ("webhook", {}),
         ("webhook", {"body": "lines", "gzip": True}),
         ("splunk_hec", {}),
+        ("splunk_hec", {"acknowledges": True}),
         ("elasticsearch", {}),
         ("loki", {}),
     ],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from indelible.sinks.broker.troubles import Troubles, said
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 60.0
+KAFKA = {"type": "kafka", "brokers": "127.0.0.1:1", "topic": "t", "timeout": 30}
 
 
 def shipments(first: int, end: int) -> list[Shipment]:
@@ -127,7 +130,7 @@ def test_an_error_is_said_in_one_line(name: str, text: str, wanted: str) -> None
 
 @given(st.text(max_size=400), st.sampled_from([name for name, _, _ in SAID]))
 def test_whatever_a_broker_says_is_one_line(text: str, name: str) -> None:
-    assert "\n" not in said(name, text)
+    assert said(name, text).isprintable()
     assert len(said(name, text)) <= 300
 
 
@@ -145,6 +148,15 @@ def test_of_several_causes_the_telling_one_is_told() -> None:
     assert "refuses our user name" in str(troubles.said())
     troubles.clear()
     assert troubles.said() is None
+
+
+def test_what_says_little_of_the_cause_is_not_told_where_something_says_more() -> None:
+    troubles, others = Troubles(), Troubles()
+    troubles.note("_GAPLESS_GUARANTEE", "ProduceRequest for t [0] failed: unable to satisfy gap-less guarantee")
+    others.note("_PURGE_QUEUE", "Local: Purged in queue")
+    others.note("UNSUPPORTED_COMPRESSION_TYPE", "Broker: Unsupported compression type")
+    troubles.add(others)
+    assert troubles.said() == "the brokers do not take this 'compression'"
 
 
 # --- the package ----------------------------------------------------------------------------------------------
@@ -188,7 +200,7 @@ def cluster() -> Iterator[str]:
 
 
 def sink_to(brokers: str, **other: Any) -> Sink:
-    [sink] = parse_sinks([{"type": "kafka", "brokers": brokers, "topic": "t", "timeout": 30, **other}])
+    [sink] = parse_sinks([{**KAFKA, "brokers": brokers, **other}])
     return make_sink(sink)
 
 
@@ -223,4 +235,80 @@ def test_nobody_there_is_said_long_before_the_time_is_over() -> None:
     sink = sink_to("127.0.0.1:1", timeout=290)
     with pytest.raises(SinkUnavailable, match=r"127\.0\.0\.1:1: nothing listens there"):
         sink.open()
+    sink.close()
+
+
+def test_a_look_for_the_topic_ends_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of brokers that take connections and say nothing."""
+    monkeypatch.setattr("indelible.sinks.kafka.FIRST_LOOK_S", 200.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sink = sink_to(f"127.0.0.1:{silent.getsockname()[1]}", timeout=290)
+        raised: list[BaseException] = []
+
+        def open_it() -> None:
+            try:
+                sink.open()
+            except SinkUnavailable as exc:
+                raised.append(exc)
+
+        thread = threading.Thread(target=open_it, daemon=True)
+        thread.start()
+        silent.settimeout(PATIENCE_S)
+        silent.accept()[0].close()
+        sink.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+        assert [str(one) for one in raised] == ["it was stopped"]
+        sink.close()
+
+
+class Refusing:
+    """A client whose brokers take no record of more than `MOST` bytes, and refuse a request for one of them."""
+
+    MOST = 100
+    down = False
+
+    def __init__(self, settings: dict[str, Any], **_: object) -> None:
+        self.records: int = settings["batch.num.messages"]
+        self.held: list[tuple[bytes, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def produce(self, _topic: str, record: bytes, *_: object, on_delivery: Any, headers: object) -> None:
+        del headers
+        self.held.append((record, on_delivery))
+
+    def flush(self, _seconds: float) -> int:
+        while self.held:
+            some = self.held[: self.records]
+            is_bad = any(len(record) > self.MOST for record, _ in some)
+            code = KafkaError.NOT_ENOUGH_REPLICAS if Refusing.down else None
+            code = KafkaError.MSG_SIZE_TOO_LARGE if is_bad else code
+            del self.held[: len(some)]
+            for _, tell in some:
+                tell(KafkaError(code) if code is not None else None, None)
+        return 0
+
+    def purge(self, **_in: object) -> None:
+        held, self.held = self.held, []
+        for _, tell in held:
+            tell(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+    def list_topics(self, *_: object, **__: object) -> Any:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def test_an_outage_behind_a_refused_record_leaves_no_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What made them small was the record; nobody pays for it once it is with the dead letters."""
+    monkeypatch.setattr(client.library(), "Producer", Refusing)
+    monkeypatch.setattr(Refusing, "down", True)
+    sink: Any = sink_to("127.0.0.1:1")
+    batch = [Shipment(b"x" * 101, 0, "id-0"), *shipments(1, 9)]
+    with pytest.raises(SinkUnavailable, match="too few replicas"):
+        sink.send(batch)
+    monkeypatch.setattr(Refusing, "down", False)
+    assert sink.send(batch[1:]) == Delivery(8)
+    assert sink.send(shipments(9, 12)) == Delivery(3)
+    assert sink._producer.records > 1  # of the client that has sent them
     sink.close()

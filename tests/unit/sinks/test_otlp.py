@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,11 +27,13 @@ from indelible.formats.record import Options, Record
 from indelible.registry import make_format, make_sink
 from indelible.sink_settings import TlsSettings, parse_sinks
 from indelible.sink_settings.otlp import OtlpSettings
+from indelible.sink_settings.parts import Secret
 from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable
 from indelible.sinks.checks import CHECKS
 from indelible.sinks.otlp import message
 from indelible.sinks.otlp.environment import exporter
 from indelible.testing import Destination, check_sink
+from tests.certificates import Authority
 from tests.effort import examples
 from tests.unit.formats import events
 from tests.unit.sinks.otlp_receivers import OverGrpc, OverHttp, as_otlp, otlp
@@ -156,6 +160,18 @@ def test_a_partial_success_that_refuses_nothing_is_a_warning(protocol: str) -> N
     assert delivery == Delivery(5)
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_an_answer_that_is_too_long_refuses_no_record(protocol: str) -> None:
+    asked: list[int] = []
+
+    def judge(records: list[bytes]) -> Any:
+        asked.append(len(records))
+        return partial(protocol, 0, "x" * 2_000_000)
+
+    assert "no answer of an OTLP receiver" in str(refused(protocol, judge))
+    assert asked == [5]
+
+
 def details(seconds: int, nanos: int) -> bytes:
     info = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds, nanos=nanos))
     status = status_pb2.Status(code=8, message="slower")
@@ -258,6 +274,57 @@ def test_headers_and_a_token_are_sent_and_no_message_shows_them(
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_no_proxy_of_the_environment_is_asked(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        delivery, receiver = answered(protocol, lambda _: None)
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert (delivery, len(receiver.records)) == (Delivery(5), 5)
+
+
+def test_over_grpc_the_systems_authorities_are_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("receiver", "localhost", "127.0.0.1")
+    receiver = OverGrpc(secrets=grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]))
+    try:
+        sink = sink_to(receiver.endpoint, "grpc")
+        with pytest.raises(SinkUnavailable, match="its certificate is not believed"):
+            sink.send(numbered(1))
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))  # where OpenSSL is told the system's are
+        assert sink.send(numbered(1)) == Delivery(1)
+        sink.close()
+    finally:
+        receiver.stop()
+
+
+def test_an_answer_is_read_as_what_it_says_that_it_is() -> None:
+    json_answer = Reply(200, b'{"partialSuccess":{}}', {"Content-Type": "application/json; charset=utf-8"})
+    assert answered("http/protobuf", lambda _: json_answer)[0] == Delivery(5)
+    empty = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
+    assert answered("http/json", lambda _: empty)[0] == Delivery(5)
+
+
+def test_a_path_that_is_a_secret_is_not_shown() -> None:
+    receiver = OverHttp()
+    receiver.receiver.plan = lambda asked: Reply(404, f"nothing at {asked.path}".encode())
+    sink = sink_to(f"{receiver.endpoint}/receiver/v1/otlp/ZaVnC4dhaV", "http/json")
+    with pytest.raises(SinkUnavailable) as caught:
+        sink.send(numbered(1))
+    sink.close()
+    receiver.stop()
+    line = str(caught.value).partition(": ")[2]
+    assert line == "it answers 404: nothing at [REDACTED]; is the path of 'url' right?"
+
+
 @pytest.mark.parametrize(
     ("protocol", "package", "name"),
     [
@@ -350,6 +417,32 @@ def test_what_else_the_environment_says_and_that_the_configuration_comes_first()
     found = exporter(own, env)
     assert found._replace(tls=None) == ("grpc", "https://own.example:9", {}, False, None, 1.0)
     assert (found.tls, found.address) == (TlsSettings(ca_file="/own.pem"), "own.example:9")
+    env = {f"{ALL}HEADERS": "Authorization=Bearer%20env,x=1"}
+    assert exporter(OtlpSettings(token=Secret(env="T")), env).headers == {"x": "1"}
+    assert exporter(OtlpSettings(), env).headers == {"Authorization": "Bearer env", "x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "fits"),
+    [
+        ("content-length", "http/json", False), ("Host", "http/protobuf", False), ("transfer-encoding", "grpc", False),
+        ("x-tenant-bin", "grpc", False), ("grpc-timeout", "grpc", False), ("x-tenant-bin", "http/json", True),
+        ("authorization", "grpc", True),
+    ],
+)  # fmt: skip
+def test_headers_that_a_request_has_by_itself_are_refused(name: str, protocol: Any, fits: bool) -> None:
+    env = {f"{ALL}HEADERS": f"{name}=7", f"{ALL}PROTOCOL": protocol}
+    keys = {"type": "otlp", "headers": {name: "7"}, "protocol": protocol}
+    if fits:
+        assert exporter(OtlpSettings(), env).headers == {name: "7"}
+        parse_sinks([keys])
+        return
+    with pytest.raises(ConfigError, match=rf"^{ALL}HEADERS: '{name}' is "):
+        exporter(OtlpSettings(), env)
+    with pytest.raises(ValueError, match=f"headers: '{name}' is "):
+        parse_sinks([keys])
+    with pytest.raises(ConfigError, match=f"^headers: '{name}' is "):
+        exporter(OtlpSettings(headers={name: "7"}), env | {f"{ALL}HEADERS": ""})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -55,11 +56,21 @@ class Splunk(Judge):
     KEYS = frozenset({"time", "host", "source", "sourcetype", "index", "fields", "event"})
 
     def __init__(self, refuses: Refuses = takes_all, **keys: Any) -> None:
+        """With `indexed`, the token asks for acknowledgement: that is called with each number that is asked for."""
         super().__init__(refuses, **keys)
         self.events: list[dict[str, Any]] = []
+        self.indexed: Callable[[int], bool] | None = keys.get("indexed")
+        self.channels: dict[str, int] = {}
+        """Of each, how many numbers it has."""
 
     def __call__(self, asked: Asked) -> Reply:
+        path, _, query = asked.path.partition("?")
+        channel = asked.headers["X-Splunk-Request-Channel"]
+        if path == "/services/collector/ack":
+            return self._acknowledge(asked, channel, query)
         assert asked.path == "/services/collector/event"
+        if self.indexed is not None and not channel:
+            return said(400, {"text": "Data channel is missing", "code": 10})
         if not asked.body:
             return said(400, {"text": "No data", "code": 5})
         events = []
@@ -75,7 +86,18 @@ class Splunk(Judge):
             events.append(event)
         self.events += events
         self.records += [_record(event["event"]) for event in events]
-        return said(200, {"text": "Success", "code": 0})
+        number = self.channels[channel] = self.channels.get(channel, -1) + 1
+        return said(200, {"text": "Success", "code": 0} | ({"ackId": number} if self.indexed else {}))
+
+    def _acknowledge(self, asked: Asked, channel: str, query: str) -> Reply:
+        """Splunk, "About HTTP Event Collector Indexer Acknowledgment"."""
+        if self.indexed is None:
+            return said(400, {"text": "ACK is disabled", "code": 14})
+        assert query == f"channel={channel}"
+        assert str(uuid.UUID(channel)) == channel
+        known = range(self.channels.get(channel, -1) + 1)
+        numbers = json.loads(asked.body)["acks"]
+        return said(200, {"acks": {str(one): one in known and self.indexed(one) for one in numbers}})
 
 
 class Elastic(Judge):

@@ -26,6 +26,7 @@ class Asked:
     headers: Message
     raw: bytes
     """The body as it came over the wire."""
+    method: str = "POST"
 
     @property
     def body(self) -> bytes:
@@ -147,8 +148,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.request.close()
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
-        asked = Asked(self.path, self.headers, raw)
+        raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        asked = Asked(self.path, self.headers, raw, self.command)
         self.receiver.goes_on.wait(LIMIT_S)
         if self.receiver.over.is_set():
             self.close_connection = True
@@ -162,6 +163,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self._answer(reply)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_PUT(self) -> None:
+        self.do_POST()
 
     def _answer(self, reply: Reply) -> None:
         self.send_response(reply.status)

@@ -18,17 +18,21 @@ class Flight:
 
     def __init__(self) -> None:
         self._shipments: list[Shipment] = []
-        self._first = 0
+        self.first = 0
         """The number of the first of them."""
         self._waiting: list[int] = []
         self._refused: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._shipments)
 
     def begin(self, shipments: Sequence[Shipment]) -> bool:
         """Add records; those that are under way come first, and are not added. False: others are under way."""
         known = min(len(self._shipments), len(shipments))
         if any(one != other for one, other in zip(self._shipments, islice(shipments, known), strict=False)):
             return False
-        self._waiting += range(self._first + len(self._shipments), self._first + len(shipments))
+        self._waiting += range(self.first + len(self._shipments), self.first + len(shipments))
         self._shipments += shipments[known:]
         return True
 
@@ -40,11 +44,11 @@ class Flight:
     def hand_over(self) -> list[tuple[int, Shipment]]:
         """Return what is to be handed over, in order, with its numbers; it is under way now."""
         numbers, self._waiting = self._waiting, []
-        return [(number, self._shipments[number - self._first]) for number in numbers]
+        return [(number, self._shipments[number - self.first]) for number in numbers]
 
     def size(self, number: int) -> int:
         """Return how long a record is."""
-        return len(self._shipments[number - self._first].record)
+        return len(self._shipments[number - self.first].record)
 
     def give_back(self, numbers: Iterable[int]) -> None:
         """Have records handed over again."""
@@ -56,6 +60,18 @@ class Flight:
         if number in self._waiting:
             self._waiting.remove(number)
 
+    @property
+    def refused(self) -> int:
+        """How many of them will never be taken, as far as it is said."""
+        return len(self._refused)
+
+    def disbelieve(self) -> str:
+        """Have what was refused handed over again; return the reason of the first."""
+        reason = self._refused[min(self._refused)]
+        self.give_back(self._refused)
+        self._refused = {}
+        return reason
+
     def take(self, most: int, *, settled: bool) -> Delivery:
         """Return what became of the first records, at most so many, and forget those.
 
@@ -63,10 +79,10 @@ class Flight:
         """
         if not settled:
             return NOTHING
-        count = min(most, (self._waiting[0] - self._first) if self._waiting else len(self._shipments))
-        last = self._first + count
-        found = [(number - self._first, why) for number, why in sorted(self._refused.items()) if number < last]
+        count = min(most, (self._waiting[0] - self.first) if self._waiting else len(self._shipments))
+        last = self.first + count
+        found = [(number - self.first, why) for number, why in sorted(self._refused.items()) if number < last]
         self._refused = {number: why for number, why in self._refused.items() if number >= last}
         del self._shipments[:count]
-        self._first = last
+        self.first = last
         return delivered(count, found)

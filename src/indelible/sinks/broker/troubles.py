@@ -13,7 +13,6 @@ REFUSED: Final = {
     "MSG_SIZE_TOO_LARGE": "it is larger than what the topic takes",
     "RECORD_LIST_TOO_LARGE": "it is larger than what the topic takes",
     "INVALID_RECORD": "the topic does not take such a record",
-    "INVALID_TIMESTAMP": "the topic does not take its time",
     "POLICY_VIOLATION": "a policy of the brokers forbids it",
 }
 """Errors of a record that will never be taken as it is, and what they mean."""
@@ -34,11 +33,16 @@ _MEANINGS: Final = {
     "_MSG_TIMED_OUT": "no broker has taken it in time",
     "_ALL_BROKERS_DOWN": "no broker can be reached",
     "INVALID_TOPIC_EXCEPTION": "the brokers do not take the topic's name",
+    "INVALID_TIMESTAMP": "it does not take messages of this time: is this machine's clock right?",
+    "UNSUPPORTED_COMPRESSION_TYPE": "the brokers do not take this 'compression'",
+    "UNSUPPORTED_FOR_MESSAGE_FORMAT": "the brokers do not take headers: they are older than Kafka 0.11",
 }  # fmt: skip
 
 _PLACE = re.compile(r"(?:\w+://)?([^/\s]+)/(?:bootstrap|\d+): (.*)", re.DOTALL)
 _AFTER = re.compile(r"\s*\(after \d+ms in state .*?\)\s*$", re.DOTALL)
 MAX_CHARS: Final = 300
+MAX_TEXT: Final = 4000
+"""Of what the client says, so much is looked at."""
 
 
 class Troubles:
@@ -50,6 +54,10 @@ class Troubles:
     def note(self, name: str, text: str) -> None:
         """Add what the client says."""
         self._found[name] = text
+
+    def add(self, others: Troubles) -> None:
+        """Add what others know."""
+        self._found.update(others._found)
 
     def clear(self) -> None:
         """All is well."""
@@ -70,16 +78,22 @@ class Troubles:
         return said(*min(self._found.items(), key=lambda item: _rank(item[0]))) if self._found else None
 
 
+_RANKS: Final = {
+    **dict.fromkeys(("_PURGE_QUEUE", "_PURGE_INFLIGHT", "_GAPLESS_GUARANTEE", "_FATAL"), 6),  # of another's fault
+    "_TIMED_OUT": 5, "_ALL_BROKERS_DOWN": 4, "_FAIL": 3, "_TRANSPORT": 2, "_RESOLVE": 1,
+}  # fmt: skip
+"""What says little of the cause: the higher, the less."""
+
+
 def _rank(name: str) -> int:
-    if name in _PERMANENT:
-        return 0
-    return {"_TIMED_OUT": 5, "_ALL_BROKERS_DOWN": 4, "_FAIL": 3, "_TRANSPORT": 2, "_RESOLVE": 1}.get(name, 0)
+    return _RANKS.get(name, 0)
 
 
 def said(name: str, text: str) -> str:
     """Return one line for an error."""
-    match = _PLACE.fullmatch(text.strip())
-    place, detail = (f"{match[1]}: ", match[2]) if match else ("", text)
+    shown = "".join(sign if sign.isprintable() or sign.isspace() else "�" for sign in text[:MAX_TEXT])
+    match = _PLACE.fullmatch(shown.strip())
+    place, detail = (f"{match[1]}: ", match[2]) if match else ("", shown)
     if name in ("_TRANSPORT", "_FAIL"):
         return f"{place}{_of_connection(' '.join(detail.split()))}"[:MAX_CHARS]
     return f"{place}{_meaning(name, _without_state(detail))}"[:MAX_CHARS]

@@ -76,13 +76,17 @@ def read_protobuf(body: bytes) -> Said:
 _STRANGE: Final = "what it answers is no answer of an OTLP receiver; is 'endpoint' right?"
 
 
+def kind(content_type: str) -> str:
+    """Return which type of content a header names, without what follows it."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def failure(body: bytes, content_type: str) -> str:
     """Return the message of a failure's status; empty when there is none."""
-    kind = content_type.partition(";")[0].strip().lower()
     try:
-        if kind == JSON:
+        if kind(content_type) == JSON:
             return msgspec.json.decode(body, type=_Status).message
-        if kind == PROTOBUF:
+        if kind(content_type) == PROTOBUF:
             return str(status(body).message)
     except ValueError:  # also msgspec's and protobuf's own
         pass

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from indelible.errors import ConfigError
 from indelible.named_settings import MAX_TIMEOUT_S
-from indelible.sink_settings.otlp import COMPRESSIONS, PROTOCOLS, parse_endpoint
+from indelible.sink_settings.otlp import COMPRESSIONS, LOGS_PATH, PROTOCOLS, check_headers, parse_endpoint
 from indelible.sink_settings.parts import HEADER, HEADER_TEXT, TlsSettings
 from indelible.values import shown
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from indelible.sink_settings.otlp import OtlpSettings, Protocol
 
-PATH: Final = "/v1/logs"
 HTTP_PORT: Final = 4318
 GRPC_PORT: Final = 4317
 TIMEOUT_S: Final = 10.0
@@ -62,12 +61,23 @@ def exporter(own: OtlpSettings, env: Mapping[str, str]) -> Exporter:
         url = said.endpoint(protocol)
     elif protocol != "grpc":
         parts = urlsplit(url)
-        url = url if parts.path.strip("/") else parts._replace(path=PATH).geturl()
+        url = url if parts.path.strip("/") else parts._replace(path=LOGS_PATH).geturl()
     secure = urlsplit(url).scheme == "https"
     tls = own.tls or said.tls()
-    headers = said.headers() if own.headers is None else dict(own.headers)
+    headers = said.headers(protocol) if own.headers is None else dict(own.headers)
+    if own.token is not None:  # what the settings say comes first
+        headers = {name: text for name, text in headers.items() if name.lower() != "authorization"}
+    _check(own, protocol)
     timeout = own.timeout or said.timeout() or TIMEOUT_S
     return Exporter(protocol, url, headers, compression == "gzip", tls if secure else None, timeout)
+
+
+def _check(own: OtlpSettings, protocol: str) -> None:
+    """Raise ConfigError for headers of the settings that the protocol, which the environment names, cannot have."""
+    try:
+        check_headers(own.headers or {}, protocol)
+    except ValueError as exc:
+        raise ConfigError(f"headers: {exc}") from None
 
 
 class _Environment:
@@ -93,7 +103,9 @@ class _Environment:
         variable, value = self._get("ENDPOINT")
         if not value:
             return (
-                f"http://localhost:{GRPC_PORT}" if protocol == "grpc" else f"http://localhost:{HTTP_PORT}{PATH}"
+                f"http://localhost:{GRPC_PORT}"
+                if protocol == "grpc"
+                else f"http://localhost:{HTTP_PORT}{LOGS_PATH}"
             )
         if protocol == "grpc":
             if "://" not in value:
@@ -102,7 +114,7 @@ class _Environment:
             return self._url(variable, value).geturl()
         parts = self._url(variable, value)
         if "_LOGS_" not in variable:  # that one is for all signals, each below it
-            parts = parts._replace(path=parts.path.rstrip("/") + PATH)
+            parts = parts._replace(path=parts.path.rstrip("/") + LOGS_PATH)
         return parts._replace(path=parts.path or "/").geturl()
 
     def _url(self, variable: str, value: str) -> SplitResult:
@@ -112,7 +124,7 @@ class _Environment:
             raise ConfigError(f"{variable}: {exc}") from None
         return urlsplit(value)
 
-    def headers(self) -> dict[str, str]:
+    def headers(self, protocol: str) -> dict[str, str]:
         """Return ``name=value`` pairs with commas between them, values percent-encoded (W3C Baggage)."""
         variable, value = self._get("HEADERS")
         found: dict[str, str] = {}
@@ -122,6 +134,10 @@ class _Environment:
             if not equals or not HEADER.fullmatch(name) or not HEADER_TEXT.fullmatch(text):
                 raise ConfigError(f"{variable}: expected name=value pairs with commas between them")
             found[name] = text
+        try:
+            check_headers(found, protocol)
+        except ValueError as exc:
+            raise ConfigError(f"{variable}: {exc}") from None
         return found
 
     def tls(self) -> TlsSettings | None:

@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible._version import __version__
 from indelible.errors import ConfigError
+from indelible.sink_settings.parts import TlsSettings
 from indelible.sinks.base import SinkUnavailable
 from indelible.sinks.otlp import answers
 from indelible.sinks.web.answers import Fewer, NotNow, printable
@@ -34,6 +36,12 @@ MISSING: Final = "needs the package grpcio, which is not installed: pip install 
 
 TOO_LARGE: Final = re.compile(r"larger than (?:the )?max", re.IGNORECASE)
 """What gRPC says of a message that a side does not take; the code is that of throttling."""
+
+OURS: Final = "CLIENT:"
+"""Stands before that where the side is ours."""
+
+MAX_ANSWER: Final = 1 << 20
+"""Bytes: so much of an answer is taken; it has one message for people."""
 
 ABOUT_RECORDS: Final = frozenset({"INVALID_ARGUMENT"})
 HINTS: Final = {
@@ -104,16 +112,18 @@ class GrpcTransport:
         exporter = self._exporter
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", -1),  # the receiver says what is too large
-            ("grpc.max_receive_message_length", 1 << 20),
+            ("grpc.max_receive_message_length", MAX_ANSWER),
             ("grpc.enable_retries", 0),
+            ("grpc.enable_http_proxy", 0),  # the environment's is not asked, as over HTTP
+            ("grpc.primary_user_agent", f"indelible/{__version__}"),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2_000),
         ]
         if not exporter.is_secure:
             return grpc.insecure_channel(exporter.address, options)
-        tls = exporter.tls
-        files = (tls.ca_file, tls.key_file or tls.cert_file, tls.cert_file) if tls is not None else (None,) * 3
-        if tls is not None and tls.server_name is not None:
+        tls = exporter.tls or TlsSettings()
+        files = (tls.ca_file or _system(), tls.key_file or tls.cert_file, tls.cert_file)
+        if tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", tls.server_name))
         return grpc.secure_channel(
             exporter.address, grpc.ssl_channel_credentials(*map(_content, files)), options
@@ -132,6 +142,13 @@ def _library() -> Any:
         raise SinkUnavailable(f"the package grpcio cannot be loaded: {exc}") from exc
 
 
+def _system() -> str | None:
+    """Return where the system's authorities are; None where they are not in one file: then gRPC believes its own."""
+    import ssl
+
+    return ssl.get_default_verify_paths().cafile
+
+
 def _content(path: str | None) -> bytes | None:
     if path is None:
         return None
@@ -146,11 +163,13 @@ def _failure(code: str, details: str, trailers: Sequence[tuple[str, Any]]) -> Ex
     said = printable(details)
     reason = f"it answers {code}{f': {said}' if said else ''}"
     if code == "RESOURCE_EXHAUSTED" and TOO_LARGE.search(details):
+        if OURS in details:
+            return NotNow("what it answers is no answer of an OTLP receiver: it is too long")
         return Fewer(reason, sure=True, is_size=True)
     if code in ABOUT_RECORDS:
         return Fewer(reason, sure=False)
     if code == "UNAVAILABLE":
-        return NotNow(_connection(said) or reason, _retry_after(trailers))
+        return NotNow(_connection(details) or reason, _retry_after(trailers))
     if code == "DEADLINE_EXCEEDED":
         return NotNow("it does not answer in time")
     hint = HINTS.get(code, "")

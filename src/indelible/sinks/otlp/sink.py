@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from indelible._version import __version__
 from indelible.sink_settings.http import HttpSettings
 from indelible.sink_settings.otlp import OtlpSettings
 from indelible.sink_settings.parts import BatchSettings
@@ -15,6 +14,7 @@ from indelible.sinks.http import HttpTransport
 from indelible.sinks.otlp import answers, environment, message
 from indelible.sinks.secrets import read_secret
 from indelible.sinks.waits import Waits
+from indelible.sinks.web import credentials
 from indelible.sinks.web.answers import unless_taken
 from indelible.sinks.web.carrying import CarryingSink
 
@@ -84,7 +84,9 @@ class OtlpApi:
             said = answers.failure(answer.body, answer.headers.get("content-type", ""))
             answer = answer._replace(body=said.encode()) if said else answer
         unless_taken(answer)
-        read = answers.read_json if self._is_json else answers.read_protobuf
+        kind = answers.kind(answer.headers.get("content-type", ""))
+        is_json = kind == answers.JSON if kind in (answers.JSON, answers.PROTOBUF) else self._is_json
+        read = answers.read_json if is_json else answers.read_protobuf
         return answers.verdict(read(answer.body), count)
 
 
@@ -112,7 +114,7 @@ class Grpc:
     def open(self) -> None:
         """See `Transport`."""
         if self._headers is None:
-            self._headers = [("user-agent", f"indelible/{__version__}"), *self._said.items()]
+            self._headers = list(self._said.items())
             if self._own.token is not None:
                 self._headers.append(("authorization", f"Bearer {read_secret(self._own.token, 'token')}"))
         self._transport.open()
@@ -135,9 +137,8 @@ class Grpc:
 
     def clean(self, text: str) -> str:
         """See `Transport`."""
-        for _, secret in self._headers or ():
-            text = text.replace(secret.removeprefix("Bearer "), "[REDACTED]")
-        return text
+        said = [secret.removeprefix("Bearer ") for _, secret in self._headers or ()]
+        return credentials.cleaned(text, [secret for secret in said if len(secret) >= credentials.MIN_HEADER])
 
 
 def _protobuf(parts: Sequence[bytes]) -> bytes:

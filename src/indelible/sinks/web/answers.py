@@ -6,7 +6,8 @@ The rules that live here:
 - 401, 403, 404, 429, all of 5xx and whatever else is not about records passes, or is mended where it was configured:
   nothing is refused for good by it.
 - 413 is about the size of a request, 400 and 422 about what is in it: which record it is about is found by sending
-  fewer of them. A single one that is refused so is refused for good: by a receiver that takes others (`Refused.sure`).
+  fewer of them. A single one that is refused so is refused for good: by a receiver that takes others (`Refused.sure`),
+  since a proxy whose limit is wrong says 413 to everything.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from indelible.sinks.web.client import Answer
 
 MAX_SHOWN: Final = 200
 """Characters of an answer that a message repeats."""
+
+CUT: Final = "…"
+"""Stands at the end of what is longer."""
 
 ABOUT_RECORDS: Final = frozenset({400, 422})
 TOO_LARGE: Final = 413
@@ -54,7 +58,7 @@ class Verdict(NamedTuple):
     """So many, from the first on, are taken or refused."""
     refused: Sequence[Refused] = ()
     later: str = ""
-    """Why the others are to be sent again."""
+    """Why the others are to be tried later; empty where they may go at once."""
 
 
 class Fewer(Exception):  # noqa: N818 - what to do
@@ -72,9 +76,11 @@ class Fewer(Exception):  # noqa: N818 - what to do
 class NotNow(Exception):  # noqa: N818 - a state, and it passes
     """Nothing of this request was acknowledged; it is tried again."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, *, hint: str = "") -> None:
+        """`reason` may repeat what the receiver says; `hint` is ours: what to do."""
         super().__init__(reason)
         self.retry_after = retry_after
+        self.hint = hint
 
 
 def unless_taken(answer: Answer) -> None:
@@ -84,7 +90,7 @@ def unless_taken(answer: Answer) -> None:
         return
     reason = f"it answers {status}{about(answer)}"
     if status == TOO_LARGE:
-        raise Fewer(reason, sure=True, is_size=True)
+        raise Fewer(reason, sure=False, is_size=True)
     if status in ABOUT_RECORDS:
         raise Fewer(reason, sure=False)
     raise NotNow(reason, retry_after(answer))
@@ -104,7 +110,7 @@ def printable(text: str) -> str:
     """Return somebody else's text as a part of one line of ours."""
     line = re.sub(r"\s+", " ", text).strip()
     clean = "".join(sign if sign.isprintable() else "�" for sign in line[: MAX_SHOWN + 1])
-    return clean if len(clean) <= MAX_SHOWN else f"{clean[:MAX_SHOWN]}…"
+    return clean if len(clean) <= MAX_SHOWN else f"{clean[:MAX_SHOWN]}{CUT}"
 
 
 def retry_after(answer: Answer) -> float | None:

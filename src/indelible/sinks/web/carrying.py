@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from indelible.errors import ConfigError
 from indelible.sinks import reasons
 from indelible.sinks.base import NOTHING, Delivery, Shipment, SinkUnavailable
-from indelible.sinks.web.answers import Fewer, NotNow
+from indelible.sinks.web.answers import Fewer, NotNow, printable
 from indelible.sinks.web.progress import DisbelievedError, Part, Progress, fewer, ranges
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ class CarryingSink:
             exc.delivery = progress.delivery()
             raise
         except (NotNow, DisbelievedError, ConfigError, OSError) as exc:
-            raise self._unavailable(exc, progress.delivery(), parts) from exc
+            if isinstance(exc, DisbelievedError):
+                self._most = self._batch.bytes  # its size was not what it found wrong
+            records = [*(part.data for part in parts), *(shipment.record for shipment in shipments)]
+            raise self._unavailable(exc, progress.delivery(), records) from exc
         finally:
             self._credit = progress.credit
 
@@ -137,37 +140,47 @@ class CarryingSink:
                     todo += fewer(start, stop, exc.first)
                 continue
             progress.took(some, verdict)
-            if verdict.later:
-                raise NotNow(verdict.later)
+            if verdict.later or not verdict.settled:
+                raise NotNow(verdict.later or "it takes nothing, and does not say why")
+            if verdict.settled < len(some):
+                todo.append((start + verdict.settled, stop))
 
     def _unavailable(
-        self, exc: Exception, delivery: Delivery = NOTHING, parts: Sequence[Part] = ()
+        self, exc: Exception, delivery: Delivery = NOTHING, records: Sequence[bytes] = ()
     ) -> SinkUnavailable:
-        """Return what a failure is to the shipper."""
-        why, asked = str(exc), None
+        """Return what a failure is to the shipper; `records` as they are and as they stand in requests."""
+        why, hint, asked = str(exc), "", None
         if isinstance(exc, OSError):
-            why = reasons.of(exc, "it closed the connection without an answer")
+            why = printable(reasons.of(exc, "it closed the connection without an answer"))
         elif isinstance(exc, NotNow):
-            asked = exc.retry_after
-        said = f"{self._target}: {unquoted(self._transport.clean(why), [part.data for part in parts])}"
+            hint, asked = exc.hint, exc.retry_after
+        said = f"{self._target}: {unquoted(self._transport.clean(why), records, self._target)}"
         self._transport.close()
-        return SinkUnavailable(said, delivery, retry_after=asked, refuses=isinstance(exc, DisbelievedError))
+        return SinkUnavailable(
+            f"{said}; {hint}" if hint else said,
+            delivery,
+            retry_after=asked,
+            refuses=isinstance(exc, DisbelievedError),
+        )
 
 
-def unquoted(text: str, records: Sequence[bytes]) -> str:
+def unquoted(text: str, records: Sequence[bytes], known: str = "") -> str:
     """Return what is said of a receiver without what it repeats of the records: no erasure reaches a state or a log.
 
     What is repeated is `QUOTE` characters or more, in whatever case of letters, after the first colon: before it the
-    words are ours.
+    words are ours. What `known` has, such as a table's name, may be said, though a record may have it, too.
     """
     ours, colon, theirs = text.partition(": ")
+    if not theirs:
+        return text
     sent = b"\n".join(records).decode("utf-8", "replace").casefold()
-    low = theirs.casefold()
+    low, known = theirs.casefold(), known.casefold()
     if len(low) != len(theirs):  # a letter that has another length in small
         return f"{ours}: in words that cannot be repeated here"
     repeated = [False] * len(theirs)
     for start in range(len(theirs) - QUOTE + 1):
-        if low[start : start + QUOTE] in sent:
+        piece = low[start : start + QUOTE]
+        if piece in sent and piece not in known:
             repeated[start : start + QUOTE] = [True] * QUOTE
     kept = "".join("\0" if is_quote else sign for sign, is_quote in zip(theirs, repeated, strict=True))
     return ours + colon + re.sub("\0+", "…", kept)

@@ -120,12 +120,12 @@ class Client:
         Raises OSError: NoHttpError for what is none; SinkUnavailable when it is stopped.
         """
         for _ in range(MAX_REDIRECTIONS):
-            answer = self._exchange(target, headers, body, most)
+            answer = self.ask("POST", target, headers, body, most)
             elsewhere = self._followed(target, answer)
             if elsewhere is None:
                 return answer
             target = elsewhere
-        return self._exchange(target, headers, body, most)
+        return self.ask("POST", target, headers, body, most)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -150,13 +150,14 @@ class Client:
             return None
         return path if origin == self._origin and _TARGET.fullmatch(path) else None
 
-    def _exchange(self, target: str, headers: Headers, body: bytes, most: int) -> Answer:
+    def ask(self, method: str, target: str, headers: Headers, body: bytes, most: int) -> Answer:
+        """Return what is answered to one request of any method; a redirection is an answer. Raises as `post`."""
         with self._waits.together():
             try:
                 while True:
                     is_kept = self._is_kept()
                     try:
-                        return self._try(target, headers, body, most)
+                        return self._try(method, target, headers, body, most)
                     except (Ended, ConnectionError):
                         if not is_kept:
                             raise
@@ -177,9 +178,9 @@ class Client:
             self.close()
         return self._connection is not None
 
-    def _try(self, target: str, headers: Headers, body: bytes, most: int) -> Answer:
+    def _try(self, method: str, target: str, headers: Headers, body: bytes, most: int) -> Answer:
         connection = self._connected()
-        data = self._asked(target, headers, body)
+        data = self._asked(method, target, headers, body)
         try:
             connection.write(data)
         except OSError as exc:
@@ -192,8 +193,8 @@ class Client:
         self._keep(answer)
         return answer
 
-    def _asked(self, target: str, headers: Headers, body: bytes) -> bytes:
-        request = h11.Request(method="POST", target=target, headers=list(headers))
+    def _asked(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
+        request = h11.Request(method=method, target=target, headers=list(headers))
         parts = (request, h11.Data(data=body), h11.EndOfMessage())
         return b"".join(self._protocol.send(part) or b"" for part in parts)
 

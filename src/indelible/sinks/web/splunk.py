@@ -2,13 +2,17 @@
 
 The rules that live here, after Splunk's "Format events for HTTP Event Collector" and "Troubleshoot HTTP Event
 Collector": a request is JSON objects one behind the other, and is taken when the answer says ``"code": 0``; a 400 has a
-code, too, and some of them are not about an event but about the token or the index. Indexer acknowledgement is not
-asked for: a token that wants it (``useACK``) refuses a request without a channel, and the message says so.
+code, too, and some of them are not about an event but about the token or the index.
+
+Of a token with indexer acknowledgement (``useACK``; "About HTTP Event Collector Indexer Acknowledgment") that answer
+says only that the events have come in, and has an ``ackId``: they are taken when ``/ack`` says so of that number. Such
+numbers count within a channel, which is this sink's own, and which every request names: other tokens do not mind.
 """
 
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +31,8 @@ ABOUT_EVENTS: Final = frozenset({5, 6, 12, 13, 15})
 
 HINTS: Final = {
     7: "may the token write to this index?",
-    10: "the token asks for indexer acknowledgement; turn that off for it",
-    11: "the token asks for indexer acknowledgement; turn that off for it",
-    14: "indexer acknowledgement is not asked for",
+    10: "does something on the way take 'X-Splunk-Request-Channel' out?",
+    11: "does something on the way change 'X-Splunk-Request-Channel'?",
 }
 """Code → what to look at."""
 
@@ -38,8 +41,14 @@ class _Said(msgspec.Struct):
     code: int
     text: str = ""
     first: int | None = msgspec.field(default=None, name="invalid-event-number")
+    ack: int | None = msgspec.field(default=None, name="ackId")
 
 
+class _Acks(msgspec.Struct):
+    acks: dict[str, bool]
+
+
+_decode_acks = msgspec.json.Decoder(_Acks).decode
 _decode = msgspec.json.Decoder(_Said).decode
 
 
@@ -61,6 +70,10 @@ class SplunkApi:
         if settings.index is not None:
             known["index"] = settings.index
         self._known = msgspec.json.encode(known)[1:-1]
+        self._channel = str(uuid.uuid4())
+        path = settings.path.partition("?")[0].rstrip("/")
+        self.ack_path = f"{path.rpartition('/')[0]}/ack?channel={self._channel}"
+        """Where is asked for an acknowledgement."""
 
     def part(self, shipment: Shipment) -> bytes:
         """See `Api`. `fields` are indexed: they must be flat, and find an event quickly."""
@@ -79,7 +92,7 @@ class SplunkApi:
     def headers(self, body: bytes, keys: Sequence[bytes]) -> list[tuple[str, str]]:
         """See `Api`."""
         del body, keys
-        return []
+        return [("X-Splunk-Request-Channel", self._channel)]
 
     def verdict(self, answer: Answer, count: int) -> Verdict:
         """See `Api`."""
@@ -93,6 +106,23 @@ class SplunkApi:
         if said is None or said.code != 0:
             raise NotNow(f"it answers {answer.status}, and not as the HTTP Event Collector does{about(answer)}")
         return Verdict(count)
+
+
+def ack_of(answer: Answer) -> int | None:
+    """Return by which number an acknowledgement is to be asked for; None where there is none."""
+    said = _said(answer)
+    return None if said is None else said.ack
+
+
+def is_acknowledged(answer: Answer, number: int) -> bool:
+    """Tell whether the indexers have what was sent under a number. Raises NotNow for an answer that does not say."""
+    if answer.status == 200:
+        try:
+            return _decode_acks(answer.body).acks.get(str(number), False)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    why = f"asked for an acknowledgement, it answers {answer.status}{about(answer)}"
+    raise NotNow(why, retry_after(answer))
 
 
 def _said(answer: Answer) -> _Said | None:

@@ -1,0 +1,1 @@
+"""Batches as objects in a bucket: what they are called, what is in them, and how they get there."""
