@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from indelible.errors import NoteError
 from indelible.trail.proofs import merkle
 from indelible.trail.proofs.prove import consistency_proof, inclusion_proof
+from indelible.trail.proofs.subset import show_subset
 from indelible.trail.proofs.tiles import StoredTiles
 
 Vector = dict[str, Any]
@@ -36,6 +38,32 @@ def test_every_proof_is_judged_as_the_reference_judges_it(vectors: list[Vector])
     counts = Counter((vector["kind"], vector["ok"]) for vector in proofs)
     assert all(counts[kind, ok] > 90 for kind in ("inclusion", "consistency") for ok in (True, False)), counts
     assert [vector for vector in proofs if accepted(vector) is not vector["ok"]] == []
+
+
+def accepted_as_subset(vector: Vector) -> bool:
+    """Return our verdict on an inclusion proof that is read as that of a subset of one leaf: left to right."""
+    path = [bytes.fromhex(item) for item in vector["proof"]]
+    index, size = vector["index"], vector["size"]
+    if not 0 <= index < size or len(path) != merkle.inclusion_length(index, size):
+        return False
+    low, high, lefts = 0, size, []
+    while high - low > 1:  # from the root down: is the sibling on the left?
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        lefts.append(index >= middle)
+        low, high = (middle, high) if index >= middle else (low, middle)
+    down = list(zip(reversed(path), lefts, strict=True))
+    proof = [item for item, left in down if left] + [item for item, left in reversed(down) if not left]
+    try:
+        shown = show_subset(size, [(index, bytes.fromhex(vector["leaf"]))], proof)
+    except NoteError:
+        return False
+    return shown.root == bytes.fromhex(vector["root"])
+
+
+def test_a_proof_of_one_leaf_is_judged_as_a_subset_of_one_too(vectors: list[Vector]) -> None:
+    proofs = [vector for vector in vectors if vector["kind"] == "inclusion"]
+    assert {vector["ok"] for vector in proofs} == {True, False}
+    assert [vector for vector in proofs if accepted_as_subset(vector) is not vector["ok"]] == []
 
 
 def test_published_leaves_and_roots(vectors: list[Vector]) -> None:

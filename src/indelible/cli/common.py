@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from indelible.loglines import Level
     from indelible.query.sources.base import Source
 
-SINK_HELP: Final = "With --from kafka://…: come in as this sink of the configuration does (TLS, SASL)."
+SINK_HELP: Final = (
+    "With kafka://… or s3://…: come in as this sink of the configuration does (TLS, credentials)."
+)
 
 lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
 """``--json`` of the commands that list events."""
@@ -31,8 +33,8 @@ class From(NamedTuple):
     names: tuple[str, ...]
     sink: str | None
 
-    def open(self, where: Where) -> list[Source]:
-        """Return the sources, which are looked for now. Raises ConfigError."""
+    def open(self, where: Where, since: str | None = None) -> list[Source]:
+        """Return the sources, which are looked for now; nothing before `since` is wanted. Raises ConfigError."""
         from indelible.query.sources.opening import open_source
 
         sink = None
@@ -42,7 +44,7 @@ class From(NamedTuple):
                 there = ", ".join(sinks) or "none"
                 raise ConfigError(f"--sink {self.sink}: the configuration has no such sink; there are: {there}")
             sink = sinks[self.sink]
-        return [open_source(name, sink) for name in self.names]
+        return [open_source(name, sink, since) for name in self.names]
 
 
 def from_options(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -50,8 +52,8 @@ def from_options(text: str) -> Callable[[Callable[..., int]], Callable[..., int]
 
     def add(function: Callable[..., int]) -> Callable[..., int]:
         def command(names: tuple[str, ...], sink: str | None, **others: Any) -> int:
-            if sink is not None and not names:
-                raise click.UsageError("--sink says how --from comes to a topic: name that, too")
+            if sink is not None and not names and not others.get("places"):
+                raise click.UsageError("--sink says how --from comes to a topic or a bucket: name that, too")
             return function(sources=From(names, sink), **others)
 
         made: Callable[..., int] = functools.wraps(function)(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -99,13 +100,32 @@ def print_settings(described: dict[str, Any]) -> None:
                 for place in value:
                     click.echo(f"    - {one_line(_value(place))}")
             else:
-                shown = ON_FAILURE if key == "on_failure" and value is None else _value(value)
+                shown = SAID[key](value) if key in SAID else _value(value)
                 click.echo(f"  {key}: {one_line(shown)}")
     if described["mcpServers"]:
         click.echo(f"mcpServers: {one_line(', '.join(described['mcpServers']))}")
     for warning in described["warnings"]:
         note(warning)
     click.echo("ok")
+
+
+def _retention(value: object) -> str:
+    """Return rules as `status` says them; a single age stays a number, as all times here."""
+    if not isinstance(value, dict):
+        return _value(value)
+    import msgspec
+
+    from indelible.config import Retention
+    from indelible.trail.upkeep.keeping import describe_rules
+
+    return describe_rules(msgspec.convert(value, Retention))
+
+
+SAID: Final[dict[str, Callable[[object], str]]] = {
+    "on_failure": lambda value: ON_FAILURE if value is None else _value(value),
+    "retention": _retention,
+}
+"""Settings that are not simply their value."""
 
 
 def _value(value: object) -> str:

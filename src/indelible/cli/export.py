@@ -1,13 +1,14 @@
-"""``indelible export``: hand the trail to other people's tools."""
+"""``indelible export``: hand the trail, or some of it, to other people and their tools."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from indelible.cli.common import Where, note, one_trail, print_json, where_options
+from indelible.cli.filtering import filter_options
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError
@@ -22,36 +23,72 @@ SHOWN_RANGES: Final = 20
 
 EPILOG: Final = """\b
 Examples:
+  indelible export --evidence case-12.zip --since 2026-11-01 --until 2026-12-01 --user ada
+  indelible export --evidence day.zip --since 1d --events all --note "asked by ACME Auditors"
+  python3 verify.py --vkey trail.vkey    in the folder that a bundle was unpacked to
   indelible export --tiles log           checkpoint, tiles and entry bundles, up to the checkpoint
   indelible keygen --show > trail.vkey
   fsck --storage_url=file://$PWD/log/ --public_key=$PWD/trail.vkey --ui=false
 
-What is written was checked against the signed root. Content that was erased or deleted cannot
-be exported: its entry bundles are left out, and said; tiles and checkpoint are always whole.
+A bundle of evidence holds the lines that the filters choose, a proof of them, the signed
+checkpoint, the key, a page for people, and a verifier that needs nothing but Python. The whole
+trail is verified while they are chosen.
 
-Exit code 0: all of it is there; 1: something was left out, or the trail is not what was sealed
-(then nothing is left in the directory); 2: wrong usage; 3: it cannot be read or written.
+What is written was checked against the signed root. Content that was erased or deleted cannot
+be exported with --tiles: its entry bundles are left out, and said.
+
+Exit code 0: all of it is there; 1: no event matches, something was left out, or the trail is not
+what was sealed (then nothing is left, unless --damaged asks for it); 2: wrong usage; 3: it cannot
+be read or written.
 """
 
 
 @click.command("export", epilog=EPILOG)
 @click.option(
-    "--tiles",
-    "directory",
-    metavar="DIR",
-    required=True,
-    help="Write a C2SP tlog-tiles log here: a new directory, or an empty one.",
+    "--evidence", metavar="FILE.zip", help="Write a bundle for an auditor here: the lines that match."
+)
+@click.option(
+    "--tiles", metavar="DIR", help="Write a C2SP tlog-tiles log here: a new directory, or an empty one."
+)
+@click.option("--verifier", is_flag=True, help="Print the program that a bundle is checked with.")
+@filter_options
+@click.option("--note", "remark", metavar="TEXT", help="With --evidence: why it is made; stands in the bundle.")
+@click.option("--force", is_flag=True, help="With --evidence: replace a file that is there.")
+@click.option(
+    "--damaged", is_flag=True, help="With --evidence: make it though the trail is not what was sealed."
 )
 @click.option("--vkey", metavar="VKEY|FILE", help="The trail's public key, from a place that you trust.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 @where_options
 def command(
     where: Where,
-    directory: str,
     vkey: str | None,
     as_json: bool,  # noqa: FBT001 - click's signature
+    **rest: Any,
 ) -> int:
-    """Write the trail as a static log that other verifiers read."""
+    """Write some of the trail for an auditor, or all of it as a static log that other verifiers read."""
+    evidence, tiles, verifier = (rest.pop(name) for name in ("evidence", "tiles", "verifier"))
+    if (evidence is not None) + (tiles is not None) + verifier != 1:
+        raise click.UsageError("say what to write: --evidence FILE.zip, --tiles DIR, or --verifier")
+    if evidence is None:
+        given = [name for name, value in rest.items() if value]
+        if given:
+            option = "--note" if given[0] == "remark" else "--" + given[0].replace("_", "-")
+            raise click.UsageError(f"{option} goes with --evidence")
+        return _export_tiles(where, tiles, vkey, as_json=as_json) if tiles is not None else _print_verifier()
+    from indelible.cli.export_evidence import Asked, write
+
+    force, damaged, remark = (rest.pop(name) for name in ("force", "damaged", "remark"))
+    return write(where, Asked(evidence, vkey, force, damaged, remark), rest, as_json=as_json)
+
+
+def _print_verifier() -> int:
+    from indelible.cli.export_evidence import print_verifier
+
+    return print_verifier()
+
+
+def _export_tiles(where: Where, directory: str, vkey: str | None, *, as_json: bool) -> int:
     verifier = None if vkey is None else load_vkey(vkey)
     if not directory or "\0" in directory:
         msg = f"--tiles: expected a directory, found {directory!r}"

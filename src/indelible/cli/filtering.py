@@ -91,6 +91,11 @@ def parse_since(text: str | None) -> str | None:
     return _time("--since", text, datetime.now(UTC))
 
 
+def parse_moment(option: str, text: str) -> str:
+    """Return the trail's form of a time that an option names. Raises ConfigError, one line."""
+    return str(_time(option, text, datetime.now(UTC)))
+
+
 def _time(option: str, text: str | None, now: datetime) -> str | None:
     if text is None:
         return None

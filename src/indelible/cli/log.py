@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from indelible.cli.asking import Question, question_options
 from indelible.cli.common import (
     From,
     Trails,
@@ -21,6 +22,7 @@ from indelible.cli.common import (
     where_options,
 )
 from indelible.cli.filtering import filter_options, make_filter
+from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
@@ -34,10 +36,18 @@ Examples:
   indelible log                                  the newest 50 calls, oldest first
   indelible log --since 1h --status error        what went wrong in the last hour
   indelible log --tool read_file --user ada -n 0 all of one user's calls of one tool
+  indelible log --session 7f3a                   what one session did, as a timeline
+  indelible log --around 9b1c --before 20        what came just before and after a request
   indelible log --json -n 0 | jq .outcome.kind   the stored lines as they are
   indelible log --format mxcp --since 1d         in the words of another system
+  indelible log --where "latency_ms > 1000 and (args->>'path') like '/etc/%'"
+                                                 any condition on the columns, in SQL
+  indelible log --since 1d --group-by name,status
+                                                 how many of what, most first
+  indelible log --user ada --count               how many there are
   indelible log --from siem.cef --user ada       what is held elsewhere: a file and those that it was
                                                  rotated to, a directory, or - for standard input
+  indelible log --from s3://audit/prod --since 1d  what a bucket holds
 
 Without --trail, the configured trail and those that lie beside it because several
 recorders ran at once are listed together; and before each trail those that it follows, since
@@ -47,13 +57,15 @@ they were restored or had lost their end. Times are shown in UTC.
 
 @click.command("log", epilog=EPILOG)
 @filter_options
+@question_options
 @click.option(
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
+@view_options
 @from_options(
     "List the records that are held here, in any format: a file, a directory, - for standard input, "
-    "kafka://HOST:PORT/TOPIC."
+    "kafka://HOST:PORT/TOPIC, s3://BUCKET/PREFIX."
 )
 @lines_option
 @format_option
@@ -61,23 +73,34 @@ they were restored or had lost their end. Times are shown in UTC.
 def command(
     where: Where,
     sources: From,
+    view: View,
     limit: int | None,
     follow: bool,  # noqa: FBT001 - click's signature
     as_json: bool,  # noqa: FBT001
     format_name: str | None,
-    **filters: Any,
+    **options: Any,
 ) -> int:
     """List recorded calls, oldest first; with --events other events too."""
-    wanted = make_filter(**filters)
+    from indelible.cli import asking
+
+    question = Question(*(options.pop(name) for name in Question._fields))
+    wanted = make_filter(**options)
+    asking.refuse_others(question, view, follow=follow, elsewhere=bool(sources.names), format_name=format_name)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
+    view = view.settled(limit, options, listed=follow or question.is_asked or bool(sources.names or chosen))
+    view.check(limit, sources, follow=follow)
     if sources.names:
         from indelible.cli import log_from
 
         log_from.refuse_others(where, sources, follow=follow)
-        return log_from.show(sources.open(where), wanted, count, chosen)
+        return log_from.show(sources.open(where, wanted.since), wanted, count, chosen)
     if not follow:
-        return show(with_earlier(find_trails(where)), wanted, count, chosen)
+        paths = with_earlier(find_trails(where))
+        if question.is_asked:
+            return asking.answer(paths, wanted, limit, chosen, question, as_json=as_json)
+        shown = view.show(paths, wanted, limit, chosen, as_asked=bool(options["events"]))
+        return show(paths, wanted, count, chosen) if shown is None else shown
     from indelible.cli.tail import follow_trails
 
     trails = Trails(where)

@@ -41,6 +41,7 @@ def show(sources: Sequence[Source], wanted: Filter, limit: int, chosen: Chosen |
     printer.report()
     _report(back)
     report_unread(sources)
+    _report_stores(sources)
     if not found and sys.stderr.isatty():
         click.secho("no event matches", dim=True, err=True)
     return 0
@@ -64,6 +65,19 @@ def _report(back: Readback) -> None:
     if back.unreadable:
         first = f", the first: {back.first_unreadable}"
         note(f"{counted(back.unreadable, 'line')} could not be read as a record{first}")
+
+
+def _report_stores(sources: Sequence[Source]) -> None:
+    """Say what a bucket has beside sealed batches."""
+    for source in sources:
+        unclaimed, others = getattr(source, "unclaimed", 0), getattr(source, "others", 0)
+        if unclaimed:
+            note(
+                f"{source.name}: {counted(unclaimed, 'object')} without a manifest: what they hold was read, and "
+                "'indelible verify' says whether it counts"
+            )
+        if others:
+            note(f"{source.name}: {counted(others, 'object')} passed over that are no batches")
 
 
 def report_unread(sources: Sequence[Source]) -> None:

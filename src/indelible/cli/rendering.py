@@ -15,6 +15,7 @@ import click
 
 from indelible.cli.common import note
 from indelible.cli.text import counted
+from indelible.errors import FOREIGN
 
 if TYPE_CHECKING:
     from indelible.formats.record import Format
@@ -163,9 +164,11 @@ class _Records:
             return None
         try:
             data = self._format.render(record)
+            if not isinstance(data, bytes):
+                raise TypeError(f"its record is {type(data).__name__}, not bytes")
             if b"\n" in data:
                 raise ValueError("it has a line end in it")
-        except Exception as exc:  # noqa: BLE001 - another package's format may raise anything
+        except FOREIGN as exc:  # of another package's format
             self._failed += 1
             self._why = f"seq {record.entry.seq}: {type(exc).__name__}: {exc}"
             return None

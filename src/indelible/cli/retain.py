@@ -13,12 +13,13 @@ from indelible.cli.status import settings_for
 from indelible.cli.text import byte_count, counted, neutralise, one_line, pad, width
 
 if TYPE_CHECKING:
-    from indelible.config import AuditSettings
+    from indelible.config import AuditSettings, Retention
     from indelible.trail.upkeep.pruning import Plan
 
 EPILOG: Final = """\b
 Examples:
   indelible retain --dry-run             every closed file: kept or not, and by which rule
+  indelible retain --dry-run --tier saas the same, as if audit.retention were this tier
   indelible retain                       delete what nothing keeps any more
   indelible retain --json | jq '.deleted[] | {first, last, why}'
 
@@ -31,23 +32,29 @@ Exit code 0: done, also when nothing was due; 2: wrong usage or configuration; 3
 be done.
 """
 
+TIER: Final = "With --dry-run: as if audit.retention were hobby, saas, hipaa or sox."
 HEADINGS: Final = ("file", "seqs", "events", "size", "ended", "", "by", "why")
 
 
 @click.command("retain", epilog=EPILOG)
 @click.option("--dry-run", is_flag=True, help="Delete nothing; say what would become of each closed file.")
+@click.option("--tier", metavar="NAME", help=TIER)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON object.")
 @where_options
-def command(where: Where, dry_run: bool, as_json: bool) -> int:  # noqa: FBT001 - click's signature
+def command(where: Where, dry_run: bool, tier: str | None, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Delete the closed files that no hold, age, size or count keeps."""
+    from msgspec.structs import replace
+
     from indelible.cli.ordering import give, needed_settings, opening_settings
     from indelible.trail.layout import Layout
     from indelible.trail.start.holder import current_holder
     from indelible.trail.upkeep.orders import Retain
 
+    rules = _as_if(tier, dry_run=dry_run)
     path = one_trail(where)
     if dry_run:
-        _dry_run(path, needed_settings(where, path), as_json=as_json)
+        audit = needed_settings(where, path)
+        _dry_run(path, audit if rules is None else replace(audit, retention=rules), as_json=as_json)
         return 0
     if current_holder(Layout(path).lock) is not None and settings_for(where, path) is None:
         audit, order = opening_settings(where, path), Retain()  # by its holder's rules
@@ -60,6 +67,24 @@ def command(where: Where, dry_run: bool, as_json: bool) -> int:  # noqa: FBT001 
     else:
         _print_done(path, done)
     return 0
+
+
+def _as_if(tier: str | None, *, dry_run: bool) -> Retention | None:
+    """Return the rules of a tier that is asked about; None for the configured ones. Raises ConfigError, UsageError."""
+    if tier is None:
+        return None
+    if not dry_run:
+        raise click.UsageError(
+            "--tier goes with --dry-run; to have it so, set audit.retention in the configuration"
+        )
+    from indelible.errors import ConfigError
+    from indelible.retention_settings import TIERS, tier_rules
+
+    try:
+        return tier_rules(tier)
+    except ValueError:
+        msg = f"--tier: no tier {one_line(repr(tier), 60)}; there are {', '.join(TIERS)}"
+        raise ConfigError(msg) from None
 
 
 def _print_done(path: Path, done: dict[str, Any]) -> None:
@@ -90,6 +115,7 @@ def _dry_run(path: Path, audit: AuditSettings, *, as_json: bool) -> None:
                 "trail": str(path),
                 "dry_run": True,
                 "retention": describe_rules(audit.retention_rules),
+                "tier": audit.retention_rules.tier,
                 "backup_count": audit.backup_count,
                 "files": rows,
                 "would_delete": sum(row["goes"] for row in rows),

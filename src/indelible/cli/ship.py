@@ -28,7 +28,7 @@ Examples:
 
 Where audit.sinks names sinks, wrap, record and the library start this by themselves; audit.ship
 says otherwise. One process ships a trail: with --from and --replay-dead-letters the one at work is
-asked to do it, and --once waits for it. SIGTERM and Ctrl-C finish what is under way, and each
+asked to do it, and --once waits until it has. SIGTERM and Ctrl-C finish what is under way, and each
 sink goes on from there the next time; SIGHUP reads the configuration again.
 
 Exit code 0: done, or told to end; 2: wrong usage or configuration; 3: a sink stayed unavailable,
@@ -73,7 +73,7 @@ def command(
 ) -> int:
     """Ship the trail's events to the sinks that the configuration names."""
     from indelible.cli.logged import name_log_lines
-    from indelible.cli.shipping import Run, chosen
+    from indelible.cli.shipping import Run, chosen, few_collections
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
 
@@ -86,10 +86,10 @@ def command(
     if not is_there(path):
         raise TrailError(f"{path}: there is no trail here; whoever records makes one")
     layout = Layout(path)
-    if (begin is not None or replay) and _hand_over(layout, where, sinks, begin, replay=replay):
-        return 0
+    handed_over = (begin is not None or replay) and _hand_over(layout, where, sinks, begin, replay=replay)
     run = Run(layout, where, names, patience, attached=attached)
-    code = run.once(sinks) if once else run.follow(sinks)
+    with few_collections():
+        code = run.once(sinks) if once else 0 if handed_over else run.follow(sinks)
     if as_json:
         print_json(run.result(code), err=run.fills_stdout)
     elif once:

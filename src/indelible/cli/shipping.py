@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from indelible.shipper.names import check_names, parts
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import Shipper
 from indelible.trail import durable
-from indelible.trail.shipping import cursor, state
+from indelible.trail.shipping import cursor, request, state
 from indelible.values import nearest, shown
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ AUTOGROUP: Final = Path("/proc/self/autogroup")
 
 INTERRUPTED: Final = 130
 
+GC_THRESHOLD: Final = 50_000
+"""Objects made before a young collection. A batch is some ten thousand records, which live as long as it does and make
+no cycles: collecting every 700 (Python's default) goes through all of them again and again, and frees nothing."""
+
 
 def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> tuple[SinkSettings, ...]:
     """Return the sinks that are meant. Raises ConfigError, also when there is none, unless `may_be_none`."""
@@ -62,6 +67,19 @@ def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> 
     found = tuple(sink for sink in sinks if not names or sink.name in names)
     check_names(found)
     return found
+
+
+@contextlib.contextmanager
+def few_collections() -> Iterator[None]:
+    """Have the collector look seldom while this is entered; see `GC_THRESHOLD`."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 class Run:
@@ -190,6 +208,7 @@ class Run:
         fresh = Where(self._where.config, self._where.profile, self._where.trail)
         try:
             sinks = chosen(fresh, self._names, may_be_none=True)
+            self._refuse_other_file(fresh)
         except IndelibleError as exc:
             note(f"{exc}; shipping goes on as before")
             return
@@ -200,6 +219,12 @@ class Run:
         note(f"the configuration was read again: {counted(len(sinks), 'sink')}", "INFO")
         if changed is not None:
             self._on_record.put(changed)
+
+    def _refuse_other_file(self, fresh: Where) -> None:
+        """Raise ConfigError when the file that was read is gone: who wants no sinks any more says so in it."""
+        source = self._where.settings.source
+        if source is not None and fresh.settings.source != source:
+            raise ConfigError(f"{source}: the configuration is not there any more")
 
     def result(self, code: int) -> dict[str, Any]:
         """Return what was shipped, as JSON has it."""
@@ -241,7 +266,9 @@ def _step_back() -> None:
 
 
 def _has(layout: Layout, sink: SinkSettings, goal: Sealed) -> bool:
-    """Tell whether a sink that another process ships to has everything up to a point."""
+    """Tell whether a sink that another process ships to has everything up to a point, and what else was asked for."""
+    if request.read(layout, sink.name) is not None:
+        return False
     at = cursor.read(layout, sink.name)
     return at is not None and at.origin == goal.origin and at.next >= goal.size
 
@@ -282,6 +309,8 @@ class _Signals:
         self._out, self._into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._came)
+        # Who started us may have held it back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _came(self, number: int, _frame: object) -> None:
         try:

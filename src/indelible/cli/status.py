@@ -97,6 +97,7 @@ def describe_settings(audit: AuditSettings) -> dict[str, Any]:
         "backup_count": audit.backup_count,
         "compress_rotated": audit.compress_rotated,
         "retention": retention,
+        "tier": rules.tier,
         "disk_thresholds": list(audit.disk_thresholds),
     }
 

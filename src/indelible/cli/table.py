@@ -54,6 +54,7 @@ class Column(NamedTuple):
 
 
 COLUMNS: Final = (
+    Column("mark", ""),
     Column("time", "TIME (UTC)"),
     Column("event", "EVENT"),
     Column("user", "USER"),
@@ -65,6 +66,9 @@ COLUMNS: Final = (
 )
 
 Cells = dict[str, str]
+
+EMPTY: Final[Cells] = {column.key: "" for column in COLUMNS}
+"""A row that shows nothing."""
 
 
 def cells_of(line: bytes) -> Cells:
@@ -79,7 +83,7 @@ def cells_of(line: bytes) -> Cells:
         "name": _text(target.get("capability_name") or target.get("method")),
         "args": _arguments(event),
         "outcome": _text(outcome.get("kind")),
-        "latency": _latency(outcome.get("latency_ms")),
+        "latency": latency_text(outcome.get("latency_ms")),
     }
 
 
@@ -114,7 +118,8 @@ def _arguments(event: dict[str, Any]) -> str:
     return "" if request else compact(event.get("metadata"))
 
 
-def _latency(value: object) -> str:
+def latency_text(value: object) -> str:
+    """Return a latency in milliseconds as people read it; nothing for what is none."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
     return f"{value / 1000:.2f} s" if value >= 10_000 else f"{value:.2f} ms"
@@ -126,11 +131,17 @@ def _latency(value: object) -> str:
 class TablePrinter:
     """Prints hits to a text stream; the heading comes with the first."""
 
-    def __init__(self, out: IO[str], *, events: bool, terminal: bool, steady: bool = False) -> None:
-        """With `steady`, rows come a few at a time: columns are wide from the first on."""
+    def __init__(
+        self, out: IO[str], *, events: bool, terminal: bool, steady: bool = False, marks: bool = False
+    ) -> None:
+        """With `steady`, rows come a few at a time: columns are wide from the first on.
+
+        `events` and `marks` are columns that only some listings need: which type of event, and which rows are meant.
+        """
         self._out = out
         self._steady = steady
-        self._columns = [column for column in COLUMNS if events or column.key != "event"]
+        needed = {"event": events, "mark": marks}
+        self._columns = [column for column in COLUMNS if needed.get(column.key, True)]
         self._terminal = terminal
         self._time = TIMES[0]
         self._widths: dict[str, int] = {}
@@ -138,9 +149,12 @@ class TablePrinter:
 
     def print(self, hits: Iterable[Hit]) -> int:
         """Print all hits, a batch at a time; return how many."""
+        return self.print_rows(cells_of(hit.line) for hit in hits)
+
+    def print_rows(self, cells: Iterable[Cells]) -> int:
+        """Print rows that are made already, a batch at a time; return how many."""
         count = 0
-        for batch in _batches(hits):
-            rows = [cells_of(hit.line) for hit in batch]
+        for rows in _batches(cells):
             first = not self._widths
             if first:
                 self._widths = self._measure(rows)
@@ -226,7 +240,7 @@ def _excess(widths: dict[str, int]) -> int:
     return sum(widths.values()) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
 
 
-def _batches(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
-    rest = iter(hits)
+def _batches(cells: Iterable[Cells]) -> Iterator[list[Cells]]:
+    rest = iter(cells)
     while batch := list(islice(rest, BATCH)):
         yield batch

@@ -40,6 +40,8 @@ Examples:
                                          was the trail cosigned by at least one of these witnesses?
   indelible verify --line found.jsonl    are these lines in the trail?
   indelible verify --from /var/log/siem  is all that is held there, in any format, as it was sealed?
+  indelible verify s3://audit/prod --vkey trail.vkey
+                                         is all that a bucket holds? No trail has to be here
   indelible verify --proof mail.tlog-proof --line mail.json --vkey trail.vkey
                                          with nothing else at hand; with --witness, too
   indelible verify --json | jq .findings
@@ -73,12 +75,21 @@ def _found_options(function: Callable[..., int]) -> Callable[..., int]:
         sources: From,
         complete: bool,  # noqa: FBT001 - click's signature
         proof: str | None,
+        places: tuple[str, ...],
         **others: Any,
     ) -> int:
-        return function(found=_Found(line, sources, complete, proof), **others)
+        for place in places:
+            if not place.startswith("s3://"):
+                raise click.UsageError(
+                    f"{place!r}: a trail is named with --trail, records that are held elsewhere with --from; "
+                    "only s3://BUCKET/PREFIX stands by itself"
+                )
+        names = (*places, *sources.names)
+        return function(found=_Found(line, From(names, sources.sink), complete, proof), **others)
 
     made: Callable[..., int] = functools.wraps(function)(command)
     for option in (
+        click.argument("places", metavar="[s3://BUCKET/PREFIX]...", nargs=-1),
         click.option(
             "--proof",
             metavar="FILE",
@@ -88,7 +99,8 @@ def _found_options(function: Callable[..., int]) -> Callable[..., int]:
             "--complete", is_flag=True, help="With --from: from the first to the last none may be missing."
         ),
         from_options(
-            "Check all records that are held here: a file, a directory, - for standard input, kafka://HOST:PORT/TOPIC."
+            "Check all records that are held here: a file, a directory, - for standard input, kafka://HOST:PORT/TOPIC, "
+            "s3://BUCKET/PREFIX."
         ),
         click.option(
             "--line", metavar="FILE", help="Look up lines that were found elsewhere; - is standard input."
@@ -136,10 +148,13 @@ def command(
     """Check every line, tile and checkpoint; say exactly where something does not agree."""
     from indelible.cli import verify_kept
 
+    alone = "--checkpoint" if checkpoints else "--witness" if witnesses and found.proof is None else None
+    if alone is not None and found.anything:
+        raise click.UsageError(
+            f"{alone} checks a whole trail: not together with --line, --from or --proof; run 'indelible verify "
+            f"{alone} …' beside it: both together say that what is held is of the history that was kept"
+        )
     kept = verify_kept.asked(checkpoints, witnesses, needed)
-    alone = "--checkpoint" if checkpoints else "--witness" if found.proof is None else None
-    if kept is not None and alone is not None and found.anything:
-        raise click.UsageError(f"{alone} checks a whole trail: not together with --line, --from or --proof")
     keys = [load_vkey(vkey) for vkey in vkeys]  # before anything is read
     if len(keys) > 1 and (kept is not None or found.line is not None or found.proof is not None):
         raise click.UsageError(
@@ -166,12 +181,7 @@ def _check_found(
     if found.sources.names:
         if found.line is not None or found.proof is not None:
             raise click.UsageError("--from checks records by themselves: not together with --line or --proof")
-        from indelible.cli import verify_from
-
-        paths = find_trails(where)
-        return verify_from.check(
-            found.sources.open(where), paths, keys, complete=found.complete, as_json=as_json
-        )
+        return _check_sources(where, found, keys, as_json=as_json)
     if found.complete:
         raise click.UsageError("--complete says what --from must hold: name that, too")
     from indelible.cli import verify_found
@@ -183,6 +193,21 @@ def _check_found(
     if where != Where():
         raise click.UsageError("--proof reads no trail and no configuration")
     return verify_found.check_proof(found.proof, found.line, verifier, quorum, as_json=as_json)
+
+
+def _check_sources(where: Where, found: _Found, keys: list[Verifier], *, as_json: bool) -> int:
+    """Check records that are held elsewhere: those of a bucket without a trail, unless one is named."""
+    sources = found.sources.open(where)
+    if not any(name.startswith("s3://") for name in found.sources.names):
+        from indelible.cli import verify_from
+
+        return verify_from.check(sources, find_trails(where), keys, complete=found.complete, as_json=as_json)
+    from indelible.cli import verify_store
+
+    names_trail = where.trail is not None or (where != Where() and found.sources.sink is None)
+    alone = not names_trail and all(name.startswith("s3://") for name in found.sources.names)
+    paths = [] if alone else find_trails(where)
+    return verify_store.check(sources, paths, keys, complete=found.complete, as_json=as_json)
 
 
 def _verify(paths: list[Path], keys: list[Verifier]) -> list[VerifyResult]:

@@ -30,6 +30,9 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Filters that have a fixed vocabulary, by the name of the field of `Filter`."""
 
+MAX_BRACKETS: Final = 1_000
+"""With fewer brackets no line is nested too deep for anybody."""
+
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)\s*([Zz]|[+-]\d{2}:?\d{2}))?", re.ASCII
 )
@@ -91,14 +94,24 @@ def parse_row(line: bytes) -> Row | None:
     if len(line) > MAX_LINE_BYTES or not line.startswith(SEQ_PREFIX):
         return None
     try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        row = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
+    else:
+        # What `parse_event` would not read is read by nobody: of larger integers it makes no integers.
+        return row if -(2**63) <= row.seq < 2**64 and not _is_too_deep(line) else None
     value = parse_event(line)  # valid JSON of an unforeseen shape is still an entry
     if value is None:
         return None
     fits = {key: item for key, item in value.items() if isinstance(item, _SHAPE.get(key, ()))}
     return msgspec.convert({"seq": value["seq"], **fits}, Row)
+
+
+def _is_too_deep(line: bytes) -> bool:
+    """Tell whether a line is nested deeper than `parse_event` reads: how deep msgspec does is the program's to set."""
+    if len(line) <= MAX_BRACKETS or line.count(b"[") + line.count(b"{") <= MAX_BRACKETS:
+        return False
+    return parse_event(line) is None
 
 
 _SHAPE: Final[dict[str, type]] = {
@@ -115,9 +128,16 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
         if b"\\ud" not in line.lower():
             return None
         value = _parse_surrogates(line)
-    if not isinstance(value, dict) or not isinstance(value.get("seq"), int):
+    if not isinstance(value, dict) or type(value.get("seq")) is not int:  # true is an int, too
         return None
     return value
+
+
+def read_event(line: bytes) -> dict[str, Any] | None:
+    """Return the whole object of a line that `parse_row` reads, None for every other line."""
+    if len(line) > MAX_LINE_BYTES or not line.startswith(SEQ_PREFIX):
+        return None
+    return parse_event(line)
 
 
 def _parse_surrogates(line: bytes) -> Any:
@@ -185,7 +205,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             _one_of(self.type, lambda row: row.target.type),
             _one_of(self.status, lambda row: row.outcome.status),
             _one_of(self.kind, lambda row: row.outcome.kind),
-            _one_of(self.policy, lambda row: row.policy.decision or ("n/a" if row.outcome.kind else None)),
+            _one_of(self.policy, _decision),
             _one_of(self.request_id, lambda row: row.request.request_id),
         ]
 
@@ -210,6 +230,11 @@ Check = Callable[[Row], bool]
 
 def _one_of(wanted: frozenset[str], get: Callable[[Row], Any]) -> Check | None:
     return (lambda row: _value(get(row)) in wanted) if wanted else None
+
+
+def _decision(row: Row) -> str | None:
+    """Return what was decided; of an outcome that nobody decided about, what its words are for that."""
+    return _value(row.policy.decision) or ("n/a" if _value(row.outcome.kind) else None)
 
 
 def _is_named(target: _Target, names: frozenset[str]) -> bool:

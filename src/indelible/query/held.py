@@ -47,6 +47,9 @@ BATCH_RECORDS: Final = 20_000
 BATCH_BYTES: Final = 16 << 20
 """So many records that are compared with lines are put into the order of these at once."""
 
+OVERHEAD: Final = 400
+"""What a record takes beside its bytes, about."""
+
 MAX_RANGES: Final = 1_000
 """So many ranges of what is missing are kept of each trail."""
 
@@ -64,8 +67,11 @@ class _Waiting(NamedTuple):
     trail: int
     seq: int
     block: Block
-    number: int
-    data: bytes
+    """It alone."""
+
+    @property
+    def data(self) -> bytes:
+        return self.block.records[0]
 
 
 class HeldCheck:
@@ -228,7 +234,12 @@ class HeldCheck:
         data = data.removesuffix(b"\r")
         number = next((n for n, one in enumerate(self._trails) if one.origin.encode() in data), -1)
         guess = _SEQ.findall(data) if number >= 0 else None
-        self._waiting.append(_Waiting(number, int(guess[-1]) if guess else -1, block, index, data))
+        torn = block.torn and index == len(block.records) - 1
+        alone = Block(
+            block.where, (data,), (block.numbers[index],), unit=block.unit, torn=torn
+        )  # not all beside it
+        self._waiting.append(_Waiting(number, int(guess[-1]) if guess else -1, alone))
+        self._bytes += OVERHEAD
         self._bytes += len(data)
 
     def _compare(self) -> None:
@@ -268,22 +279,21 @@ class HeldCheck:
 
     def _differs(self, one: _Waiting, verdict: Verdict, trail: HeldTrail | None) -> None:
         if verdict.verdict == NOT_COVERED and trail is not None:
-            return self._beyond(one.block, one.number, verdict.seq or 0, [trail])
+            return self._beyond(one.block, 0, verdict.seq or 0, [trail])
         if verdict.verdict == ANOTHER_TRAIL and trail is None:
             found = read_found(one.data)
-            return self._foreign(one.block, one.number, verdict.seq, found.origin if found else "")
+            return self._foreign(one.block, 0, verdict.seq, found.origin if found else "")
         expected = claimed = None
         if verdict.verdict == NO and trail is not None and verdict.seq is not None:
             found = read_found(one.data)
             expected = f"leaf {trail.leaf(verdict.seq).hex()}"
             claimed = f"leaf {found.leaf.hex()}" if found else None
         problem = words.LINE_ALTERED if expected else PROBLEMS[verdict.verdict]
-        return self._find(problem, one.block, one.number, verdict.seq, trail, expected, claimed, verdict.detail)
+        return self._find(problem, one.block, 0, verdict.seq, trail, expected, claimed, verdict.detail)
 
     def _unreadable(self, one: _Waiting) -> None:
-        torn = one.block.torn and one.number == len(one.block.records) - 1
-        detail = "nothing ends it: it was cut off" if torn else why_no_seq(one.data)
-        self._find(words.RECORD_UNREADABLE, one.block, one.number, None, None, detail=detail)
+        detail = "nothing ends it: it was cut off" if one.block.torn else why_no_seq(one.data)
+        self._find(words.RECORD_UNREADABLE, one.block, 0, None, None, detail=detail)
 
     # --- what is said ---------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from indelible._version import __version__
-from indelible.errors import IndelibleError
+from indelible.errors import FOREIGN, IndelibleError
 from indelible.formats.found import JSON, MAX_RECORD_BYTES, Fields, Found, Keys, read_found
 from indelible.formats.record import Format, NoEntryError, Options, Record
 from indelible.query.lines import LinesBySeq
@@ -267,7 +267,7 @@ def _rendered(name: str, options: Options, record: Record) -> bytes | None:
         return None
     try:
         return format_.render(record)
-    except Exception:  # noqa: BLE001 - another package's code runs: it makes no such record, then
+    except FOREIGN:  # of another package's format: it makes no such record, then
         return None
 
 

@@ -96,7 +96,7 @@ class TrailSearch:
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
         with reading(path):
-            self._origin = origin_of(Layout(path))
+            self.origin = origin_of(Layout(path))
             self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
         self.strangers = self._snapshot.strangers
@@ -135,7 +135,7 @@ class TrailSearch:
                     if row is None:
                         self._corrupt.add(str(self.path), order, file, offset=at, number=None)
                     elif self._matches(row):
-                        found.appendleft(Hit(line, row, self._origin))
+                        found.appendleft(Hit(line, row, self.origin))
                         if len(found) >= limit:
                             return True
                 if self._all_early(lines):
@@ -204,7 +204,7 @@ class TrailSearch:
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
                         elif self._matches(row):
-                            yield Hit(line, row, self._origin)
+                            yield Hit(line, row, self.origin)
                         offset += len(line) + 1
                         number = None if number is None else number + 1
             except TrailCorrupt:
@@ -214,7 +214,7 @@ class TrailSearch:
                 if row is None:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
                 elif self._matches(row):
-                    yield Hit(lines.rest, row, self._origin)
+                    yield Hit(lines.rest, row, self.origin)
 
 
 def _opened(file: TrailFile) -> BinaryIO:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,11 @@ def test_a_trail_that_is_being_written_verifies_and_is_followed_through_rotation
     count = 1_500
     tail_args = [*COMMAND, "tail", "--trail", str(path), "--events", "all", "--json"]
     writer_args = [sys.executable, "-c", WRITER, str(count), str(path), str(small_files)]
-    with started(*tail_args, env=home) as tail, started(*writer_args, env=home) as writer:
+    with ExitStack() as processes:
+        tail = processes.enter_context(started(*tail_args, env=home))
+        assert tail.stderr is not None
+        assert tail.stderr.readline() == f"indelible: {path}: waiting for a trail\n".encode()
+        writer = processes.enter_context(started(*writer_args, env=home))
         collected = Collected(tail)
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"open\n"
@@ -98,8 +102,7 @@ def test_a_trail_that_is_being_written_verifies_and_is_followed_through_rotation
         lines = collected.wait(lambda got: any(b'"audit_stopped"' in line for line in got[-3:]))
         tail.send_signal(signal.SIGINT)
         assert tail.wait(60) == 0
-        assert tail.stderr is not None
-        assert tail.stderr.read() == f"indelible: {path}: waiting for a trail\n".encode()
+        assert tail.stderr.read() == b""
     seqs = [json.loads(line)["seq"] for line in lines]
     assert seqs == list(range(len(seqs)))
     assert sum(b'"event_type":"mcp_operation",' in line for line in lines) == count

@@ -131,6 +131,7 @@ CHANGING = [
     (re.compile(r"\b[0-9a-f]{8}\b"), "ID"),
     (re.compile(r"[A-Za-z0-9+/]{43,}={0,2}"), "BASE64"),
     (re.compile(r"\b[\d.]+ (ms|s|kB|MB|GB)\b"), "AMOUNT"),
+    (re.compile(r"\b\d+\.\d{6} +\d+\.\d{3}\b"), "BEGUN TOOK"),
     (re.compile(r'"latency_ms":\s*[\d.]+'), "LATENCY"),
     (re.compile(r"process \d+"), "PROCESS"),
     (re.compile(r'"(uid|pid)":\s*\d+'), "NUMBER"),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from indelible import verify
+from indelible.cli import main
 from indelible.trail.layout import Layout
 from tests.integration.wrap.harness import INITIALIZE, INITIALIZED, Client, call, events, wait_for
 
@@ -111,9 +112,15 @@ def test_the_holder_is_killed_in_the_middle_of_a_call(
 
 
 def test_a_suspended_holder_is_left_alone(
-    run: Callable[..., Client], wrap: Callable[..., Client], trail: Path
+    run: Callable[..., Client], wrap: Callable[..., Client], trail: Path, tmp_path: Path
 ) -> None:
-    """What came while that was found out is recorded to the side trail, too, and nobody's answer is another."""
+    """What came while that was found out is recorded to the side trail, too, and nobody's answer is another.
+
+    Nor is it lost to sinks that begin with what is recorded from now on: they get it when somebody has it shipped.
+    """
+    out = tmp_path / "out.log"
+    config = tmp_path / "indelible.yaml"
+    config.write_text(json.dumps({"audit": {"ship": "off", "sinks": [{"type": "file", "path": str(out)}]}}))
     expected = run_alone(run, 1)
     holder = wrap(*PARROT)
     holder.greet()
@@ -134,6 +141,12 @@ def test_a_suspended_holder_is_left_alone(
     operations = [event for event in events(beside) if event["event_type"] == "mcp_operation"]
     assert [event["target"]["method"] for event in operations].count("tools/call") == CALLS
     assert verify(beside).ok
+    assert f"records to {beside}, which no sink gets before 'indelible ship --once --trail {beside}'" in said
+    assert main(["ship", "--once", "-c", str(config), "--trail", str(beside)]) == 0
+    shipped = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [one["seq"] for one in shipped if one["event_type"] == "mcp_operation"] == [
+        one["seq"] for one in operations
+    ]
     assert holder.finish() == 0
     assert verify(trail).ok
 

@@ -1,6 +1,7 @@
 """`log` in the words of another system: every event that the format holds, and a count of those that it does not."""
 
 import json
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import EntryPoint
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from indelible import registry
 from indelible.cli.root import root
+from indelible.errors import ConfigError
 from indelible.formats.record import Options, Record
 from tests.trails import Maker, operation
 
@@ -142,3 +144,58 @@ def test_a_format_that_cannot_be_is_said_in_one_line(
     result = log_of(*args)
     assert result.exit_code
     assert str(getattr(result.exception, "message", result.exception)).startswith(expected)
+
+
+class Quits(Plain):
+    def render(self, record: Record) -> bytes:
+        sys.exit(f"quits at {record.entry.seq}")
+
+
+class Text(Plain):
+    def render(self, record: Record) -> str:  # type: ignore[override]
+        return record.leaf
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("Quits", "SystemExit: quits at 1"), ("Text", "TypeError: its record is str, not bytes")]
+)
+def test_a_format_that_makes_no_record_costs_no_other_and_not_the_command(
+    log_of: Log, maker: Maker, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    point = EntryPoint("bad", f"{__name__}:{kind}", registry.GROUP_FORMATS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == point.group else ())
+    maker.add(operation(0))
+    result = log_of("--format", "bad")
+    assert (result.return_value, result.stdout) == (0, "")
+    assert f"1 event left out, of which 'bad' made no record: seq 1: {said}" in result.stderr
+
+
+def _quits(_options: Options) -> Plain:
+    sys.exit("no licence")
+
+
+def _raises(_options: Options) -> Plain:
+    raise RuntimeError("no\nlicence")
+
+
+def _shapeless(_options: Options) -> object:
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("_quits", "cannot be made: SystemExit('no licence')"),
+        ("_raises", r"cannot be made: RuntimeError('no\nlicence')"),
+        ("_shapeless", "has no 'holds', which a format needs"),
+    ],
+)
+def test_a_format_that_cannot_be_made_is_one_clear_line(
+    log_of: Log, maker: Maker, monkeypatch: pytest.MonkeyPatch, made: str, said: str
+) -> None:
+    point = EntryPoint("bad", f"{__name__}:{made}", registry.GROUP_FORMATS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: (point,) if group == point.group else ())
+    maker.add(operation(0))
+    result = log_of("--format", "bad")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == f"format 'bad' of {point.value} {said}"

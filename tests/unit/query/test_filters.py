@@ -16,6 +16,7 @@ from indelible.query.filters import (
     parse_event_types,
     parse_row,
     parse_time,
+    read_event,
 )
 from indelible.trail.entry import stamp
 from tests.trails import at, encode, operation
@@ -205,3 +206,26 @@ def test_times(text: str, expected: str) -> None:
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time"):
         parse_time(text, NOW)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"seq":true}',
+        b'{"seq":18446744073709551616}',
+        b'{"seq":1,"metadata":' + b"[" * 1500 + b"]" * 1500 + b"}",
+    ],
+)
+def test_what_one_reader_cannot_read_no_reader_reads(line: bytes) -> None:
+    assert (parse_row(line) is None) == (read_event(line) is None)
+
+
+def test_a_decision_that_is_no_text_is_none() -> None:
+    wanted = Filter(policy=frozenset({"n/a"})).predicate()
+    rows = [
+        parse_row(
+            b'{"seq":1,"event_type":"mcp_operation","policy":{"decision":%b},"outcome":{"kind":%b}}' % pair
+        )
+        for pair in ((b"5", b'"completed"'), (b"null", b"5"), (b'"allow"', b'"completed"'))
+    ]
+    assert [row is not None and wanted(row) for row in rows] == [True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -312,3 +313,26 @@ def test_a_dense_set_takes_no_room() -> None:
     assert list(made.gaps()) == []
     assert [page is None for page in made._pages.values()] == [True, True, False]
     assert not made.add(5)
+
+
+def test_what_waits_to_be_compared_holds_nothing_that_stands_beside_it(tmp_path: Path) -> None:
+    """A few records in other words among many lines: memory is that of the few."""
+    maker = (
+        Maker(tmp_path / "a.jsonl")
+        .add_many(1, lambda seq: operation(seq, request__args={"text": "x" * 50_000}))
+        .seal()
+    )
+    line = next(one for one in lines_of(maker) if len(one) > 50_000)
+    tracemalloc.start()
+    try:
+        with HeldCheck([maker.layout.active], [], "held") as check:
+            for number in range(60):
+                records = [*(bytes(bytearray(line)) for _ in range(20)), b"no record %d" % number]
+                check.block(Block("held", records, range(21 * number, 21 * number + 21)))
+            result = check.finish([Held([])])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (check.read, len(result.findings), check.repeated) == (60 * 21, 60, 60 * 20 - 1)
+    assert [finding.line for finding in result.findings] == [21 * number + 20 for number in range(60)]
+    assert peak < 20 << 20, f"{peak >> 20} MB, of 60 MB"

@@ -9,16 +9,22 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indelible.errors import ConfigError
+from indelible.errors import ConfigError, SourceError
+from indelible.query.sources import kafka
 from indelible.query.sources.base import LIMIT, Block
 from indelible.query.sources.files import FileSource, lines_of
+from indelible.query.sources.kafka import KafkaSource
 from indelible.query.sources.opening import open_source
+from indelible.sink_settings import parse_sinks
+from indelible.sinks.broker.client import library
 
 LINES = [
     b'{"seq":%d,"x":"%s"}' % (number, random.Random(number).randbytes(30).hex().encode())
@@ -152,6 +158,51 @@ def test_of_a_directory_all_plain_files_are_read_and_nothing_is_waited_for(tmp_p
     assert sorted(Path(one.where).name for one in source.unread) == ["out", "pipe"]
 
 
+def test_a_file_is_read_though_what_lies_beside_it_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a directory of mode 0711."""
+
+    def refused(_path: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "found").write_bytes(DATA)
+    monkeypatch.setattr(os, "listdir", refused)
+    source = FileSource(str(tmp_path / "found"))
+    assert read(source) == LINES
+    [unread] = source.unread
+    assert unread == (
+        str(tmp_path), "cannot be listed: Permission denied; what found was rotated to is left out"
+    )  # fmt: skip
+
+
+def test_directories_may_be_as_deep_as_a_path_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is deeper is named as not read."""
+    top = tmp_path / "top"
+    top.mkdir()
+    monkeypatch.chdir(top)
+    try:
+        for depth in range(2_500):
+            if depth == 1_200:
+                Path("found").write_bytes(DATA)
+            Path("d").mkdir()
+            os.chdir("d")
+        os.chdir(top)
+        source = FileSource(str(top))
+        assert read(source) == LINES
+        [unread] = source.unread
+        assert unread.why == "cannot be read: File name too long"
+    finally:
+        os.chdir(top)
+        while Path("d").exists():  # from above: whoever takes it away by its path finds that too long
+            if Path("d/d").exists():
+                Path("d/d").rename("e")
+            Path("d/found").unlink(missing_ok=True)
+            Path("d").rmdir()
+            if Path("e").exists():
+                Path("e").rename("d")
+
+
 def test_a_pipe_that_is_named_is_read(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -163,9 +214,83 @@ def test_a_pipe_that_is_named_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("", "expected a file"), ("a\0b", "expected a file"), ("nowhere", "No such file"), ("s4://x/y", "s4://")],
-)
+    [
+        ("", "expected a file"), ("a\0b", "expected a file"), ("nowhere", "No such file"), ("s4://x/y", "s4://"),
+        ("kafka://[::1/x", "expected kafka://HOST:PORT"), ("kafka://a\u2100b/t", "expected kafka://HOST:PORT"),
+        ("kafka://ada:s3cret@[::1/x", "no such URL"),
+    ],
+)  # fmt: skip
 def test_what_cannot_be_read_at_all_is_one_line(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         open_source(name)
     assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+class Cluster:
+    """A topic of two partitions: one goes on for ever, the other one has nobody who hands it out."""
+
+    def __init__(self, _settings: object) -> None:
+        self.paused: set[int] = set()
+        self.at = 0
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        del timeout
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=(0, 1))})
+
+    def get_watermark_offsets(self, _place: object, timeout: float) -> tuple[int, int]:
+        del timeout
+        return 0, 3
+
+    def assign(self, _places: object) -> None: ...
+
+    def pause(self, places: list[Any]) -> None:
+        self.paused |= {place.partition for place in places}
+
+    def close(self) -> None: ...
+
+    def poll(self, _timeout: float) -> None: ...
+
+    def consume(self, count: int, _timeout: float) -> list[Any]:
+        if 0 in self.paused:
+            return []
+        self.at += count
+        return [Sent(offset) for offset in range(self.at - count, self.at)]
+
+
+class Sent(NamedTuple):
+    at: int
+
+    def partition(self) -> int:
+        return 0
+
+    def error(self) -> None: ...
+
+    def offset(self) -> int:
+        return self.at
+
+    def value(self) -> bytes:
+        return b"%d" % self.at
+
+    def headers(self) -> None: ...
+
+
+def test_a_partition_that_goes_on_hides_none_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library(), "Consumer", Cluster)
+    monkeypatch.setattr(kafka, "SILENCE_S", 0.2)
+    source = open_source("kafka://h/t")
+    blocks = source.blocks()
+    assert [*next(blocks).records] == [b"0", b"1", b"2"]
+    with pytest.raises(SourceError, match="cannot be read on: no record came for"):
+        next(blocks)
+
+
+def test_a_sink_says_how_long_a_topic_is_waited_for() -> None:
+    slow, quick = parse_sinks(
+        [
+            {"type": "kafka", "name": str(timeout), "brokers": "h", "topic": "t", "timeout": timeout}
+            for timeout in (40, 1)
+        ]
+    )
+    waits = [KafkaSource("kafka://h/t", sink)._timeout for sink in (slow, quick, None)]
+    assert waits == [40.0, 10.0, 10.0]

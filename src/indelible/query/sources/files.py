@@ -56,36 +56,42 @@ class FileSource:
             if self._in_directory:
                 self._paths = list(self._walk(path))
             else:
-                self._paths = [*_rotated(path), path] if stat.S_ISREG(mode) else [path]
+                self._paths = [*self._rotated(path), path] if stat.S_ISREG(mode) else [path]
                 if not os.access(path, os.R_OK):
                     raise PermissionError(13, os.strerror(13))
         except OSError as exc:
             raise ConfigError(f"--from: {name}: cannot be read: {exc.strerror}") from exc
 
+    def _rotated(self, path: Path) -> list[Path]:
+        try:
+            return _rotated(path)
+        except OSError as exc:  # it can be read, and what lies beside it cannot be listed
+            why = f"cannot be listed: {exc.strerror}; what {path.name} was rotated to is left out"
+            self.unread.append(Unread(str(path.parent), why))
+            return []
+
     def _walk(self, top: Path) -> Iterator[Path]:
-        """Yield the plain files of a directory and those below it, by name."""
-        for entry in sorted(os.scandir(top), key=lambda entry: _natural(entry.name)):
-            path = Path(entry.path)
-            if entry.name.startswith("."):
+        """Yield the plain files of a directory and those below it, however deep, by name."""
+        open_ones = [(top, _entries(top))]
+        while open_ones:
+            here, entries = open_ones[-1]
+            entry = next(entries, None)
+            if entry is None:
+                open_ones.pop()
                 continue
+            path = Path(entry.path)
             if entry.is_symlink():
-                self._note_link(path, top)
+                self._note_link(path, here)
             elif entry.is_dir():
-                yield from self._below(path)
+                inner = _inner(path)
+                try:
+                    open_ones.append((inner, _entries(inner)))
+                except OSError as exc:
+                    self.unread.append(Unread(str(inner), f"cannot be read: {exc.strerror}"))
             elif entry.is_file():
                 yield path
             else:
                 self.unread.append(Unread(str(path), "not a plain file"))
-
-    def _below(self, path: Path) -> Iterator[Path]:
-        inner = path
-        if path.name.endswith(DIRECTORY_SUFFIX):
-            segments = Layout(path.with_name(path.name.removesuffix(DIRECTORY_SUFFIX))).segments
-            inner = segments if segments.is_dir() and not segments.is_symlink() else path
-        try:
-            yield from self._walk(inner)
-        except OSError as exc:
-            self.unread.append(Unread(str(inner), f"cannot be read: {exc.strerror}"))
 
     def _note_link(self, path: Path, top: Path) -> None:
         """A link to what lies in the same directory is read there; any other one is not followed."""
@@ -133,6 +139,20 @@ class FileSource:
                 self.unread.append(Unread(where, str(exc)))
             except OSError as exc:
                 self.unread.append(Unread(where, f"cannot be read: {exc.strerror}"))
+
+
+def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    """Return what is in a directory, by name, but for what is hidden. Raises OSError."""
+    with os.scandir(path) as found:
+        return iter(sorted((one for one in found if one.name[:1] != "."), key=lambda one: _natural(one.name)))
+
+
+def _inner(path: Path) -> Path:
+    """Return where a directory's records are: of a trail's own one, the closed files."""
+    if not path.name.endswith(DIRECTORY_SUFFIX):
+        return path
+    segments = Layout(path.with_name(path.name.removesuffix(DIRECTORY_SUFFIX))).segments
+    return segments if segments.is_dir() and not segments.is_symlink() else path
 
 
 def lines_of(where: str, read: Callable[[int], bytes]) -> Iterator[Block]:

@@ -29,12 +29,15 @@ from indelible.values import shown
 if TYPE_CHECKING:
     from indelible.sink_settings import SinkSettings
 
+TIMEOUT_S: Final = 10.0
+"""So long is waited for an answer."""
+
 FETCH_RECORDS: Final = 1_000
 FETCH_S: Final = 0.5
 """So long is waited for records before it is looked whether anything is wrong."""
 
 QUEUED_KB: Final = 16_384
-"""What the client holds in memory of each partition."""
+"""What the client holds in memory of all partitions."""
 
 SILENCE_S: Final = 30.0
 """After this without a record, and without the end of a partition, nothing more is waited for."""
@@ -46,10 +49,13 @@ ORIGIN: Final = "origin"
 class KafkaSource:
     """One topic."""
 
-    def __init__(self, url: str, sink: SinkSettings | None = None, timeout: float = 10.0) -> None:
-        """`sink` says how to come in. Raises ConfigError for what is no such URL, and a sink of another type."""
+    def __init__(self, url: str, sink: SinkSettings | None = None) -> None:
+        """`sink` says how to come in, and how long to wait, where that is longer.
+
+        Raises ConfigError for what is no such URL, and a sink of another type.
+        """
         self._settings = _settings(url, sink)
-        self._timeout = timeout
+        self._timeout = TIMEOUT_S if sink is None else max(TIMEOUT_S, sink.timeout)
         self._troubles = Troubles()
         self.name = f"kafka://{self._settings.brokers[0]}/{self._settings.topic}"
         self.unread: list[Unread] = []
@@ -141,12 +147,8 @@ class KafkaSource:
         heard = time.monotonic()
         while ends:
             messages = consumer.consume(FETCH_RECORDS, FETCH_S)
-            if messages:
-                heard = time.monotonic()
-            elif self._troubles.are_lasting or time.monotonic() - heard > SILENCE_S:
-                why = self._troubles.said() or f"no record came for {SILENCE_S:g} s"
-                raise SourceError(f"{self.name}: cannot be read on: {why}")
             found: dict[int, list[Any]] = {}
+            done: set[int] = set()
             for message in messages:
                 partition, error = message.partition(), message.error()
                 if error is None and message.offset() < ends.get(partition, 0):
@@ -154,7 +156,15 @@ class KafkaSource:
                 elif error is not None and error.code() != kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                     raise self._failed(error)
                 if error is not None or message.offset() + 1 >= ends.get(partition, 0):
+                    done.add(partition)
                     ends.pop(partition, None)
+            if done:  # a topic that goes on would send more and more of them, and nothing of the others
+                consumer.pause([kafka.TopicPartition(self._settings.topic, number) for number in done])
+            if found or done:
+                heard = time.monotonic()
+            elif self._troubles.are_lasting or time.monotonic() - heard > SILENCE_S:
+                why = self._troubles.said() or f"no record came for {SILENCE_S:g} s"
+                raise SourceError(f"{self.name}: cannot be read on: {why}")
             for partition, some in found.items():
                 yield self._block(partition, some)
 
@@ -189,7 +199,10 @@ def _library() -> Any:
 def _settings(url: str, sink: SinkSettings | None) -> KafkaSettings:
     """Return the settings that a URL and a sink make together."""
     expected = f"--from: {shown(url)}: expected kafka://HOST:PORT[,HOST:PORT]/TOPIC"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(expected if "@" not in url else "--from: kafka://: no such URL") from None
     if "@" in parts.netloc:
         raise ConfigError(
             "--from: kafka://: no user and no password stands in it: name a sink with --sink, which says them"

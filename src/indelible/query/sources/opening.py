@@ -1,4 +1,4 @@
-"""Which source a ``--from`` means: ``kafka://…``, ``-``, or the path of a file or directory."""
+"""Which source a ``--from`` means: ``kafka://…``, ``s3://…``, ``-``, or the path of a file or directory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://.*", re.DOTALL)
 
-KNOWN: Final = "a file, a directory, - for standard input, or kafka://HOST:PORT/TOPIC"
+KNOWN: Final = "a file, a directory, - for standard input, kafka://HOST:PORT/TOPIC or s3://BUCKET/PREFIX"
 
 
-def open_source(name: str, sink: SinkSettings | None = None) -> Source:
+def open_source(name: str, sink: SinkSettings | None = None, since: str | None = None) -> Source:
     """Return the source that a ``--from`` names; `sink` is the one that says how to come in.
+
+    Of what was recorded before `since` (a time in the trail's form) as much may be left out as is no trouble.
 
     Raises ConfigError when it is none, or cannot be read.
     """
@@ -30,6 +32,10 @@ def open_source(name: str, sink: SinkSettings | None = None) -> Source:
         from indelible.query.sources.kafka import KafkaSource
 
         return KafkaSource(name, sink)
+    if match[1] == "s3":
+        from indelible.query.sources.s3 import S3Source
+
+        return S3Source(name, sink, since)
     raise ConfigError(
         f"--from: {shown(name)}: no records can be read from {match[1]}:// here; expected {KNOWN}"
     )

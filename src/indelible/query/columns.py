@@ -1,0 +1,236 @@
+"""The flat columns that SQL sees, as data, and what a line says in each: the reference for every engine. Pure.
+
+The rules that live here:
+
+- One flat table; a column's name is the last part of its field's path, with the part in front where that alone would
+  say too little (`policy_reason`), as in the table of `indelible schema clickhouse`.
+- A value of another type than its column's is NULL, and hides nothing else of its line: the trail holds what recorders
+  said, and SQL compares values of one type. Half a surrogate pair is U+FFFD: no text of a database can hold it.
+- Of a key that stands twice in an object the last one counts, as for every other search (`indelible.query.filters`).
+- A time is one only in RFC 3339's form, with a zone; anything else is NULL, never a guess. What it said is in the line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NamedTuple
+
+import orjson
+
+from indelible.query.filters import read_event
+
+Type = Literal["text", "whole", "number", "time", "texts", "json", "truth"]
+
+SQL_TYPES: Final[dict[Type, str]] = {
+    "text": "VARCHAR",
+    "whole": "BIGINT",
+    "number": "DOUBLE",
+    "time": "TIMESTAMPTZ",
+    "texts": "VARCHAR[]",
+    "json": "JSON",
+    "truth": "BOOLEAN",
+}
+"""What each type is called in DuckDB's SQL."""
+
+RFC3339: Final = (
+    r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+)
+"""What is read as a time, in full (RFC 3339, section 5.6); Python and RE2 read this pattern alike."""
+
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+_TIME = re.compile(RFC3339, re.ASCII)
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+class Column(NamedTuple):
+    """One column: its name, its type, and where its field stands in the event."""
+
+    name: str
+    type: Type
+    path: tuple[str, ...]
+
+    @property
+    def sql_type(self) -> str:
+        """The column's type in DuckDB's SQL."""
+        return SQL_TYPES[self.type]
+
+
+def _part(part: str, names: str, type_: Type = "text", prefix: str = "") -> tuple[Column, ...]:
+    return tuple(Column(prefix + name, type_, (part, name)) for name in names.split())
+
+
+EVENT_COLUMNS: Final = (
+    Column("seq", "whole", ("seq",)),
+    Column("schema", "whole", ("schema",)),
+    Column("recorded_at", "time", ("recorded_at",)),
+    Column("timestamp", "time", ("timestamp",)),
+    Column("event_type", "text", ("event_type",)),
+    Column("event_id", "text", ("event_id",)),
+    Column("erased", "truth", ("erased",)),
+    *_part("source", "caller session_id client_ip client user_id caller_type"),
+    Column("roles", "texts", ("source", "roles")),
+    *_part("source", "tenant auth_method auth_key_id issuer"),
+    Column("on_behalf_of", "texts", ("source", "on_behalf_of")),
+    Column("recorder_id", "text", ("source", "recorder", "id")),
+    Column("recorder_uid", "whole", ("source", "recorder", "uid")),
+    Column("recorder_pid", "whole", ("source", "recorder", "pid")),
+    *_part("target", "backend method type capability_name original_name effects"),
+    *_part("target", "server_version protocol_version tool_sha256"),
+    *_part("request", "request_id intent rpc_id trace_id span_id continues"),
+    Column("args", "json", ("request", "args")),
+    Column("args_bytes", "whole", ("request", "args_bytes")),
+    *_part("request", "args_hmac hmac_key_id"),
+    *_part("policy", "decision rule reason", prefix="policy_"),
+    *_part("outcome", "status kind"),
+    Column("latency_ms", "number", ("outcome", "latency_ms")),
+    *_part("outcome", "error error_type"),
+    Column("error_code", "whole", ("outcome", "error_code")),
+    Column("result_bytes", "whole", ("outcome", "result_bytes")),
+    Column("result_hmac", "text", ("outcome", "result_hmac")),
+    Column("result", "json", ("outcome", "result")),
+    Column("cost_centicents", "whole", ("cost", "centicents")),
+    Column("cost_model", "text", ("cost", "model")),
+    *_part("cost", "input_tokens output_tokens", "whole", prefix="cost_"),
+    *_part("state", "from to reason", prefix="state_"),
+    Column("metadata", "json", ("metadata",)),
+)
+"""What stands in a line, in the line's order."""
+
+ORIGIN: Final = Column("origin", "text", ())
+"""Which trail an event is of: that stands beside the lines, not in them."""
+
+COLUMNS: Final = (ORIGIN, *EVENT_COLUMNS)
+"""The columns of the view `events`."""
+
+LOGS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("timestamp", "TIMESTAMPTZ", "timestamp"),
+    ("caller", "VARCHAR", "caller"),
+    ("type", "VARCHAR", "type"),
+    ("name", "VARCHAR", "capability_name"),
+    (
+        "input_json",
+        "JSON",
+        "CASE WHEN event_type = 'mcp_operation' THEN coalesce(args, '{}'::JSON) ELSE args END",
+    ),
+    ("duration_ms", "BIGINT", "TRY_CAST(round(latency_ms) AS BIGINT)"),
+    ("policy_decision", "VARCHAR", "coalesce(policy_decision, CASE WHEN kind <> '' THEN 'n/a' END)"),
+    ("reason", "VARCHAR", "policy_reason"),
+    ("status", "VARCHAR", "status"),
+    ("error", "VARCHAR", "error"),
+)
+"""The first columns of the view `logs`, those of MXCP's audit log: name, type, and what it is of `events`."""
+
+OTHERS: Final = tuple(column for column in COLUMNS if column.name not in {name for name, _, _ in LOGS})
+"""The rest of the columns of `logs`: as they are in `events`."""
+
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    part: tuple(
+        dict.fromkeys(one.path[1] for one in EVENT_COLUMNS if one.path[0] == part and len(one.path) > 1)
+    )
+    for part in dict.fromkeys(one.path[0] for one in EVENT_COLUMNS if len(one.path) > 1)
+}
+"""The parts of an event that are objects, and the keys of each that columns are of."""
+
+
+def view_columns(view: Literal["events", "logs"]) -> tuple[tuple[str, str], ...]:
+    """Return the name and the SQL type of each column of a view, in order."""
+    if view == "events":
+        return tuple((column.name, column.sql_type) for column in COLUMNS)
+    return (*((name, type_) for name, type_, _ in LOGS), *((one.name, one.sql_type) for one in OTHERS))
+
+
+def row_of(line: bytes, origin: str = "") -> dict[str, Any] | None:
+    """Return what a line says in each column of `events`; None when it is torn, altered or no entry at all.
+
+    Times are datetimes in UTC, JSON values compact JSON texts, what is not known is None.
+    """
+    event = read_event(line)
+    if event is None:
+        return None
+    return {"origin": origin or None, **{one.name: _value(event, one) for one in EVENT_COLUMNS}}
+
+
+def _value(event: Mapping[str, Any], column: Column) -> Any:
+    value: Any = event
+    for key in column.path:
+        if not isinstance(value, dict) or key not in value:
+            return False if column.type == "truth" else None
+        value = value[key]
+    return _READERS[column.type](value)
+
+
+def _text(value: object) -> str | None:
+    return _HALF.sub(REPLACEMENT, value) if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def _number(value: object) -> float | None:
+    if type(value) is int:
+        return float(value) if -(2**63) <= value < 2**64 else None
+    return value if isinstance(value, float) else None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        return None
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _texts(value: object) -> list[str | None] | None:
+    return [_text(item) for item in value] if isinstance(value, list) else None
+
+
+def json_text(value: object) -> str:
+    """Return a value of a line as compact JSON that every reader takes: no half surrogate pairs."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError):  # half a surrogate pair, an integer beyond 64 bits, deep nesting
+        try:
+            text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        except RecursionError:
+            return '"(nested too deep)"'
+        return _HALF.sub(REPLACEMENT, text)
+
+
+_READERS: Final[dict[Type, Any]] = {
+    "text": _text,
+    "whole": _whole,
+    "number": _number,
+    "time": _time,
+    "texts": _texts,
+    "json": lambda value: None if value is None else json_text(value),
+    "truth": lambda value: value is not None,
+}
+
+
+def plain_line(line: bytes) -> bytes | None:
+    """Return a line that says in each column what this one does, and that every reader of JSON reads alike.
+
+    None for a line that is no entry. The line itself is in it under ``line``.
+    """
+    event = read_event(line)
+    if event is None:
+        return None
+    plain: dict[str, Any] = {}
+    for column in EVENT_COLUMNS:
+        name, part = column.path[0], plain
+        if len(column.path) == 1:
+            if name in event:
+                part[name] = event[name]
+        elif isinstance(event.get(name), dict):
+            plain[name] = {key: event[name][key] for key in PARTS[name] if key in event[name]}
+    recorder = plain.get("source", {}).get("recorder")
+    if recorder is not None and not isinstance(recorder, dict):
+        del plain["source"]["recorder"]
+    return json_text({**plain, "line": line.decode()}).encode()

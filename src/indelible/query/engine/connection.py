@@ -1,0 +1,251 @@
+"""DuckDB as what asks a trail may use it: in memory, alone, and locked.
+
+The rules that live here:
+
+- A connection reads the files that it was given, by their descriptors, and nothing else; it writes nothing, not even
+  what does not fit the memory; it loads nothing; and none of that can be changed again (``lock_configuration``).
+- A query ends when its time is over, or when Ctrl-C is pressed; what was asked next finds the connection as before.
+- What DuckDB raises becomes an error of ours here: one line that says what is wrong, and where in the query.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from indelible.errors import TrailError
+from indelible.query.columns import view_columns
+from indelible.query.engine.guard import SqlError, Tree, check_condition, check_query, place
+
+if TYPE_CHECKING:
+    import duckdb
+
+MISSING: Final = "needs the package duckdb, which is not installed: pip install 'indelible[query]'"
+
+SECONDS: Final = 60.0
+"""A query's time unless somebody says otherwise."""
+
+MEMORY_MB: Final = 400
+"""A query's memory unless somebody says otherwise, in MB of 1,048,576 bytes; the process needs about 80 more."""
+
+GRACE: Final = 10.0
+"""Seconds after a query's time is over; by then it is interrupted, unless it is in the midst of one huge value."""
+
+FETCHED: Final = 2_000
+"""Rows that are taken over at once."""
+
+TRY: Final = "; TRY_CAST(… AS …) gives NULL for a value that is no such"
+
+_PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
+_COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
+
+
+class Caps(NamedTuple):
+    """What one query may use."""
+
+    seconds: float = SECONDS
+    memory_mb: int = MEMORY_MB
+    stuck: Callable[[float], None] | None = None
+    """Called with its time when DuckDB does not end `GRACE` seconds after it was told to."""
+
+
+class Result(NamedTuple):
+    """What a query gave: its columns, and its rows, which are read while they are iterated over."""
+
+    names: list[str]
+    types: list[str]
+    rows: Iterator[tuple[Any, ...]]
+
+
+def load() -> Any:
+    """Import DuckDB. Raises TrailError when it is not there."""
+    try:
+        import duckdb
+    except ImportError as exc:
+        if isinstance(exc, ModuleNotFoundError) and exc.name == "duckdb":
+            raise TrailError(f"SQL {MISSING}") from exc
+        raise TrailError(f"the package duckdb cannot be loaded: {exc}") from exc
+    return duckdb
+
+
+class Connection:
+    """One database in memory; a context manager."""
+
+    def __init__(self, paths: Sequence[str], caps: Caps) -> None:
+        """`paths` are the only files that it can read. Raises TrailError when DuckDB is not there."""
+        self._duckdb = load()
+        self._caps = caps
+        config = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            "memory_limit": f"{caps.memory_mb}MiB",
+            "temp_directory": "",
+        }
+        self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
+        self._taken = [name for (name,) in self._main.execute(_TAKEN).fetchall()]
+        if paths:
+            self._main.execute(f"SET allowed_paths = {list(paths)!r}")
+        for statement in _LOCK:
+            self._main.execute(statement)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._main.close()
+
+    def define(self, name: str, query: str) -> None:
+        """Give a query of ours a name."""
+        self._main.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+
+    def check(self, sql: str) -> None:
+        """Raise SqlError for what is not one query that only reads the views."""
+        check_query(sql, self._serialize, self._taken)
+
+    def check_condition(self, sql: str) -> bool:
+        """Raise SqlError for what is not one condition on their columns; tell whether it asks the views besides."""
+        return check_condition(sql, self._serialize, self._taken)
+
+    def _serialize(self, sql: str) -> Tree:
+        try:
+            with self._limited(self._main):
+                found = self._main.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+        except self._duckdb.Error as exc:
+            raise SqlError(_one_line(str(exc))) from exc
+        tree: Tree = orjson.loads(found[0]) if found else {}
+        return tree
+
+    def trial(self, sql: str) -> tuple[Any, ...] | None:
+        """Return the one row of a query of ours; None when it fails on what a file has in it. Raises TrailError."""
+        with self._limited(self._main):
+            try:
+                return self._main.execute(sql).fetchone()
+            except self._duckdb.InterruptException:
+                raise
+            except (self._duckdb.OutOfMemoryException, self._duckdb.Error):
+                return None
+
+    def run(self, sql: str, said: str = "", head: str = "") -> Result:
+        """Run a query that was checked. `said` is what the user wrote of it, and stands behind `head`.
+
+        Each batch of its rows has the time anew. Raises SqlError, TrailError; both are raised by the rows, too.
+        """
+        cursor = self._main.cursor()
+        with self._limited(cursor), self._translated(said, head):
+            cursor.execute(sql)
+            columns = cursor.description or []
+            rows = cursor.fetchmany(FETCHED)
+        names, types = [str(column[0]) for column in columns], [str(column[1]) for column in columns]
+        return Result(names, types, self._rows(cursor, rows, said, head))
+
+    def _rows(self, cursor: Any, rows: list[Any], said: str, head: str) -> Iterator[tuple[Any, ...]]:
+        with contextlib.closing(cursor):
+            while rows:
+                yield from rows
+                with self._limited(cursor), self._translated(said, head):
+                    rows = cursor.fetchmany(FETCHED)
+
+    @contextlib.contextmanager
+    def _limited(self, cursor: Any) -> Iterator[None]:
+        over, done = threading.Event(), threading.Event()
+
+        def end() -> None:
+            over.set()
+            cursor.interrupt()
+            if self._caps.stuck is not None and not done.wait(GRACE):
+                self._caps.stuck(self._caps.seconds)
+
+        timer = threading.Timer(self._caps.seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (self._duckdb.InterruptException, RuntimeError) as exc:
+            if isinstance(exc, RuntimeError) and "interrupted" not in str(exc).lower():
+                raise
+            if over.is_set():
+                raise TrailError(_late(self._caps.seconds)) from exc
+            raise KeyboardInterrupt from exc
+        finally:
+            done.set()
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def _translated(self, said: str, head: str) -> Iterator[None]:
+        try:
+            yield
+        except self._duckdb.InterruptException:
+            raise
+        except self._duckdb.OutOfMemoryException as exc:
+            raise TrailError(_large(self._caps.memory_mb)) from exc
+        except (self._duckdb.IOException, self._duckdb.InternalException, self._duckdb.FatalException) as exc:
+            raise TrailError(_one_line(str(exc))) from exc
+        except self._duckdb.Error as exc:
+            hint = TRY if isinstance(exc, self._duckdb.ConversionException) else ""
+            raise SqlError(_explained(str(exc), said, head) + hint) from exc
+
+
+_TAKEN: Final = "SELECT view_name FROM duckdb_views() UNION SELECT table_name FROM duckdb_tables()"
+
+_LOCK: Final = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+
+
+def _late(seconds: float) -> str:
+    return (
+        f"the query took longer than {seconds:g} s and was ended; ask for less, or give it more with --timeout"
+    )
+
+
+def _large(memory_mb: int) -> str:
+    return f"the query needs more than {memory_mb} MB of memory; ask for less, or give it more with --memory"
+
+
+def _one_line(message: str) -> str:
+    """Return DuckDB's message without the name of its class, its advice about itself, and the query."""
+    text = (
+        message.split("\n\nLINE ", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].split("\n\n", maxsplit=1)[0]
+    )
+    text = re.sub(r"^(?:[A-Z][A-Za-z]* )+(?:Error|Exception): ", "", text)
+    return " ".join(text.split()).rstrip(".!")
+
+
+def _explained(message: str, said: str, head: str) -> str:
+    """Return one line: what is wrong, where in what the user wrote, and which name may have been meant."""
+    text = _one_line(message)
+    at = _place_in(message, said, head)
+    named = _COLUMN.search(text)
+    if named is None:
+        return f"{text} {at}".rstrip()
+    known = sorted({name for view in ("logs", "events") for name, _ in view_columns(view)})
+    close = difflib.get_close_matches(named[1].lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else "'indelible sql --columns' lists them"
+    if f'"{named[1]}"' in said:
+        hint += f"{'' if close else ';'} a text stands in single quotes"
+    return f"no column '{named[1]}' {at}".rstrip() + f"; {hint}"
+
+
+def _place_in(message: str, said: str, head: str) -> str:
+    """Return where in what the user wrote DuckDB's caret points; empty where it shows a part of it only."""
+    found = _PLACE.search(message)
+    if found is None or not said:
+        return ""
+    number, shown, spaces = int(found[1]), found[2], found[3]
+    at = len(spaces) - len(f"LINE {number}: ")
+    lines = (head + said).split("\n")
+    if not 0 < number <= len(lines) or at < 0:
+        return ""
+    line = lines[number - 1]
+    if shown.startswith("..."):
+        start = line.find(shown[3:].removesuffix("..."))
+        if start < 0 or line.find(shown[3:].removesuffix("..."), start + 1) >= 0:
+            return ""
+        at += start - 3
+    position = sum(len(one) + 1 for one in lines[: number - 1]) + at - len(head)
+    return place(said, len(said[:position].encode())) if 0 <= position <= len(said) else ""

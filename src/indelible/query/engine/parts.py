@@ -1,0 +1,201 @@
+"""The files of a trail as DuckDB reads them: what both read alike as it stands, the rest written anew.
+
+The rules that live here:
+
+- **Every file is looked through before it is asked.** Where DuckDB's reader of JSON and Python's would see different
+  things (a key that stands twice, half a surrogate pair, a line that is torn or altered, blanks, a trailing comma, a
+  number that is too large), the file is written anew from Python's view, into a file without a name that vanishes with
+  this process. So every answer is the one that a plain loop over the lines gives, at the price of time in files that
+  nobody has written as our writer does.
+- What cannot be read is counted as in every other search.
+- Files are read by their descriptors, opened when the trail was looked at: no rename, no other file under an old name,
+  no wildcard in a path changes what is read. What is appended afterwards is left out by its seq.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+from indelible.errors import TrailCorrupt
+from indelible.events import MAX_LINE_BYTES
+from indelible.query.columns import plain_line
+from indelible.query.engine.connection import Connection
+from indelible.query.engine.relations import DEEP, KEYS, SUSPECT, Source, literal, rows, rows_with_lines
+from indelible.query.filters import read_event
+from indelible.query.search import Corrupt, TrailSearch
+from indelible.trail import packed
+from indelible.trail.entry import SEQ_PREFIX
+from indelible.trail.reader import Lines, TrailFile, open_plain
+
+DESCRIPTORS: Final = Path("/proc/self/fd") if Path("/proc/self/fd").is_dir() else Path("/dev/fd")
+
+MAX_SUSPECTS: Final = 2_000
+"""So many lines of a file are looked at one by one; of more, the whole file is written anew."""
+
+LOOKS: Final = 3
+"""How often a file that grows meanwhile is looked through again."""
+
+
+class Seen(NamedTuple):
+    """What a look through a file has found: how many lines, and one more than the greatest seq."""
+
+    lines: int
+    end: int
+
+
+class Part:
+    """One file of one trail; `settle` says how it is to be read."""
+
+    def __init__(self, search: TrailSearch, order: int, file: TrailFile, end: int | None) -> None:
+        """`end` is the first seq of the file after it; None of the last. Raises FileNotFoundError, TrailError."""
+        self.end = end
+        self.origin = search.origin
+        self.first = file.named_seq
+        self._trail = str(search.path)
+        self._order = order
+        self._file = file
+        with file.open() as stream:  # a file that was compressed meanwhile has another name from here on
+            self.compressed = file.compressed
+            self._fd = open_plain(file.path) if self.compressed else os.dup(stream.fileno())
+        self._anew: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the part
+        self._is_anew = False
+        self._settled = False
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._anew.close()
+
+    def paths(self) -> list[str]:
+        """Return every path that DuckDB may be told to read of it."""
+        return [str(DESCRIPTORS / str(fd)) for fd in (self._fd, self._anew.fileno())]
+
+    @property
+    def _stored(self) -> Source:
+        return Source(self.paths()[0], self.compressed)
+
+    @property
+    def _source(self) -> Source:
+        return Source(self.paths()[1]) if self._is_anew else self._stored
+
+    def rows(self) -> str:
+        """Return the query for its rows."""
+        return rows(self._source, self.origin, self.end)
+
+    def rows_with_lines(self) -> str:
+        """Return the query for its rows and the line of each."""
+        return rows_with_lines(self._source, self.origin, self.end, inside=self._is_anew)
+
+    # --- looking through it -------------------------------------------------------------------------------
+
+    def settle(self, connection: Connection, corrupt: Corrupt) -> None:
+        """Look through it, once; lines that cannot be read go to `corrupt`. Raises TrailError."""
+        if self._settled:
+            return
+        self._settled = True
+        seen = None
+        for _ in range(LOOKS if self._file.named_seq is None else 1):
+            seen = self._look(connection)
+            if seen is not None:
+                break
+        if seen is None:
+            self._write_anew(corrupt)
+            self._is_anew = True
+            seen = self._counted(connection)
+        if self.end is None and seen is not None:
+            self.end = seen.end  # nothing after it was looked through
+
+    def _look(self, connection: Connection) -> Seen | None:
+        """Return what is in the file; None when not every line is as a writer leaves it."""
+        size, closed = self._size()
+        if size is None:
+            return None
+        seen = self._counted(connection)
+        if seen is None:
+            return None
+        found = connection.trial(_LOOK + self._stored.objects())
+        if found is None:
+            return None
+        lines, length, strange, suspects = found
+        if (lines, length + lines - (not closed), strange) != (seen.lines, size, 0):
+            return None
+        if suspects is not None and len(suspects) > MAX_SUSPECTS:
+            return None
+        return seen if all(read_event(text.encode()) is not None for text in suspects or ()) else None
+
+    def _size(self) -> tuple[int | None, bool]:
+        """Return how long the content is, if that can be told, and whether it ends with a line's end."""
+        if self.compressed:
+            return self._compressed_size(), True
+        size = os.fstat(self._fd).st_size
+        return size, size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
+
+    def _compressed_size(self) -> int | None:
+        try:
+            return packed.content_size(Path(self.paths()[0]))
+        except OSError:
+            return None
+
+    def _counted(self, connection: Connection) -> Seen | None:
+        """Return how many lines there are; None when one is no entry, has a key twice, or a part that is none."""
+        found = connection.trial(_COUNT + self._source.typed(strict=True))
+        if found is None or found[0] != found[1]:
+            return None
+        return Seen(found[0], (found[2] if found[2] is not None else -1) + 1)
+
+    # --- writing it anew ----------------------------------------------------------------------------------
+
+    def _write_anew(self, corrupt: Corrupt) -> None:
+        """Write every line that Python reads, as both read it; count the others."""
+        for number, line in enumerate(self._lines(), 1):
+            plain = plain_line(line) if line is not None else None
+            if plain is None:
+                corrupt.add(self._trail, self._order, self._file, offset=None, number=number)
+            else:
+                self._anew.write(plain + b"\n")
+        self._anew.flush()
+
+    def _lines(self) -> Iterator[bytes | None]:
+        """Yield the lines; None for the damage that ends the file before its end."""
+        fd = os.dup(self._fd)
+        os.lseek(fd, 0, os.SEEK_SET)
+        raw = os.fdopen(fd, "rb", buffering=0)
+        with packed.unpack(raw) if self.compressed else raw as stream:
+            lines = Lines(stream)  # type: ignore[arg-type] # raw, as a trail's files are
+            try:
+                for some, _ in lines:
+                    yield from some
+            except TrailCorrupt:
+                yield None
+                return
+            if lines.rest:
+                yield lines.rest
+
+
+_COUNT: Final = (
+    "SELECT count(*), count(*) FILTER (json_type(seq) IN ('UBIGINT', 'BIGINT')), max(TRY_CAST(seq AS BIGINT)), "
+    # Every key is asked for: over what nobody asks for the reader passes, and over a second one of the same name.
+    + ", ".join(f'count("{key}")' for key in KEYS)
+    + " FROM "
+)
+
+_DEEP: Final = (
+    f"(strlen(json) > {2 * DEEP} AND "
+    f"strlen(json) - strlen(replace(replace(CAST(json AS VARCHAR), '[', ''), '{{', '')) > {DEEP})"
+)
+
+_STRANGE: Final = (
+    f"json IS NULL OR NOT starts_with(json, {literal(SEQ_PREFIX.decode())}) OR strlen(json) > {MAX_LINE_BYTES}"
+)
+
+_LOOK: Final = (
+    f"SELECT count(*), coalesce(sum(strlen(json)), 0)::BIGINT, count(*) FILTER ({_STRANGE}), "
+    f"(list(CAST(json AS VARCHAR)) FILTER (regexp_matches(json, {literal(SUSPECT)}) OR {_DEEP}))"
+    f"[:{MAX_SUSPECTS + 1}] FROM "
+)

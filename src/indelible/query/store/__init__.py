@@ -1,0 +1,1 @@
+"""Sealed batches in an object store: read, and verified by themselves."""

@@ -1,0 +1,351 @@
+"""SQL says of a trail what a plain loop over its lines says, whatever the lines are."""
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from indelible.errors import TrailError
+from indelible.query.columns import EVENT_COLUMNS, plain_line, row_of
+from indelible.query.engine.asking import ALL, Asked
+from indelible.query.filters import Filter, parse_row
+from indelible.query.search import Corrupt, TrailSearch
+from indelible.trail.entry import stamp
+from indelible.trail.layout import Layout
+from tests.effort import examples
+from tests.trails import ORIGIN, Maker, at, encode, erased, operation
+
+JSON = {column.name for column in EVENT_COLUMNS if column.type == "json"}
+
+
+def comparable(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row in which JSON is compared by what it says, not by how it is written."""
+
+    def read(name: str, value: Any) -> Any:
+        if name in JSON and value is not None:
+            return json.dumps(json.loads(value, parse_int=float), sort_keys=True)
+        return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
+
+    return {name: read(name, value) for name, value in row.items()}
+
+
+def asked(path: Path, wanted: Filter = ALL) -> tuple[list[dict[str, Any]], Corrupt]:
+    """Return the rows of `events`, in the order of the files."""
+    with Asked([path], wanted) as asked:
+        result = asked.query("FROM events")
+        rows = [comparable(dict(zip(result.names, row, strict=True))) for row in result.rows]
+    return rows, asked.corrupt
+
+
+def looped(lines: list[bytes], wanted: Filter = ALL, origin: str = ORIGIN) -> list[dict[str, Any]]:
+    matches = wanted.predicate()
+    found = []
+    for line in lines:
+        row = parse_row(line)
+        if row is not None and matches(row):
+            said = row_of(line, origin)
+            assert said is not None
+            found.append(comparable(said))
+    return found
+
+
+def trail_of(path: Path, lines: list[bytes], *, end: bytes = b"\n") -> Path:
+    layout = Layout(path)
+    layout.segments.mkdir(parents=True)
+    layout.origin.write_text(ORIGIN + "\n")
+    path.write_bytes(b"\n".join(lines) + end)
+    return path
+
+
+# --- what lines may be ------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "", "'", '"', "''", "%", "_", "\\", "\n", "\r\n", "\t", "\0", "x\0y", "'; DROP TABLE events; --", "a\u2028b", "é",
+    "\U0001f600", "\ufffd", "{}", "[1,]", ",}", "NaN", "null", "true", "1e400", "$.seq", "\x7f", "\x1f", "a,]b",
+    ":nan,",     "x" * 3000, "\ud800", "a\udfffb", "]]>", "${jndi}", "1) OR (1", "-- ", "\u202e", "日本",
+]  # fmt: skip
+TEXTS = st.sampled_from([*HOSTILE, "ada", "bob", "success", "error", "tool"]) | st.text(max_size=8)
+WHOLE = [0, -1, 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64 - 1, 2**64, 10**30]
+NUMBERS = st.sampled_from([*WHOLE, 0.5, -0.0, 1e300, 5e-324, 1.0, 1e15])
+TIMES = st.sampled_from(
+    [
+        at(0), at(59.999999), "2026-11-21T08:30:00Z", "2026-11-21T08:30:00.5+05:30", "2026-02-30T00:00:00Z", "now",
+        "2026-11-21T23:59:59.123456-11:00", "2026-11-21", "infinity", "epoch", "2026-11-21T08:30:60Z",
+        "2026-11-21T24:00:00Z", "0001-01-01T00:00:00+14:00", "2999-12-31T23:59:59.999999-14:00",
+        "2026-11-21t08:30:00z", "2026-11-21 08:30:00", "1000-01-01T00:00:00Z", "2026-11-21T08:30:00.1234567Z",
+        "2026-11-21T08:30:00+25:00", "20261121T083000Z", "2024-02-29T12:00:00Z", "2023-02-29T12:00:00Z",
+    ]
+)  # fmt: skip
+ANY = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+VALUES = {
+    "text": TEXTS,
+    "whole": NUMBERS,
+    "number": NUMBERS,
+    "time": TIMES,
+    "texts": st.lists(TEXTS | ANY, max_size=3),
+    "json": ANY,
+    "truth": TEXTS,
+}
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    """Return an event whose fields are mostly of their types."""
+    body: dict[str, Any] = {}
+    for column in draw(st.lists(st.sampled_from(EVENT_COLUMNS[2:]), max_size=8)):
+        value = draw(VALUES[column.type] if draw(st.integers(0, 9)) else ANY)
+        part: Any = body
+        for key in column.path[:-1]:
+            part = part.setdefault(key, {}) if isinstance(part, dict) else {}
+        if isinstance(part, dict):
+            part[column.path[-1]] = value
+    if not draw(st.integers(0, 5)):
+        body[draw(st.sampled_from(["source", "target", "request", "policy", "outcome", "later"]))] = draw(ANY)
+    body["event_type"] = draw(st.sampled_from(["mcp_operation", "mcp_operation", "alert", "", "later"]))
+    return body
+
+
+NO_ENTRIES = [
+    b"", b" ", b"null", b"[]", b'"x"', b"\xff\xfe", b"garbage", b'{"seq":true}', b'{"seq":"1"}', b'{"seq":1.0}',
+    b'{"seq":1e2}', b'{"seq": 1}', b'{"seq":01}', b'{"seq":1,"x":"\\u12"}',
+    b'{"seq":1,"metadata":"' + b"x" * 65_600 + b'"}', b'{"seq":1,"source":{"user_id":"\xed\xa0\x80"}}',
+    b'{"seq":1,"metadata":' + b"[" * 1500 + b"]" * 1500 + b"}",
+]  # fmt: skip
+ODD_ENTRIES = [
+    b'{"seq":-1}', b'{"seq":18446744073709551616}', b'{"seq":9223372036854775808}', b'{"seq":1,"erased":null}',
+    b'{"seq":1,"source":null,"target":{"type":null}}', b'{"seq":1,"request":{"args":null}}',
+    b'{"seq":1,"schema":9,"recorded_at":"x","source":{"later":1},"new":{"x":[]}}',
+]  # fmt: skip
+ENDS = [
+    b',"event_type":"mcp_operation","event_type":"alert"}',
+    b',"source":{"user_id":"a"},"source":{"user_id":"b","user_id":"c"}}',
+    b',"source":{"recorder":{"id":"a","id":"b"}}}',
+    b",}", b',"metadata":NaN}', b',"metadata":[1, ]}', b',"metadata":-Infinity}', b"} ", b"}\r", b"}\t", b"}\x0b",
+    b"}\x00",     b"}}", b'} {"seq":7}',
+]  # fmt: skip
+
+
+@st.composite
+def written(draw: st.DrawFn) -> bytes:
+    """Return a line as a writer leaves it."""
+    seq = draw(st.integers(0, 50) | st.just(2**53))
+    body = json.dumps(draw(bodies()), separators=(",", ":"), ensure_ascii=draw(st.booleans()))
+    return stamp(seq, at(seq % 100), body.encode("utf-8", "replace")).replace(b"\n", b" ")
+
+
+LINES = st.one_of(
+    written(),
+    written(),
+    written(),
+    st.builds(lambda line, end: line[:-1] + end, written(), st.sampled_from(ENDS)),
+    st.builds(lambda line, cut: line[: cut % len(line)], written(), st.integers(0)),
+    st.builds(lambda blank, line: blank + line, st.sampled_from([b" ", b"\t", b"\r"]), written()),
+    st.builds(erased, written(), st.integers(0, 50)),
+    st.sampled_from(NO_ENTRIES),
+    st.sampled_from(ODD_ENTRIES),
+)
+"""Lines: of a writer, of a later schema, erased, torn, or of somebody who wants them to be misread."""
+
+NAMED = (
+    "tool",
+    "resource",
+    "name",
+    "type",
+    "user",
+    "session",
+    "backend",
+    "request_id",
+    "status",
+    "caller_type",
+)
+FILTERS: st.SearchStrategy[Filter] = st.builds(
+    lambda named, **others: Filter(**named, **others),
+    named=st.dictionaries(st.sampled_from(NAMED), st.frozensets(TEXTS, min_size=1, max_size=3), max_size=2),
+    policy=st.frozensets(st.sampled_from(["allow", "deny", "n/a"]), max_size=2),
+    events=st.sampled_from([None, frozenset({"alert"}), frozenset({"mcp_operation"})]),
+    since=st.none() | st.integers(-1, 60).map(at),
+    until=st.none() | st.integers(-1, 60).map(at),
+)
+
+
+@given(some=st.lists(LINES, max_size=25), end=st.sampled_from([b"\n", b"\n", b""]))
+@settings(max_examples=examples(25), deadline=None)
+@example(some=[b'{"seq":0}', b' {"seq":0}'], end=b"\n")
+@example(some=[*NO_ENTRIES, *ODD_ENTRIES], end=b"\n")
+@example(
+    some=[b'{"seq":1,"source":{"user_id":"a"}}', b'{"seq":1,"source":{"user_id":"a","user_id":"b"}}'], end=b""
+)
+def test_every_column_of_every_line_says_what_the_loop_says(
+    tmp_path_factory: pytest.TempPathFactory, some: list[bytes], end: bytes
+) -> None:
+    path = trail_of(tmp_path_factory.mktemp("t") / "audit.jsonl", some, end=end)
+    corrupt = Corrupt()
+    with TrailSearch(path, ALL, corrupt) as search:
+        found = [hit.line for hit in search.all()]
+    rows, counted = asked(path)
+    assert rows == looped(found)
+    assert (counted.count, counted.first()) == (corrupt.count, corrupt.first())
+
+
+@given(some=st.lists(LINES, min_size=5, max_size=40), wanted=FILTERS, limit=st.integers(1, 9))
+@settings(max_examples=examples(12), deadline=None)
+def test_filters_choose_the_same_lines_as_without_sql(
+    tmp_path_factory: pytest.TempPathFactory, some: list[bytes], wanted: Filter, limit: int
+) -> None:
+    path = trail_of(tmp_path_factory.mktemp("t") / "audit.jsonl", some)
+    with TrailSearch(path, wanted, Corrupt()) as search, Asked([path], wanted) as asked_:
+        (trail,) = asked_.trails(None)
+        found = list(search.all())
+        assert list(trail.all()) == found
+        assert trail.newest(limit) == search.newest(limit)
+        ((count,),) = asked_.query("SELECT count(*) FROM events").rows
+        assert count == len(found)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a trail of four files, with a line of nobody's in the second."""
+    maker = Maker(tmp_path_factory.mktemp("engine") / "it's [x]*.jsonl")
+    for number, compress in enumerate((True, False, True, None)):
+        maker.add_many(
+            200, lambda seq: operation(seq, source__user_id=f"u{seq % 7}", outcome__latency_ms=seq / 7)
+        )
+        if number == 1:
+            maker.raw(b'{"seq":5,"torn\n')
+        if compress is not None:
+            maker.rotate(compress=compress)
+    return maker.seal().layout.active
+
+
+def test_all_files_of_a_trail_are_read_and_what_cannot_be_read_is_counted(trail: Path) -> None:
+    with Asked([trail], ALL) as asked_:
+        ((count, first, last),) = asked_.query("SELECT count(*), min(seq), max(seq) FROM events").rows
+        assert (count, first, last) == (804, 0, 803)
+        assert [part._is_anew for part in asked_._every_part()] == [False, True, False, False]
+        assert (asked_.corrupt.count, asked_.corrupt.first().rpartition("/")[2]) == (
+            1,
+            f"{201:020}.jsonl, line 202",
+        )
+
+
+@pytest.mark.parametrize(
+    ("sql", "matches"),
+    [
+        ("latency_ms > 100 AND user_id = 'u3'", lambda row: row["latency_ms"] > 100 and row["user_id"] == "u3"),
+        ("(args->>'path') LIKE '/srv/1_'", lambda row: 10 <= row["seq"] < 20),
+        ("seq IN (SELECT max(seq) FROM logs)", lambda row: row["seq"] == 803),
+        ("timestamp >= '2026-11-18 12:10:00+01:00'", lambda row: row["seq"] >= 200),
+        ("timestamp AT TIME ZONE 'Asia/Kolkata' < '2026-11-18 16:37:00'", lambda row: row["seq"] < 20),
+        ("name = 'o''brien' OR false -- ' OR true", lambda _row: False),
+    ],
+)
+def test_a_condition_finds_the_lines_that_it_is_true_of(trail: Path, sql: str, matches: Any) -> None:
+    with TrailSearch(trail, Filter(), Corrupt()) as search, Asked([trail], Filter()) as asked_:
+        expected = [hit for hit in search.all() if matches(row_of(hit.line))]
+        asked_.check_condition(sql)
+        (one,) = asked_.trails(sql)
+        assert list(one.all()) == expected
+        assert one.newest(3) == expected[-3:]
+        assert list(asked_.summary(sql, [], None, None, 0).rows) == [(len(expected),)]
+
+
+def test_groups_sums_and_orders_are_those_of_a_loop(trail: Path) -> None:
+    with TrailSearch(trail, Filter(), Corrupt()) as search:
+        rows = [row_of(hit.line) or {} for hit in search.all()]
+    sums: dict[str, list[float]] = {}
+    for row in rows:
+        sums.setdefault(row["user_id"], []).append(row["latency_ms"])
+    with Asked([trail], Filter()) as asked_:
+        result = asked_.summary(None, ["user_id"], "latency_ms", ("count", False), 0)
+        assert result.names == ["user_id", "count", "sum_latency_ms"]
+        found = {user: (count, total) for user, count, total in result.rows}
+        sorted_ = [hit.row.seq for hit in asked_.sorted("seq % 2 = 0", ("latency_ms", True), 5)]
+    assert found == {user: (len(each), pytest.approx(sum(each))) for user, each in sums.items()}
+    assert sorted_ == [802, 800, 798, 796, 794]
+
+
+def test_lines_count_up_to_the_first_seq_of_the_file_after_them(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(10)
+    maker.raw(stamp(11, at(11), encode(operation(99, source__user_id="twice"))) + b"\n")
+    maker.rotate()
+    maker.add_many(3)
+    with Asked([maker.layout.active], ALL) as asked_:
+        ((count, twice),) = asked_.query("SELECT count(*), count_if(user_id = 'twice') FROM events").rows
+    assert (count, twice) == (maker.seq, 0)
+
+
+def test_what_is_appended_while_it_is_asked_is_left_out(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(10)
+    with Asked([maker.layout.active], ALL) as asked_:
+        asked_.settle()
+        maker.add_many(5)
+        maker.raw(b'{"seq":17,"to')
+        assert list(asked_.query("SELECT count(*) FROM events").rows) == [(11,)]
+    with Asked([maker.layout.active], ALL) as asked_:
+        assert list(asked_.query("SELECT count(*) FROM events").rows) == [(16,)]
+        assert asked_.corrupt.count == 1
+
+
+def test_a_compressed_file_that_is_damaged_hides_no_other(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3000)
+    segment = maker.rotate(compress=True)
+    maker.add_many(5)
+    segment.write_bytes(segment.read_bytes()[:-200])
+    corrupt = Corrupt()
+    with TrailSearch(maker.layout.active, ALL, corrupt) as search:
+        expected = sum(1 for _ in search.all())
+    with Asked([maker.layout.active], ALL) as asked_:
+        assert list(asked_.query("SELECT count(*) FROM events").rows) == [(expected,)]
+        assert asked_.corrupt.count == corrupt.count > 0
+
+
+def test_a_number_that_nobody_can_hold_makes_a_line_unreadable(tmp_path: Path) -> None:
+    path = trail_of(tmp_path / "a.jsonl", [b'{"seq":0}', b'{"seq":1,"metadata":1e400}', b'{"seq":2}'])
+    rows, corrupt = asked(path)
+    assert [row["seq"] for row in rows] == [0, 2]
+    assert (corrupt.count, corrupt.first()) == (1, f"{path}, line 2")
+
+
+def test_what_is_nested_deep_ends_nothing(tmp_path: Path) -> None:
+    deep = [
+        b'{"seq":%d,"request":{"args":' % depth + b"[" * depth + b"]" * depth + b"}}"
+        for depth in (200, 300, 990, 1010, 5000)
+    ]
+    path = trail_of(
+        tmp_path / "a.jsonl", [*deep, b'{"seq":1,"x":1,"x":2,"source":{"user_id":"a","user_id":"b"}}']
+    )
+    rows, corrupt = asked(path)
+    assert [row["seq"] for row in rows if row["seq"] < 900] == [200, 300, 1]
+    assert rows[-1]["user_id"] == "b"
+    assert corrupt.count >= 1
+
+
+def test_several_trails_are_one_table_with_their_origins(tmp_path: Path, trail: Path) -> None:
+    other = Maker(tmp_path / "other.jsonl", origin="other").add_many(4).layout.active
+    with Asked([trail, other], ALL) as asked_:
+        found = dict(asked_.query("SELECT origin, count(*) FROM events GROUP BY ALL").rows)
+    assert found == {ORIGIN: 804, "other": 5}
+
+
+def test_there_has_to_be_a_trail(tmp_path: Path) -> None:
+    with pytest.raises(TrailError, match="there is no trail here"):
+        Asked([tmp_path / "none.jsonl"], ALL)
+
+
+def test_a_line_that_is_written_anew_says_the_same() -> None:
+    line = b'{"seq":1,"source":{"user_id":"a","user_id":"b\\ud800","recorder":3},"target":[1],"request":{"args":[1]}}'
+    anew = plain_line(line)
+    assert anew is not None
+    assert row_of(anew) == row_of(line)
+    assert json.loads(anew)["line"] == line.decode()
