@@ -14,6 +14,7 @@ BENCHMARKS = (
     "bench_ship",
     "bench_kafka",
     "bench_http",
+    "bench_batches",
     "bench_shared",
     "bench_wrap",
     "bench_middleware",
