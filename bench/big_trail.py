@@ -67,11 +67,11 @@ def write(path: Path, total_bytes: int, *, line_bytes: int = 500, seal: bool = F
             file.write(b"\n".join(lines) + b"\n")
             if seal:
                 for tile in tree.extend(leaf_hashes(lines)):
-                    _write_tile(layout, tile)
+                    write_tile(layout, tile)
             seq, bodies = seq + BATCH, []
     if seal:
         for tile in tree.partial_tiles():
-            _write_tile(layout, tile)
+            write_tile(layout, tile)
         layout.checkpoint.write_text(signer.sign(Checkpoint(origin, tree.size, tree.root()).text()))
     return seq
 
@@ -85,7 +85,8 @@ def write_apart(path: Path, total_bytes: int) -> None:
     subprocess.run(args, check=True)
 
 
-def _write_tile(layout: Layout, tile: Tile) -> None:
+def write_tile(layout: Layout, tile: Tile) -> None:
+    """Write one tile of a trail's tree."""
     path = layout.directory / tile_path(tile.level, tile.number, tile.width)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tile.data())

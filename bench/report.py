@@ -44,10 +44,14 @@ class Row(NamedTuple):
 class Report:
     """Collects figures; `finish` prints them."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, **options: str) -> None:
+        """`options` are further ones, each with its help; what they were given stands in `said`."""
         parser = argparse.ArgumentParser(description=f"Measure {title}; prints a table.")
         parser.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
-        self._json = parser.parse_args().json
+        for name, help_ in options.items():
+            parser.add_argument(f"--{name}", help=help_)
+        self.said = parser.parse_args()
+        self._json = self.said.json
         self._title = title
         self._rows: list[Row] = []
 

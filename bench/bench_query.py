@@ -1,0 +1,178 @@
+"""How fast the trail answers: `python -m bench.bench_query [--json FILE] [--events N,N]`.
+
+Whole processes, warm, medians, on calls in files as a writer rotates them, every second closed one compressed: what
+`indelible` takes beside ripgrep, jq and DuckDB on the same lines in one plain file. Then the same in a shell that is
+already up; what twins cost in bytes, and how fast they are made; and recording beside a process that makes them.
+
+With several numbers of events the questions are the same, of as many lines each: what is asked grows no further.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from bench import many_calls
+from bench.report import Goal, Report
+from indelible.trail.files import oldest_first, open_file
+from indelible.trail.layout import Layout
+
+EVENTS: Final = 2_000_000
+ROUNDS: Final = 7
+PATIENCE_S: Final = 600.0
+INDELIBLE: Final = [sys.executable, "-m", "indelible"]
+
+COUNT: Final = ["--tool", "delete_file", "--status", "error"]
+P95: Final = "SELECT name, count(*) AS calls, quantile_cont(duration_ms, 0.95) AS p95 FROM logs GROUP BY name"
+NEEDED: Final = ("rg", "jq")
+
+MEASURED: Final = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A process that is started takes over the peak memory of the one that starts it: this one's is small."""
+
+
+class Timed:
+    """Median seconds and peak memory of one command."""
+
+    def __init__(self, args: list[str], rounds: int = ROUNDS) -> None:
+        runs = [
+            subprocess.run([sys.executable, "-c", MEASURED, *args], check=True, capture_output=True, text=True)
+            for _ in range(rounds)
+        ]
+        figures = [tuple(map(float, run.stdout.split())) for run in runs]
+        self.seconds = statistics.median(seconds for seconds, _ in figures)
+        self.peak = max(peak for _, peak in figures)
+
+
+class Shell:
+    """`indelible sql` on a terminal of its own."""
+
+    PROMPT: Final = b"indelible> "
+
+    def __init__(self, path: Path) -> None:
+        self._terminal, slave = pty.openpty()
+        command = [*INDELIBLE, "sql", "--json", "--trail", str(path)]
+        environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(path.parent)}
+        self._process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, env=environment
+        )
+        os.close(slave)
+        self._until_prompt()
+
+    def seconds(self, sql: str) -> float:
+        """Return how long a query takes, from its last key to the next prompt."""
+        started = time.perf_counter()
+        os.write(self._terminal, sql.encode() + b";\n")
+        self._until_prompt()
+        return time.perf_counter() - started
+
+    def _until_prompt(self) -> None:
+        seen = b""
+        while not seen.endswith(self.PROMPT):
+            seen += os.read(self._terminal, 65_536)
+
+    def close(self) -> None:
+        os.close(self._terminal)
+        self._process.wait(PATIENCE_S)
+
+
+def plain(path: Path) -> Path:
+    """Return all lines of a trail in one plain file."""
+    flat = path.with_name("flat.jsonl")
+    with flat.open("wb") as target:
+        for one in oldest_first(Layout(path)):
+            with open_file(one) as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+    return flat
+
+
+def questions(report: Report, path: Path, flat: Path, session: str) -> float:
+    """Measure each question; return ripgrep's time for the count."""
+    trail = ["--trail", str(path)]
+    duckdb = _DUCKDB.replace("FILE", str(flat))
+    rg = Timed(["rg", "-c", '"capability_name":"delete_file".*"status":"error"', str(flat)]).seconds
+    report.add("tool and status, counted: rg -c, s", rg)
+    report.add("  jq, s", Timed(["jq", "-c", _JQ, str(flat)], rounds=1).seconds)
+    report.add("  DuckDB on the JSON lines, s", Timed([sys.executable, "-c", duckdb], rounds=3).seconds)
+    memory = 0.0
+
+    def ours(name: str, args: list[str], goal: Goal) -> float:
+        nonlocal memory
+        timed = Timed([*INDELIBLE, *args, *trail])
+        memory = max(memory, timed.peak)
+        report.add(name, timed.seconds, goal)
+        return timed.seconds
+
+    seconds = ours("  log --tool --status --count, s", ["log", *COUNT, "--count"], Goal.at_most(2 * rg))
+    report.add("  of rg's", seconds / rg, Goal.at_most(2))
+    ours("log --since 10m, all, s", ["log", "--since", "10m", "-n", "0", "--json"], Goal.at_most(0.3))
+    ours("sql, p95 of each tool, s", ["sql", P95], Goal.at_most(0.4))
+    ours("log --session, in full, s", ["log", "--session", session, "-n", "0", "--json"], Goal.at_most(0.3))
+    report.add("peak memory of these, MB", memory / 1e6, Goal.at_most(500))
+    return rg
+
+
+_DUCKDB: Final = """
+import duckdb
+columns = "{target: 'JSON', outcome: 'JSON'}"
+lines = f"read_json('FILE', columns={columns}, format='newline_delimited', maximum_object_size=300000)"
+wanted = "target->>'capability_name' = 'delete_file' AND outcome->>'status' = 'error'"
+print(duckdb.sql(f"SELECT count(*) FROM {lines} WHERE {wanted}").fetchone())
+"""
+_JQ: Final = 'select(.target.capability_name == "delete_file" and .outcome.status == "error") | .seq'
+
+
+def already_up(report: Report, path: Path, rg: float) -> None:
+    """Measure the count in a shell that has answered before."""
+    shell = Shell(path)
+    sql = "SELECT count(*) AS count FROM logs WHERE name = 'delete_file' AND status = 'error'"
+    shell.seconds(sql)
+    median = statistics.median(shell.seconds(sql) for _ in range(ROUNDS))
+    shell.close()
+    report.add("the count in a shell that is up, s", median)
+    report.add("  of rg's", median / rg, Goal.at_most(0.2))
+
+
+def twins(report: Report, path: Path, flat: Path) -> None:
+    """Measure what twins take."""
+    made = Timed([*INDELIBLE, "twins", "--rebuild", "--trail", str(path)], rounds=1)
+    size = sum(twin.stat().st_size for twin in (path.parent / f"{path.name}.d" / "twins").iterdir())
+    report.add("twins: made, MB of lines a second", flat.stat().st_size / 1e6 / made.seconds)
+    report.add("  their size, % of the lines", 100 * size / flat.stat().st_size, Goal.at_most(15))
+    report.add("  peak memory, MB", made.peak / 1e6, Goal.at_most(500))
+
+
+def main() -> int:
+    report = Report("asking the trail", events="how many events, such as 2000000,20000000")
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing:
+        print(f"needs {', '.join(missing)}: apt-get install ripgrep jq", file=sys.stderr)
+        return 3
+    for events in map(int, (report.said.events or str(EVENTS)).split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "audit.jsonl"
+            subprocess.run([sys.executable, "-m", "bench.many_calls", str(path), str(events)], check=True)
+            flat = plain(path)
+            report.add(f"events: {events:,}; lines, MB", flat.stat().st_size / 1e6)
+            twins(report, path, flat)
+            rg = questions(report, path, flat, many_calls.session(events // 2))
+            already_up(report, path, rg)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
