@@ -43,42 +43,10 @@ TOOLS: Final = {
 }  # fmt: skip
 """Tool → how often, in percent."""
 
-_WORDS: Final = [
-    "audit",
-    "backup",
-    "customer",
-    "delete",
-    "export",
-    "find",
-    "invoice",
-    "join",
-    "key",
-    "list",
-    "mail",
-    "note",
-    "order",
-    "page",
-    "query",
-    "report",
-    "store",
-    "ticket",
-    "user",
-    "value",
-    "week",
-    "year",
-    "zone",
-    "draft",
-    "plan",
-    "team",
-    "branch",
-    "merge",
-    "deploy",
-    "host",
-    "disk",
-    "cache",
-    "table",
-    "index",
-]
+_WORDS: Final = """
+audit backup customer delete export find invoice join key list mail note order page query report store ticket user value
+week year zone draft plan team branch merge deploy host disk cache table index
+"""
 
 
 def session(number: int) -> str:
@@ -92,7 +60,7 @@ def call(chance: random.Random, number: int, at_ns: int) -> Event:
     user = f"user-{number % SESSIONS % 17:03d}"
     failed = chance.random() < 0.03
     latency = round(chance.lognormvariate(3, 1.2), 3)
-    words = " ".join(chance.choices(_WORDS, k=12))
+    words = " ".join(chance.choices(_WORDS.split(), k=12))
     return Event(
         timestamp=format_time(at_ns - int(latency * 1e6)),
         event_type="mcp_operation",
