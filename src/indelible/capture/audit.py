@@ -62,6 +62,8 @@ class Auditor:
         self._phase = "Pending" if child else "Ready"
         self._fresh: list[Call] = []
         self._ends: tuple[int, str] | None = None
+        self._gone = False
+        """Whether the server went first."""
         self._complained = False
 
     @property
@@ -175,8 +177,11 @@ class Auditor:
         self._change("Initializing", "started", now)
 
     def closing(self, why: str) -> None:
-        """The session ends in an orderly way; said once, when all is known (see `ended`)."""
-        if self._ends is None:
+        """The session ends in an orderly way; said once, when all is known (see `ended`).
+
+        A client that leaves because its server has gone ends nothing.
+        """
+        if self._ends is None and not self._gone:
             self._ends = (time.time_ns(), why)
             self._correlator.parting = True
 
@@ -193,6 +198,7 @@ class Auditor:
     def server_gone(self, why: str, *, crashed: bool) -> None:
         """No answer comes any more; unless it `crashed`, that is because the session had been ended before."""
         if crashed or self._ends is None:
+            self._gone = self._gone or self._ends is None
             self._end_calls("backend_unavailable", why)
         else:
             self._end_calls("cancelled", self._ends[1])

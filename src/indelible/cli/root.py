@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "ship": "Take the trail to the sinks that are configured.",
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
-    "incident": "Record what a monitor outside saw.",
+    "incident": "Say what was called before something died, or note what was seen.",
     "hold": "Place, list and release legal holds.",
     "redact": "Say what redaction takes out of a text, or finds in a trail.",
     "witness": "Cosign checkpoints of trails, for who does not trust their machine.",

@@ -116,7 +116,7 @@ class TrailSearch:
             file = self.files[order]
             if file.compressed:
                 self._newest_of_compressed(order, file, limit, found)
-                done = self._starts_early(file)
+                done = self._starts_early(file, self._earliest)
             else:
                 done = self._newest_of_plain(order, file, limit, found)
             if done or len(found) >= limit:
@@ -154,16 +154,16 @@ class TrailSearch:
         kept = deque(self._hits_of(order, file, 0), maxlen=limit - len(found))
         found.extendleft(reversed(kept))
 
-    def _starts_early(self, file: TrailFile) -> bool:
-        """Tell whether a file's first lines are before what is asked for, so that no earlier file matters."""
-        if self._earliest is None:
+    def _starts_early(self, file: TrailFile, earliest: str | None) -> bool:
+        """Tell whether a file's first lines are before a time, so that no earlier file matters."""
+        if earliest is None:
             return False
         with _opened(file) as stream:
             try:
                 first = stream.read(CHUNK_BYTES)
             except TrailCorrupt:  # when it began nobody knows; what can be read of it is searched
                 return False
-            return _probe(first.split(b"\n")) < self._earliest
+            return _probe(first.split(b"\n")) < earliest
 
     # --- from the start -----------------------------------------------------------------------------------
 
@@ -176,17 +176,24 @@ class TrailSearch:
 
     def start(self) -> tuple[int, int]:
         """Return the file, by its place in `files`, and the offset in it before which everything is too old."""
-        first = self._first_file()
-        if self._earliest is None or not self.files or self.files[first].compressed:
+        return self._start(self._earliest)
+
+    def start_at(self, since: str | None) -> tuple[int, int]:
+        """Return the same for what was received since a time, whatever the filter asks for."""
+        return self._start(None if since is None else _earlier(since))
+
+    def _start(self, earliest: str | None) -> tuple[int, int]:
+        first = self._first_file(earliest)
+        if earliest is None or not self.files or self.files[first].compressed:
             return first, 0
         with _opened(self.files[first]) as stream:
-            return first, bisect_time(stream, self._earliest)
+            return first, bisect_time(stream, earliest)
 
-    def _first_file(self) -> int:
-        """Return the index of the last file that begins before what is asked for; 0 when none does."""
-        if self._earliest is not None:
+    def _first_file(self, earliest: str | None) -> int:
+        """Return the index of the last file that begins before a time; 0 when none does."""
+        if earliest is not None:
             for order in range(len(self.files) - 1, 0, -1):
-                if self._starts_early(self.files[order]):
+                if self._starts_early(self.files[order], earliest):
                     return order
         return 0
 

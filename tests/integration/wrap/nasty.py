@@ -125,10 +125,15 @@ def fail(rpc_id: object, _arguments: Arguments) -> None:
     answer(rpc_id, result={"isError": True, "content": [{"type": "text", "text": "it failed"}]})
 
 
+def hang_when_told(rpc_id: object, arguments: Arguments) -> None:
+    (hang if arguments.get("hang") else behave)(rpc_id, arguments)
+
+
 ON_CALL: dict[str, Callable[[object, Arguments], None]] = {
     "dies": lambda *_: os._exit(3),
     "killed": lambda *_: os.kill(os.getpid(), signal.SIGKILL),
     "hangs": hang,
+    "hangs_when_told": hang_when_told,
     "closes_stdout": close_stdout,
     "closes_stdin": close_stdin,
     "garbage": babble,

@@ -155,6 +155,19 @@ def test_the_phases() -> None:
     assert memory.events[-1].metadata == {"unknown_answers": 1}
 
 
+def test_a_client_that_leaves_because_its_server_has_gone_ends_nothing() -> None:
+    audit, memory = _auditor("allow")
+    audit.started(0)
+    audit.client(b'{"id":1,"method":"initialize"}\n', 0, 0)
+    audit.server(b'{"id":1,"result":{}}\n', 0, 0)
+    audit.server_gone("the server closed its stdout", crashed=True)
+    audit.closing("the client closed its side")
+    audit.ended("exited with code 3")
+    change = memory.events[-1].state
+    assert change is not None
+    assert (change.from_, change.to, change.reason) == ("Ready", "Failed", "exited with code 3")
+
+
 def test_a_cut_line_is_recorded_by_its_ends() -> None:
     audit, memory = _auditor("deny")
     assert audit.client_cut(CutLine(CALL[:-5], CALL[-40:], b""), 0, 0) is None
