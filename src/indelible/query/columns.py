@@ -155,6 +155,34 @@ def row_of(line: bytes, origin: str = "") -> dict[str, Any] | None:
     return {"origin": origin or None, **{one.name: _value(event, one) for one in EVENT_COLUMNS}}
 
 
+def log_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of `events` says in each column of `logs`, in their order: what `LOGS` says in SQL."""
+    args, decision = row["args"], row["policy_decision"]
+    if args is None and row["event_type"] == "mcp_operation":
+        args = "{}"
+    return {
+        "timestamp": row["timestamp"],
+        "caller": row["caller"],
+        "type": row["type"],
+        "name": row["capability_name"],
+        "input_json": args,
+        "duration_ms": rounded(row["latency_ms"]),
+        "policy_decision": "n/a" if decision is None and row["kind"] else decision,
+        "reason": row["policy_reason"],
+        "status": row["status"],
+        "error": row["error"],
+        **{column.name: row[column.name] for column in OTHERS},
+    }
+
+
+def rounded(value: float | None) -> int | None:
+    """Return a number as a whole one, halves away from zero as in SQL; None for one that is too large."""
+    if value is None or not -(2.0**63) <= value < 2.0**63:
+        return None
+    whole = int(value)
+    return whole + (1 if value > 0 else -1) if abs(value - whole) >= 0.5 else whole
+
+
 def _value(event: Mapping[str, Any], column: Column) -> Any:
     value: Any = event
     for key in column.path:
