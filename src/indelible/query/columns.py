@@ -152,7 +152,21 @@ def row_of(line: bytes, origin: str = "") -> dict[str, Any] | None:
     event = read_event(line)
     if event is None:
         return None
-    return {"origin": origin or None, **{one.name: _value(event, one) for one in EVENT_COLUMNS}}
+    row: dict[str, Any] = {**_EMPTY, "origin": origin or None}
+    _read(event, _PLACES, row)
+    return row
+
+
+def _read(part: Mapping[str, Any], places: Mapping[str, Any], row: dict[str, Any]) -> None:
+    """Put what a part of an event says into the columns; what it has none of is passed over."""
+    for key, value in part.items():
+        place = places.get(key)
+        if place is None:
+            continue
+        if isinstance(place, Column):
+            row[place.name] = _READERS[place.type](value)
+        elif isinstance(value, dict):
+            _read(value, place, row)
 
 
 def log_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,15 +195,6 @@ def rounded(value: float | None) -> int | None:
         return None
     whole = int(value)
     return whole + (1 if value > 0 else -1) if abs(value - whole) >= 0.5 else whole
-
-
-def _value(event: Mapping[str, Any], column: Column) -> Any:
-    value: Any = event
-    for key in column.path:
-        if not isinstance(value, dict) or key not in value:
-            return False if column.type == "truth" else None
-        value = value[key]
-    return _READERS[column.type](value)
 
 
 def _text(value: object) -> str | None:
@@ -240,6 +245,23 @@ _READERS: Final[dict[Type, Any]] = {
     "json": lambda value: None if value is None else json_text(value),
     "truth": lambda value: value is not None,
 }
+
+
+def _places() -> dict[str, Any]:
+    places: dict[str, Any] = {}
+    for column in EVENT_COLUMNS:
+        part = places
+        for key in column.path[:-1]:
+            part = part.setdefault(key, {})
+        part[column.path[-1]] = column
+    return places
+
+
+_PLACES: Final = _places()
+"""The column of each field, by the keys that lead to it."""
+
+_EMPTY: Final = {column.name: False if column.type == "truth" else None for column in COLUMNS}
+"""The row of an event that says nothing, in the columns' order."""
 
 
 def plain_line(line: bytes) -> bytes | None:

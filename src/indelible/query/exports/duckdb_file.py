@@ -113,6 +113,8 @@ class DuckdbWriter(FileWriter):
             except TrailError:
                 raise
             except Exception as exc:
+                if _is_interrupt(exc):
+                    raise KeyboardInterrupt from exc
                 if not isinstance(exc, getattr(self, "_error", ())):
                     raise
                 why = " ".join(str(exc).split("\n\n", maxsplit=1)[0].split())
@@ -146,7 +148,7 @@ class DuckdbFile(DuckdbWriter):
     def end(self) -> None:
         """See `Writer`."""
         self.take()
-        calls = f"{logs('events')} WHERE event_type = {literal(CALL)} ORDER BY rowid"
+        calls = f"{logs('events')} WHERE event_type = {literal(CALL)}"
         self.connection.execute(f"INSERT INTO logs {calls}")
         self.connection.execute("CHECKPOINT")
         self.connection.close()
@@ -190,6 +192,13 @@ def load_for(option: str) -> Any:
         if isinstance(exc.__cause__, ModuleNotFoundError):
             raise TrailError(f"{option} {MISSING}") from exc
         raise
+
+
+def _is_interrupt(exc: Exception) -> bool:
+    """Tell whether DuckDB's work was ended by Ctrl-C, which its module says in one of two ways."""
+    if type(exc).__name__ == "InterruptException":
+        return True
+    return type(exc) is RuntimeError and "interrupted" in str(exc).lower()
 
 
 def staged(row: Row) -> bytes:

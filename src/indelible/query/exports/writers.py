@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from indelible.errors import TrailError
 from indelible.query.exports.place import Target, Workroom
@@ -41,7 +41,7 @@ class Writer(ABC):
             self.begin()
             self._open = self._open.pop_all()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,14 +1,17 @@
 """Where an export may go, and that a place has the old file or the new one, and nothing else beside it."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from indelible.errors import ConfigError, TrailError
+from indelible.query.exports.duckdb_file import DuckdbFile
 from indelible.query.exports.exporting import Kind, export, make_orders
 from indelible.query.exports.place import Target, Workroom, find_target
 from indelible.query.exports.sqlite_file import SqliteFile
@@ -208,3 +211,12 @@ def test_csv_goes_through_a_pipe(tmp_path: Path, hits: list[Hit]) -> None:
     out, _ = reader.communicate(timeout=60)
     assert len(out.splitlines()) == 6
     assert fifo.is_fifo()
+
+
+def test_ctrl_c_in_the_midst_of_duckdb_is_ctrl_c(tmp_path: Path) -> None:
+    endless = "SELECT sum(hash(a.range * b.range)) FROM range(10000000) a, range(10000000) b"
+    with DuckdbFile(find_target("--export-duckdb", str(tmp_path / "a"), streams=False)) as writer:
+        threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt), writer.translated():
+            writer.connection.execute(endless)
+    assert contents(tmp_path) == {}
