@@ -6,7 +6,7 @@ import contextlib
 import heapq
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indelible.cli.rendering import Chosen
     from indelible.query.engine.asking import Asked
     from indelible.query.engine.connection import Caps
-    from indelible.query.search import Corrupt
+    from indelible.query.search import Corrupt, Hit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -137,22 +137,29 @@ def _ask(
 ) -> int:  # fmt: skip
     from indelible.cli.log import DEFAULT_LIMIT
     from indelible.query.engine.asking import Asked
+
+    columns, limit = Columns(question), DEFAULT_LIMIT if given is None else given
+    with Asked(paths, wanted, caps) as asked, named():
+        if question.where_sql is not None:
+            asked.check_condition(question.where_sql)
+        if not question.is_table:
+            return _print_events(asked, wanted, limit, chosen, question, columns)
+        return _print_summary(asked, given, question, columns, as_json=as_json)
+
+
+@contextlib.contextmanager
+def named() -> Iterator[None]:
+    """Say of what is wrong with a condition that it is ``--where``'s."""
     from indelible.query.engine.guard import SqlError
 
-    columns, limit = _Columns(question), DEFAULT_LIMIT if given is None else given
-    with Asked(paths, wanted, caps) as asked:
-        try:
-            if question.where_sql is not None:
-                asked.check_condition(question.where_sql)
-            if not question.is_table:
-                return _print_events(asked, wanted, limit, chosen, question, columns)
-            return _print_summary(asked, given, question, columns, as_json=as_json)
-        except SqlError as exc:
-            raise ConfigError(f"--where: {exc}") from exc
+    try:
+        yield
+    except SqlError as exc:
+        raise ConfigError(f"--where: {exc}") from exc
 
 
 def _print_summary(
-    asked: Asked, given: int | None, question: Question, columns: _Columns, *, as_json: bool
+    asked: Asked, given: int | None, question: Question, columns: Columns, *, as_json: bool
 ) -> int:
     """Print numbers; where nobody has said how many groups, say that there are more."""
     from indelible.cli.common import note
@@ -169,22 +176,13 @@ def _print_summary(
 
 
 def _print_events(
-    asked: Asked, wanted: Filter, limit: int, chosen: Chosen | None, question: Question, columns: _Columns
+    asked: Asked, wanted: Filter, limit: int, chosen: Chosen | None, question: Question, columns: Columns
 ) -> int:
     from indelible.cli.log import report_corrupt
     from indelible.cli.rendering import make_printer
-    from indelible.query.search import Hit, recorded_at
 
-    hits: Iterable[Hit]
-    if columns.sort:
-        hits = asked.sorted(question.where_sql, columns.sort, limit)
-    else:
-        trails = asked.trails(question.where_sql)
-        found = [trail.newest(limit) if limit else trail.all() for trail in trails]
-        hits = heapq.merge(*found, key=recorded_at) if len(found) > 1 else found[0]
-        hits = deque(hits, maxlen=limit) if limit else hits
     printer = make_printer(chosen, wanted)
-    with contextlib.closing(_closing(hits)) as each:
+    with contextlib.closing(_closing(events(asked, question, columns, limit))) as each:
         count = printer.print(each)
     sys.stdout.flush()
     printer.report()
@@ -192,6 +190,18 @@ def _print_events(
     if not count and sys.stderr.isatty():
         click.secho("no event matches", dim=True, err=True)
     return 0
+
+
+def events(asked: Asked, question: Question, columns: Columns, limit: int) -> Iterable[Hit]:
+    """Return the events that the question asks for; `limit` 0 is all."""
+    from indelible.query.search import recorded_at
+
+    if columns.sort:
+        return asked.sorted(question.where_sql, columns.sort, limit)
+    trails = asked.trails(question.where_sql)
+    found = [trail.newest(limit) if limit else trail.all() for trail in trails]
+    hits = heapq.merge(*found, key=recorded_at) if len(found) > 1 else found[0]
+    return deque(hits, maxlen=limit) if limit else hits
 
 
 def _closing(hits: Iterable[Any]) -> Any:
@@ -210,7 +220,7 @@ def _print_table(
     return 0
 
 
-class _Columns:
+class Columns:
     """The columns that the options name, checked: names of ours from here on, and no texts of a user's."""
 
     def __init__(self, question: Question) -> None:

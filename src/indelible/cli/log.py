@@ -22,6 +22,7 @@ from indelible.cli.common import (
     where_options,
 )
 from indelible.cli.filtering import filter_options, make_filter
+from indelible.cli.log_export import Exports, export_options
 from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
@@ -48,6 +49,10 @@ Examples:
   indelible log --from siem.cef --user ada       what is held elsewhere: a file and those that it was
                                                  rotated to, a directory, or - for standard input
   indelible log --from s3://audit/prod --since 1d  what a bucket holds
+  indelible log --since 30d --export-csv calls.csv
+                                                 for a spreadsheet: all of them, not the newest 50
+  indelible log --export-duckdb audit.duckdb --export-sqlite audit.db
+                                                 for people's own SQL: tables logs, events; audit_log
 
 Without --trail, the configured trail and those that lie beside it because several
 recorders ran at once are listed together; and before each trail those that it follows, since
@@ -59,7 +64,11 @@ they were restored or had lost their end. Times are shown in UTC.
 @filter_options
 @question_options
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="The newest N; 0 is all. Default 50."
+    "-n",
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The newest N; 0 is all. Default 50, of an export all.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new events, as `tail` does.")
 @view_options
@@ -69,9 +78,11 @@ they were restored or had lost their end. Times are shown in UTC.
 )
 @lines_option
 @format_option
+@export_options
 @where_options
 def command(
     where: Where,
+    exports: Exports,
     sources: From,
     view: View,
     limit: int | None,
@@ -85,11 +96,15 @@ def command(
 
     question = Question(*(options.pop(name) for name in Question._fields))
     wanted = make_filter(**options)
+    exports.refuse_others(question, view, follow=follow, as_json=as_json, format_name=format_name)
     asking.refuse_others(question, view, follow=follow, elsewhere=bool(sources.names), format_name=format_name)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
-    view = view.settled(limit, options, listed=follow or question.is_asked or bool(sources.names or chosen))
+    listed = follow or question.is_asked or bool(sources.names or chosen or exports.names)
+    view = view.settled(limit, options, listed=listed)
     view.check(limit, sources, follow=follow)
+    if exports.names:
+        return exports.write(where, sources, wanted, limit or 0, question, as_asked=bool(options["events"]))
     if sources.names:
         from indelible.cli import log_from
 

@@ -39,12 +39,17 @@ def show(sources: Sequence[Source], wanted: Filter, limit: int, chosen: Chosen |
         found = printer.print(hits)
     sys.stdout.flush()
     printer.report()
-    _report(back)
-    report_unread(sources)
-    _report_stores(sources)
+    report(back, sources)
     if not found and sys.stderr.isatty():
         click.secho("no event matches", dim=True, err=True)
     return 0
+
+
+def report(back: Readback, sources: Sequence[Source]) -> None:
+    """Say on stderr what was left out, and why."""
+    _report(back)
+    report_unread(sources)
+    _report_stores(sources)
 
 
 def _report(back: Readback) -> None:

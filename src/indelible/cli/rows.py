@@ -1,7 +1,7 @@
 """Rows that a query gave, as a table, as JSON lines, or as CSV.
 
-In CSV (RFC 4180) a text that a spreadsheet would take for a formula gets an apostrophe in front (as OWASP's "CSV
-Injection" has it): what stands in a trail was written by agents and their tools.
+In CSV (RFC 4180) a text is made harmless as in an export (`indelible.query.exports.cells`): what stands in a trail was
+written by agents and their tools.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from indelible.cli.text import compact, fit, neutralise, pad, width
+from indelible.query.exports.cells import harmless
 
 Form = Literal["table", "json", "csv"]
 
@@ -25,9 +26,6 @@ BATCH: Final = 500
 
 MAX_CELLS: Final = 60
 """The most cells of a column when there are several."""
-
-RISKY: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], form: Form) -> int:
@@ -93,10 +91,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([_harmless(name) for name in names])
+    writer.writerow(map(harmless, names))
     count = 0
     for count, row in enumerate(rows, 1):
-        writer.writerow([_harmless(_csv(value)) for value in row])
+        writer.writerow([_csv(value) for value in row])
         if count % BATCH == 0:
             _hand_over(out)
     _hand_over(out)
@@ -113,11 +111,9 @@ def _csv(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, bool):
         return str(value).lower()
-    return compact(value, 1 << 20) if isinstance(value, dict | list) else value
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(RISKY) else value
+    if isinstance(value, dict | list):
+        value = compact(value, 1 << 20)
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

@@ -152,16 +152,49 @@ def row_of(line: bytes, origin: str = "") -> dict[str, Any] | None:
     event = read_event(line)
     if event is None:
         return None
-    return {"origin": origin or None, **{one.name: _value(event, one) for one in EVENT_COLUMNS}}
+    row: dict[str, Any] = {**_EMPTY, "origin": origin or None}
+    _read(event, _PLACES, row)
+    return row
 
 
-def _value(event: Mapping[str, Any], column: Column) -> Any:
-    value: Any = event
-    for key in column.path:
-        if not isinstance(value, dict) or key not in value:
-            return False if column.type == "truth" else None
-        value = value[key]
-    return _READERS[column.type](value)
+def _read(part: Mapping[str, Any], places: Mapping[str, Any], row: dict[str, Any]) -> None:
+    """Put what a part of an event says into the columns; what it has none of is passed over."""
+    for key, value in part.items():
+        place = places.get(key)
+        if place is None:
+            continue
+        if isinstance(place, Column):
+            row[place.name] = _READERS[place.type](value)
+        elif isinstance(value, dict):
+            _read(value, place, row)
+
+
+def log_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of `events` says in each column of `logs`, in their order: what `LOGS` says in SQL."""
+    args, decision = row["args"], row["policy_decision"]
+    if args is None and row["event_type"] == "mcp_operation":
+        args = "{}"
+    return {
+        "timestamp": row["timestamp"],
+        "caller": row["caller"],
+        "type": row["type"],
+        "name": row["capability_name"],
+        "input_json": args,
+        "duration_ms": rounded(row["latency_ms"]),
+        "policy_decision": "n/a" if decision is None and row["kind"] else decision,
+        "reason": row["policy_reason"],
+        "status": row["status"],
+        "error": row["error"],
+        **{column.name: row[column.name] for column in OTHERS},
+    }
+
+
+def rounded(value: float | None) -> int | None:
+    """Return a number as a whole one, halves away from zero as in SQL; None for one that is too large."""
+    if value is None or not -(2.0**63) <= value < 2.0**63:
+        return None
+    whole = int(value)
+    return whole + (1 if value > 0 else -1) if abs(value - whole) >= 0.5 else whole
 
 
 def _text(value: object) -> str | None:
@@ -212,6 +245,23 @@ _READERS: Final[dict[Type, Any]] = {
     "json": lambda value: None if value is None else json_text(value),
     "truth": lambda value: value is not None,
 }
+
+
+def _places() -> dict[str, Any]:
+    places: dict[str, Any] = {}
+    for column in EVENT_COLUMNS:
+        part = places
+        for key in column.path[:-1]:
+            part = part.setdefault(key, {})
+        part[column.path[-1]] = column
+    return places
+
+
+_PLACES: Final = _places()
+"""The column of each field, by the keys that lead to it."""
+
+_EMPTY: Final = {column.name: False if column.type == "truth" else None for column in COLUMNS}
+"""The row of an event that says nothing, in the columns' order."""
 
 
 def plain_line(line: bytes) -> bytes | None:

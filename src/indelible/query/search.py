@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -89,9 +89,12 @@ def _line_number(path: Path, offset: int) -> int | None:
 class TrailSearch:
     """One trail at one moment; a context manager."""
 
-    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt) -> None:
-        """Raises TrailError when there is no trail, or it may not be read."""
+    def __init__(
+        self, path: Path, wanted: Filter, corrupt: Corrupt, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """`progress` is told of bytes of lines that are done with. Raises TrailError when no trail can be read."""
         self.path = path
+        self._progress = progress or (lambda _bytes: None)
         self._matches = wanted.predicate()
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
@@ -138,6 +141,7 @@ class TrailSearch:
                         found.appendleft(Hit(line, row, self.origin))
                         if len(found) >= limit:
                             return True
+                self._progress(sum(map(len, lines)) + len(lines))
                 if self._all_early(lines):
                     return True
         return False
@@ -170,6 +174,7 @@ class TrailSearch:
     def all(self) -> Iterator[Hit]:
         """Yield every match, oldest first."""
         start, offset = self.start()
+        self._progress(sum(file.size() for file in self.files[:start]) + offset)
         for order in range(start, len(self.files)):
             yield from self._hits_of(order, self.files[order], offset)
             offset = 0
@@ -214,6 +219,7 @@ class TrailSearch:
                             yield Hit(line, row, self.origin)
                         offset += len(line) + 1
                         number = None if number is None else number + 1
+                    self._progress(sum(map(len, some)) + len(some))
             except TrailCorrupt:
                 lines.rest = b"damaged"
             if lines.rest:

@@ -55,6 +55,15 @@ class TrailFile:
         with self.open() as stream:
             return line_seq(os.pread(stream.fileno(), MAX_LINE_BYTES + 1, 0).partition(b"\n")[0])
 
+    def size(self) -> int:
+        """Return the bytes of its lines, unpacked; of a compressed file that does not say, and of none, 0."""
+        try:
+            if self._fd >= 0:
+                return os.fstat(self._fd).st_size
+            return (packed.content_size(self.path) or 0) if self.compressed else self.path.stat().st_size
+        except OSError:
+            return 0
+
     def open(self) -> BinaryIO:
         """Open for reading, decompressed. Raises FileNotFoundError when a writer deleted it meanwhile."""
         if self._fd >= 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +26,19 @@ CALLS: Final = Filter()
 class Asked:
     """Trails at one moment, to be asked with SQL; a context manager."""
 
-    def __init__(self, paths: Sequence[Path], wanted: Filter, caps: Caps | None = None) -> None:
-        """`wanted` are the filters that hold for everything. Raises TrailError: no trail, no DuckDB."""
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        wanted: Filter,
+        caps: Caps | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """`wanted` are the filters that hold for everything; `progress` is told of bytes of lines that are done with.
+
+        Raises TrailError: no trail, no DuckDB.
+        """
         self.corrupt = Corrupt()
+        self._progress = progress or (lambda _bytes: None)
         self._wanted = wanted
         self._stack = contextlib.ExitStack()
         with self._stack:
@@ -139,15 +149,20 @@ class Asked:
         """Return each trail as something that finds lines, under a condition. Raises SqlError, TrailError."""
         if sql is not None and self._connection.check_condition(sql):
             self.settle()
-        return [TrailQuery(parts, self._wanted, sql, self._connection, self.corrupt) for parts in self._parts]
+        return [self._trail(parts, sql) for parts in self._parts]
+
+    def _trail(self, parts: list[Part], sql: str | None) -> TrailQuery:
+        return TrailQuery(parts, self._wanted, sql, self._connection, self.corrupt, self._progress)
 
 
 class TrailQuery:
     """One trail; see `indelible.query.search.TrailSearch`, whose methods these are."""
 
     def __init__(
-        self, parts: list[Part], wanted: Filter, sql: str | None, connection: Connection, corrupt: Corrupt
-    ) -> None:
+        self, parts: list[Part], wanted: Filter, sql: str | None, connection: Connection, corrupt: Corrupt,
+        progress: Callable[[int], None] = lambda _bytes: None,
+    ) -> None:  # fmt: skip
+        self._progress = progress
         self._parts = parts
         self._wanted = condition(wanted)
         self._sql = sql
@@ -178,6 +193,7 @@ class TrailQuery:
             hit = _hit(text, part.origin)
             if hit is not None:
                 yield hit
+        self._progress(part.size)
 
 
 def _hit(text: str, origin: str) -> Hit | None:

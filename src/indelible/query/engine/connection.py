@@ -194,7 +194,12 @@ class Connection:
 
 _TAKEN: Final = "SELECT view_name FROM duckdb_views() UNION SELECT table_name FROM duckdb_tables()"
 
-_LOCK: Final = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+_LOCK: Final = (
+    "SET TimeZone = 'UTC'",
+    "SET enable_progress_bar = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
 
 
 def _late(seconds: float) -> str:

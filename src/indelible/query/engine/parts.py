@@ -55,6 +55,7 @@ class Part:
         self.end = end
         self.origin = search.origin
         self.first = file.named_seq
+        self.size = file.size()
         self._trail = str(search.path)
         self._order = order
         self._file = file

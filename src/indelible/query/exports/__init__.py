@@ -1,0 +1,1 @@
+"""Exports: the events of a search as files that other tools open."""
