@@ -17,7 +17,7 @@ PERIOD = ("--since", "2026-11-01", "--until", "2026-11-21")
 LONG = "a_tool_with_a_name_that_is_so_long_that_no_column_has_room_for_it_" * 3 + "end-of-name"
 HOSTILE = [
     "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "a\nb\x1b[31mred", "\u202egnp.exe", "${jndi:ldap}",
-    "'; DROP TABLE logs; --", "=1+1", "日本語のツール", "{{7*7}}", "&amp;", LONG,
+    "'; DROP TABLE logs; --", "=1+1", "Δοκιμή-проверка", "{{7*7}}", "&amp;", LONG,
 ]  # fmt: skip
 
 

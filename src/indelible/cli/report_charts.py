@@ -1,4 +1,4 @@
-"""The charts of a report's page: SVG in the page itself, no script, nothing loaded. Pure.
+"""The charts of a report's page: SVG in the page itself, no script, nothing loaded.
 
 Every chart is drawn of rows that stand in a table beside it, so that nothing can be seen in it that cannot be read.
 Its words are ours; its values are numbers and times, never a text of a caller's.

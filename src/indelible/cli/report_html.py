@@ -26,7 +26,7 @@ _STYLE: Final = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181c; --faint: #a8a8a8; --line: #444;
   --soft: #23262b; --ok: #6ea8e5; --bad: #f28b82; --warn: #e6b450 } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
-  margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+  margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; font-variant-ligatures: none }
 h1 { font-size: 1.6rem; line-height: 1.25 } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem } h3 { font-size: 1rem;
   margin: 1.4rem 0 .2rem }
 p { margin: .4rem 0 } .faint { color: var(--faint) } a { color: var(--ok) }

@@ -1,4 +1,4 @@
-"""How the values of a report are shown, in a terminal and on a page alike. Pure.
+"""How the values of a report are shown, in a terminal and on a page alike.
 
 Whatever a caller chose is neutralised here: every invisible character is made visible.
 """

@@ -1,4 +1,4 @@
-"""What a report says beside its figures: which trails, what to be careful about, the commands that show it. Pure."""
+"""What a report says beside its figures: which trails, what to be careful about, the commands that show it."""
 
 from __future__ import annotations
 
