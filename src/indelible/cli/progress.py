@@ -64,6 +64,19 @@ def count_bar(total: int, doing: str, done: Callable[[], int]) -> Iterator[Calla
         bar.close()
 
 
+@contextlib.contextmanager
+def step_bar(total: int, doing: str, what: str) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how many of so many steps are done, once they have taken a second; call it after each."""
+    if not sys.stderr.isatty() or loglines.is_json():
+        yield lambda: None
+        return
+    bar = _Bar(total, doing, lambda count: f"{count} of {total} {what}")
+    try:
+        yield lambda: bar.add(1)
+    finally:
+        bar.close()
+
+
 def size_of(path: Path, *, earlier: bool = False) -> int:
     """Return the bytes of lines in a trail's files, compressed or not; with `earlier`, also of those below it."""
     total, layout = 0, Layout(path)

@@ -162,7 +162,7 @@ def command(
         )
     if found.anything:
         return _check_found(where, found, keys, kept.quorum if kept else None, as_json=as_json)
-    results = _verify(find_trails(where), keys)
+    results = verify_all(find_trails(where), keys)
     if kept is not None:
         verify_kept.compare(results, kept, keys[0] if keys else None)
     if as_json:
@@ -210,7 +210,8 @@ def _check_sources(where: Where, found: _Found, keys: list[Verifier], *, as_json
     return verify_store.check(sources, paths, keys, complete=found.complete, as_json=as_json)
 
 
-def _verify(paths: list[Path], keys: list[Verifier]) -> list[VerifyResult]:
+def verify_all(paths: list[Path], keys: list[Verifier]) -> list[VerifyResult]:
+    """Verify trails, each against its own key of those given; a trail without one has a finding. Raises TrailError."""
     results = []
     with progress_bar(paths, "verifying", earlier=True) as progress:
         for path in paths:

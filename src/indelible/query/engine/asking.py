@@ -40,6 +40,7 @@ class Asked:
         self.corrupt = Corrupt()
         self._progress = progress or (lambda _bytes: None)
         self._wanted = wanted
+        self._defined: str | None = None
         self._stack = contextlib.ExitStack()
         with self._stack:
             searches = [self._stack.enter_context(TrailSearch(path, wanted, self.corrupt)) for path in paths]
@@ -96,12 +97,17 @@ class Asked:
         self._define(" UNION ALL ".join(every) or no_rows())
 
     def _define(self, everything: str) -> None:
+        """Put the views over all rows; that costs more than a query of a small trail, so not when they are there."""
+        if everything == self._defined:
+            return
+        self._defined = None
         wanted = condition(self._wanted)
         self._connection.define("_every", everything)
         self._connection.define("_wanted", f"SELECT * FROM _every WHERE {wanted}")
         self._connection.define("events", f"SELECT * EXCLUDE ({RECEIVED}) FROM _wanted")
         self._connection.define("logs", logs(f"(SELECT * FROM _wanted WHERE {condition(CALLS)})"))
         self._connection.define("_chosen", logs("_wanted"))
+        self._defined = everything
 
     def summary(
         self,

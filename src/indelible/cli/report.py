@@ -1,0 +1,184 @@
+"""``indelible report``: what a period comes to, for a review, each figure with the query that shows it."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from indelible.cli import report_file
+from indelible.cli.caps import bounded, caps_options, make_caps
+from indelible.cli.common import Where, find_trails, where_options
+from indelible.cli.progress import step_bar
+from indelible.errors import ConfigError
+from indelible.events import format_time
+from indelible.query.filters import check_interval, did_you_mean, parse_time, trail_time
+from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope
+from indelible.values import shown
+
+if TYPE_CHECKING:
+    from indelible.cli.report_words import Words
+    from indelible.query.report.making import Report
+    from indelible.trail.findings import VerifyResult
+
+EPILOG: Final = """\b
+Examples:
+  indelible report                          the last 90 days, here
+  indelible report --since 2026-07-01 --until 2026-10-01 --html q3.html
+                                            a quarter, as one page to keep, mail or print
+  indelible report --vkey trail.vkey        with a key that was kept elsewhere
+  indelible report --per-hour 100 --error-rate 2
+                                            other thresholds
+  indelible report --json | jq .verification.ok
+
+Every section names the command that gives the same figures. Times are in UTC. The whole trail is
+verified besides (--no-verify leaves that out, and the report says so).
+
+Exit code 0: the report was made, whatever is in it; 2: wrong usage; 3: the trail cannot be read,
+or the page cannot be written.
+"""
+
+LIMIT: Final = 20
+"""Rows of each table unless somebody says otherwise."""
+
+_PERCENT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
+
+
+class Output(NamedTuple):
+    """Where a report goes."""
+
+    html: str | None
+    as_json: bool
+    limit: int
+
+
+@click.command("report", epilog=EPILOG)
+@click.option(
+    "--since", default=PERIOD, metavar="TIME", help=f"Where the period begins; {PERIOD} ago without it."
+)
+@click.option("--until", metavar="TIME", help="Where it ends; now without it.")
+@click.option("--html", metavar="FILE", help="Write one self-contained page here; - is standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option("-n", "--limit", type=click.IntRange(min=0), metavar="N", default=LIMIT, show_default=True,
+              help="Rows of each table; 0 is all.")  # fmt: skip
+@click.option("--per-hour", type=click.IntRange(min=1), metavar="N", default=PER_HOUR, show_default=True,
+              help="More calls than this within 60 minutes are many.")  # fmt: skip
+@click.option("--error-rate", metavar="PERCENT", default=ERROR_PERCENT, show_default=True,
+              help="A higher rate of errors is high.")  # fmt: skip
+@click.option("--min-calls", type=click.IntRange(min=1), metavar="N", default=MIN_CALLS, show_default=True,
+              help="Of fewer calls no rate is judged.")  # fmt: skip
+@click.option("--vkey", "vkeys", metavar="VKEY|FILE", multiple=True,
+              help="The trail's public key, from a place that you trust; of several trails, one for each.")  # fmt: skip
+@click.option("--no-verify", is_flag=True, help="Do not verify the trail; the report says that.")
+@click.option(
+    "--query", metavar="SECTION", help="Print the query of one section, for 'indelible sql', and end."
+)
+@caps_options
+@where_options
+def command(where: Where, **options: Any) -> int:
+    """Report on a period: what was called by whom, what is new, what went wrong, and whether the record holds."""
+    output = Output(options["html"], options["as_json"], options["limit"])
+    if output.html is not None and output.as_json:
+        raise click.UsageError("--html and --json: one of the two")
+    scope = _scope(options)
+    if options["query"] is not None:
+        return _print_query(options["query"], scope)
+    if options["no_verify"] and options["vkeys"]:
+        raise click.UsageError("--vkey is for the verification that --no-verify leaves out")
+    caps = make_caps(options["timeout"], options["memory"])
+    paths = find_trails(where)
+    target = None if output.html is None else report_file.check(output.html, paths)
+    results = None if options["no_verify"] else _verified(paths, options["vkeys"])
+    with bounded(caps):
+        report, unread = _made(paths, scope, output.limit, caps)
+    words = _words(where, paths, report, results, unread, options["vkeys"], output)
+    _print(report, results, unread, words, output, target)
+    return 0
+
+
+def _scope(options: dict[str, Any]) -> Scope:
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # what was recorded just now is in it
+    until = trail_time(now) if options["until"] is None else _time("--until", options["until"], now)
+    since = _time("--since", options["since"], now)
+    check_interval(since, until, (f"--since {options['since']}", f"--until {options['until'] or 'now'}"))
+    rate = options["error_rate"].removesuffix("%").strip()
+    if not _PERCENT.fullmatch(rate) or float(rate) >= 100:
+        raise ConfigError(
+            f"--error-rate: expected percent from 0 up to 100, such as 5, found {options['error_rate']!r}"
+        )
+    return Scope(since, until, options["per_hour"], rate, options["min_calls"])
+
+
+def _time(option: str, text: str, now: datetime) -> str:
+    try:
+        return parse_time(text, now)
+    except ValueError as exc:
+        raise ConfigError(f"{option}: {exc}, found {shown(text)}") from None
+
+
+def _verified(paths: list[Path], vkeys: tuple[str, ...]) -> list[VerifyResult]:
+    from indelible.cli.verify import verify_all
+    from indelible.trail.checking.check import load_vkey
+
+    return verify_all(paths, [load_vkey(vkey) for vkey in vkeys])
+
+
+def _made(paths: list[Path], scope: Scope, limit: int, caps: Any) -> tuple[Report, tuple[int, str]]:
+    """Return the report, and how many lines could not be read, with the place of the first."""
+    from indelible.query.engine.asking import ALL, Asked
+    from indelible.query.report.making import make, steps
+    from indelible.trail.reader import with_earlier
+
+    with Asked(with_earlier(paths), ALL, caps) as asked, step_bar(steps(scope), "asking", "queries") as step:
+        report = make(asked, scope, limit, step)
+    return report, (asked.corrupt.count, asked.corrupt.first())
+
+
+def _print_query(name: str, scope: Scope) -> int:
+    from indelible.query.report.making import every_section
+
+    known = {section.name: section for section in every_section(scope)}
+    if name not in known:
+        raise ConfigError(f"--query: no section {shown(name)}{did_you_mean(name, tuple(known))}")
+    click.echo(known[name].sql)
+    return 0
+
+
+def _words(
+    where: Where, paths: list[Path], report: Report, results: list[VerifyResult] | None, unread: tuple[int, str],
+    vkeys: tuple[str, ...], output: Output,
+) -> Words:  # fmt: skip
+    from indelible.cli.report_words import Words, cannot_tell_new, notes_of, options_of
+
+    return Words(
+        trails=[str(path) for path in paths],
+        scope=report.scope,
+        options=options_of(where.config, where.profile, where.trail),
+        vkeys=vkeys,
+        limit=output.limit,
+        notes=notes_of(report, results, unread),
+        cannot_tell_new=cannot_tell_new(report),
+    )
+
+
+def _print(
+    report: Report, results: list[VerifyResult] | None, unread: tuple[int, str], words: Words, output: Output,
+    target: Path | None,
+) -> None:  # fmt: skip
+    if output.as_json:
+        from indelible.cli.report_json import as_json, print_report_json
+
+        print_report_json(as_json(report, results, unread, words))
+    elif output.html is not None:
+        from indelible.cli.report_page import report_page
+
+        report_file.write(target, report_page(report, results, words, format_time(time.time_ns())))
+        report_file.say(target, words.notes)
+    else:
+        from indelible.cli.report_text import print_report
+
+        print_report(report, results, words)

@@ -1,0 +1,89 @@
+"""A report as one JSON object; docs/reference/report.md lists its keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from indelible import __version__
+from indelible.cli.rows import plain
+from indelible.cli.verify import combine
+from indelible.events import format_time
+from indelible.query.columns import json_text
+
+if TYPE_CHECKING:
+    from indelible.cli.report_words import Words
+    from indelible.query.report.making import Report, Table
+    from indelible.query.report.scope import Scope
+    from indelible.trail.findings import VerifyResult
+
+FORM: Final = 1
+"""The version of the form; a key that is added does not change it."""
+
+
+def as_json(
+    report: Report, results: Sequence[VerifyResult] | None, unread: tuple[int, str], words: Words
+) -> dict[str, Any]:
+    """Return the report."""
+    return {
+        **head(report.scope, words),
+        "notes": words.notes,
+        "unreadable": {"lines": unread[0], "first": unread[1] or None},
+        "verification": verification(results),
+        "verify_command": words.verify_command,
+        "summary": _row(report.summary),
+        "held": _row(report.held),
+        "goes_back": report.goes_back,
+        "sections": [_section(table, words) for table in report.tables],
+    }
+
+
+def print_report_json(value: dict[str, Any]) -> None:
+    """Print a report as one line; sums may be larger than 64 bits, which orjson does not take."""
+    click.echo(json_text(value))
+
+
+def head(scope: Scope, words: Words) -> dict[str, Any]:
+    """Return what every report begins with."""
+    return {
+        "report": FORM,
+        "made_at": format_time(time.time_ns()),
+        "made_with": f"indelible {__version__}",
+        "trails": words.trails,
+        "since": scope.since,
+        "until": scope.until,
+        "thresholds": {
+            "per_hour": scope.per_hour,
+            "error_percent": float(scope.error_percent),
+            "min_calls": scope.min_calls,
+        },
+    }
+
+
+def verification(results: Sequence[VerifyResult] | None) -> dict[str, Any] | None:
+    """Return what `verify --json` prints; None when it was left out."""
+    if results is None:
+        return None
+    return results[0].as_dict() if len(results) == 1 else combine(list(results))
+
+
+def _row(table: Table) -> dict[str, Any]:
+    return {name: plain(value) for name, value in table.rows[0].items()}
+
+
+def _section(table: Table, words: Words) -> dict[str, Any]:
+    section = table.section
+    return {
+        "name": section.name,
+        "title": section.title,
+        "says": section.says,
+        "rows": [{name: plain(value) for name, value in row.items()} for row in table.rows],
+        "total": table.total,
+        "asides": {aside.name: number for aside, number in table.asides},
+        "may_be_old": section.is_new and bool(words.cannot_tell_new),
+        "query": section.sql,
+        "command": words.command(section.sql),
+    }

@@ -1,0 +1,103 @@
+"""What a report says beside its figures: which trails, what to be careful about, the commands that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from indelible.cli.report_values import quoted
+from indelible.cli.text import counted
+from indelible.query.report.scope import Scope
+from indelible.query.report.sections import command
+
+if TYPE_CHECKING:
+    from indelible.query.report.making import Report
+    from indelible.trail.findings import VerifyResult
+
+
+class Words(NamedTuple):
+    """What is said beside the figures."""
+
+    trails: list[str]
+    scope: Scope
+    options: str
+    """What stands behind each command, so that it is about the same trails."""
+    vkeys: tuple[str, ...]
+    limit: int
+    notes: list[str]
+    """What is to be known before anything of the report is believed."""
+    cannot_tell_new: str
+    """Why nobody can tell what is new; empty where it can be told."""
+
+    def command(self, sql: str) -> str:
+        """Return the command that gives what a query gives."""
+        return command(sql) + self.options
+
+    def piped(self, name: str) -> str:
+        """Return the same as a short line: the query is printed, and asked."""
+        scope, usual = self.scope, Scope(self.scope.since, self.scope.until)
+        asked = f"indelible report --query {name} --since {_short(scope.since)} --until {_short(scope.until)}"
+        for option, field in (
+            ("--per-hour", "per_hour"),
+            ("--error-rate", "error_percent"),
+            ("--min-calls", "min_calls"),
+        ):
+            if getattr(scope, field) != getattr(usual, field):
+                asked += f" {option} {getattr(scope, field)}"
+        return f"{asked} | indelible sql{self.options}"
+
+    @property
+    def bucket(self) -> str:
+        """What a bar of the chart stands for."""
+        return self.scope.bucket
+
+    @property
+    def verify_command(self) -> str:
+        """The command that gives the state of verification."""
+        return "indelible verify" + "".join(f" --vkey {quoted(key)}" for key in self.vkeys) + self.options
+
+
+def _short(time: str) -> str:
+    """Return a time without a fraction of a second that is none."""
+    return time.replace(".000000Z", "Z")
+
+
+def options_of(config: str | None, profile: str | None, trail: str | None) -> str:
+    """Return the options that name the same trails, as they were given."""
+    given = (("-c", config), ("--profile", profile), ("--trail", trail))
+    return "".join(f" {name} {quoted(value)}" for name, value in given if value is not None)
+
+
+_IN_NO_SECTION: Final = {
+    "erased": "erased lines, of which nobody can say what they were",
+    "timeless": "calls without a time that can be read, which are in no section",
+    "later": "calls at the end of the period or later, which are in no section",
+}
+
+
+def notes_of(report: Report, results: Sequence[VerifyResult] | None, unread: tuple[int, str]) -> list[str]:
+    """Return what is to be known first: what is not as it was sealed, what could not be read, what is in no section."""
+    held = report.held.rows[0]
+    found: list[str] = []
+    count = sum(len(result.findings) + result.omitted for result in results or ())
+    if count:
+        found.append(
+            f"the trail is not what was sealed ({counted(count, 'finding')}): until that is explained no figure "
+            "here is evidence"
+        )
+    count, first = unread
+    if count:
+        found.append(f"lines that could not be read, and are in no figure: {count}, the first: {first}")
+    for name, says in _IN_NO_SECTION.items():
+        if held[name]:
+            found.append(f"{says}: {held[name]}")
+    return found
+
+
+def cannot_tell_new(report: Report) -> str:
+    """Return why nobody can tell what is new, where the trail begins after the period does."""
+    if report.goes_back:
+        return ""
+    oldest: Any = report.held.rows[0]["oldest"]
+    begins = "nothing at all" if oldest is None else f"nothing from before {oldest.isoformat(' ')[:19]} (UTC)"
+    return f"The trail holds {begins}: what was there before nobody can tell, so all of this may be old."
