@@ -53,6 +53,8 @@ __all__ = [
     "RuleSettings",
     "Severity",
     "parse_alerts",
+    "parse_own_rules",
+    "parse_rules",
 ]
 
 

@@ -27,8 +27,8 @@ Examples:
 wrap, record and the library look by themselves, beside the shipper. Each alert is an event of the
 trail: indelible log --events alert.
 
-Exit code 0: done, nothing fired; 1: with --once and --replay, something fired; 2: wrong usage or
-configuration; 3: alerts could not be recorded or sent, or another process watches the trail.
+Exit code 0: done; 1: with --once, something fired; 2: wrong usage or configuration; 3: alerts could
+not be recorded or sent, or another process watches the trail.
 """
 
 TEST_EPILOG: Final = """\b

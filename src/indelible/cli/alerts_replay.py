@@ -29,7 +29,7 @@ PROBES: Final = ("sink_behind", "verification")
 
 
 def run(layout: Layout, settings: AlertSettings, since: str, *, as_json: bool) -> int:
-    """Print what rules would have told since a time; tell whether that is anything by the exit code."""
+    """Print what rules would have told since a time."""
     try:
         begin = parse_time(since, datetime.now(UTC))
     except ValueError as exc:
@@ -55,7 +55,7 @@ def run(layout: Layout, settings: AlertSettings, since: str, *, as_json: bool) -
         )
     else:
         _print(engine, alerts, begin, unreadable)
-    return int(any(alert.state == words.FIRING for alert in alerts))
+    return 0
 
 
 def fired(alerts: list[Alert]) -> Counter[str]:
@@ -103,9 +103,8 @@ def _print(engine: Engine, alerts: list[Alert], begin: str, unreadable: int) -> 
         note(f"{counted(unreadable, 'line')} could not be read, and counted for no rule")
 
 
+_OFTEN: Final = {1: "once", 2: "twice"}
+
+
 def _times(count: int) -> str:
-    return (
-        "would not have fired"
-        if not count
-        else f"would have fired {'once' if count == 1 else f'{count} times'}"
-    )
+    return "would not have fired" if not count else f"would have fired {_OFTEN.get(count, f'{count} times')}"
