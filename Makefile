@@ -94,7 +94,7 @@ imports: $(VENV)/stamp-dev ## the directions in which modules may import each ot
 .PHONY: lock
 lock: $(VENV)/stamp-dev ## pin the newest versions of everything anew
 	@$(BIN)/uv pip compile $(LOCK) --extra demo pyproject.toml requirements/build.in -o requirements/demo.txt
-	@$(BIN)/uv pip compile $(LOCK) --extra demo --extra kafka --extra otlp --extra query --extra s3 pyproject.toml requirements/build.in requirements/dev.in \
+	@$(BIN)/uv pip compile $(LOCK) --extra alerts --extra demo --extra kafka --extra otlp --extra query --extra s3 pyproject.toml requirements/build.in requirements/dev.in \
 		-c requirements/demo.txt -o requirements/dev.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/demo.txt -o requirements/base.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements/build.in requirements/mcp1.in -o requirements/mcp1.txt

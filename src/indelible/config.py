@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from indelible.alert_settings import AlertSettings, parse_alerts
 from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
@@ -146,6 +147,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redaction: RedactionSettings = RedactionSettings()
     record: RecordSettings = RecordSettings()
     identity: IdentitySettings = IdentitySettings()
+    alerts: AlertSettings | None = None
+    """None: no rule looks at the trail."""
     servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
@@ -255,12 +258,12 @@ IDENTITY_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "trusted_proxies": ("trusted_proxies", parse_networks),
 }
 
-TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "mcpServers")
+TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "alerts", "mcpServers")
 
 LATER_KEYS: Final = frozenset(
     {
         "identity.jwt", "identity.api_keys", "policy", "limits", "cost", "sessions", "management", "telemetry",
-        "alerts", "sinks", "audit.log_records",
+        "sinks", "audit.log_records",
     }
 )  # fmt: skip
 """Keys of the design that this version does not have: refused by name, never silently ignored."""
@@ -294,9 +297,21 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
         redaction=_redaction(top.get("redaction"), where),
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
+        alerts=_alerts(top, where),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )
+
+
+def _alerts(top: Mapping[str, Any], where: str) -> AlertSettings | None:
+    """Return what `alerts` says; an empty one is the built-in rules as they are."""
+    if "alerts" not in top:
+        return None
+    body = top["alerts"]
+    try:
+        return parse_alerts({} if body is None else body)
+    except ValueError as exc:  # what stands there may be a channel's secret: it is not repeated
+        raise ConfigError(f"{where}: alerts: {exc}") from None
 
 
 def _redaction(body: object, where: str) -> RedactionSettings:

@@ -95,7 +95,8 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
         sinks=_apart(sink_settings.resolved(audit.sinks, base), chosen),
     )
     source = None if path is None else str(path.resolve())
-    return msgspec.structs.replace(settings, audit=resolved_audit, source=source)
+    alerts = None if settings.alerts is None else settings.alerts.resolved(base)
+    return msgspec.structs.replace(settings, audit=resolved_audit, alerts=alerts, source=source)
 
 
 def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, ...]:

@@ -233,8 +233,9 @@ class Recorder:
             self._sweeper = Sweeper(path, self.settings.audit)
 
     def ship(self) -> None:
-        """See to it that the trail is shipped while this process holds it, where sinks are configured."""
-        if self.settings.audit.sinks and isinstance(self._writer, SharedWriter):
+        """See to it that the trail is shipped and watched while this process holds it, where that is configured."""
+        wanted = self.settings.audit.sinks or self.settings.alerts is not None
+        if wanted and isinstance(self._writer, SharedWriter):
             from indelible._version import __version__
             from indelible.shipper.companion import companion_of
 
@@ -407,7 +408,7 @@ def _checked(settings: Settings, export: SinkSettings | None) -> Settings:
     Raises ConfigError for sinks that this process cannot ship to.
     """
     settings = configfile.with_export(settings, export)
-    if settings.audit.sinks and settings.audit.socket is None:
+    if (settings.audit.sinks or settings.alerts is not None) and settings.audit.socket is None:
         from indelible.shipper.companion import check
 
         check(settings, export)

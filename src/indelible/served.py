@@ -157,15 +157,15 @@ class Served:
 
 def _check_sinks(settings: Settings, export: SinkSettings | None) -> None:
     """Raise ConfigError for sinks that this process cannot ship to."""
-    if settings.audit.sinks:
+    if settings.audit.sinks or settings.alerts is not None:
         from indelible.shipper.companion import check
 
         check(settings, export)
 
 
 def _companion(settings: Settings, layout: Layout) -> Companion | None:
-    """Return what ships the trail while it is held here; None when there is no sink."""
-    if not settings.audit.sinks:
+    """Return what ships and watches the trail while it is held here; None when nothing is to."""
+    if not settings.audit.sinks and settings.alerts is None:
         return None
     from indelible._version import __version__
     from indelible.shipper.companion import companion_of

@@ -51,6 +51,7 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     keys.check_source(settings.audit)
     check_anchors(settings.audit.anchors)
     check_names(settings.audit.sinks)
+    check_rules(settings)
     durable.access_for(settings.audit.group)
     described = describe(None if file is None else str(file.absolute()), settings)
     if as_json:
@@ -58,6 +59,18 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     else:
         print_settings(described)
     return 0
+
+
+def check_rules(settings: Any) -> None:
+    """Raise ConfigError for a rule whose expression is none, and for rules that nobody would look by."""
+    if settings.alerts is None:
+        return
+    from indelible.alerting.rules import make
+    from indelible.shipper.companion import check
+
+    make(settings.alerts.rules)
+    if settings.alerts.enabled and settings.audit.ship == "thread":
+        check(settings)
 
 
 def describe(file: str | None, settings: Any) -> dict[str, Any]:
@@ -68,15 +81,43 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
     plain["audit"]["sinks"] = msgspec.to_builtins([sink.public() for sink in settings.audit.sinks])
     for places in ("anchors", "sinks"):
         plain["audit"][places] = [_said(place) for place in plain["audit"][places]]
+    alerts = None if settings.alerts is None else describe_alerts(settings.alerts)
     plain["redaction"]["endpoints"] = [f"{one.kind} {one.name}" for one in settings.redaction.endpoints]
     return {
         "file": file,
         "profile": plain["profile"],
         "audit": plain["audit"],
         "redaction": plain["redaction"],
+        "alerts": alerts,
         "mcpServers": sorted(map(str, plain["servers"])),
         "warnings": plain["warnings"],
     }
+
+
+def describe_alerts(alerts: Any) -> dict[str, Any]:
+    """Return rules and channels as plain data: of a rule what concerns it, of a channel no secret."""
+    import msgspec
+
+    from indelible.alert_settings import BUILT_IN, COMMON_KEYS, OWN_KEYS
+
+    rules = []
+    for rule in alerts.rules:
+        own = OWN_KEYS if rule.is_own else BUILT_IN[rule.name].keys
+        keys = ["name", *(key for key in own if key != "name"), *(key for key in COMMON_KEYS if key not in own)]
+        rules.append({key: getattr(rule, key) for key in keys})
+    channels = []
+    for channel in alerts.channels:
+        own = _said(msgspec.to_builtins(channel.sink.own.public()))
+        own = {key: value for key, value in own.items() if key not in HIDDEN_OF_CHANNELS}
+        about = {"type": channel.type, "name": channel.name, "severity": channel.severity, **own}
+        channels.append({**about, "rules": sorted(channel.rules)} if channel.rules else about)
+    return {"enabled": alerts.enabled, "rules": rules, "channels": channels}
+
+
+HIDDEN_OF_CHANNELS: Final = frozenset(
+    {"flavor", "body", "batch", "labels", "source", "sourcetype", "index", "host_name", "header"}
+)
+"""What a channel's sink has and its keys do not."""
 
 
 def _said(place: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +133,9 @@ def print_settings(described: dict[str, Any]) -> None:
     click.echo(f"configuration: {one_line(described['file'] or 'no file; the defaults')}")
     if described["profile"]:
         click.echo(f"profile: {one_line(described['profile'])}")
-    for section in ("audit", "redaction"):
+    for section in ("audit", "redaction", "alerts"):
+        if described[section] is None:
+            continue
         click.echo(f"{section}:")
         for key, value in described[section].items():
             if isinstance(value, list) and value and isinstance(value[0], dict):

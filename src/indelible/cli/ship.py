@@ -27,7 +27,8 @@ Examples:
   indelible ship --replay-dead-letters            send what was refused for good once more
 
 Where audit.sinks names sinks, wrap, record and the library start this by themselves; audit.ship
-says otherwise. One process ships a trail: with --from and --replay-dead-letters the one at work is
+says otherwise. With 'alerts' in the configuration the rules look in the same process. One process
+ships a trail: with --from and --replay-dead-letters the one at work is
 asked to do it, and --once waits until it has. SIGTERM and Ctrl-C finish what is under way, and each
 sink goes on from there the next time; SIGHUP reads the configuration again.
 
@@ -74,12 +75,13 @@ def command(
     """Ship the trail's events to the sinks that the configuration names."""
     from indelible.cli.logged import name_log_lines
     from indelible.cli.shipping import Run, chosen, few_collections
+    from indelible.shipper.companion import looks
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
 
     name_log_lines()
     path = main_trail(where)
-    sinks = chosen(where, names)
+    sinks = chosen(where, names, may_be_none=not once and looks(where.settings))
     patience = _patience(timeout)
     if begin is not None and len(names) != 1:
         raise ConfigError("--from: say for which sink: --sink NAME")

@@ -19,6 +19,7 @@ from indelible import __version__, configfile, loglines
 from indelible.cli.common import Where, note
 from indelible.cli.reloading import OnRecord, change
 from indelible.cli.text import counted, one_line
+from indelible.cli.watching import Beside
 from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.shipper.names import check_names, parts
 from indelible.shipper.route import sealed
@@ -57,7 +58,7 @@ def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> 
     settings = configfile.with_export(where.settings, configfile.compliance())
     sinks = settings.audit.sinks
     if not sinks:
-        if may_be_none:
+        if may_be_none and not names:
             return ()
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}
@@ -93,12 +94,13 @@ class Run:
         self._names = names
         self._patience = patience
         self._attached = attached
-        self._signals = _Signals()
+        self._signals = Signals()
         if attached:
             _step_back()
         self._lanes: list[Lane] = []
         self._interrupted = False
         self._on_record = OnRecord(layout)
+        self._beside = Beside(layout, where, wanted=not names)
         self._said = f"{layout.active}: nothing is sealed yet"
 
     def _shipper(self) -> Shipper:
@@ -173,6 +175,7 @@ class Run:
             self._lanes = shipper.lanes
             ends: float | None = None
             while True:
+                self._beside.look()
                 number = self._signals.wait(
                     LOOK_S, sys.stdin.fileno() if self._attached and ends is None else None
                 )
@@ -183,9 +186,11 @@ class Run:
                 if number == _GONE:
                     ends = time.monotonic() + DRAIN_S
                     shipper.hurry()
+                    self._beside.hurry()
                 if ends is not None and (self._has_all(shipper) or time.monotonic() >= ends):
                     return 0
         finally:
+            self._beside.close()
             shipper.close()
             self._on_record.close()
 
@@ -201,7 +206,7 @@ class Run:
     def _has_all(self, shipper: Shipper) -> bool:
         """Tell whether every sink has everything that is sealed now."""
         now = sealed(self._layout)
-        return now is None or all(lane.has(now) for lane in shipper.lanes)
+        return now is None or (all(lane.has(now) for lane in shipper.lanes) and self._beside.has(now))
 
     def _reload(self, shipper: Shipper) -> None:
         """Read the configuration again; one that is wrong keeps the sinks that there are."""
@@ -216,6 +221,7 @@ class Run:
         self._where = fresh
         shipper.reload(sinks)
         self._lanes = shipper.lanes
+        self._beside.reload(fresh)
         note(f"the configuration was read again: {counted(len(sinks), 'sink')}", "INFO")
         if changed is not None:
             self._on_record.put(changed)
@@ -299,10 +305,10 @@ def _progress(lanes: Sequence[Lane], goal: Sealed) -> Any:
 
 
 _GONE: Final = 0
-"""What `_Signals.wait` returns when the other end of standard input is gone."""
+"""What `Signals.wait` returns when the other end of standard input is gone."""
 
 
-class _Signals:
+class Signals:
     """SIGINT, SIGTERM and SIGHUP, one after the other, where a loop waits for them."""
 
     def __init__(self) -> None:
@@ -316,6 +322,11 @@ class _Signals:
         try:
             os.write(self._into, bytes([number]))
         except BlockingIOError:  # it is full of this news already
+            pass
+
+    def until_told_to_end(self) -> None:
+        """Return at SIGINT or SIGTERM."""
+        while self.wait(3600.0) not in (signal.SIGINT, signal.SIGTERM):
             pass
 
     def wait(self, timeout: float, other: int | None = None) -> int | None:

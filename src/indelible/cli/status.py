@@ -35,6 +35,7 @@ Nothing is verified here; `indelible verify` does that. Exit code 3: there is no
 @where_options
 def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signature
     """Say who writes the trail, how large it is, what is sealed, and what happened last."""
+    from indelible.alerting.states import alert_states
     from indelible.query.sinks import sink_states
     from indelible.query.state import trail_state
     from indelible.trail.layout import Layout
@@ -52,8 +53,14 @@ def command(where: Where, as_json: bool) -> int:  # noqa: FBT001 - click's signa
         msg = f"{trails.path}: there is no trail here; 'indelible wrap' makes one at its first start"
         raise TrailError(msg)
     known = (None, None) if audit is None else (audit.backup_count, audit.disk_thresholds)
+    alerts = None if audit is None or where.trail_alone else where.settings.alerts
     states = [
-        {**trail_state(path, *known), **sink_states(Layout(path), audit), "settings": settings}
+        {
+            **trail_state(path, *known),
+            **sink_states(Layout(path), audit),
+            **alert_states(Layout(path), alerts),
+            "settings": settings,
+        }
         for path in paths
     ]
     if as_json:
@@ -125,6 +132,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("checkpoint", _checkpoint(state)),
         *(("anchor", _anchor(anchor)) for anchor in state["anchors"]),
         *_shipping(state["shipped_by"], state["sinks"]),
+        *_alerts(state),
         ("open calls", _open_calls(state)),
         ("durability", f"{how['durability']}, intents: {how['intent']}" if how else "not known"),
         ("rotation", _rotation(settings)),
@@ -237,6 +245,25 @@ def _shipping(shipper: dict[str, Any] | None, sinks: list[dict[str, Any]] | None
         return [("sinks", "not known: what stands beside the trail cannot be read")]
     who = "nobody" if shipper is None else f"process {shipper['pid']}, since {shipper['since']}"
     return [("shipped by", who), *(("sink", _sink(sink)) for sink in sinks)] if sinks else []
+
+
+def _alerts(state: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return who watches, the rules that fire or could not look, and a line a channel."""
+    if not state["alert_rules"] and not state["alert_channels"]:
+        return []
+    from indelible.cli.alerts import describe_channel, describe_rule
+
+    holder, rules = state["alerts_watched_by"], state["alert_rules"]
+    who = "nobody" if holder is None else f"process {holder['pid']}, since {holder['since']}"
+    last = max((rule["last_alert"] for rule in rules if rule["last_alert"]), default=None)
+    about = f"{counted(len(rules), 'rule')}, the last alert at {last}" if last else counted(len(rules), "rule")
+    facts = [("watched by", f"{who}; {about}")]
+    if state["alerts_error"]:
+        facts.append(("alerts", f"not looking: {state['alerts_error']}"))
+    notable = [rule for rule in rules if rule["firing"] or rule["failures"] or rule["not_told"]]
+    facts += [("rule", describe_rule(rule).removeprefix("rule ")) for rule in notable]
+    channels = state["alert_channels"]
+    return facts + [("channel", describe_channel(channel).removeprefix("channel ")) for channel in channels]
 
 
 def _sink(sink: dict[str, Any]) -> str:

@@ -57,6 +57,11 @@ def check(settings: Settings, export: SinkSettings | None = None) -> None:
         _check_output(export)
     audit = settings.audit
     check_names(audit.sinks)
+    if audit.ship == "thread" and looks(settings):
+        raise ConfigError(
+            "alerts: rules look in a process of their own, and 'audit.ship: thread' wants none; take 'ship: process', "
+            "or 'ship: off' and run 'indelible alerts --follow' by hand"
+        )
     for sink in audit.sinks if audit.ship != "off" else ():
         if sink.type == "stdout":
             raise ConfigError(
@@ -86,13 +91,18 @@ def companion_of(
 ) -> Companion | None:
     """Return what ships beside a recorder, or None when nothing is to be. `holds` tells whether it holds the trail."""
     audit = settings.audit
-    if not audit.sinks or audit.ship == "off":
+    if audit.ship == "off" or not (audit.sinks or looks(settings)):
         return None
     with contextlib.suppress(OSError, TrailError):  # the shipper says what is wrong
         begin(layout, audit.sinks, durable.access_for(audit.group))
     alone = audit.ship == "process" and settings.source is not None and bool(sys.executable)
     shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
     return Companion(shipper, holds)
+
+
+def looks(settings: Settings) -> bool:
+    """Tell whether rules are to look at the trail: the process that ships does that, too."""
+    return settings.alerts is not None and settings.alerts.enabled
 
 
 class Companion:

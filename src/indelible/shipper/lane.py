@@ -25,6 +25,7 @@ from indelible.trail.shipping import letters, request
 
 if TYPE_CHECKING:
     from indelible.formats.record import Format
+    from indelible.shipper.choice import Check
     from indelible.shipper.route import Sealed
     from indelible.sink_settings import SinkSettings
     from indelible.sink_settings.parts import BatchSettings
@@ -42,6 +43,8 @@ class Parts(NamedTuple):
 
     make_format: Callable[[SinkSettings], Format]
     make_sink: Callable[[SinkSettings], Sink]
+    make_check: Callable[[SinkSettings], Check | None] = lambda _: None
+    """What else is asked of an event before a sink gets it."""
 
 
 class Lane:
@@ -156,7 +159,8 @@ class Lane:
         """Have sink, format and place. Raises what keeps them away."""
         self._place.load()
         if self._sink is None:
-            self._renderer = Renderer(self.settings, self._parts.make_format(self.settings))
+            made, only = self._parts.make_format(self.settings), self._parts.make_check(self.settings)
+            self._renderer = Renderer(self.settings, made, only)
             self._sink = self._parts.make_sink(self.settings)
             if isinstance(self._sink, Sealing):
                 self._sink.seal_with(self._seals)

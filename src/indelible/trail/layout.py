@@ -26,6 +26,7 @@ audit.jsonl.d/
   anchors/<name>.json           what an anchor has taken, and what is wrong with it
   witnessed/<name>              the newest checkpoint that a witness cosigned
   cursors/                      how far each sink has been shipped to, and what it refused
+  alerts/                       how far rules have looked, what they count, and how far each channel has been told
   quarantine/                   bytes that were no whole line when the trail was repaired
   retired/<origin>/             an earlier trail that was set aside
 """
@@ -77,8 +78,15 @@ class Layout:
         self.anchors = self.directory / "anchors"
         self.witnessed = self.directory / "witnessed"
         self.cursors = self.directory / "cursors"
+        self.alerts = self.directory / "alerts"
         self.quarantine = self.directory / "quarantine"
         self.retired = self.directory / "retired"
+
+    def for_alerts(self) -> Layout:
+        """Return the same, with what the shipper keeps of sinks where alerts' channels have it."""
+        found = Layout(self.active)
+        found.cursors = self.alerts
+        return found
 
     @property
     def behind_service(self) -> bool:

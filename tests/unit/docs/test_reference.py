@@ -344,6 +344,7 @@ def helped(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 
 GROUPS = {
+    "alerts": ("test",),
     "config": ("check",),
     "hold": ("add", "list", "release"),
     "incident": ("add",),
@@ -353,6 +354,7 @@ GROUPS = {
 NAMES = [name for name in COMMANDS if name not in GROUPS]
 NAMES += ["incident"]  # a command by itself, too
 NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
+NAMES.append("alerts")
 
 
 def test_every_command_has_a_section() -> None:

@@ -26,7 +26,7 @@ MARKER: Final = "retiring"
 """Stands in the trail's directory while the move is under way."""
 
 _STAYS: Final = frozenset(
-    {"lock", "writer.sock", "key", "hmac.key", "retired", "definitions", "gaps", "cursors", MARKER}
+    {"lock", "writer.sock", "key", "hmac.key", "retired", "definitions", "gaps", "cursors", "alerts", MARKER}
 )
 """What belongs to the place and not to the one trail. `key.vkey` goes with the trail: it bears its name."""
 

@@ -28,6 +28,7 @@ from indelible.trail.upkeep.orders import (
     Asker,
     Erase,
     Order,
+    RecordAlert,
     ReleaseHold,
     Reloaded,
     Retain,
@@ -107,6 +108,25 @@ def _add_incident(writer: Writer, order: AddIncident, asker: Asker) -> dict[str,
     return {"event_id": order.id, "at": order.at, "note": order.note, "backend": order.backend}
 
 
+def _record_alert(writer: Writer, order: RecordAlert, asker: Asker) -> dict[str, Any]:
+    """Record an alert of a rule, unless the holder before has done so."""
+    if len(msgspec.json.encode(order.alert)) > orders.MAX_ALERT_BYTES:
+        msg = f"an alert is more than {orders.MAX_ALERT_BYTES} bytes"
+        raise ConfigError(msg)
+    target = Target(backend=order.backend, type=order.type, capability_name=order.name)
+    event = Event(
+        timestamp=min(order.at, events.now()),
+        event_type="alert",
+        event_id=order.id,
+        source=Source(session_id=order.session, user_id=order.user, recorder=writer.recorder),
+        target=None if target == Target() else target,
+        metadata={"alert": order.alert, "asked": describe_asker(asker)},
+    )
+    if not _stands_in_newest(writer.layout.active, order.id.encode()):
+        writer.write_service_events([Item(events.encode_body(event))])
+    return {"event_id": order.id}
+
+
 def _stands_in_newest(path: Path, text: bytes) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - NEWEST_BYTES))
@@ -120,6 +140,7 @@ DUTIES: Final[dict[type[Order], Duty]] = {
     ReleaseHold: _release_hold,
     Reloaded: _reloaded,
     AddIncident: _add_incident,
+    RecordAlert: _record_alert,
 }
 
 

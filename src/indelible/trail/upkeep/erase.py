@@ -150,7 +150,7 @@ def _check(order: Erase) -> None:
 def _find(writer: Writer, order: Erase, moment: Moment, held: Held) -> Iterator[Found]:
     """Yield what is meant in the trail, then in the earlier ones that were set aside."""
     all_places = places(writer.layout)
-    letter_ids = (letter.event_id for letter in letters.read(writer.layout))
+    letter_ids = (letter.event_id for home in _letter_homes(writer.layout) for letter in letters.read(home))
     noted = frozenset(filter(None, [*map(_noted, all_places.ids), *letter_ids]))
     yield find(writer.layout, Selector(order.by, order.values), moment, held, order.id, noted)
     selector = _elsewhere(order)
@@ -379,11 +379,13 @@ def _go(writer: Writer, plan: Plan, record: str) -> None:
     for place in earlier.values():
         _forget_holds(place, plan.selector, access)
     meant = _meant(plan.selector, plan.ids)
+    homes = _letter_homes(layout)
     for path in all_places.loose:
-        if path != letters.path_of(layout):
+        if path not in map(letters.path_of, homes):
             rewrite_loose(path, meant, record, access)
-    letters.rewrite(layout, lambda path: rewrite_loose(path, meant, record, letters.ACCESS))
-    _forget_letters(writer, plan, earlier)
+    for home in homes:
+        letters.rewrite(home, lambda path: rewrite_loose(path, meant, record, letters.ACCESS))
+        _forget_letters(writer, home, plan, earlier)
     for path in all_places.ids:
         if _noted(path) in plan.ids:
             durable.replace_file(path, b"", access)
@@ -419,7 +421,12 @@ def _forget_holds(layout: Layout, selector: Selector, access: Access) -> None:
         durable.replace_file(layout.holds, msgspec.json.encode(Standing(left)), access)
 
 
-def _forget_letters(writer: Writer, plan: Plan, earlier: Mapping[str, Layout]) -> None:
+def _letter_homes(layout: Layout) -> tuple[Layout, Layout]:
+    """Return where dead letters stand: those of sinks, and those of alerts' channels."""
+    return layout, layout.for_alerts()
+
+
+def _forget_letters(writer: Writer, home: Layout, plan: Plan, earlier: Mapping[str, Layout]) -> None:
     """Take out the dead letters of what went: whatever a format has made of it, its seq stands there."""
     gone: dict[str, list[tuple[int, int]]] = {}
     for part in plan.parts:
@@ -429,11 +436,11 @@ def _forget_letters(writer: Writer, plan: Plan, earlier: Mapping[str, Layout]) -
             gone.setdefault(origin, []).extend((first, last) for first, last, _ in part.marks)
     dead = {
         letter.key
-        for letter in letters.read(writer.layout)
+        for letter in letters.read(home)
         if any(first <= letter.seq <= last for first, last in gone.get(letter.origin, ()))
     }
     if dead:
-        letters.remove(writer.layout, dead)
+        letters.remove(home, dead)
 
 
 def _rewrite_trail(layout: Layout, marks: list[Mark], access: Access, *, active: bool) -> Iterator[TrailFile]:

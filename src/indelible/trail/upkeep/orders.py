@@ -106,7 +106,33 @@ class AddIncident(
     """Which MCP server it is about, when it is about one. Redacted already."""
 
 
-Order = Retain | AddHold | ReleaseHold | Erase | Reloaded | AddIncident
+_Called = Annotated[str, msgspec.Meta(max_length=512)]
+"""A caller's name, as the trail has it; one that is longer is left out."""
+
+
+class RecordAlert(
+    msgspec.Struct, tag_field="order", tag="alert", frozen=True, kw_only=True, omit_defaults=True
+):
+    """Record an alert of a rule (`indelible.alerting`). What it names stands in the trail, redacted."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+    """Of the alert's event: the same whoever finds it, so that it is recorded once."""
+    at: Annotated[
+        str, msgspec.Meta(pattern=r"\A[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-5][0-9]){2}\.[0-9]{6}Z\Z")
+    ]
+    """When the rule fired, by the events' clock, in the trail's form."""
+    alert: dict[Annotated[str, msgspec.Meta(max_length=40)], Any]
+    """What stands under ``alert`` in the event's metadata; at most `MAX_ALERT_BYTES`."""
+    user: _Called | None = None
+    session: _Called | None = None
+    backend: _Called | None = None
+    type: _Called | None = None
+    name: _Called | None = None
+
+
+MAX_ALERT_BYTES: Final = 16_384
+
+Order = Retain | AddHold | ReleaseHold | Erase | Reloaded | AddIncident | RecordAlert
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order).decode

@@ -53,7 +53,8 @@ def places(layout: Layout) -> Places:
     trails = [layout, *(place for place in earlier if place.directory.is_dir())]
     loose = [place.quarantine / name for place in trails for name in sorted(names_in(place.quarantine))]
     loose += [place.next for place in trails[1:] if place.next.exists()]
-    loose += [path for path in (letters.path_of(layout),) if path.exists()]
+    dead = (letters.path_of(layout), letters.path_of(layout.for_alerts()))
+    loose += [path for path in dead if path.exists()]
     return Places(trails, loose, [place.suspect for place in trails])
 
 

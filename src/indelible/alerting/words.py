@@ -1,0 +1,154 @@
+"""What an alert says: its event's `metadata.alert`, and the query that shows what it is about. Pure.
+
+Names in it are the trail's, redacted when they were recorded. They are cut for the sentence and whole in the query, up
+to `MAX_QUERIED`; a longer one is left out of the query, which then shows more.
+"""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from typing import Any, Final
+
+import msgspec
+
+from indelible.alerting.facts import Subject, moment
+
+MAX_SHOWN: Final = 80
+"""Characters of a name in a sentence."""
+
+MAX_QUERIED: Final = 512
+
+NAMESPACE: Final = uuid.UUID("5b1f4dd1-6f5c-5a3e-9d0c-2f6a4b0f7c11")
+"""Of the ids of alerts (RFC 9562, section 5.5): the same alert has the same id, whoever finds it."""
+
+FIRING: Final = "firing"
+RESOLVED: Final = "resolved"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert: that something is so, still is, or is no more."""
+
+    rule: str
+    state: str
+    severity: str
+    at: int
+    """When, by the events' clock: microseconds since the epoch."""
+    key: str
+    """By which one matter is told from another: the same while it lasts, and when it comes again."""
+    since: int
+    """When it began, as `at`."""
+    seq: int | None
+    """Of the event at which it began; None where it was no event."""
+    times: int = 0
+    """How often it was given before, while it lasts."""
+    subject: Subject | None = None
+    """What it is about; None where only its event tells (`seq`)."""
+    by: str = "all"
+    window: int | None = None
+    """Microseconds."""
+    numbers: dict[str, int | float] = {}
+    summary: str = ""
+    """What is so of the subject."""
+    query: str | None = None
+    suppressed: int = 0
+    """Alerts of the rule that were not told since the last one that was."""
+    once: bool = False
+    """Whether it is a happening: it is not said to be over."""
+
+    def event_id(self, origin: str) -> str:
+        """Return the id of its event in a trail."""
+        told = f"{origin}|{self.rule}|{self.key}|{self.since}|{self.seq}|{self.state}|{self.times}"
+        return str(uuid.uuid5(NAMESPACE, told))
+
+
+def short(text: str, limit: int = MAX_SHOWN) -> str:
+    """Return a name as a sentence may hold it: on one line, and cut."""
+    clean = "".join(sign if sign.isprintable() else "�" for sign in text[: limit + 1])
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def called(subject: Subject | None, by: str) -> str:
+    """Return what a sentence calls what an alert is about; empty where it counts everything."""
+    if by == "all":
+        return ""
+    if subject is None:
+        return f"{by} that is not known any more"
+    if by == "actor":
+        if subject.user_id is not None:
+            return f"actor {short(subject.user_id)}"
+        if subject.auth_key_id is not None:
+            return f"credential {short(subject.auth_key_id)}"
+        return f"caller at {short(subject.client_ip)}" if subject.client_ip else "callers that are not known"
+    if by == "session":
+        return f"session {short(subject.session_id)}" if subject.session_id else "calls without a session"
+    backend = short(subject.backend) if subject.backend else "a server without a name"
+    if by == "backend":
+        return f"server {backend}"
+    return f"{subject.type or 'call'} {short(subject.name or 'without a name')} of {backend}"
+
+
+def query(
+    subject: Subject | None, since: str, until: str, options: tuple[str, ...] = (), where: str = ""
+) -> str | None:
+    """Return the command that lists what an alert is about; None when nothing tells that any more.
+
+    `since` and `until` are received times: at or after the one, before the other. `options` are `log`'s own; `where`
+    is a condition in SQL.
+    """
+    if subject is None:
+        return None
+    words, conditions = ["indelible", "log", "-n", "0", f"--since={since}", f"--until={until}", *options], []
+    for option, value in (
+        ("--user", subject.user_id),
+        ("--session", subject.session_id),
+        ("--backend", subject.backend),
+        ("--name", subject.name),
+    ):
+        if value is not None and _is_fit(value):
+            words.append(f"{option}={value}")
+    for column, value in (("auth_key_id", subject.auth_key_id), ("client_ip", subject.client_ip)):
+        if value is not None and _is_fit(value):
+            conditions.append(f"{column} = '{value.replace(chr(39), 2 * chr(39))}'")
+    if where:
+        conditions.append(where)
+    if conditions:
+        words.append(f"--where={' AND '.join(conditions)}")
+    return shlex.join(words)
+
+
+def _is_fit(value: str) -> bool:
+    return bool(value.strip()) and len(value) <= MAX_QUERIED and "\0" not in value
+
+
+def sentence(alert: Alert) -> str:
+    """Return what an alert says, in one line."""
+    about = called(alert.subject, alert.by) if alert.seq is not None else ""
+    over = "well again: " if alert.state == RESOLVED else "still: " if alert.times else ""
+    return f"{over}{about}: {alert.summary}" if about else f"{over}{alert.summary}"
+
+
+def as_metadata(alert: Alert, origin: str) -> dict[str, Any]:
+    """Return what the alert's event has under ``alert``, without what is not known."""
+    found: dict[str, Any] = {
+        "rule": alert.rule,
+        "state": alert.state,
+        "severity": alert.severity,
+        "summary": sentence(alert),
+        "dedup_key": dedup_key(alert, origin),
+        "since": moment(alert.since),
+        "event_seq": alert.seq,
+        "by": alert.by if alert.by != "all" else None,
+        "window_s": None if alert.window is None else alert.window / 1_000_000,
+        "numbers": alert.numbers or None,
+        "query": alert.query,
+        "repeat": alert.times or None,
+        "suppressed": alert.suppressed or None,
+        "once": alert.once or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def dedup_key(alert: Alert, origin: str) -> str:
+    """Return by which receivers tell one matter from another: short, and without a name in it."""
+    return str(uuid.uuid5(NAMESPACE, f"{origin}|{alert.rule}|{alert.key}"))
