@@ -15,6 +15,8 @@ import msgspec
 
 from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
+from indelible.inquiry_settings import MCP_KEYS as MCP_KEYS  # noqa: PLC0414 - a section like the others
+from indelible.inquiry_settings import InquirySettings
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
 from indelible.redaction_settings import check_strategies, parse_strategies
 from indelible.retention_settings import CLASSES as CLASSES  # noqa: PLC0414
@@ -146,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redaction: RedactionSettings = RedactionSettings()
     record: RecordSettings = RecordSettings()
     identity: IdentitySettings = IdentitySettings()
+    mcp: InquirySettings = InquirySettings()
     servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
@@ -255,7 +258,7 @@ IDENTITY_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "trusted_proxies": ("trusted_proxies", parse_networks),
 }
 
-TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "mcpServers")
+TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "mcp", "mcpServers")
 
 LATER_KEYS: Final = frozenset(
     {
@@ -294,6 +297,7 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
         redaction=_redaction(top.get("redaction"), where),
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
+        mcp=InquirySettings(**_section(top.get("mcp"), MCP_KEYS, where, "mcp")),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )

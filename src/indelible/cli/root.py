@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "ship": "Take the trail to the sinks that are configured.",
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
+    "mcp": "Answer agents' questions about the trail: a read-only MCP server.",
     "incident": "Record what a monitor outside saw.",
     "hold": "Place, list and release legal holds.",
     "redact": "Say what redaction takes out of a text, or finds in a trail.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -89,10 +89,13 @@ def _line_number(path: Path, offset: int) -> int | None:
 class TrailSearch:
     """One trail at one moment; a context manager."""
 
-    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt) -> None:
-        """Raises TrailError when there is no trail, or it may not be read."""
+    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt, recorded_until: str | None = None) -> None:
+        """`recorded_until` is a time in the trail's form, for who goes on with a search: later lines are left out.
+
+        Raises TrailError when there is no trail, or it may not be read.
+        """
         self.path = path
-        self._matches = wanted.predicate()
+        self._matches = _until(wanted.predicate(), recorded_until)
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
         with reading(path):
@@ -215,6 +218,10 @@ class TrailSearch:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
                 elif self._matches(row):
                     yield Hit(lines.rest, row, self.origin)
+
+
+def _until(matches: Callable[[Row], bool], time: str | None) -> Callable[[Row], bool]:
+    return matches if time is None else lambda row: row.recorded_at <= time and matches(row)
 
 
 def _opened(file: TrailFile) -> BinaryIO:
