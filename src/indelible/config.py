@@ -16,6 +16,8 @@ import msgspec
 from indelible.alert_settings import AlertSettings, parse_alerts
 from indelible.anchor_settings import AnchorSettings, parse_anchors
 from indelible.errors import ConfigError
+from indelible.inquiry_settings import MCP_KEYS as MCP_KEYS  # noqa: PLC0414 - a section like the others
+from indelible.inquiry_settings import InquirySettings
 from indelible.redaction_settings import RedactionSettings as RedactionSettings  # noqa: PLC0414 - a section like the others
 from indelible.redaction_settings import check_strategies, parse_strategies
 from indelible.retention_settings import CLASSES as CLASSES  # noqa: PLC0414
@@ -149,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentitySettings = IdentitySettings()
     alerts: AlertSettings | None = None
     """None: no rule looks at the trail."""
+    mcp: InquirySettings = InquirySettings()
     servers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``mcpServers`` as it stands in the file."""
     warnings: tuple[str, ...] = ()
@@ -258,7 +261,9 @@ IDENTITY_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "trusted_proxies": ("trusted_proxies", parse_networks),
 }
 
-TOP_KEYS: Final = ("profile", "profiles", "audit", "redaction", "record", "identity", "alerts", "mcpServers")
+TOP_KEYS: Final = (
+    "profile", "profiles", "audit", "redaction", "record", "identity", "alerts", "mcp", "mcpServers"
+)  # fmt: skip
 
 LATER_KEYS: Final = frozenset(
     {
@@ -298,6 +303,7 @@ def parse(data: object, *, where: str, env: Mapping[str, str], profile: str | No
         record=RecordSettings(**_section(top.get("record"), RECORD_KEYS, where, "record")),
         identity=IdentitySettings(**_section(top.get("identity"), IDENTITY_KEYS, where, "identity")),
         alerts=_alerts(top, where),
+        mcp=InquirySettings(**_section(top.get("mcp"), MCP_KEYS, where, "mcp")),
         servers=_mapping(top.get("mcpServers") or {}, where, "mcpServers"),
         warnings=tuple(warnings),
     )

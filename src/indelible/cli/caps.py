@@ -1,33 +1,21 @@
-"""What a query may use of this process, where DuckDB's own limits end.
-
-Its memory limit does not count what one function makes in one go, and such a function cannot be interrupted either. So
-the process gets a limit of its own (RLIMIT_DATA, which Linux keeps to; macOS only in part), and ends when DuckDB goes
-on long after its time. Only DuckDB's time counts: a pager that somebody reads in may take as long as it likes.
-"""
+"""The options of what a query may use."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
 from indelible.errors import ConfigError
+from indelible.query.engine.bounds import bounded as bounded  # noqa: PLC0414 - beside the options that it keeps
 from indelible.query.engine.connection import GRACE, MEMORY_MB, SECONDS, Caps
 from indelible.values import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-OWN_MB: Final = 512
-"""What the process may take besides: results, the reader's buffers, and what an allocator holds and does not use."""
-
-MB: Final = 1 << 20
 
 MIN_MB: Final = 64
 """With less nothing can be read at all."""
@@ -52,33 +40,6 @@ def make_caps(timeout: str | None, memory: int | None) -> Caps:
         if not 0 < seconds <= threading.TIMEOUT_MAX - GRACE:
             raise ConfigError(f"--timeout: expected a time such as 30s or 5m, found {timeout!r}")
     return Caps(seconds, memory if memory is not None else MEMORY_MB, _end)
-
-
-@contextlib.contextmanager
-def bounded(caps: Caps) -> Iterator[None]:
-    """Hold the process to a query's memory."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _data_bytes() + (caps.memory_mb + OWN_MB) * MB
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """Return what counts for the limit already; on a system that does not say, a guess that is large enough."""
-    try:
-        for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 1 << 30
 
 
 def _end(seconds: float) -> None:

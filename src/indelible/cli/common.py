@@ -120,13 +120,9 @@ class Trails:
         ``--trail FILE`` is that one; ``--trail DIR`` all that lie in it; without it the configured (or default)
         trail, and those beside it that further recorders made while it was held.
         """
-        from indelible.trail.files import side_trails
-        from indelible.trail.reader import is_there, trails_in
+        from indelible.trail.reader import trails_at
 
-        if self._explicit:
-            return trails_in(self.path) if self.path.is_dir() else [self.path]
-        beside = side_trails(self.path)
-        return [self.path, *beside] if not beside or is_there(self.path) else beside
+        return trails_at(self.path, named=self._explicit)
 
 
 def find_trails(where: Where) -> list[Path]:

@@ -39,6 +39,7 @@ def command() -> None:
 def check(config: str | None, profile: str | None, trail: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Read the configuration and print the settings that it comes to."""
     from indelible import configfile
+    from indelible.inquiry.roles import check_roles
     from indelible.redact.patterns import custom
     from indelible.shipper.names import check_names
     from indelible.trail import durable
@@ -48,6 +49,7 @@ def check(config: str | None, profile: str | None, trail: str | None, as_json: b
     file = configfile.find(config)
     settings = configfile.load(config, profile=profile, trail=trail)
     custom(settings.redaction.patterns)
+    check_roles(settings.mcp)
     keys.check_source(settings.audit)
     check_anchors(settings.audit.anchors)
     check_names(settings.audit.sinks)
@@ -89,6 +91,7 @@ def describe(file: str | None, settings: Any) -> dict[str, Any]:
         "audit": plain["audit"],
         "redaction": plain["redaction"],
         "alerts": alerts,
+        "mcp": plain["mcp"],
         "mcpServers": sorted(map(str, plain["servers"])),
         "warnings": plain["warnings"],
     }
@@ -133,7 +136,7 @@ def print_settings(described: dict[str, Any]) -> None:
     click.echo(f"configuration: {one_line(described['file'] or 'no file; the defaults')}")
     if described["profile"]:
         click.echo(f"profile: {one_line(described['profile'])}")
-    for section in ("audit", "redaction", "alerts"):
+    for section in ("audit", "redaction", "alerts", "mcp"):
         if described[section] is None:
             continue
         click.echo(f"{section}:")

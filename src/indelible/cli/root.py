@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "status": "Say how the trail is.",
     "retain": "Delete the closed files that nothing keeps any more.",
     "alerts": "Tell when the trail shows what it should not.",
+    "mcp": "Answer agents' questions about the trail: a read-only MCP server.",
     "incident": "Say what was called before something died, or note what was seen.",
     "hold": "Place, list and release legal holds.",
     "redact": "Say what redaction takes out of a text, or finds in a trail.",

@@ -33,7 +33,7 @@ def find_event(paths: list[Path], event_id: str) -> Found:
     found: list[Found] = []
     damaged: list[str] = []
     for path in paths:
-        for one in _lines_with(path, event_id, damaged):
+        for one in lines_with(path, event_id, damaged):
             if found:
                 seqs = f"seq {found[0].seq} of {found[0].path} and seq {one.seq} of {path}"
                 msg = f"event_id {event_id[:80]!r} stands in more than one event: {seqs}; say which by its seq"
@@ -48,7 +48,7 @@ def find_event(paths: list[Path], event_id: str) -> Found:
     return found[0]
 
 
-def _lines_with(path: Path, event_id: str, damaged: list[str]) -> Iterator[Found]:
+def lines_with(path: Path, event_id: str, damaged: list[str]) -> Iterator[Found]:
     """Yield the lines of a trail that have the id; what cannot be unpacked is noted in `damaged`."""
     try:
         needle = b'"event_id":' + orjson.dumps(event_id)

@@ -90,12 +90,22 @@ class TrailSearch:
     """One trail at one moment; a context manager."""
 
     def __init__(
-        self, path: Path, wanted: Filter, corrupt: Corrupt, progress: Callable[[int], None] | None = None
+        self,
+        path: Path,
+        wanted: Filter,
+        corrupt: Corrupt,
+        progress: Callable[[int], None] | None = None,
+        *,
+        recorded_until: str | None = None,
     ) -> None:
-        """`progress` is told of bytes of lines that are done with. Raises TrailError when no trail can be read."""
+        """`progress` is told of bytes of lines that are done with.
+
+        `recorded_until` is a time in the trail's form, for who goes on with a search: later lines are left out. Raises
+        TrailError when there is no trail, or it may not be read.
+        """
         self.path = path
         self._progress = progress or (lambda _bytes: None)
-        self._matches = wanted.predicate()
+        self._matches = _until(wanted.predicate(), recorded_until)
         self._corrupt = corrupt
         self._earliest = None if wanted.since is None else _earlier(wanted.since)
         with reading(path):
@@ -228,6 +238,10 @@ class TrailSearch:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
                 elif self._matches(row):
                     yield Hit(lines.rest, row, self.origin)
+
+
+def _until(matches: Callable[[Row], bool], time: str | None) -> Callable[[Row], bool]:
+    return matches if time is None else lambda row: row.recorded_at <= time and matches(row)
 
 
 def _opened(file: TrailFile) -> BinaryIO:

@@ -296,6 +296,18 @@ def trails_in(directory: Path) -> list[Path]:
     return sorted(found | {path for path in plain if path not in found and _begins_a_trail(path)})
 
 
+def trails_at(path: Path, *, named: bool) -> list[Path]:
+    """Return the active files of the trails that are meant by a path.
+
+    One that was `named` is that file alone, or, of a directory, all that lie in it. Else it is the configured trail:
+    that, and those beside it that further recorders made while it was held.
+    """
+    if named:
+        return trails_in(path) if path.is_dir() else [path]
+    beside = files.side_trails(path)
+    return [path, *beside] if not beside or is_there(path) else beside
+
+
 def with_earlier(paths: list[Path]) -> list[Path]:
     """Return trails and, before each, those that were set aside below it: what was recorded there is listed on.
 

@@ -28,6 +28,7 @@ from indelible.config import (
     AUDIT_KEYS,
     IDENTITY_KEYS,
     LATER_KEYS,
+    MCP_KEYS,
     RECORD_KEYS,
     REDACTION_KEYS,
     TOP_KEYS,
@@ -64,6 +65,7 @@ def documented(heading: str) -> dict[str, list[str]]:
         ("redaction", REDACTION_KEYS),
         ("record", RECORD_KEYS),
         ("identity", IDENTITY_KEYS),
+        ("mcp", MCP_KEYS),
     ],
 )
 def test_every_key_is_documented_and_none_is_invented(heading: str, known: dict[str, Any]) -> None:
@@ -78,11 +80,12 @@ def test_keys_of_later_versions_are_named_as_such() -> None:
     assert set(codes(section(CONFIGURATION, "Not in this version"))) >= LATER_KEYS
 
 
-@pytest.mark.parametrize("heading", ["audit", "redaction", "record", "identity"])
+@pytest.mark.parametrize("heading", ["audit", "redaction", "record", "identity", "mcp"])
 def test_defaults_are_the_codes(heading: str) -> None:
     """A default in a page is a value that the parser makes into the setting's own default; `none` is no value."""
     keys = {
-        "audit": AUDIT_KEYS, "redaction": REDACTION_KEYS, "record": RECORD_KEYS, "identity": IDENTITY_KEYS
+        "audit": AUDIT_KEYS, "redaction": REDACTION_KEYS, "record": RECORD_KEYS, "identity": IDENTITY_KEYS,
+        "mcp": MCP_KEYS,
     }[heading]  # fmt: skip
     defaults = getattr(Settings(), heading)
     for key, cells in documented(f"`{heading}`").items():

@@ -7,20 +7,36 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from indelible.query.engine.connection import Caps, Connection, Result
 from indelible.query.engine.guard import where
 from indelible.query.engine.parts import Part
-from indelible.query.engine.relations import RECEIVED, condition, logs, no_rows
+from indelible.query.engine.relations import RECEIVED, condition, literal, logs, no_rows, seen
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch
 
 ALL: Final = Filter(events=None)
 
 CALLS: Final = Filter()
+
+
+class Sight(NamedTuple):
+    """What whoever asks does not see: columns of `events`, and those of `logs` that show something of them."""
+
+    events: Collection[str] = ()
+    logs: Collection[str] = ()
+
+
+class Page(NamedTuple):
+    """Which of the matches are wanted, newest first."""
+
+    limit: int
+    until: str | None = None
+    """Recorded at this time of the trail's or before; of an unknown time, if empty."""
+    skip: int = 0
 
 
 class Asked:
@@ -32,15 +48,18 @@ class Asked:
         wanted: Filter,
         caps: Caps | None = None,
         progress: Callable[[int], None] | None = None,
+        sight: Sight | None = None,
     ) -> None:
-        """`wanted` are the filters that hold for everything; `progress` is told of bytes of lines that are done with.
+        """`wanted` are the filters that hold for everything; with a `sight`, for who must not look behind them.
 
-        Raises TrailError: no trail, no DuckDB.
+        `progress` is told of bytes of lines that are done with. `trails` and `sorted` give whole lines, and are not for
+        who has a sight. Raises TrailError: no trail, no DuckDB.
         """
         self.corrupt = Corrupt()
         self._progress = progress or (lambda _bytes: None)
         self._wanted = wanted
         self._defined: str | None = None
+        self._sight = sight
         self._stack = contextlib.ExitStack()
         with self._stack:
             searches = [self._stack.enter_context(TrailSearch(path, wanted, self.corrupt)) for path in paths]
@@ -101,12 +120,16 @@ class Asked:
         if everything == self._defined:
             return
         self._defined = None
-        wanted = condition(self._wanted)
+        wanted, sight = condition(self._wanted), self._sight or Sight()
         self._connection.define("_every", everything)
-        self._connection.define("_wanted", f"SELECT * FROM _every WHERE {wanted}")
-        self._connection.define("events", f"SELECT * EXCLUDE ({RECEIVED}) FROM _wanted")
-        self._connection.define("logs", logs(f"(SELECT * FROM _wanted WHERE {condition(CALLS)})"))
-        self._connection.define("_chosen", logs("_wanted"))
+        if self._sight is None:
+            self._connection.define("_wanted", f"SELECT * FROM _every WHERE {wanted}")
+        else:
+            self._connection.define("_wanted", seen(wanted, sight.events))
+        self._connection.define("events", without("_wanted", [RECEIVED, *sight.events]))
+        calls = logs(f"(SELECT * FROM _wanted WHERE {condition(CALLS)})")
+        self._connection.define("logs", without(f"({calls})", sight.logs))
+        self._connection.define("_chosen", without(f"({logs('_wanted')})", sight.logs))
         self._defined = everything
 
     def summary(
@@ -135,6 +158,23 @@ class Asked:
             query += f" GROUP BY {', '.join(chosen[: len(group_by)])} ORDER BY {', '.join(order)}"
             query += f" LIMIT {limit}" if limit else ""
         return self._connection.run(query)
+
+    def newest(self, sql: str | None, columns: Sequence[str], page: Page) -> Result:
+        """Return columns of the matches, the newest first. Raises SqlError, TrailError.
+
+        The condition sees what `sight` leaves, as everything else does.
+        """
+        if sql is not None:
+            self.check_condition(sql)
+        self.settle()
+        rows = "_chosen"
+        if page.until is not None:
+            known = f"recorded_at <= TIMESTAMPTZ {literal(page.until)} OR " if page.until else ""
+            rows = f"(SELECT * FROM _chosen WHERE {known}recorded_at IS NULL)"
+        chosen = ", ".join(f'"{name}"' for name in columns)
+        query = f"SELECT {chosen} FROM {rows}{'' if sql is None else where(sql)}"
+        query += " ORDER BY recorded_at DESC NULLS LAST, seq DESC NULLS LAST, origin"
+        return self._connection.run(f"{query} LIMIT {page.limit} OFFSET {page.skip}", sql or "")
 
     def sorted(self, sql: str | None, sort: tuple[str, bool], limit: int) -> Iterator[Hit]:
         """Yield the matches in the order of a column, the first `limit` of them; 0 is all."""
@@ -200,6 +240,12 @@ class TrailQuery:
             if hit is not None:
                 yield hit
         self._progress(part.size)
+
+
+def without(relation: str, names: Collection[str]) -> str:
+    """Return a query for a relation without some of its columns."""
+    unwanted = ", ".join(f'"{name}"' for name in names)
+    return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
 
 
 def _hit(text: str, origin: str) -> Hit | None:

@@ -53,6 +53,9 @@ class Caps(NamedTuple):
     memory_mb: int = MEMORY_MB
     stuck: Callable[[float], None] | None = None
     """Called with its time when DuckDB does not end `GRACE` seconds after it was told to."""
+    more_time: str = "give it more with --timeout"
+    more_memory: str = "give it more with --memory"
+    """What whoever asks can do when it was not enough."""
 
 
 class Result(NamedTuple):
@@ -171,7 +174,7 @@ class Connection:
             if isinstance(exc, RuntimeError) and "interrupted" not in str(exc).lower():
                 raise
             if over.is_set():
-                raise TrailError(_late(self._caps.seconds)) from exc
+                raise TrailError(_late(self._caps)) from exc
             raise KeyboardInterrupt from exc
         finally:
             done.set()
@@ -184,7 +187,7 @@ class Connection:
         except self._duckdb.InterruptException:
             raise
         except self._duckdb.OutOfMemoryException as exc:
-            raise TrailError(_large(self._caps.memory_mb)) from exc
+            raise TrailError(_large(self._caps)) from exc
         except (self._duckdb.IOException, self._duckdb.InternalException, self._duckdb.FatalException) as exc:
             raise TrailError(_one_line(str(exc))) from exc
         except self._duckdb.Error as exc:
@@ -202,14 +205,12 @@ _LOCK: Final = (
 )
 
 
-def _late(seconds: float) -> str:
-    return (
-        f"the query took longer than {seconds:g} s and was ended; ask for less, or give it more with --timeout"
-    )
+def _late(caps: Caps) -> str:
+    return f"the query took longer than {caps.seconds:g} s and was ended; ask for less, or {caps.more_time}"
 
 
-def _large(memory_mb: int) -> str:
-    return f"the query needs more than {memory_mb} MB of memory; ask for less, or give it more with --memory"
+def _large(caps: Caps) -> str:
+    return f"the query needs more than {caps.memory_mb} MB of memory; ask for less, or {caps.more_memory}"
 
 
 def _one_line(message: str) -> str:
@@ -230,6 +231,11 @@ def _explained(message: str, said: str, head: str) -> str:
         return f"{text} {at}".rstrip()
     known = sorted({name for view in ("logs", "events") for name, _ in view_columns(view)})
     close = difflib.get_close_matches(named[1].lower(), known, n=1, cutoff=0.5)
+    if named[1].lower() in known:
+        return (
+            f"no column '{named[1]}' {at}".rstrip()
+            + "; whoever asks does not see it, or it is not of this view"
+        )
     hint = f"did you mean '{close[0]}'?" if close else "'indelible sql --columns' lists them"
     if f'"{named[1]}"' in said:
         hint += f"{'' if close else ';'} a text stands in single quotes"

@@ -10,6 +10,7 @@ The rules that live here:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from indelible.events import MAX_LINE_BYTES
@@ -155,6 +156,24 @@ def no_rows() -> str:
     columns = ["NULL::VARCHAR AS origin"]
     columns += [f'NULL::{column.sql_type} AS "{column.name}"' for column in EVENT_COLUMNS]
     return f"SELECT {', '.join(columns)}, ''::VARCHAR AS {RECEIVED} WHERE false"
+
+
+def seen(where: str, hidden: Collection[str]) -> str:
+    """Return a query for the rows of ``_every`` under a condition that nobody can look behind, without hidden values.
+
+    A condition beside it would not do: the engine may put somebody's own before it, and that shows what it was put to
+    by failing. Here a value is one only where the condition holds, wherever it is looked at.
+    """
+    types = {
+        "origin": "VARCHAR",
+        **{column.name: column.sql_type for column in EVENT_COLUMNS},
+        RECEIVED: "VARCHAR",
+    }
+    shown = [
+        f'NULL::{type_} AS "{name}"' if name in hidden else f'CASE WHEN _seen THEN "{name}" END AS "{name}"'
+        for name, type_ in types.items()
+    ]
+    return f"SELECT {', '.join(shown)} FROM (SELECT *, ({where}) AS _seen FROM _every) WHERE _seen"
 
 
 def logs(of: str, *more: str) -> str:
