@@ -42,6 +42,7 @@ class Question(NamedTuple):
     """``--count``."""
     timeout: str | None = None
     memory: int | None = None
+    no_twins: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -64,6 +65,9 @@ def question_options(function: F) -> F:
     from indelible.cli.caps import caps_options
 
     function = caps_options(function)
+    function = click.option("--no-twins", is_flag=True, help="Read the lines themselves, and no twins.")(
+        function
+    )
     for option in (
         click.option("--count", "number", is_flag=True, help="Only how many there are."),
         click.option("--sum", "sum_of", metavar="COL", help=SUM),
@@ -140,7 +144,7 @@ def _ask(
     from indelible.query.engine.guard import SqlError
 
     columns, limit = _Columns(question), DEFAULT_LIMIT if given is None else given
-    with Asked(paths, wanted, caps) as asked:
+    with Asked(paths, wanted, caps, with_twins=not question.no_twins) as asked:
         try:
             if question.where_sql is not None:
                 asked.check_condition(question.where_sql)
