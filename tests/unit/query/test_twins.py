@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indelible.query import quick
 from indelible.query.engine import judging, making, twinned
 from indelible.query.engine.asking import ALL, Asked
 from indelible.query.filters import Filter
@@ -121,6 +122,11 @@ def test_every_storage_form_answers_as_a_loop_over_the_lines_does(
         maker.raw(b'{"seq":99,"torn')
     expected = lines_of(path, wanted)
     assert asked(path, wanted) == asked(path, wanted, with_twins=False) == looped(expected)
+    with pytest.MonkeyPatch.context() as patch, quick.open_search(path, wanted, Corrupt()) as search:
+        patch.setattr(quick, "LEAST_BYTES", 0)
+        patch.setattr(quick, "NEAR_BYTES", limit * 200)
+        assert [hit.line for hit in search.all()] == expected
+        assert [hit.line for hit in search.newest(limit)] == expected[-limit:]
     with Asked([path], wanted) as asking:
         assert list(asking.summary(None, [], None, None, 0).rows) == [(len(expected),)]
         by_seq = [hit.line for hit in asking.sorted(None, ("seq", False), 0)]
@@ -339,6 +345,85 @@ def test_a_chunk_that_has_to_be_read_lies_between_others(tmp_path: Path) -> None
         rows = list(asking.query("SELECT seq FROM events").rows)
         assert rows == [(seq,) for seq in range(maker.seq)]
         assert (asking.corrupt.count, asking.corrupt.first()) == (1, f"{path}, line 14")
+
+
+# --- searching without SQL ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let twins be asked whatever the trail's size."""
+    monkeypatch.setattr(quick, "LEAST_BYTES", 0)
+    monkeypatch.setattr(quick, "NEAR_BYTES", 0)
+
+
+def searched(path: Path, wanted: Filter, limit: int | None = None) -> tuple[list[bytes], int]:
+    corrupt = Corrupt()
+    with quick.open_search(path, wanted, corrupt) as search:
+        assert isinstance(search, quick.QuickSearch)
+        hits = search.newest(limit) if limit else list(search.all())
+    return [hit.line for hit in hits], corrupt.count
+
+
+U1 = Filter(user=frozenset({"u1"}), events=None)
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_search_reads_the_lines_that_twins_name_and_nothing_more(
+    trail: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, expected = trail.layout.active, lines_of(trail.layout.active, U1)
+    read: list[tuple[int, int]] = []
+    hits_of = quick.QuickSearch.hits_of
+
+    def note(self: quick.QuickSearch, order: int, begin: int, stop: int | None) -> Any:
+        read.append((order, begin))
+        return hits_of(self, order, begin, stop)
+
+    monkeypatch.setattr(quick.QuickSearch, "hits_of", note)
+    assert searched(path, U1) == (expected, 0)
+    assert [order for order, _ in read] == [2]
+    assert read[0][1] > 0
+    for limit in (1, 2, 11, 99):
+        assert searched(path, U1, limit) == (expected[-limit:], 0)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_twin_that_names_other_lines_is_not_believed(trail: Maker, tmp_path: Path, number: int) -> None:
+    import duckdb
+
+    path, expected = trail.layout.active, lines_of(trail.layout.active, U1)
+    lie = tmp_path / "lie.parquet"
+    with duckdb.connect() as database:
+        database.execute(
+            f"COPY (SELECT * REPLACE ('u1' AS user_id) FROM read_parquet('{_quoted(rows_of(trail, number))}')) "
+            f"TO '{_quoted(lie)}' (FORMAT parquet)"
+        )
+    forge(trail, number, lie.read_bytes())
+    assert searched(path, U1) == (expected, 0)
+    assert searched(path, U1, 9) == (expected[-9:], 0)
+
+
+@pytest.mark.usefixtures("eager")
+def test_lines_that_cannot_be_read_are_counted_beside_twins(trail: Maker) -> None:
+    trail.raw(b"torn\n")
+    trail.add(operation(1, source__user_id="u1"))
+    expected = lines_of(trail.layout.active, U1)
+    assert searched(trail.layout.active, U1) == (expected, 1)
+
+
+@pytest.mark.usefixtures("eager")
+def test_without_duckdb_lines_are_read(trail: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in ("duckdb", "_duckdb"):
+        monkeypatch.setitem(sys.modules, name, None)
+    expected = lines_of(trail.layout.active, U1)
+    with quick.QuickSearch(trail.layout.active, U1, Corrupt()) as search:
+        assert [hit.line for hit in search.all()] == expected
+    with quick.open_search(trail.layout.active, U1, Corrupt()) as plain:
+        assert not isinstance(plain, quick.QuickSearch)
 
 
 # --- making ---------------------------------------------------------------------------------------------------

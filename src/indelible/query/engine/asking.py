@@ -239,7 +239,7 @@ class TrailQuery:
     def all(self) -> Iterator[Hit]:
         """Yield every match, oldest first. Raises SqlError, TrailError."""
         for group in self._trail.groups:
-            yield from self._hits(group, " ORDER BY seq")
+            yield from self._hits(group, "")
 
     def _hits(self, group: Group, order: str) -> Iterator[Hit]:
         return self._of_part(group) if isinstance(group, Part) else self._of_twins(group, order)

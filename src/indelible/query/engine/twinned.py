@@ -159,6 +159,11 @@ def twin_rows(found: list[Rows], origin: str) -> str:
     return f"SELECT {said}, {', '.join(map(_quoted, NAMES))} FROM read_parquet([{listed}])"
 
 
+def seqs(found: list[Rows], condition: str) -> str:
+    """Return a query for the seqs of the rows of twins of which a condition is true, in their order."""
+    return f"SELECT seq FROM ({twin_rows(found, '')}) WHERE {condition}"
+
+
 def checked(found: list[Rows]) -> str:
     """Return a query that tells whether twins have as many rows as their notes say."""
     listed = ", ".join(literal(one.path) for one in found)

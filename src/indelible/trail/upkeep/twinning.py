@@ -71,6 +71,13 @@ class TwinKeeper:
         """Start a child when enough is due and none is at work."""
         if not self._is_on or self._ended:
             return
+        try:
+            self._look()
+        except Exception:  # a fault of ours costs the twins, not the house
+            self._again_at = time.monotonic() + RETRY_S
+            log.exception("%s: twins cannot be looked after", self._layout.active)
+
+    def _look(self) -> None:
         with self._lock:
             if self._child is not None and self._child.poll() is None:
                 self._again_at = time.monotonic() + 1.0
@@ -94,7 +101,7 @@ class TwinKeeper:
         """Return how many bytes of sealed lines have no twin, as far as names and sizes tell."""
         active_first, size = self._writer.active_size
         closed = files.segments(self._layout)
-        ends = [*(file.first_seq for file in closed[1:]), active_first]
+        ends = [file.first_seq for file in closed[1:]] + ([active_first] if closed else [])
         notes = twins.names(self._layout)
         total = 0
         for file, end in zip(closed, ends, strict=True):
