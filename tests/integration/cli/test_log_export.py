@@ -141,7 +141,7 @@ def test_a_terminal_sees_how_far_it_is(trail: Path, tmp_path: Path, home: dict[s
         assert process.wait(timeout=120) == 0
     os.close(ours)
     assert b"exporting" in shown
-    assert b"kB" in shown
+    assert b" of 1.2 MB" in shown
 
 
 # --- people's own tools ------------------------------------------------------------------------------------

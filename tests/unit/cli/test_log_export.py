@@ -166,7 +166,8 @@ def test_a_condition_that_is_none_leaves_nothing(run: Run) -> None:
 
 
 def test_without_duckdb(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "duckdb", None)
+    for module in ("duckdb", "_duckdb"):
+        monkeypatch.setitem(sys.modules, module, None)
     code, _, err = run("--export-csv", "a.csv", "--export-sqlite", "a.db")
     assert (code, err.splitlines()[1:]) == (0, ["indelible: a.csv: 80 events", "indelible: a.db: 80 calls"])
     for option in ("--export-duckdb", "--export-parquet"):
