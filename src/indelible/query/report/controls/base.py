@@ -1,4 +1,4 @@
-"""What a framework of controls is, as data. Pure.
+"""What a framework of controls is, as data.
 
 The rules that live here:
 

@@ -1,4 +1,4 @@
-"""Every framework, by its name. Pure."""
+"""Every framework, by its name."""
 
 from __future__ import annotations
 
