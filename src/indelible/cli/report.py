@@ -17,8 +17,8 @@ from indelible.cli.progress import step_bar
 from indelible.errors import ConfigError
 from indelible.events import format_time
 from indelible.query.filters import check_interval, did_you_mean, parse_time, trail_time
-from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope
-from indelible.values import shown
+from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope, moment
+from indelible.values import parse_duration, shown
 
 if TYPE_CHECKING:
     from indelible.cli.report_words import Words
@@ -75,9 +75,7 @@ class Made(NamedTuple):
 
 
 @click.command("report", epilog=EPILOG)
-@click.option(
-    "--since", default=PERIOD, metavar="TIME", help=f"Where the period begins; {PERIOD} ago without it."
-)
+@click.option("--since", metavar="TIME", help=f"Where the period begins; {PERIOD} before its end without it.")
 @click.option("--until", metavar="TIME", help="Where it ends; now without it.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page here; - is standard output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
@@ -107,6 +105,10 @@ def command(where: Where, **options: Any) -> int:
         raise click.UsageError("--html and --json: one of the two")
     scope = _scope(options)
     if options["query"] is not None:
+        if output.html is not None or output.as_json or output.framework is not None:
+            raise click.UsageError(
+                "--query prints a query and makes no report: not with --html, --json or --controls"
+            )
         return _print_query(options["query"], scope)
     if options["no_verify"] and options["vkeys"]:
         raise click.UsageError("--vkey is for the verification that --no-verify leaves out")
@@ -124,7 +126,9 @@ def command(where: Where, **options: Any) -> int:
 def _scope(options: dict[str, Any]) -> Scope:
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # what was recorded just now is in it
     until = trail_time(now) if options["until"] is None else _time("--until", options["until"], now)
-    since = _time("--since", options["since"], now)
+    since = trail_time(moment(until) - timedelta(seconds=parse_duration(PERIOD)))
+    if options["since"] is not None:
+        since = _time("--since", options["since"], now)
     check_interval(since, until, (f"--since {options['since']}", f"--until {options['until'] or 'now'}"))
     rate = options["error_rate"].removesuffix("%").strip()
     if not _PERCENT.fullmatch(rate) or float(rate) >= 100:

@@ -99,16 +99,19 @@ def _body(made: Controls, results: Results, words: Words, made_at: str) -> Itera
 
 
 def _control(control: Control, made: Controls, results: Results) -> str:
-    shown = "".join(
-        f'<li>{text(_said(name, made, results))} <a href="#{_target(name)}">Query</a></li>\n'
-        for name in control.facts
-    )
+    shown = "".join(f"<li>{text(_said(name, made, results))} {_link(name)}</li>\n" for name in control.facts)
     detail = f"In detail: sections {', '.join(control.sections)} of the report." if control.sections else ""
     return (
         f"<h2>{text(control.id)} <br>{text(control.title)}</h2>\n{paragraph(control.asks, 'faint')}"
         f"<h3>The trail shows</h3>\n<ul>\n{shown}</ul>\n{paragraph(detail, 'faint') if detail else ''}"
         f"<h3>The trail does not show</h3>\n{paragraph(control.not_shown)}"
     )
+
+
+def _link(name: str) -> str:
+    """Return a link that says on paper, too, which query is meant."""
+    said = "Verification" if name == VERIFIED else f"facts.{name}"
+    return f'<a href="#{_target(name)}">{said}</a>'
 
 
 def _target(name: str) -> str:

@@ -196,6 +196,7 @@ def test_damage_is_said_first_and_hides_nothing(tmp_path: Path, run: Run) -> Non
         (["--html", "a", "--json"], "--html and --json"),
         (["--vkey", "x", "--no-verify"], "--no-verify leaves out"),
         (["--vkey", "x"], "--vkey: neither a public key"),
+        (["--query", "slow", "--json"], "--query prints a query"),
         (["--query", "eror"], "did you mean 'errors'?"),
         (["--controls", "soc"], "did you mean 'soc2'?"),
     ],
@@ -205,6 +206,13 @@ def test_wrong_usage_is_one_line(options: list[str], said: str, run: Run, trail:
     assert done.returncode == 2
     assert said in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_period_is_90_days_before_its_end(run: Run, trail: Path) -> None:
+    said = json.loads(run("report", "--trail", trail, "--until", "2026-11-21", "--no-verify", "--json").stdout)
+    assert (said["since"], said["until"]) == ("2026-08-23T00:00:00.000000Z", "2026-11-21T00:00:00.000000Z")
+    assert said["verification"] is None
+    assert said["goes_back"] is False
 
 
 def test_no_trail_is_exit_code_3(run: Run, tmp_path: Path) -> None:

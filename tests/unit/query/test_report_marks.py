@@ -81,12 +81,12 @@ def test_marks_are_told_in_words(tmp_path: Path) -> None:
         (after(hours=6), "audit_gap", {}),
     )["gaps"]
     assert [row["said"] for row in reversed(found.rows)] == [
-        "4 events lost: disk full",
-        "a writer had died: 2 calls interrupted, 1 lines sealed late, 2 torn pieces set aside",
+        "events lost: 4 (disk full)",
+        "a writer had died; calls interrupted: 2, lines sealed late: 1, torn pieces set aside: 2",
         "the clock was set by -3600.25 s",
-        "3 files deleted: age",
-        "7 lines erased: asked\nfor",
-        " events lost: ",
+        "files deleted: 3 (age)",
+        "lines erased: 7 (asked\nfor)",
+        "events lost:  ()",
     ]
     assert {row["event_type"] for row in found.rows} == set(MARKS)
     assert [(aside.name, number) for aside, number in found.asides] == [("lost", 4)]

@@ -41,8 +41,8 @@ def _about_calls(scope: Scope) -> list[Fact]:
     return [
         Fact(
             "calls",
-            "Calls on record: {calls}, by {callers} callers, to {names} tools, prompts and resources of "
-            "{backends} servers.",
+            "Calls on record: {calls}; callers: {callers}; tools, prompts and resources: {names}; servers: "
+            "{backends}.",
             "SELECT count(*) AS calls, count(DISTINCT user_id) AS callers, count(DISTINCT (backend, name)) AS "
             "names, "
             f"count(DISTINCT backend) AS backends {calls}",
@@ -65,9 +65,8 @@ def _about_calls(scope: Scope) -> list[Fact]:
         ),
         Fact(
             "destructive",
-            "Calls of tools that are destructive: {calls}, by {callers} callers, of which {errors} ended with "
-            "an error; "
-            "calls of tools of which nobody has said what they do: {unknown}.",
+            "Calls of tools that are destructive: {calls}; their callers: {callers}; ended with an error: "
+            "{errors}; calls of tools of which nobody has said what they do: {unknown}.",
             "SELECT count(*) FILTER (effects = 'destructive') AS calls, "
             "count(DISTINCT user_id) FILTER (effects = 'destructive') AS callers, "
             "count(*) FILTER (effects = 'destructive' AND status = 'error') AS errors, "
@@ -134,7 +133,7 @@ def _about_people(scope: Scope) -> list[Fact]:
         ),
         Fact(
             "rejected",
-            "Requests that were refused before there was a session: {requests}, from {addresses} addresses.",
+            "Requests that were refused before there was a session: {requests}; addresses: {addresses}.",
             "SELECT coalesce(sum(greatest(coalesce(TRY_CAST((metadata->>'count') AS BIGINT), 1), 1)), 0) AS "
             "requests, "
             "count(DISTINCT client_ip) AS addresses FROM events "
@@ -148,9 +147,8 @@ def _about_the_record(scope: Scope) -> list[Fact]:
     return [
         Fact(
             "gaps",
-            "Times that the trail says it could not record: {gaps}, with {lost} events lost; writers that "
-            "died: {died}, with "
-            "{interrupted} calls interrupted.",
+            "Times that the trail says it could not record: {gaps}; events lost: {lost}; writers that died: "
+            "{died}; calls interrupted: {interrupted}.",
             "SELECT count(*) FILTER (event_type = 'audit_gap') AS gaps, "
             "coalesce(sum(TRY_CAST((metadata->>'lost') AS BIGINT)) FILTER (event_type = 'audit_gap'), 0) AS "
             "lost, "
@@ -182,7 +180,7 @@ def _about_the_record(scope: Scope) -> list[Fact]:
         ),
         Fact(
             "alerts",
-            "Alerts on record: {alerts}, of which {incidents} are what a monitor outside saw.",
+            "Alerts on record: {alerts}; of these, what a monitor outside saw: {incidents}.",
             "SELECT count(*) AS alerts, count(*) FILTER (json_exists(metadata, '/incident')) AS incidents "
             f"{events} AND event_type = 'alert'",
         ),
@@ -194,7 +192,7 @@ def _about_keeping(scope: Scope) -> list[Fact]:
     return [
         Fact(
             "kept",
-            "The oldest line that is held is of {oldest}, the newest of {newest}: {days} days, {lines} lines.",
+            "Oldest line that is held: {oldest}; newest: {newest}; days between: {days}; lines: {lines}.",
             "SELECT min(recorded_at) AS oldest, max(recorded_at) AS newest, "
             "date_diff('day', min(recorded_at), max(recorded_at)) AS days, count(*) AS lines FROM events",
         ),

@@ -24,14 +24,14 @@ _LISTED: Final = ", ".join(f"'{name}'" for name in MARKS)
 
 _SAID: Final = (
     "CASE event_type "
-    "WHEN 'audit_gap' THEN concat(metadata->>'lost', ' events lost: ', metadata->>'reason') "
-    "WHEN 'audit_recovered' THEN concat('a writer had died: ', metadata->>'interrupted', ' calls interrupted, "
-    "', "
-    "metadata->>'unsealed', ' lines sealed late, ', json_array_length(metadata, '/torn'), ' torn pieces set "
-    "aside') "
+    "WHEN 'audit_gap' THEN concat('events lost: ', metadata->>'lost', ' (', metadata->>'reason', ')') "
+    "WHEN 'audit_recovered' THEN concat('a writer had died; calls interrupted: ', metadata->>'interrupted', "
+    "', lines sealed late: ', metadata->>'unsealed', ', torn pieces set aside: ', "
+    "json_array_length(metadata, '/torn')) "
     "WHEN 'clock_stepped' THEN concat('the clock was set by ', metadata->>'step_s', ' s') "
-    "WHEN 'retention_applied' THEN concat(metadata->>'files', ' files deleted: ', metadata->>'reason') "
-    "WHEN 'entry_erased' THEN concat(metadata->>'lines', ' lines erased: ', metadata->>'reason') END"
+    "WHEN 'retention_applied' THEN concat('files deleted: ', metadata->>'files', ' (', metadata->>'reason', "
+    "')') "
+    "WHEN 'entry_erased' THEN concat('lines erased: ', metadata->>'lines', ' (', metadata->>'reason', ')') END"
 )
 """What an event says, in words; with a JSON pointer, since a shell would read the sign that begins a path."""
 
