@@ -368,7 +368,11 @@ TOOLS: Final = (
         "Check the whole trail against its signed checkpoint: every line and tile. Says where something does not "
         "agree, and what was not checked. Reads everything: slow on large trails.",
         Verify,
-        _answer(ok=_YES, trails={"type": "array", "items": _VERIFIED}),
+        _answer(
+            ok=_YES,
+            trails={"type": "array", "items": _VERIFIED, "description": "Those that are not ok come first."},
+            more_trails=_COUNT,
+        ),
     ),
     Tool(
         "prove",
