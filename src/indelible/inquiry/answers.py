@@ -34,7 +34,7 @@ SHORTER: Final = (200, 64, 10)
 WHOLE: Final = (*FIXED, "began")
 """Never cut: by these events are told apart, put in order, and gone on from."""
 
-MAX_SKIP: Final = 100_000
+MAX_SKIP: Final = 10_000
 """Events of one moment that a cursor passes over."""
 
 Shown = dict[str, Any]
