@@ -363,8 +363,8 @@ def _asked(question: Question, wanted: Filter, corrupt: Corrupt) -> Iterator[Any
     role, caps = question.role, question.bounds.caps()
     sight = None if role.sees_all else Sight(role.hidden, hidden_in("logs", role.hidden))
     with Asked(question.place.paths(), wanted, caps, sight=sight) as engine:
-        engine.corrupt = corrupt
         yield engine
+        corrupt.take(engine.corrupt)
 
 
 # --- one event, and the whole -------------------------------------------------------------------------------

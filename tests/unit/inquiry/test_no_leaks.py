@@ -218,13 +218,13 @@ def test_an_event_of_others_is_as_one_that_never_was(name: str, trails: dict[str
 
 def test_nothing_is_behind_the_roles_condition_wherever_it_is_looked_at() -> None:
     """In whichever order the engine looks at conditions: beside the role's own there are no values."""
-    sql = seen("coalesce(backend = 'mine', false)", {"user_id"})
+    sql = seen("SELECT * FROM recorded", "coalesce(backend = 'mine', false)", {"user_id"})
     assert sql.endswith(" WHERE _seen")
     with duckdb.connect() as engine:
-        engine.execute(f"CREATE TABLE _every AS {no_rows()}")
+        engine.execute(f"CREATE TABLE recorded AS {no_rows()}")
         for backend in ("mine", "other"):
             engine.execute(
-                "INSERT INTO _every BY NAME SELECT ? AS backend, 'ada' AS user_id, 'e' AS error, 7 AS seq",
+                "INSERT INTO recorded BY NAME SELECT ? AS backend, 'ada' AS user_id, 'e' AS error, 7 AS seq",
                 [backend],
             )
         rows = engine.execute(sql.removesuffix(" WHERE _seen")).fetchall()
