@@ -50,9 +50,8 @@ class Asked:
         parts = []
         for order in range(first, len(search.files)):
             file = search.files[order]
-            after = search.files[order + 1].first_seq() if order + 1 < len(search.files) else None
             try:
-                part = Part(search, order, file, after)
+                part = Part(search, order, file, search.end(order))
             except FileNotFoundError:  # deleted by the writer's retention since the files were listed
                 continue
             self._stack.callback(part.close)
