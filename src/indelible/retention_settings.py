@@ -6,6 +6,7 @@ so are those that could delete earlier whatever they say: none at all (`backup_c
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -95,6 +96,8 @@ def _rules(value: dict[Any, Any], tier: str | None) -> Retention:
     by_class = bool(value.keys() & set(_RULES))
     known = ("tier", *(_RULES if by_class else _BOUND), *(_BOUND if tier and "default" not in value else ()))
     for key in value:
+        if tier and "default" in value and key in _BOUND:
+            raise ValueError(f"{key} beside a tier is the default's: with `default`, put it there")
         if key not in known:
             raise ValueError(f"unknown key {shown(key)}{nearest(str(key), list(known))}")
     own = {key: value[key] for key in _BOUND if key in value}
@@ -115,7 +118,7 @@ def _word(value: object) -> Retention | float | None:
 def _tier(value: object) -> str:
     name = value.strip().lower() if isinstance(value, str) else ""
     if name not in TIERS:
-        near = nearest(name, TIERS) if isinstance(value, str) else ""
+        near = nearest(name, TIERS) if difflib.get_close_matches(name, TIERS, n=1, cutoff=0.5) else ""
         raise ValueError(f"expected a duration such as 90d, none, or a tier: {', '.join(TIERS)}{near}")
     return name
 

@@ -31,6 +31,7 @@ MEGABYTE: Final = 1_048_576
 DAY_S: Final = 86_400.0
 YEAR_S: Final = 366 * DAY_S
 """What is to be kept for years is kept for no day less, whatever years they are."""
+MAX_DURATION_S: Final = 30_000 * YEAR_S
 DURATION_UNITS: Final = {
     "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S, "y": YEAR_S,
 }  # fmt: skip
@@ -55,7 +56,9 @@ def parse_duration(value: object) -> float:
         if not parts or _DURATION.sub("", text).strip():
             raise ValueError("expected a duration such as 10s, 5m, 2h or 1d")
         seconds = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
-    if not 0 <= seconds < 1e12:
+    if seconds >= MAX_DURATION_S:
+        raise ValueError(f"expected a duration of less than {MAX_DURATION_S / YEAR_S:.0f} years")
+    if not seconds >= 0:  # nor is NaN
         raise ValueError("expected a duration that is not negative")
     return seconds
 

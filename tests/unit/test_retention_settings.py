@@ -93,12 +93,25 @@ def test_a_tier_and_more() -> None:
         ({"tier": 7}, "or a tier: hobby, saas, hipaa, sox"),
         ({"tier": None}, "or a tier"),
         ({"tier": "saas", "ages": "2y"}, "unknown key 'ages'; did you mean 'age'?"),
-        ({"tier": "saas", "age": "2y", "default": "2y"}, "unknown key 'age'"),
+        ({"tier": "saas", "age": "2y", "default": "2y"}, "age beside a tier is the default's"),
+        ("90000000y", "expected a duration of less than 30000 years"),
+        (-1, "expected a duration that is not negative"),
         ("89 parsecs", "expected a duration"),
     ],
 )  # fmt: skip
 def test_what_is_below_or_no_tier_is_refused_in_one_line(retention: object, said: str) -> None:
     assert said in refused(retention)
+
+
+def test_the_tiers_are_named_once() -> None:
+    assert refused("nope").count("hipaa") == 1
+
+
+def test_an_age_is_shown_as_the_configuration_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "indelible.yaml"
+    file.write_text("audit:\n  path: audit.jsonl\n  retention: 1y\n")
+    done = CliRunner().invoke(root, ["config", "check", "-c", str(file)], standalone_mode=False)
+    assert "  retention: 1y\n" in done.stdout
 
 
 AGES = st.none() | st.integers(0, 4000)

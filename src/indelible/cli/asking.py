@@ -80,7 +80,7 @@ def question_options(function: F) -> F:
 
 
 def refuse_others(
-    question: Question, view: View, *, follow: bool, elsewhere: bool, format_name: str | None
+    question: Question, view: View, limit: int | None, *, follow: bool, elsewhere: bool, format_name: str | None
 ) -> None:
     """Raise UsageError for options that do not go together."""
     if not question.is_asked:
@@ -99,6 +99,9 @@ def refuse_others(
         raise click.UsageError("--format is of events: --count, --sum and --group-by give none; try --json")
     if question.number and question.sort is not None and question.group_by is None:
         raise click.UsageError("--count gives one number: there is nothing to --sort")
+    if (question.number or question.sum_of is not None) and limit is not None and question.group_by is None:
+        one = "--count gives one number" if question.number else "--sum without --group-by gives one row"
+        raise click.UsageError(f"{one}, of all that match: not together with -n")
     if question.sum_of is not None and question.sort is not None and question.group_by is None:
         raise click.UsageError("--sum without --group-by gives one row: there is nothing to --sort")
 

@@ -9,6 +9,7 @@ import click
 
 from indelible.cli.common import note, print_json
 from indelible.cli.text import one_line
+from indelible.values import age_text
 
 EPILOG: Final = """\b
 Examples:
@@ -132,7 +133,7 @@ def _said(place: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_settings(described: dict[str, Any]) -> None:
-    """Print settings for people. Times are in seconds, sizes in bytes."""
+    """Print settings for people. Times are in seconds, but for that of `retention`; sizes in bytes."""
     click.echo(f"configuration: {one_line(described['file'] or 'no file; the defaults')}")
     if described["profile"]:
         click.echo(f"profile: {one_line(described['profile'])}")
@@ -156,7 +157,9 @@ def print_settings(described: dict[str, Any]) -> None:
 
 
 def _retention(value: object) -> str:
-    """Return rules as `status` says them; a single age stays a number, as all times here."""
+    """Return rules as `status` says them."""
+    if isinstance(value, int | float):
+        return age_text(value)
     if not isinstance(value, dict):
         return _value(value)
     import msgspec

@@ -98,7 +98,8 @@ def command(
     question = Question(*(options.pop(name) for name in Question._fields))
     wanted = make_filter(**options)
     exports.refuse_others(question, view, follow=follow, as_json=as_json, format_name=format_name)
-    asking.refuse_others(question, view, follow=follow, elsewhere=bool(sources.names), format_name=format_name)
+    elsewhere = bool(sources.names)
+    asking.refuse_others(question, view, limit, follow=follow, elsewhere=elsewhere, format_name=format_name)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
     listed = follow or question.is_asked or bool(sources.names or chosen or exports.names)

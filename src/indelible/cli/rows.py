@@ -1,5 +1,8 @@
 """Rows that a query gave, as a table, as JSON lines, or as CSV.
 
+To a terminal nothing goes that it would obey: what is not visible is an escape there, in each of the three. A file or a
+pipe gets the values as they are.
+
 In CSV (RFC 4180) a text is made harmless as in an export (`indelible.query.exports.cells`): what stands in a trail was
 written by agents and their tools.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,11 +71,19 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
 def _print_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     from indelible.query.columns import json_text
 
-    printed, names = 0, _distinct(names)
+    printed, names, terminal = 0, _distinct(names), sys.stdout.isatty()
     for row in rows:
-        sys.stdout.write(json_text(dict(zip(names, map(plain, row), strict=True))) + "\n")
+        text = json_text(dict(zip(names, map(plain, row), strict=True)))
+        sys.stdout.write((_escaped(text) if terminal else text) + "\n")
         printed += 1
     return printed
+
+
+def _escaped(text: str) -> str:
+    r"""Return the same JSON with what is not visible as an escape, such as ``\u009b``: it stands in texts only."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -89,12 +101,12 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    out = io.StringIO()
+    out, terminal = io.StringIO(), sys.stdout.isatty()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(map(harmless, names))
+    writer.writerow([_harmless(name, terminal=terminal) for name in names])
     count = 0
     for count, row in enumerate(rows, 1):
-        writer.writerow([_csv(value) for value in row])
+        writer.writerow([_harmless(_csv(value), terminal=terminal) for value in row])
         if count % BATCH == 0:
             _hand_over(out)
     _hand_over(out)
@@ -113,7 +125,14 @@ def _csv(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, dict | list):
         value = compact(value, 1 << 20)
-    return harmless(value) if isinstance(value, str) else value
+    return value
+
+
+def _harmless(value: Any, *, terminal: bool) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return neutralise(text) if terminal else text
 
 
 def _print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

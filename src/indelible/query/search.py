@@ -5,6 +5,9 @@ time filters mean, is when a call was *received*, and so not later than `recorde
 line with ``recorded_at >= since`` can therefore be left out. Nothing can be left out after ``until``: a long call is
 recorded whenever it ends, an interrupted one at the next start. A line that cannot be read is counted and never ends
 a search; a time that was tampered with must not either, so no decision rests on a single line.
+
+After a failed sync lines may stand in two files (`indelible.trail.switch`): what stands in the later one is the trail,
+and of the earlier one what is below the later one's first seq.
 """
 
 from __future__ import annotations
@@ -123,6 +126,18 @@ class TrailSearch:
             self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
         self.strangers = self._snapshot.strangers
+        self._ends: dict[int, int | None] = {}
+
+    def end(self, order: int) -> int | None:
+        """Return the first seq of the next file, from which on a file's lines do not count; None: no bound."""
+        if order not in self._ends:
+            self._ends[order] = self.files[order + 1].first_seq() if order + 1 < len(self.files) else None
+        return self._ends[order]
+
+    def _accepted(self, order: int) -> Callable[[Row], bool]:
+        """Return what tells whether a line of a file is the trail's, and asked for."""
+        end, matches = self.end(order), self._matches
+        return matches if end is None else lambda row: row.seq < end and matches(row)
 
     def __enter__(self) -> TrailSearch:
         return self
@@ -162,6 +177,7 @@ class TrailSearch:
 
         Raises TooFarError when more than `most` bytes have been read, and there may be more.
         """
+        matches = self._accepted(order)
         with _opened(file) as stream:
             fd = stream.fileno()
             size = os.fstat(fd).st_size
@@ -174,7 +190,7 @@ class TrailSearch:
                     row = parse_row(line)
                     if row is None:
                         self._corrupt.add(str(self.path), order, file, offset=at, number=None)
-                    elif self._matches(row):
+                    elif matches(row):
                         found.appendleft(Hit(line, row, self.origin))
                         if len(found) >= limit:
                             return True
@@ -241,7 +257,7 @@ class TrailSearch:
 
     def _hits_of(self, order: int, file: TrailFile, offset: int, stop: int | None = None) -> Iterator[Hit]:
         """Yield the matches of a file from a byte of its content on, which is the beginning of a line, to another."""
-        trail = str(self.path)
+        trail, matches = str(self.path), self._accepted(order)
         number = 1 if not offset else None
         with _opened(file) as stream:
             if offset:
@@ -255,7 +271,7 @@ class TrailSearch:
                         row = parse_row(line)
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
-                        elif self._matches(row):
+                        elif matches(row):
                             yield Hit(line, row, self.origin)
                         offset += len(line) + 1
                         number = None if number is None else number + 1
@@ -266,7 +282,7 @@ class TrailSearch:
                 row = parse_row(lines.rest)
                 if row is None:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
-                elif self._matches(row):
+                elif matches(row):
                     yield Hit(lines.rest, row, self.origin)
 
 

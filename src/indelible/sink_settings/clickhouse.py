@@ -19,6 +19,7 @@ from indelible.sink_settings.parts import (
     Secret,
     TlsSettings,
     parse_tls,
+    resolved,
     secret_keys,
     take_batch,
     take_secret,
@@ -103,12 +104,7 @@ class ClickhouseSettings(Own, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
-        return msgspec.structs.replace(
-            self,
-            tls=self.tls and self.tls.resolved(base),
-            username=self.username and self.username.resolved(base),
-            password=self.password and self.password.resolved(base),
-        )
+        return resolved(self, base, "tls", "username", "password")
 
 
 def parse_identifier(value: object) -> str:

@@ -21,6 +21,7 @@ from indelible.sink_settings.parts import (
     TlsSettings,
     parse_headers,
     parse_tls,
+    resolved,
     secret_keys,
     take_batch,
     take_secret,
@@ -139,8 +140,7 @@ class HttpSettings(Own, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
-        secrets = {name: found.resolved(base) for name in SECRETS if (found := getattr(self, name)) is not None}
-        return msgspec.structs.replace(self, tls=self.tls and self.tls.resolved(base), **secrets)
+        return resolved(self, base, "tls", *SECRETS)
 
 
 def _joined(path: str, wanted: str) -> str:

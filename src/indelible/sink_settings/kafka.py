@@ -16,6 +16,7 @@ from indelible.sink_settings.parts import (
     Secret,
     TlsSettings,
     mapping_of,
+    resolved,
     secret_keys,
     take_batch,
     take_secret,
@@ -47,9 +48,7 @@ class SaslSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """Return the same with relative paths taken from the directory of the configuration file."""
-        return msgspec.structs.replace(
-            self, username=self.username.resolved(base), password=self.password.resolved(base)
-        )
+        return resolved(self, base, "username", "password")
 
 
 class KafkaSettings(Own, frozen=True, kw_only=True):
@@ -84,9 +83,7 @@ class KafkaSettings(Own, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
-        return msgspec.structs.replace(
-            self, tls=self.tls and self.tls.resolved(base), sasl=self.sasl and self.sasl.resolved(base)
-        )
+        return resolved(self, base, "tls", "sasl")
 
 
 def _broker(text: str) -> str:

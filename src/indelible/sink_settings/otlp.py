@@ -23,6 +23,7 @@ from indelible.sink_settings.parts import (
     TlsSettings,
     parse_headers,
     parse_tls,
+    resolved,
     secret_keys,
     take_batch,
     take_secret,
@@ -77,9 +78,7 @@ class OtlpSettings(Own, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
-        return msgspec.structs.replace(
-            self, tls=self.tls and self.tls.resolved(base), token=self.token and self.token.resolved(base)
-        )
+        return resolved(self, base, "tls", "token")
 
 
 def parse_endpoint(value: object) -> str:

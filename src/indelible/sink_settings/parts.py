@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -131,6 +131,15 @@ class Secret(msgspec.Struct, frozen=True):
     def resolved(self, base: Path) -> Self:
         """Return the same with a relative path taken from the directory of the configuration file."""
         return msgspec.structs.replace(self, file=absolute(self.file, base))
+
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def resolved(settings: Settings, base: Path, *names: str) -> Settings:
+    """Return the same with the fields of these names, as far as there is something, resolved."""
+    parts = {name: part.resolved(base) for name in names if (part := getattr(settings, name)) is not None}
+    return msgspec.structs.replace(settings, **parts)
 
 
 def secret_keys(*names: str) -> dict[str, Parser]:

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, Final, Literal, Self, cast
 
-import msgspec
-
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
     BatchSettings,
@@ -16,6 +14,7 @@ from indelible.sink_settings.parts import (
     Secret,
     TlsSettings,
     parse_tls,
+    resolved,
     secret_keys,
     take_batch,
     take_secret,
@@ -105,8 +104,7 @@ class S3Settings(Own, frozen=True, kw_only=True):
 
     def resolved(self, base: Path) -> Self:
         """See `Own`."""
-        secrets = {name: found.resolved(base) for name in SECRETS if (found := getattr(self, name)) is not None}
-        return msgspec.structs.replace(self, tls=self.tls and self.tls.resolved(base), **secrets)
+        return resolved(self, base, "tls", *SECRETS)
 
 
 def parse_bucket(value: object) -> str:

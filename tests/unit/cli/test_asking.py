@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from indelible.cli import main, sql_shell
 from indelible.cli.common import Where
+from indelible.cli.rows import Form, print_rows
 from indelible.errors import TrailError
 from indelible.query.engine import connection
 from indelible.query.engine.connection import Caps
@@ -115,6 +117,14 @@ REFUSED = {
     ("log", "--sum", "name"): "--sum name: not a column of numbers",
     ("log", "--where", "true", "--follow"): "not together with --follow",
     ("log", "--count", "--from", "x"): "not together with --from",
+    ("log", "--count", "-n", "5"): "--count gives one number, of all that match: not together with -n",
+    (
+        "log",
+        "--sum",
+        "seq",
+        "-n",
+        "5",
+    ): "--sum without --group-by gives one row, of all that match: not together",
     ("log", "--count", "--around", "x"): "not together with --around",
     ("log", "--where", "true", "--timeline"): "not together with --timeline",
     ("log", "--count", "--format", "mxcp"): "--format is of events",
@@ -170,6 +180,22 @@ def test_what_agents_wrote_reaches_no_terminal(run: Run) -> None:
     _, out, _ = run("sql", "SELECT 'a' || chr(27) || '[31m' || chr(10) || 'b' AS x, 1 AS \"y\x1b[0m\"")
     assert "\x1b" not in out
     assert out.splitlines()[1].startswith("a\\x1b[31m\\nb")
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_to_a_terminal_nothing_goes_that_it_would_obey(form: Form) -> None:
+    value = "\x1b[2J\x7f\x9b31m\u202e\U000e0001é漢\n=1"
+    printed = {}
+    for terminal in (False, True):
+        out = io.StringIO()
+        with mock.patch.object(sys, "stdout", out), mock.patch.object(out, "isatty", return_value=terminal):
+            print_rows(["a\x9b"], [[value]], form)
+        printed[terminal] = out.getvalue()
+    assert all(char.isprintable() or char in "\r\n" for char in printed[True])
+    assert "é漢" in printed[True]
+    assert "\x9b31m\u202e\U000e0001" in printed[False]
+    if form == "json":
+        assert json.loads(printed[True]) == json.loads(printed[False]) == {"a\x9b": value}
 
 
 def test_values_that_json_does_not_have(run: Run) -> None:

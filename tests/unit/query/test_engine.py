@@ -355,3 +355,32 @@ def test_a_line_that_is_written_anew_says_the_same() -> None:
     assert anew is not None
     assert row_of(anew) == row_of(line)
     assert json.loads(anew)["line"] == line.decode()
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 3), st.booleans(), st.integers(1, 12)
+)
+def test_of_lines_that_stand_in_two_files_the_later_file_is_the_trail(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], over: int, packed: bool, limit: int
+) -> None:
+    """As a failed sync leaves them, whose old file could not be cut: SQL, `log` and a loop say the same."""
+    maker = Maker(tmp_path_factory.mktemp("switched") / "audit.jsonl")
+    for size in sizes:
+        maker.add_many(size)
+        doubled = [stamp(maker.seq + n, at(maker.clock), encode(operation(900 + n))) for n in range(over)]
+        maker.raw(b"".join(line + b"\n" for line in doubled))
+        maker.rotate(compress=packed)
+    path = maker.layout.active
+    with TrailSearch(path, ALL, Corrupt()) as search:
+        lines: dict[int, bytes] = {}
+        for file in search.files:
+            with file.open() as stream:
+                later = [line for line in stream.read().splitlines() if parse_row(line) is not None]
+            first = json.loads(later[0])["seq"]
+            lines = {seq: line for seq, line in lines.items() if seq < first}
+            lines |= {json.loads(line)["seq"]: line for line in later}
+        expected = list(lines.values())
+        assert [hit.line for hit in search.all()] == expected
+        assert [hit.line for hit in search.newest(limit)] == expected[-limit:]
+    assert asked(path)[0] == looped(expected)

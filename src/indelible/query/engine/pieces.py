@@ -84,7 +84,7 @@ class Pieces:
         file = self._search.files[order]
         pieces: list[Piece] = [Range()] if cover is None or cover.is_empty else cover.pieces(order)
         stack.callback(twinned.close, pieces)
-        after = self._search.files[order + 1].first_seq() if order + 1 < len(self._search.files) else None
+        after = self._search.end(order)
         for piece in pieces:
             if isinstance(piece, Rows):
                 if piece.twin.stop > offset:

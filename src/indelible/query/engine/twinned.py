@@ -87,8 +87,7 @@ class Cover:
 
     def end_of(self, order: int) -> int | None:
         """Return the seq at which the next file begins."""
-        files = self._search.files
-        return files[order + 1].first_seq() if order + 1 < len(files) else None
+        return self._search.end(order)
 
     def _whole(self, file: TrailFile, first: int | None, after: int | None) -> Twin | None:
         if file.named_seq is None or first is None or after is None:

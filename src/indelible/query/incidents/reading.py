@@ -190,8 +190,7 @@ class _Trail:
         with reading(self.path):
             first, offset = self._search.start_at(since)
             for order in range(first, len(files)):
-                end = None if order + 1 == len(files) else files[order + 1].first_seq()
-                yield from self._blocks_of(order, files[order], offset, end)
+                yield from self._blocks_of(order, files[order], offset, self._search.end(order))
                 offset = 0
 
     def _blocks_of(self, order: int, file: TrailFile, offset: int, end: int | None) -> Iterator[Block]:
