@@ -52,6 +52,7 @@ Durability = Literal["memory", "process", "disk"]
 DURABILITIES: Final[tuple[Durability, ...]] = ("memory", "process", "disk")
 OnFailure = Literal["deny", "allow"]
 IntentMode = Literal["all", "writes", "none"]
+Twins = Literal["auto", "off"]
 RecordMode = Literal["full", "digest", "none"]
 
 _ENV_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -107,6 +108,8 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who ships them: a process that the recording command starts, a thread of it, or `indelible ship` by hand."""
     max_backlog: Backlog = Backlog()
     """How much is kept for a sink that has not taken it yet."""
+    twins: Twins = "auto"
+    """Whether the holder has twins made of the lines, to be asked quickly: ``auto`` where the package duckdb is."""
 
     @property
     def retention_rules(self) -> Retention:
@@ -207,6 +210,10 @@ def _record_mode(value: object) -> RecordMode:
     raise ValueError("expected full, digest or none")
 
 
+def _parse_twins(value: object) -> object:
+    return one_of("auto", "off")("off" if value is False else value)  # YAML reads off as false
+
+
 AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "enabled": ("enabled", parse_boolean),
     "path": ("path", parse_text),
@@ -234,6 +241,7 @@ AUDIT_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "sinks": ("sinks", parse_sinks),
     "ship": ("ship", parse_ship),
     "max_backlog": ("max_backlog", parse_backlog),
+    "twins": ("twins", _parse_twins),
 }
 """Key in the file → field of `AuditSettings`, parser."""
 

@@ -42,6 +42,7 @@ class Question(NamedTuple):
     """``--count``."""
     timeout: str | None = None
     memory: int | None = None
+    no_twins: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -64,6 +65,9 @@ def question_options(function: F) -> F:
     from indelible.cli.caps import caps_options
 
     function = caps_options(function)
+    function = click.option("--no-twins", is_flag=True, help="Read the lines themselves, and no twins.")(
+        function
+    )
     for option in (
         click.option("--count", "number", is_flag=True, help="Only how many there are."),
         click.option("--sum", "sum_of", metavar="COL", help=SUM),
@@ -113,7 +117,7 @@ def answer(
     `limit` None is the default, and that a table is cut by it is said.
     """
     if not question.needs_sql:
-        return _count(paths, wanted, as_json=as_json)
+        return _count(paths, wanted, as_json=as_json, with_twins=not question.no_twins)
     from indelible.cli.caps import bounded, make_caps
 
     caps = make_caps(question.timeout, question.memory)
@@ -121,8 +125,23 @@ def answer(
         return _ask(paths, wanted, limit, chosen, question, caps, as_json=as_json)
 
 
-def _count(paths: Sequence[Path], wanted: Filter, *, as_json: bool) -> int:
+def _count(paths: Sequence[Path], wanted: Filter, *, as_json: bool, with_twins: bool) -> int:
+    """Count: by twins, where there is much to read, else one by one."""
+    from indelible.query.quick import is_large, may_help
     from indelible.query.search import Corrupt, TrailSearch
+
+    if with_twins and any(may_help(path) for path in paths):
+        with contextlib.ExitStack() as stack:
+            searches = [stack.enter_context(TrailSearch(path, wanted, Corrupt())) for path in paths]
+            large = any(map(is_large, searches))
+        if large:
+            from indelible.query.engine.asking import Asked
+            from indelible.query.engine.connection import Caps
+            from indelible.query.quick import SECONDS
+
+            with Asked(paths, wanted, Caps(seconds=SECONDS)) as asked:
+                rows = list(asked.summary(None, [], None, None, 0).rows)
+                return _print_table(["count"], rows, asked.corrupt, as_json=as_json)
 
     corrupt, count = Corrupt(), 0
     for path in paths:
@@ -139,7 +158,7 @@ def _ask(
     from indelible.query.engine.asking import Asked
 
     columns, limit = Columns(question), DEFAULT_LIMIT if given is None else given
-    with Asked(paths, wanted, caps) as asked, named():
+    with Asked(paths, wanted, caps, with_twins=not question.no_twins) as asked, named():
         if question.where_sql is not None:
             asked.check_condition(question.where_sql)
         if not question.is_table:

@@ -27,7 +27,8 @@ from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
-from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
+from indelible.query.quick import open_search
+from indelible.query.search import Corrupt, Hit, everything, newest
 from indelible.trail.reader import is_there, with_earlier
 
 DEFAULT_LIMIT: Final = 50
@@ -114,8 +115,9 @@ def command(
         paths = with_earlier(find_trails(where))
         if question.is_asked:
             return asking.answer(paths, wanted, limit, chosen, question, as_json=as_json)
-        shown = view.show(paths, wanted, limit, chosen, as_asked=bool(options["events"]))
-        return show(paths, wanted, count, chosen) if shown is None else shown
+        twins = not question.no_twins
+        shown = view.show(paths, wanted, limit, chosen, as_asked=bool(options["events"]), with_twins=twins)
+        return show(paths, wanted, count, chosen, with_twins=twins) if shown is None else shown
     from indelible.cli.tail import follow_trails
 
     trails = Trails(where)
@@ -130,11 +132,15 @@ def show_missing(trails: Trails) -> None:
         raise TrailError(msg)
 
 
-def show(paths: list[Path], wanted: Filter, limit: int, chosen: Chosen | None) -> int:
+def show(
+    paths: list[Path], wanted: Filter, limit: int, chosen: Chosen | None, *, with_twins: bool = True
+) -> int:
     """Print what is asked for; unreadable lines are counted on stderr."""
     corrupt = Corrupt()
     with contextlib.ExitStack() as stack:
-        searches = [stack.enter_context(TrailSearch(path, wanted, corrupt)) for path in paths]
+        searches = [
+            stack.enter_context(open_search(path, wanted, corrupt, with_twins=with_twins)) for path in paths
+        ]
         hits: Iterable[Hit] = newest(searches, limit) if limit else everything(searches)
         printer = make_printer(chosen, wanted)
         found = printer.print(hits)

@@ -20,7 +20,8 @@ from indelible.cli.rendering import Chosen, make_printer
 from indelible.cli.table import STYLES, latency_text
 from indelible.cli.text import counted, fit, neutralise, one_line, pad, width
 from indelible.query.filters import Filter
-from indelible.query.search import Corrupt, TrailSearch, everything, newest
+from indelible.query.quick import open_search
+from indelible.query.search import Corrupt, everything, newest
 from indelible.query.timeline import OUTCOME, Item, Span, Timeline, extent, make_timeline
 
 DEFAULT_LIMIT: Final = 1_000
@@ -59,12 +60,16 @@ GAP: Final = "  "
 Cells = dict[str, str]
 
 
-def show(paths: list[Path], wanted: Filter, limit: int | None, chosen: Chosen | None) -> int:
+def show(
+    paths: list[Path], wanted: Filter, limit: int | None, chosen: Chosen | None, *, with_twins: bool = True
+) -> int:
     """Print the timeline of what is asked for, or the stored lines that it is made of."""
     corrupt = Corrupt()
     most = DEFAULT_LIMIT if limit is None else limit
     with contextlib.ExitStack() as stack:
-        searches = [stack.enter_context(TrailSearch(path, wanted, corrupt)) for path in paths]
+        searches = [
+            stack.enter_context(open_search(path, wanted, corrupt, with_twins=with_twins)) for path in paths
+        ]
         hits = newest(searches, most) if most else everything(searches)
         if chosen is None:
             found = print_timeline(

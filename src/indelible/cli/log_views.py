@@ -61,7 +61,14 @@ class View(NamedTuple):
             raise click.UsageError(f"{name} shows what is in a trail: not together with {other}")
 
     def show(
-        self, paths: list[Path], wanted: Filter, limit: int | None, chosen: Chosen | None, *, as_asked: bool
+        self,
+        paths: list[Path],
+        wanted: Filter,
+        limit: int | None,
+        chosen: Chosen | None,
+        *,
+        as_asked: bool,
+        with_twins: bool = True,
     ) -> int | None:
         """Show the view that is asked for; None when it is the list.
 
@@ -79,7 +86,7 @@ class View(NamedTuple):
         wanted = (
             wanted if as_asked or (chosen and chosen.format) else msgspec.structs.replace(wanted, events=None)
         )
-        return log_timeline.show(paths, wanted, limit, chosen)
+        return log_timeline.show(paths, wanted, limit, chosen, with_twins=with_twins)
 
 
 def view_options(function: Callable[..., int]) -> Callable[..., int]:

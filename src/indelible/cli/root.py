@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "tail": "Follow the trail as it grows.",
     "sql": "Ask the trail with SQL.",
     "report": "Report on a period, or on what the trail shows of a framework's controls.",
+    "twins": "Make the columns that questions are answered from, or check them.",
     "verify": "Check the trail against its signed checkpoint.",
     "prove": "Write the proof that one event is in the trail.",
     "export": "Write evidence for an auditor, or the trail as a log that other verifiers read.",

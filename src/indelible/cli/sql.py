@@ -40,11 +40,13 @@ MAX_STDIN: Final = 1_000_000
     "--csv", "as_csv", is_flag=True, help="Print CSV, with texts that look like formulas made harmless."
 )
 @click.option("--columns", is_flag=True, help="List the columns of both views.")
+@click.option("--no-twins", is_flag=True, help="Read the lines themselves, and no twins.")
 @caps_options
 @where_options
 def command(
     where: Where,
     query: str | None,
+    no_twins: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001 - click's signature
     as_csv: bool,  # noqa: FBT001
     columns: bool,  # noqa: FBT001
@@ -63,12 +65,13 @@ def command(
     if query is None and sys.stdin is not None and sys.stdin.isatty():
         from indelible.cli.sql_shell import Shell
 
-        return Shell(where, caps, form).run()
+        return Shell(where, caps, form, with_twins=not no_twins).run()
     sql = _from_stdin() if query in (None, "-") else query
     from indelible.query.engine.asking import ALL, Asked
     from indelible.trail.reader import with_earlier
 
-    with Asked(with_earlier(find_trails(where)), ALL, caps) as asked, bounded(caps):
+    trails = with_earlier(find_trails(where))
+    with Asked(trails, ALL, caps, with_twins=not no_twins) as asked, bounded(caps):
         return show(asked, str(sql), form)
 
 

@@ -48,7 +48,8 @@ Ctrl-C ends a query that takes too long"""
 class Shell:
     """Reads queries until there are no more."""
 
-    def __init__(self, where: Where, caps: Caps, form: Form) -> None:
+    def __init__(self, where: Where, caps: Caps, form: Form, *, with_twins: bool = True) -> None:
+        self._with_twins = with_twins
         self._where = where
         self._caps = caps
         self._form = form
@@ -137,7 +138,7 @@ class Shell:
         state = [(path, _stat(path), _stat(Layout(path).segments)) for path in paths]
         if self._asked is None or state != self._state:
             self._close()
-            self._asked = Asked(paths, ALL, self._caps)
+            self._asked = Asked(paths, ALL, self._caps, with_twins=self._with_twins)
             self._state = state
         return self._asked
 

@@ -64,6 +64,12 @@ class Corrupt:
         if self._first is None or key(place) < key(self._first):
             self._first = place
 
+    def take(self, other: Corrupt) -> None:
+        """Note what another one has."""
+        self.count += other.count
+        if other._first is not None:
+            self._keep(other._first)
+
     def first(self) -> str:
         """Return ``FILE, line N`` of the first."""
         if self._first is None:
@@ -84,6 +90,10 @@ def _line_number(path: Path, offset: int) -> int | None:
             return number
     except OSError:
         return None
+
+
+class TooFarError(Exception):
+    """More would have to be read than was meant to be."""
 
 
 class TrailSearch:
@@ -127,20 +137,37 @@ class TrailSearch:
         found: deque[Hit] = deque()
         for order in range(len(self.files) - 1, -1, -1):
             file = self.files[order]
-            if file.compressed:
-                self._newest_of_compressed(order, file, limit, found)
-                done = self._starts_early(file, self._earliest)
-            else:
-                done = self._newest_of_plain(order, file, limit, found)
+            done = self._newest_of(order, file, limit, found)
             if done or len(found) >= limit:
                 break
         return list(found)
 
-    def _newest_of_plain(self, order: int, file: TrailFile, limit: int, found: deque[Hit]) -> bool:
+    def _newest_of(self, order: int, file: TrailFile, limit: int, found: deque[Hit]) -> bool:
         """Add matches in front of `found`; tell whether everything before is too old."""
+        if not file.compressed:
+            return self._newest_of_plain(order, file, limit, found)
+        self._newest_of_compressed(order, file, limit, found)
+        return self._starts_early(file, self._earliest)
+
+    def newest_of(self, order: int, limit: int) -> list[Hit]:
+        """Return the newest `limit` matches of one file, oldest first."""
+        found: deque[Hit] = deque()
+        self._newest_of(order, self.files[order], limit, found)
+        return list(found)
+
+    def _newest_of_plain(
+        self, order: int, file: TrailFile, limit: int, found: deque[Hit], most: int | None = None
+    ) -> bool:
+        """Add matches in front of `found`; tell whether everything before is too old.
+
+        Raises TooFarError when more than `most` bytes have been read, and there may be more.
+        """
         with _opened(file) as stream:
             fd = stream.fileno()
-            for offset, lines in blocks_backward(fd, os.fstat(fd).st_size):
+            size = os.fstat(fd).st_size
+            for offset, lines in blocks_backward(fd, size):
+                if most is not None and size - offset > most:
+                    raise TooFarError
                 at = offset + sum(map(len, lines)) + len(lines)
                 for line in reversed(lines):
                     at -= len(line) + 1
@@ -212,16 +239,19 @@ class TrailSearch:
                     return order
         return 0
 
-    def _hits_of(self, order: int, file: TrailFile, offset: int) -> Iterator[Hit]:
+    def _hits_of(self, order: int, file: TrailFile, offset: int, stop: int | None = None) -> Iterator[Hit]:
+        """Yield the matches of a file from a byte of its content on, which is the beginning of a line, to another."""
         trail = str(self.path)
         number = 1 if not offset else None
         with _opened(file) as stream:
             if offset:
-                stream.seek(offset)
+                _go_to(stream, offset)
             lines = Lines(stream)
             try:
                 for some, _ in lines:
                     for line in some:
+                        if stop is not None and offset >= stop:
+                            return
                         row = parse_row(line)
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
@@ -242,6 +272,15 @@ class TrailSearch:
 
 def _until(matches: Callable[[Row], bool], time: str | None) -> Callable[[Row], bool]:
     return matches if time is None else lambda row: row.recorded_at <= time and matches(row)
+
+
+def _go_to(stream: BinaryIO, offset: int) -> None:
+    """Go to a byte; of what can only be read from its front, through all that is before it."""
+    if stream.seekable():
+        stream.seek(offset)
+        return
+    while offset > 0 and (data := stream.read(min(CHUNK_BYTES, offset))):
+        offset -= len(data)
 
 
 def _opened(file: TrailFile) -> BinaryIO:

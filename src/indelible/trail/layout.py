@@ -20,6 +20,7 @@ audit.jsonl.d/
   next.jsonl                    a file being made after a failed sync
   holds                         the legal holds that stand, as the trail has them
   facts/<first seq>.json        what a closed file holds, by event type; never trusted for a deletion
+  twins/<first>-<end>.parquet   lines once more, as columns, to be asked quickly; never trusted over the lines
   gaps/<pid>-<random>           how many events a recorder could not record, until that stands in the trail
   erasing                       an erasure that is under way, or was cut off: what is to go
   definitions/                  what each server's tools look like
@@ -73,6 +74,7 @@ class Layout:
         self.next = self.directory / "next.jsonl"
         self.holds = self.directory / "holds"
         self.facts = self.directory / "facts"
+        self.twins = self.directory / "twins"
         self.gaps = self.directory / "gaps"
         self.definitions = self.directory / "definitions"
         self.anchors = self.directory / "anchors"

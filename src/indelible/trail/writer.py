@@ -398,6 +398,12 @@ class Writer(Watched):
         return self._seq
 
     @property
+    def active_size(self) -> tuple[int, int]:
+        """The first seq of the active file, and how many bytes it has."""
+        active = self._active
+        return active.first_seq, active.size
+
+    @property
     def sealed(self) -> int:
         """How many lines the newest checkpoint covers."""
         return self._sealer.size

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from indelible.errors import TrailError
 from indelible.query.columns import EVENT_COLUMNS, plain_line, row_of
 from indelible.query.engine.asking import ALL, Asked
+from indelible.query.engine.parts import Part
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail.entry import stamp
@@ -232,7 +233,12 @@ def test_all_files_of_a_trail_are_read_and_what_cannot_be_read_is_counted(trail:
     with Asked([trail], ALL) as asked_:
         ((count, first, last),) = asked_.query("SELECT count(*), min(seq), max(seq) FROM events").rows
         assert (count, first, last) == (804, 0, 803)
-        assert [part._is_anew for part in asked_._every_part()] == [False, True, False, False]
+        assert [isinstance(part, Part) and part._is_anew for part in asked_._trails[0].groups] == [
+            False,
+            True,
+            False,
+            False,
+        ]
         assert (asked_.corrupt.count, asked_.corrupt.first().rpartition("/")[2]) == (
             1,
             f"{201:020}.jsonl, line 202",

@@ -1,19 +1,28 @@
 """Asking trails with SQL: their files, the views over them, and queries on these.
 
 `TrailQuery` finds the lines of one trail, as `indelible.query.search.TrailSearch` does, under a condition besides.
+
+The rule that lives here: an answer is the one that the lines give. Where a twin turns out not to have the rows that its
+note says, or cannot be read, all is asked once more without twins.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
+import resource
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from indelible.query.engine.connection import Caps, Connection, Result
-from indelible.query.engine.guard import where
+from indelible.errors import TrailError
+from indelible.query.engine import twinned
+from indelible.query.engine.connection import FETCHED, Caps, Connection, Result
+from indelible.query.engine.guard import SqlError, where
 from indelible.query.engine.parts import Part
+from indelible.query.engine.pieces import DESCRIPTORS_PER_FILE, Group, Pieces, Twins
 from indelible.query.engine.relations import RECEIVED, condition, literal, logs, no_rows, seen
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch
@@ -21,6 +30,18 @@ from indelible.query.search import Corrupt, Hit, TrailSearch
 ALL: Final = Filter(events=None)
 
 CALLS: Final = Filter()
+
+
+VIEWS: Final = ("events", "logs")
+
+CHOSEN: Final = "_chosen"
+"""The view that filters and conditions are on: the columns of `logs`, of all that is wanted."""
+
+OTHERS: Final = 128
+"""Descriptors of everything else in this process."""
+
+_DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
+"""What DuckDB says of a twin that cannot be read, and never of a query."""
 
 
 class Sight(NamedTuple):
@@ -49,24 +70,39 @@ class Asked:
         caps: Caps | None = None,
         progress: Callable[[int], None] | None = None,
         sight: Sight | None = None,
+        *,
+        with_twins: bool = True,
     ) -> None:
         """`wanted` are the filters that hold for everything; with a `sight`, for who must not look behind them.
 
         `progress` is told of bytes of lines that are done with. `trails` and `sorted` give whole lines, and are not for
-        who has a sight. Raises TrailError: no trail, no DuckDB.
+        who has a sight. Without `with_twins` the lines themselves are read. Raises TrailError: no trail, no DuckDB.
         """
-        self.corrupt = Corrupt()
         self._progress = progress or (lambda _bytes: None)
-        self._wanted = wanted
-        self._defined: str | None = None
         self._sight = sight
+        self._paths = list(paths)
+        self._caps = caps or Caps()
+        self._wanted = wanted
+        self._open(with_twins=with_twins)
+
+    def _open(self, *, with_twins: bool) -> None:
+        self.corrupt = Corrupt()
         self._stack = contextlib.ExitStack()
+        self._is_settled = False
+        self._defined = frozenset[str]()
         with self._stack:
-            searches = [self._stack.enter_context(TrailSearch(path, wanted, self.corrupt)) for path in paths]
-            self._parts = [self._open(search) for search in searches]
-            allowed = [path for part in self._every_part() for path in part.paths()]
-            self._connection = self._stack.enter_context(Connection(allowed, caps or Caps()))
+            searches = [
+                self._stack.enter_context(TrailSearch(path, self._wanted, self.corrupt)) for path in self._paths
+            ]
+            _make_room(sum(DESCRIPTORS_PER_FILE * len(search.files) for search in searches))
+            self._trails = [Pieces(search, with_twins, self._stack) for search in searches]
+            allowed = [path for trail in self._trails for path in trail.paths()]
+            self._connection = self._stack.enter_context(Connection(allowed, self._caps))
             self._stack = self._stack.pop_all()
+
+    @property
+    def _has_twins(self) -> bool:
+        return any(trail.twins for trail in self._trails)
 
     def __enter__(self) -> Asked:
         return self
@@ -74,23 +110,10 @@ class Asked:
     def __exit__(self, *args: object) -> None:
         self._stack.close()
 
-    def _open(self, search: TrailSearch) -> list[Part]:
-        """Open the files of a trail that what is wanted may be in, oldest first."""
-        first, _ = search.start()
-        parts = []
-        for order in range(first, len(search.files)):
-            file = search.files[order]
-            after = search.files[order + 1].first_seq() if order + 1 < len(search.files) else None
-            try:
-                part = Part(search, order, file, after)
-            except FileNotFoundError:  # deleted by the writer's retention since the files were listed
-                continue
-            self._stack.callback(part.close)
-            parts.append(part)
-        return parts
-
-    def _every_part(self) -> list[Part]:
-        return [part for parts in self._parts for part in parts]
+    def _without_twins(self) -> None:
+        """Go on with the lines alone: a twin cannot be read, or does not have the rows that it should."""
+        self._stack.close()
+        self._open(with_twins=False)
 
     # --- queries ------------------------------------------------------------------------------------------
 
@@ -98,39 +121,70 @@ class Asked:
         """Raise SqlError for what is not one condition on the columns of `logs`."""
         self._connection.check_condition(sql)
         head = "SELECT 1 FROM _chosen"
-        self._define(no_rows())
+        self._defined = frozenset()
+        self._define(no_rows(), (*VIEWS, CHOSEN))
         for _ in self._connection.run(head + where(sql), sql, head + where("").removesuffix("\n)")).rows:
             pass
 
     def query(self, sql: str) -> Result:
         """Return what a query on the views `events` and `logs` gives. Raises SqlError, TrailError."""
         self._connection.check(sql)
-        self.settle()
-        return self._connection.run(sql, sql)
+        views = [name for name in VIEWS if name in sql.casefold()]
+        return self._run(lambda: sql, views, sql)
 
-    def settle(self) -> None:
-        """Look through every file, and put the views over them, once. Raises TrailError."""
-        for part in self._every_part():
-            part.settle(self._connection, self.corrupt)
-        every = [part.rows() for part in self._every_part()]
-        self._define(" UNION ALL ".join(every) or no_rows())
+    def _run(self, make: Callable[[], str], views: Sequence[str], said: str = "") -> Result:
+        """Run a query that asks some of the views; where a twin turns out to be damaged, once more over the lines."""
+        self.settle(views)
+        try:
+            return self._connection.run(make(), said)
+        except (SqlError, TrailError) as exc:
+            if not self._has_twins or not _DAMAGE.search(str(exc)):
+                raise
+        self._without_twins()
+        self.settle(views)
+        return self._connection.run(make(), said)
 
-    def _define(self, everything: str) -> None:
-        """Put the views over all rows; that costs more than a query of a small trail, so not when they are there."""
-        if everything == self._defined:
+    def settle(self, views: Sequence[str] = ()) -> None:
+        """Look through every file that is to be read, and put these views over all. Raises TrailError."""
+        if not self._is_settled:
+            self._check_twins()
+            for trail in self._trails:
+                trail.settle(self._connection, self.corrupt)
+            self._is_settled = True
+        missing = [name for name in views if name not in self._defined]
+        if missing:
+            self._define(self._every(), missing)
+            self._defined |= frozenset(missing)
+
+    def _every(self) -> str:
+        return " UNION ALL ".join(query for trail in self._trails for query in trail.rows()) or no_rows()
+
+    def _check_twins(self) -> None:
+        if self._is_settled:
             return
-        self._defined = None
-        wanted, sight = condition(self._wanted), self._sight or Sight()
-        self._connection.define("_every", everything)
-        if self._sight is None:
-            self._connection.define("_wanted", f"SELECT * FROM _every WHERE {wanted}")
-        else:
-            self._connection.define("_wanted", seen(wanted, sight.events))
-        self._connection.define("events", without("_wanted", [RECEIVED, *sight.events]))
-        calls = logs(f"(SELECT * FROM _wanted WHERE {condition(CALLS)})")
-        self._connection.define("logs", without(f"({calls})", sight.logs))
-        self._connection.define("_chosen", without(f"({logs('_wanted')})", sight.logs))
-        self._defined = everything
+        found = [one for trail in self._trails for one in trail.twins]
+        if found and self._connection.trial(twinned.checked(found)) != (True,):
+            self._without_twins()
+
+    def _define(self, everything: str, views: Sequence[str]) -> None:
+        """Put views over rows.
+
+        Each has all in it: a view over a view is gone through twice, file by file. But nobody with a sight looks behind
+        the one that all others are over.
+        """
+        sight, where_ = self._sight or Sight(), condition(self._wanted)
+        wanted = f"(SELECT * FROM ({everything}) WHERE {where_})"
+        if self._sight is not None:
+            self._connection.define("_every", everything)
+            self._connection.define("_wanted", seen(where_, sight.events))
+            wanted = "_wanted"
+        if "events" in views:
+            self._connection.define("events", without(wanted, [RECEIVED, *sight.events]))
+        if "logs" in views:
+            calls = logs(f"(SELECT * FROM {wanted} WHERE {condition(CALLS)})")
+            self._connection.define("logs", without(f"({calls})", sight.logs))
+        if CHOSEN in views:
+            self._connection.define(CHOSEN, without(f"({logs(wanted)})", sight.logs))
 
     def summary(
         self,
@@ -145,19 +199,17 @@ class Asked:
         The names are those of columns, `sort` may be ``count`` or ``sum_COLUMN``, and whether the greatest comes first;
         without it most come first. `limit` 0 is all.
         """
-        if sql is not None:
-            self._connection.check_condition(sql)
-        self.settle()
+        views = self._asked(sql)
         summed = f"sum_{sum_of}"
         chosen = [*(f'"{name}"' for name in group_by), "count(*) AS count"]
         chosen += [] if sum_of is None else [f'sum("{sum_of}") AS "{summed}"']
-        query = f"SELECT {', '.join(chosen)} FROM _chosen{'' if sql is None else where(sql)}"
+        rest = "" if sql is None else where(sql)
         if group_by:
             first = sort or (("count", True) if sum_of is None else (summed, True))
             order = [_order(*first), *(f'"{name}"' for name in group_by)]
-            query += f" GROUP BY {', '.join(chosen[: len(group_by)])} ORDER BY {', '.join(order)}"
-            query += f" LIMIT {limit}" if limit else ""
-        return self._connection.run(query)
+            rest += f" GROUP BY {', '.join(chosen[: len(group_by)])} ORDER BY {', '.join(order)}"
+            rest += f" LIMIT {limit}" if limit else ""
+        return self._run(lambda: f"SELECT {', '.join(chosen)} FROM {CHOSEN}{rest}", [CHOSEN, *views])
 
     def newest(self, sql: str | None, columns: Sequence[str], page: Page) -> Result:
         """Return columns of the matches, the newest first. Raises SqlError, TrailError.
@@ -166,50 +218,67 @@ class Asked:
         """
         if sql is not None:
             self.check_condition(sql)
-        self.settle()
-        rows = "_chosen"
+        views = [CHOSEN, *self._asked(sql)]
+        rows = CHOSEN
         if page.until is not None:
             known = f"recorded_at <= TIMESTAMPTZ {literal(page.until)} OR " if page.until else ""
-            rows = f"(SELECT * FROM _chosen WHERE {known}recorded_at IS NULL)"
+            rows = f"(SELECT * FROM {CHOSEN} WHERE {known}recorded_at IS NULL)"
         chosen = ", ".join(f'"{name}"' for name in columns)
         query = f"SELECT {chosen} FROM {rows}{'' if sql is None else where(sql)}"
         query += " ORDER BY recorded_at DESC NULLS LAST, seq DESC NULLS LAST, origin"
-        return self._connection.run(f"{query} LIMIT {page.limit} OFFSET {page.skip}", sql or "")
+        return self._run(lambda: f"{query} LIMIT {page.limit} OFFSET {page.skip}", views, sql or "")
 
     def sorted(self, sql: str | None, sort: tuple[str, bool], limit: int) -> Iterator[Hit]:
         """Yield the matches in the order of a column, the first `limit` of them; 0 is all."""
-        if sql is not None:
-            self._connection.check_condition(sql)
-        self.settle()
-        every = [part.rows_with_lines() for part in self._every_part()]
+        found = self._run(lambda: self._sorted(sql, sort, limit), self._asked(sql)).rows
+        yield from self._lines(found)
+
+    def _asked(self, sql: str | None) -> Sequence[str]:
+        """Return the views that a condition asks besides. Raises SqlError."""
+        return VIEWS if sql is not None and self._connection.check_condition(sql) else ()
+
+    def _sorted(self, sql: str | None, sort: tuple[str, bool], limit: int) -> str:
+        every = [query for number, trail in enumerate(self._trails) for query in trail.rows_with_lines(number)]
         wanted = f"(SELECT * FROM ({' UNION ALL '.join(every)}) WHERE {condition(self._wanted)})"
-        rows = f"SELECT * FROM ({logs(wanted, '_line')}){'' if sql is None else where(sql)}"
-        query = f"SELECT origin, _line FROM ({rows}) ORDER BY {_order(*sort)}, recorded_at, seq"
-        found = self._connection.run(query + (f" LIMIT {limit}" if limit else "")).rows if every else ()
-        for origin, text in found:
-            hit = _hit(text, origin or "")
-            if hit is not None:
-                yield hit
+        rows = f"SELECT * FROM ({logs(wanted, '_line', '_trail')}){'' if sql is None else where(sql)}"
+        query = f"SELECT origin, _line, _trail, seq FROM ({rows}) ORDER BY {_order(*sort)}, recorded_at, seq"
+        return query + (f" LIMIT {limit}" if limit else "") if every else f"SELECT * FROM ({no_rows()})"
+
+    def _lines(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[Hit]:
+        """Yield the lines of rows; those that a twin has found are fetched from their files, many at once."""
+        while some := list(itertools.islice(rows, FETCHED)):
+            asked: dict[int, list[int]] = {}
+            for _, text, number, seq in some:
+                if text is None:
+                    asked.setdefault(number, []).append(seq)
+            lines = {number: self._trails[number].fetch(seqs) for number, seqs in asked.items()}
+            for origin, text, number, seq in some:
+                hit = _hit(lines[number][seq] if text is None else text.encode(), origin or "")
+                if hit is not None:
+                    yield hit
 
     def trails(self, sql: str | None) -> list[TrailQuery]:
         """Return each trail as something that finds lines, under a condition. Raises SqlError, TrailError."""
-        if sql is not None and self._connection.check_condition(sql):
-            self.settle()
-        return [self._trail(parts, sql) for parts in self._parts]
+        views = self._asked(sql)
+        if views:
+            self.settle(views)
+        else:
+            self._check_twins()
+        return [self._trail(trail, sql) for trail in self._trails]
 
-    def _trail(self, parts: list[Part], sql: str | None) -> TrailQuery:
-        return TrailQuery(parts, self._wanted, sql, self._connection, self.corrupt, self._progress)
+    def _trail(self, trail: Pieces, sql: str | None) -> TrailQuery:
+        return TrailQuery(trail, self._wanted, sql, self._connection, self.corrupt, self._progress)
 
 
 class TrailQuery:
     """One trail; see `indelible.query.search.TrailSearch`, whose methods these are."""
 
     def __init__(
-        self, parts: list[Part], wanted: Filter, sql: str | None, connection: Connection, corrupt: Corrupt,
+        self, trail: Pieces, wanted: Filter, sql: str | None, connection: Connection, corrupt: Corrupt,
         progress: Callable[[int], None] = lambda _bytes: None,
     ) -> None:  # fmt: skip
         self._progress = progress
-        self._parts = parts
+        self._trail = trail
         self._wanted = condition(wanted)
         self._sql = sql
         self._connection = connection
@@ -218,8 +287,9 @@ class TrailQuery:
     def newest(self, limit: int) -> list[Hit]:
         """Return the newest `limit` matches, oldest first. Raises SqlError, TrailError."""
         found: deque[Hit] = deque()
-        for part in reversed(self._parts):
-            kept = deque(self._hits(part), maxlen=limit - len(found))
+        for group in reversed(self._trail.groups):
+            left = limit - len(found)
+            kept = deque(self._hits(group, f" ORDER BY seq DESC LIMIT {left}"), maxlen=left)
             found.extendleft(reversed(kept))
             if len(found) >= limit:
                 break
@@ -227,31 +297,54 @@ class TrailQuery:
 
     def all(self) -> Iterator[Hit]:
         """Yield every match, oldest first. Raises SqlError, TrailError."""
-        for part in self._parts:
-            yield from self._hits(part)
+        for group in self._trail.groups:
+            yield from self._hits(group, "")
 
-    def _hits(self, part: Part) -> Iterator[Hit]:
+    def _hits(self, group: Group, order: str) -> Iterator[Hit]:
+        yield from self._of_part(group) if isinstance(group, Part) else self._of_twins(group, order)
+        self._progress(group.size)
+
+    def _of_part(self, part: Part) -> Iterator[Hit]:
         part.settle(self._connection, self._corrupt)
-        rows = logs(f"(SELECT * FROM ({part.rows_with_lines()}) WHERE {self._wanted})", "_line")
-        head = f"SELECT _line FROM ({rows})"
-        sql = head if self._sql is None else head + where(self._sql)
-        for (text,) in self._connection.run(sql).rows:
-            hit = _hit(text, part.origin)
+        for (text,) in self._run("_line", part.rows_with_lines(), ""):
+            hit = _hit(text.encode(), part.origin)
             if hit is not None:
                 yield hit
-        self._progress(part.size)
+
+    def _of_twins(self, group: Twins, order: str) -> Iterator[Hit]:
+        seqs = (seq for (seq,) in self._run("seq", group.rows(), order))
+        for _, line in group.fetch(sorted(seqs) if "DESC" in order else seqs):
+            hit = _hit(line, group.origin)
+            if hit is not None:
+                yield hit
+
+    def _run(self, column: str, every: str, order: str) -> Iterator[tuple[Any, ...]]:
+        more = () if column == "seq" else (column,)
+        rows = logs(f"(SELECT * FROM ({every}) WHERE {self._wanted})", *more)
+        head = f"SELECT {column} FROM ({rows})"
+        sql = head if self._sql is None else head + where(self._sql)
+        return self._connection.run(sql + order).rows
+
+
+def _make_room(descriptors: int) -> None:
+    """Let this process have so many more descriptors, as far as it may: many systems begin with 256 or 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OTHERS + descriptors
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def _hit(line: bytes, origin: str) -> Hit | None:
+    row = parse_row(line)
+    return None if row is None else Hit(line, row, origin)
 
 
 def without(relation: str, names: Collection[str]) -> str:
     """Return a query for a relation without some of its columns."""
     unwanted = ", ".join(f'"{name}"' for name in names)
     return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
-
-
-def _hit(text: str, origin: str) -> Hit | None:
-    line = text.encode()
-    row = parse_row(line)
-    return None if row is None else Hit(line, row, origin)
 
 
 def _order(column: str, descending: bool) -> str:  # noqa: FBT001 - the two parts of what was asked

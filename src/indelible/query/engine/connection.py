@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.util
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ import orjson
 from indelible.errors import TrailError
 from indelible.query.columns import view_columns
 from indelible.query.engine.guard import SqlError, Tree, check_condition, check_query, place
+from indelible.query.engine.relations import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,6 +43,11 @@ FETCHED: Final = 2_000
 """Rows that are taken over at once."""
 
 TRY: Final = "; TRY_CAST(… AS …) gives NULL for a value that is no such"
+
+_USED: Final = (
+    "connect", "Error", "FatalException", "IOException", "InternalException", "InterruptException",
+    "ConversionException", "OutOfMemoryException",
+)  # fmt: skip
 
 _PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
@@ -67,14 +74,34 @@ class Result(NamedTuple):
 
 
 def load() -> Any:
-    """Import DuckDB. Raises TrailError when it is not there."""
+    """Import DuckDB. Raises TrailError when it is not there.
+
+    The package `duckdb` loads its whole DataFrame interface, which takes longer than most questions; what is used here
+    is its compiled part's, which the package hands on as it is.
+    """
+    try:
+        import _duckdb
+    except ImportError:
+        return _whole()
+    return _duckdb if all(hasattr(_duckdb, name) for name in _USED) else _whole()
+
+
+def _whole() -> Any:
     try:
         import duckdb
     except ImportError as exc:
-        if isinstance(exc, ModuleNotFoundError) and exc.name == "duckdb":
+        if isinstance(exc, ModuleNotFoundError) and exc.name in ("duckdb", "_duckdb"):
             raise TrailError(f"SQL {MISSING}") from exc
         raise TrailError(f"the package duckdb cannot be loaded: {exc}") from exc
     return duckdb
+
+
+def is_installed() -> bool:
+    """Tell whether DuckDB is there, without loading it."""
+    try:
+        return importlib.util.find_spec("duckdb") is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class Connection:
@@ -92,7 +119,13 @@ class Connection:
             "temp_directory": "",
         }
         self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
-        self._taken = [name for (name,) in self._main.execute(_TAKEN).fetchall()]
+        with contextlib.suppress(
+            self._duckdb.Error
+        ):  # built into DuckDB; without it files are looked into twice
+            for statement in _REMEMBER:
+                self._main.execute(statement)
+        self._defined: set[str] = set()
+        self._names: list[str] | None = None
         if paths:
             self._main.execute(f"SET allowed_paths = {list(paths)!r}")
         for statement in _LOCK:
@@ -104,8 +137,17 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._main.close()
 
+    @property
+    def _taken(self) -> list[str]:
+        """The views and tables that were there before any of ours."""
+        if self._names is None:
+            found = self._main.execute(_TAKEN).fetchall()
+            self._names = [name for (name,) in found if name not in self._defined]
+        return self._names
+
     def define(self, name: str, query: str) -> None:
         """Give a query of ours a name."""
+        self._defined.add(name)
         self._main.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
     def check(self, sql: str) -> None:
@@ -134,6 +176,16 @@ class Connection:
                 raise
             except (self._duckdb.OutOfMemoryException, self._duckdb.Error):
                 return None
+
+    def copy(self, sql: str, path: str, group_rows: int) -> None:
+        """Write what a query of ours gives as Parquet, in its order, to a path that is allowed. Raises TrailError."""
+        how = f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows}"
+        with self._limited(self._main), self._translated("", ""):
+            self._main.execute(f"COPY ({sql}) TO {literal(path)} ({how}, USE_TMP_FILE false)")
+
+    def interrupt(self) -> None:
+        """End what is under way in another thread, as Ctrl-C does."""
+        self._main.interrupt()
 
     def run(self, sql: str, said: str = "", head: str = "") -> Result:
         """Run a query that was checked. `said` is what the user wrote of it, and stands behind `head`.
@@ -203,6 +255,9 @@ _LOCK: Final = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+
+_REMEMBER: Final = ("LOAD parquet", "SET parquet_metadata_cache = true")
+"""What Parquet files say of themselves is read once."""
 
 
 def _late(caps: Caps) -> str:

@@ -10,11 +10,14 @@ The rules that live here:
 - What cannot be read is counted as in every other search.
 - Files are read by their descriptors, opened when the trail was looked at: no rename, no other file under an old name,
   no wildcard in a path changes what is read. What is appended afterwards is left out by its seq.
+- Where only a range of a file's bytes is asked for, that is copied to a file without a name, and read there.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +32,7 @@ from indelible.query.filters import read_event
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail import packed
 from indelible.trail.entry import SEQ_PREFIX
+from indelible.trail.files import CHUNK_BYTES
 from indelible.trail.reader import Lines, TrailFile, open_plain
 
 DESCRIPTORS: Final = Path("/proc/self/fd") if Path("/proc/self/fd").is_dir() else Path("/dev/fd")
@@ -40,6 +44,26 @@ LOOKS: Final = 3
 """How often a file that grows meanwhile is looked through again."""
 
 
+def copied(content: io.RawIOBase, span: Range) -> int:
+    """Return a descriptor of a file without a name that has a range of another's content."""
+    left = sys.maxsize if span.stop is None else span.stop - span.begin
+    with tempfile.TemporaryFile() as copy:
+        if content.seekable():
+            content.seek(span.begin)
+        else:
+            _skip(content, span.begin)
+        while left > 0 and (data := content.read(min(CHUNK_BYTES, left))):
+            copy.write(data)
+            left -= len(data)
+        copy.flush()
+        return os.dup(copy.fileno())
+
+
+def _skip(content: io.RawIOBase, count: int) -> None:
+    while count > 0 and (data := content.read(min(CHUNK_BYTES, count))):
+        count -= len(data)
+
+
 class Seen(NamedTuple):
     """What a look through a file has found: how many lines, and one more than the greatest seq."""
 
@@ -47,11 +71,23 @@ class Seen(NamedTuple):
     end: int
 
 
-class Part:
-    """One file of one trail; `settle` says how it is to be read."""
+class Range(NamedTuple):
+    """Bytes of a file's content, from the beginning of one line to that of another, or to the file's end."""
 
-    def __init__(self, search: TrailSearch, order: int, file: TrailFile, end: int | None) -> None:
-        """`end` is the first seq of the file after it; None of the last. Raises FileNotFoundError, TrailError."""
+    begin: int = 0
+    stop: int | None = None
+
+
+WHOLE: Final = Range()
+
+
+class Part:
+    """One file of one trail, or a range of it; `settle` says how it is to be read."""
+
+    def __init__(
+        self, search: TrailSearch, order: int, file: TrailFile, end: int | None, span: Range = WHOLE
+    ) -> None:
+        """`end` is the first seq of what is after it; None of the last. Raises FileNotFoundError, TrailError."""
         self.end = end
         self.origin = search.origin
         self.first = file.named_seq
@@ -62,9 +98,29 @@ class Part:
         with file.open() as stream:  # a file that was compressed meanwhile has another name from here on
             self.compressed = file.compressed
             self._fd = open_plain(file.path) if self.compressed else os.dup(stream.fileno())
+        self._begin = 0
+        self._copied = self._take(span)
+        if self._copied:
+            self.size = os.fstat(self._fd).st_size
         self._anew: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the part
         self._is_anew = False
         self._settled = False
+        self.lines = 0
+        """How many lines it has that can be read; 0 before it is settled."""
+
+    def _take(self, span: Range) -> bool:
+        """Go on with a copy of a range, unless that is everything; tell whether."""
+        if span == WHOLE:
+            return False
+        raw = os.fdopen(self._fd, "rb", buffering=0)
+        with packed.unpack(raw) if self.compressed else raw as content:  # compressed since it was looked at
+            self._fd, self._begin, self.compressed = copied(content, span), span.begin, False
+        return True
+
+    @property
+    def grows(self) -> bool:
+        """Whether a writer may add to what is read here."""
+        return self._file.named_seq is None and not self._copied
 
     def close(self) -> None:
         """Let go of the files."""
@@ -72,6 +128,11 @@ class Part:
             os.close(self._fd)
             self._fd = -1
         self._anew.close()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether, once settled, DuckDB reads the lines as they stand."""
+        return self._settled and not self._is_anew
 
     def paths(self) -> list[str]:
         """Return every path that DuckDB may be told to read of it."""
@@ -101,7 +162,7 @@ class Part:
             return
         self._settled = True
         seen = None
-        for _ in range(LOOKS if self._file.named_seq is None else 1):
+        for _ in range(LOOKS if self.grows else 1):
             seen = self._look(connection)
             if seen is not None:
                 break
@@ -109,6 +170,7 @@ class Part:
             self._write_anew(corrupt)
             self._is_anew = True
             seen = self._counted(connection)
+        self.lines = 0 if seen is None else seen.lines
         if self.end is None and seen is not None:
             self.end = seen.end  # nothing after it was looked through
 
@@ -154,12 +216,16 @@ class Part:
 
     def _write_anew(self, corrupt: Corrupt) -> None:
         """Write every line that Python reads, as both read it; count the others."""
+        at = self._begin
         for number, line in enumerate(self._lines(), 1):
             plain = plain_line(line) if line is not None else None
-            if plain is None:
+            if plain is None and self._begin:
+                corrupt.add(self._trail, self._order, self._file, offset=at, number=None)
+            elif plain is None:
                 corrupt.add(self._trail, self._order, self._file, offset=None, number=number)
             else:
                 self._anew.write(plain + b"\n")
+            at += len(line or b"") + 1
         self._anew.flush()
 
     def _lines(self) -> Iterator[bytes | None]:

@@ -42,8 +42,10 @@ from indelible.values import user_path
 
 CHUNK_BYTES: Final = 1 << 20
 
-_LEFT_BEHIND: Final = frozenset({"lock", "writer.sock", "key", "hmac.key", "retired", "place", retire.MARKER})
-"""What of a backup's directory says where it lived, is secret, or is looked after apart."""
+_LEFT_BEHIND: Final = frozenset(
+    {"lock", "writer.sock", "key", "hmac.key", "retired", "place", "twins", retire.MARKER}
+)
+"""What of a backup's directory says where it lived, is secret, is looked after apart, or fits no copy."""
 
 
 class Plan(NamedTuple):

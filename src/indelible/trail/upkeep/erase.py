@@ -7,6 +7,7 @@ What may not move:
 2. The file `erasing` says what is to go, signed by the trail's key, and is on the disk (see `plans`).
 3. `entry_erased` events say which lines go, who asked and why; a checkpoint covers them.
 4. The lines go, file by file (see `rewrite`), then what lies elsewhere (see `traces.places`).
+   Twins of these lines go before 3: nothing is lost with them, and none is made until 4 is done.
 5. `erasing` goes.
 
 A crash before 2 leaves everything as it was. After it the next start does 3 to 5 again, each of which may be done
@@ -30,7 +31,7 @@ import orjson
 
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailUnavailable
 from indelible.events import MAX_BODY_BYTES
-from indelible.trail import durable, files
+from indelible.trail import durable, files, twins
 from indelible.trail.commit import OwnWord
 from indelible.trail.entry import parse_line
 from indelible.trail.erased import MAX_RANGES, RECORD, Range, Selector
@@ -39,6 +40,7 @@ from indelible.trail.proofs.stored import own_words
 from indelible.trail.reader import Lines, Snapshot
 from indelible.trail.shipping import letters
 from indelible.trail.start import keys
+from indelible.trail.twins import TwinsBusyError
 from indelible.trail.upkeep import plans
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.plans import Part, Plan, Unfinished
@@ -315,7 +317,10 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     """
     records = [str(orjson.loads(body)["event_id"]) for body in plan.records]
     try:
-        with writer.housekeeper.erasing:  # a restore does so on its own thread, and wakes the house
+        with (
+            writer.housekeeper.erasing,
+            _without_twins(writer, plan),
+        ):  # a restore does so on its own thread, too
             _record(writer, plan, records)
             _go(writer, plan, records[0])
             _done(writer.layout if home is None else home)
@@ -327,7 +332,23 @@ def carry_out(writer: Writer, plan: Plan, home: Layout | None = None) -> list[st
     except TrailCorrupt as exc:
         msg = f"{exc}; the erasure is not finished"
         raise TrailCorrupt(msg) from exc
+    except TwinsBusyError as exc:
+        msg = f"{exc}; the erasure is not finished: whoever writes the trail goes on with it"
+        raise TrailError(msg) from exc
     return records
+
+
+@contextlib.contextmanager
+def _without_twins(writer: Writer, plan: Plan) -> Iterator[None]:
+    """Remove the twins of the lines that go, and let nobody make any before they are gone."""
+    writer.housekeeper.twins.pause()
+    marks = {part.place: [(first, last) for first, last, _ in part.marks] for part in plan.parts}
+    with contextlib.ExitStack() as stack:
+        for place in places(writer.layout).twins:
+            stack.enter_context(twins.alone(place, writer.access, twins.PATIENCE_S))
+            own = place.directory == writer.layout.directory
+            twins.forget(place, marks.get(None if own else place.active.parent.name, []))
+        yield
 
 
 def _record(writer: Writer, plan: Plan, records: list[str]) -> None:
@@ -389,11 +410,11 @@ def _go(writer: Writer, plan: Plan, record: str) -> None:
     for path in all_places.ids:
         if _noted(path) in plan.ids:
             durable.replace_file(path, b"", access)
-    twins = [path for path in (*leftovers(layout), *_outdated(writer, plan)) if path.exists()]
-    for path in twins:
+    left = [path for path in (*leftovers(layout), *_outdated(writer, plan)) if path.exists()]
+    for path in left:
         path.unlink()
     writer.forget_twin()
-    durable.sync_directories([layout.directory, *(path.parent for path in twins)])
+    durable.sync_directories([layout.directory, *(path.parent for path in left)])
 
 
 def _done(home: Layout) -> None:

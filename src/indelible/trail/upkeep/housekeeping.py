@@ -30,6 +30,7 @@ from indelible.trail.notice import Notice
 from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep.orders import Ending, NotTaken
 from indelible.trail.upkeep.pruning import Pruner, Rules, ends
+from indelible.trail.upkeep.twinning import TwinKeeper
 
 if TYPE_CHECKING:
     from indelible.trail.upkeep.holds import HoldBook
@@ -70,6 +71,8 @@ class Housekeeper:
         self.pruner = Pruner(writer, pruned)
         self.erasing = threading.RLock()
         """Held while a plan is carried out: two threads would write the same files."""
+        self.twins = TwinKeeper(writer)
+        """Sees to it that twins are made."""
         self._notice = Notice(good="")
         self._layout = writer.layout
         self._audit = writer.audit
@@ -93,7 +96,7 @@ class Housekeeper:
     def sealed(self) -> None:
         """A checkpoint was made: what is due can be done, or is done once more by whoever is at it."""
         with self._turn:
-            self._due = self._due or time.monotonic() >= self._look_at
+            self._due = self._due or time.monotonic() >= self._look_at or self.twins.is_due()
             if self._running:
                 self._again = True  # it may have looked before this checkpoint covered the last line of a file
             elif self._due and not self._closing:
@@ -135,6 +138,7 @@ class Housekeeper:
         """Begin nothing more; who waits with an order is told so."""
         with self._turn:
             self._closing = True
+        self.twins.stop()
         self._dismiss()
 
     def _dismiss(self) -> None:
@@ -197,6 +201,8 @@ class Housekeeper:
             if self._audit.compress_rotated:
                 self.compress()
             self.link()
+            if not self._closing:
+                self.twins.look()
             closed = files.segments(self._layout)
             if closed and ends(self._layout, closed)[-1] > self._writer.sealed:
                 self._due = True  # closed after the last checkpoint

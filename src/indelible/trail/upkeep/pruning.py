@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.config import Retention
 from indelible.errors import NoteError, TrailCorrupt
-from indelible.trail import durable, files
+from indelible.trail import durable, files, twins
 from indelible.trail.entry import line_recorded_at, parse_line
 from indelible.trail.erased import RECORD, record_in
 from indelible.trail.files import TrailFile
@@ -287,6 +287,11 @@ class Pruner:
             self._unlink(left)
 
     def _unlink(self, gone: Sequence[TrailFile]) -> None:
+        firsts = [*(file.first_seq for file in files.segments(self._layout)), 2**63]
+        ranges = [
+            (file.first_seq, min(first for first in firsts if first > file.first_seq) - 1) for file in gone
+        ]
+        twins.remove_over(self._layout, ranges)
         for file in gone:
             file.path.unlink()
         durable.sync_directory(self._layout.segments)

@@ -44,6 +44,8 @@ class Places(NamedTuple):
     """Files that hold what is no line of a trail: torn ends, events that were set aside, dead letters."""
     ids: list[Path]
     """Files that hold the `event_id` of an event, and no content."""
+    twins: list[Layout]
+    """Those of `trails` that have twins: their lines once more, as columns."""
 
 
 def places(layout: Layout) -> Places:
@@ -55,7 +57,8 @@ def places(layout: Layout) -> Places:
     loose += [place.next for place in trails[1:] if place.next.exists()]
     dead = (letters.path_of(layout), letters.path_of(layout.for_alerts()))
     loose += [path for path in dead if path.exists()]
-    return Places(trails, loose, [place.suspect for place in trails])
+    twinned = [place for place in trails if place.twins.is_dir()]
+    return Places(trails, loose, [place.suspect for place in trails], twinned)
 
 
 def leftovers(layout: Layout) -> Iterator[Path]:

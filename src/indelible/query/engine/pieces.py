@@ -1,0 +1,152 @@
+"""One trail at one moment as DuckDB reads it: twins of the lines where they fit, the lines themselves elsewhere.
+
+The rules that live here:
+
+- Groups are in the order of the trail: twins that follow each other are one group, each file or range that is read is
+  another. So an answer without an order of its own comes in the trail's.
+- What is printed of a line is the line, fetched from its file by its seq; never what a twin says of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final
+
+from indelible.errors import TrailError
+from indelible.query.engine import twinned
+from indelible.query.engine.connection import Connection
+from indelible.query.engine.parts import Part, Range
+from indelible.query.engine.twinned import Cover, Piece, Rows
+from indelible.query.fetch import lines_of
+from indelible.query.search import Corrupt, TrailSearch
+from indelible.trail.reader import TrailFile
+
+COPIED_BYTES: Final = 32 << 20
+"""Of a plain file without twins, more than this is read from its beginning: a copy would cost as much."""
+
+DESCRIPTORS_PER_FILE: Final = 3
+"""What a file that is read needs, and one more."""
+
+
+class Twins:
+    """Twins of one trail that follow each other."""
+
+    def __init__(self, rows: list[Rows], origin: str) -> None:
+        self.twins = rows
+        self.origin = origin
+
+    @property
+    def size(self) -> int:
+        """How many bytes of lines they stand for."""
+        return sum(one.twin.stop - one.twin.begin for one in self.twins)
+
+    def rows(self) -> str:
+        """Return the query for their rows."""
+        return twinned.twin_rows(self.twins, self.origin)
+
+    def fetch(self, seqs: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield each seq, which rise, with its line. Raises TrailError when a line is not there."""
+        for index, some in groupby(seqs, self._index):
+            twin = self.twins[index]
+            for seq, line in lines_of(twin.file, twin.file.first_seq() or 0, some):
+                if line is None:
+                    raise TrailError(
+                        f"{twin.file.path}: has no line of seq {seq}, which its twin names: 'indelible verify' says "
+                        "more, 'indelible twins --rebuild' makes twins anew, --no-twins asks the lines"
+                    )
+                yield seq, line
+
+    def _index(self, seq: int) -> int:
+        return next(index for index, one in enumerate(self.twins) if one.twin.first <= seq < one.twin.end)
+
+
+Group = Twins | Part
+
+
+class Pieces:
+    """What there is of one trail, oldest first. What it opens is closed by the stack that it is given."""
+
+    def __init__(self, search: TrailSearch, with_twins: bool, stack: contextlib.ExitStack) -> None:  # noqa: FBT001
+        self._search = search
+        self.origin = search.origin
+        self.groups: list[Group] = []
+        cover = Cover(search) if with_twins else None
+        first, offset = search.start()
+        for order in range(first, len(search.files)):
+            self._add(order, cover, offset if order == first else 0, stack)
+
+    def _add(self, order: int, cover: Cover | None, offset: int, stack: contextlib.ExitStack) -> None:
+        """Take a file, of which nothing before a byte matters."""
+        file = self._search.files[order]
+        pieces: list[Piece] = [Range()] if cover is None or cover.is_empty else cover.pieces(order)
+        stack.callback(twinned.close, pieces)
+        after = self._search.files[order + 1].first_seq() if order + 1 < len(self._search.files) else None
+        for piece in pieces:
+            if isinstance(piece, Rows):
+                if piece.twin.stop > offset:
+                    self._join(piece)
+                continue
+            if piece.stop is not None and piece.stop <= offset:
+                continue
+            span = self._narrowed(piece, offset, file)
+            try:
+                part = Part(self._search, order, file, after, span)
+            except FileNotFoundError:  # deleted by the writer's retention since the files were listed
+                continue
+            stack.callback(part.close)
+            self.groups.append(part)
+
+    def _join(self, rows: Rows) -> None:
+        last = self.groups[-1] if self.groups else None
+        if isinstance(last, Twins):
+            last.twins.append(rows)
+        else:
+            self.groups.append(Twins([rows], self.origin))
+
+    @staticmethod
+    def _narrowed(piece: Range, offset: int, file: TrailFile) -> Range:
+        """Leave out what is before a byte, unless the copy of the rest would cost more."""
+        if not offset or (not piece.begin and file.path.stat().st_size - offset > COPIED_BYTES):
+            return piece
+        return Range(max(piece.begin, offset), piece.stop)
+
+    @property
+    def twins(self) -> list[Rows]:
+        """All twins that are asked."""
+        return [one for group in self.groups if isinstance(group, Twins) for one in group.twins]
+
+    def paths(self) -> list[str]:
+        """Return every path that DuckDB may be told to read."""
+        parts = [path for group in self.groups if isinstance(group, Part) for path in group.paths()]
+        return [*parts, *(one.path for one in self.twins)]
+
+    def settle(self, connection: Connection, corrupt: Corrupt) -> None:
+        """Look through what is to be read, once. Raises TrailError."""
+        for group in self.groups:
+            if isinstance(group, Part):
+                group.settle(connection, corrupt)
+
+    def rows(self) -> list[str]:
+        """Return the queries for the rows."""
+        return [group.rows() for group in self.groups]
+
+    def rows_with_lines(self, number: int) -> list[str]:
+        """Return the queries for the rows: also the trail's number, ``_trail``, and ``_line``, where it is read."""
+        return [
+            f"SELECT *, {number} AS _trail FROM ({group.rows_with_lines()})"
+            if isinstance(group, Part)
+            else f"SELECT *, NULL::VARCHAR AS _line, {number} AS _trail FROM ({group.rows()})"
+            for group in self.groups
+        ]
+
+    def fetch(self, seqs: Iterable[int]) -> dict[int, bytes]:
+        """Return the lines that twins have found, by their seqs. Raises TrailError when one is not there."""
+        found: dict[int, bytes] = {}
+        wanted = sorted(set(seqs))
+        for group in self.groups:
+            if isinstance(group, Twins):
+                low, high = group.twins[0].twin.first, group.twins[-1].twin.end
+                found.update(group.fetch(seq for seq in wanted if low <= seq < high))
+        return found

@@ -1,0 +1,176 @@
+"""Which twins stand for which lines of a trail's files at one moment, and what is left to be read.
+
+The rules that live here:
+
+- A file is pieces in the order of its lines: twins that fit, each by its descriptor, and ranges that are to be read. No
+  line is in two of them, and none in none.
+- What the rows of a twin mean is `columns`: when the flat columns, or what one of them says, change, there are no twins
+  any more, until they are made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from indelible.errors import TrailCorrupt, TrailError
+from indelible.query.columns import EVENT_COLUMNS
+from indelible.query.engine.parts import DESCRIPTORS, Range
+from indelible.query.engine.relations import RECEIVED, Source, literal, rows
+from indelible.query.search import TrailSearch
+from indelible.trail import twins
+from indelible.trail.layout import Layout
+from indelible.trail.reader import TrailFile
+from indelible.trail.twins import Twin
+
+MEANING: Final = 1
+"""Raised when a column comes to say another thing while the SQL that makes it stays."""
+
+NAMES: Final = (*(column.name for column in EVENT_COLUMNS), RECEIVED)
+"""The columns of a twin."""
+
+
+def columns() -> str:
+    """Return what stands for the columns of twins as they are made now."""
+    made = rows(Source("", compressed=False), "", None)
+    return f"{MEANING}-{sha256(made.encode()).hexdigest()[:16]}"
+
+
+class Rows(NamedTuple):
+    """A twin that fits, opened."""
+
+    twin: Twin
+    file: TrailFile
+    order: int
+    fd: int
+
+    @property
+    def path(self) -> str:
+        """What DuckDB reads it by."""
+        return str(DESCRIPTORS / str(self.fd))
+
+
+Piece = Rows | Range
+
+
+class Cover:
+    """The twins of one trail, and which of them fit the files that a search has found."""
+
+    def __init__(self, search: TrailSearch, layout: Layout | None = None) -> None:
+        self._search = search
+        self._layout = layout or Layout(search.path)
+        try:
+            self._known = twins.known(self._layout, search.origin, columns())
+        except OSError:  # whoever may not look reads the lines
+            self._known = []
+        self._by_first: dict[int, list[Twin]] = {}
+        for twin in self._known:
+            self._by_first.setdefault(twin.first, []).append(twin)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none at all."""
+        return not self._known
+
+    def fitting(self, order: int) -> list[Twin]:
+        """Return the twins of a file that fit it and are whole, and notes without rows, in the order of its lines."""
+        file, after = self._search.files[order], self.end_of(order)
+        try:
+            first = file.first_seq()
+            whole = self._whole(file, first, after)
+            return [whole] if whole is not None else list(self._ranges(file, first, after))
+        except (OSError, TrailError, TrailCorrupt):
+            return []
+
+    def end_of(self, order: int) -> int | None:
+        """Return the seq at which the next file begins."""
+        files = self._search.files
+        return files[order + 1].first_seq() if order + 1 < len(files) else None
+
+    def _whole(self, file: TrailFile, first: int | None, after: int | None) -> Twin | None:
+        if file.named_seq is None or first is None or after is None:
+            return None
+        candidates = [twin for twin in self._by_first.get(first, ()) if twin.ends is None and twin.end == after]
+        return next(
+            (
+                one
+                for one in candidates
+                if twins.fits_closed(one, after, file.path.lstat()) and twins.is_whole(self._layout, one)
+            ),
+            None,
+        )
+
+    def _ranges(self, file: TrailFile, first: int | None, after: int | None) -> Iterator[Twin]:
+        at, offset = first, 0
+        if file.compressed or at is None or at not in self._by_first:
+            return
+        with file.open() as stream:
+            if file.compressed:
+                return
+            while at is not None:
+                found = [
+                    twin
+                    for twin in self._by_first.get(at, ())
+                    if twin.begin == offset
+                    and (after is None or twin.end <= after)
+                    and twins.fits_range(twin, stream.fileno())
+                    and twins.is_whole(self._layout, twin)
+                ]
+                if not found:
+                    return
+                yield found[0]
+                at, offset = found[0].end, found[0].stop
+
+    def pieces(self, order: int) -> list[Piece]:
+        """Return the pieces of a file. The descriptors are the caller's to close."""
+        file = self._search.files[order]
+        found: list[Piece] = []
+        begin = offset = 0
+        for twin in self.fitting(order):
+            fd = twins.open_rows(self._layout, twin)
+            offset = twin.stop
+            if fd is not None:
+                if begin < twin.begin:
+                    found.append(Range(begin, twin.begin))
+                found.append(Rows(twin, file, order, fd))
+                begin = offset
+            elif twin.ends is None:
+                return [Range()]
+        if found and found[-1:] and isinstance(found[-1], Rows) and found[-1].twin.ends is None:
+            return found
+        return [*found, Range(begin)]
+
+
+def close(pieces: list[Piece]) -> None:
+    """Let go of the twins among them."""
+    for piece in pieces:
+        if isinstance(piece, Rows):
+            with contextlib.suppress(OSError):
+                os.close(piece.fd)
+
+
+def twin_rows(found: list[Rows], origin: str) -> str:
+    """Return a query for the rows of twins of one trail, as `relations.rows` gives those of a file."""
+    listed = ", ".join(literal(one.path) for one in found)
+    said = f"{literal(origin) if origin else 'NULL::VARCHAR'} AS origin"
+    return f"SELECT {said}, {', '.join(map(_quoted, NAMES))} FROM read_parquet([{listed}])"
+
+
+def seqs(found: list[Rows], condition: str) -> str:
+    """Return a query for the seqs of the rows of twins of which a condition is true, in their order."""
+    return f"SELECT seq FROM ({twin_rows(found, '')}) WHERE {condition}"
+
+
+def checked(found: list[Rows]) -> str:
+    """Return a query that tells whether twins have as many rows as their notes say."""
+    listed = ", ".join(literal(one.path) for one in found)
+    return (
+        f"SELECT count(*) = {sum(one.twin.end - one.twin.first for one in found)} FROM read_parquet([{listed}])"
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
