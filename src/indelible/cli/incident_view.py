@@ -13,7 +13,7 @@ import orjson
 
 from indelible.cli.common import note, print_json
 from indelible.cli.table import STYLES, latency_text
-from indelible.cli.text import byte_count, counted, fit, neutralise, one_line, pad
+from indelible.cli.text import byte_count, counted, fit, neutralise, one_line, pad, width
 from indelible.query.incidents.calls import Call, Recorder, shifted
 from indelible.query.incidents.measures import LEAST_SAMPLE, Burst, Unusual, value_of
 from indelible.query.incidents.windows import BASELINE_S, REACH_S, Found
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from indelible.query.incidents.reading import Analysis, Asked
 
 FALLBACK: Final = (80, 24)
-LEAST_WIDTH: Final = 40
+LEAST_WIDTH: Final = 52
+"""On a narrower terminal rows go on in the next line."""
 NAME_CELLS: Final = (12, 36)
 """The fewest and the most cells of a name."""
-OUTCOME_CELLS: Final = 19
-TOOK_CELLS: Final = 9
+MOST_OUTCOME: Final = 19
+TOOK_CELLS: Final = 11
 SIZE_CELLS: Final = 10
+LEAST_ARGS: Final = 10
+"""With fewer cells no arguments are shown."""
 BASELINE: Final = f"{BASELINE_S // 86_400} days"
 SHOWN_TOOLS: Final = 5
 HINTS: Final = 3
@@ -53,11 +56,11 @@ def show(analysis: Analysis, asked: Asked, *, as_json: bool) -> None:
 
 
 def _print(analysis: Analysis, asked: Asked) -> None:
-    width = max(LEAST_WIDTH, shutil.get_terminal_size(FALLBACK).columns)
+    columns = max(LEAST_WIDTH, shutil.get_terminal_size(FALLBACK).columns)
     for index, found in enumerate(analysis.found):
         if index:
             click.echo()
-        _Block(found, asked, analysis, width).print()
+        _Block(found, asked, analysis, columns).print()
     if not analysis.found:
         within = " in that time" if asked.since or asked.until else ""
         about = f" about '{one_line(asked.backend)}'" if asked.backend else ""
@@ -70,16 +73,16 @@ def _print(analysis: Analysis, asked: Asked) -> None:
 
 
 class _Block:
-    def __init__(self, found: Found, asked: Asked, analysis: Analysis, width: int) -> None:
+    def __init__(self, found: Found, asked: Asked, analysis: Analysis, columns: int) -> None:
         self._found = found
         self._window = found.window
         self._incident = found.window.incident
         self._asked = asked
         self._analysis = analysis
-        self._width = width
+        self._width = columns
 
     def print(self) -> None:
-        click.echo(click.style(one_line(f"{_clock(self._incident.at)}  {headline(self._found)}"), bold=True))
+        self._prose(one_line(f"{_clock(self._incident.at)}  {headline(self._found)}"), indent=0, bold=True)
         for fact in facts(self._found):
             self._prose(fact)
         self._in_flight()
@@ -117,8 +120,10 @@ class _Block:
                 self._prose(text, indent=4)
 
     def _prose(self, text: str, indent: int = 2, *, bold: bool = False) -> None:
+        shown = neutralise(text)
+        cells = self._width if shown.isascii() else self._width // 2  # each character may take two
         lines = textwrap.wrap(
-            neutralise(text), self._width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2),
+            shown, cells, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2),
             break_on_hyphens=False,
         )  # fmt: skip
         for line in lines:
@@ -128,21 +133,28 @@ class _Block:
         if not calls:
             return
         time = max(len(_short(call.began, self._incident.at)) for call in calls)
-        rest = self._width - 4 - time - OUTCOME_CELLS - TOOK_CELLS - SIZE_CELLS - 8
+        outcomes = [neutralise(call.kind or "no outcome") for call in calls]
+        wide = min(MOST_OUTCOME, max(map(width, outcomes)))
+        extra = [TOOK_CELLS, SIZE_CELLS]
+        while extra and 4 + time + NAME_CELLS[0] + wide + 4 + sum(extra) + 2 * len(extra) > self._width:
+            extra.pop()
+        rest = self._width - 4 - time - wide - 4 - sum(extra) - 2 * len(extra)
         names = [neutralise(_name(call, self._window.backend)) for call in calls]
-        cells = min(max(NAME_CELLS[0], *map(len, names)), NAME_CELLS[1], max(NAME_CELLS[0], rest))
-        arguments = rest - cells - 2
-        for call, name in zip(calls, names, strict=True):
-            outcome = call.kind or "no outcome"
-            style = STYLES.get(call.kind, "red") if call.kind else "yellow"
-            row = (
+        cells = min(max(NAME_CELLS[0], *map(width, names)), NAME_CELLS[1], max(NAME_CELLS[0], rest))
+        for call, name, outcome in zip(calls, names, outcomes, strict=True):
+            row = [
                 pad(_short(call.began, self._incident.at), time),
                 pad(fit(name, cells), cells),
-                click.style(pad(fit(neutralise(outcome), OUTCOME_CELLS), OUTCOME_CELLS), fg=style),
-                _took(call).rjust(TOOK_CELLS),
-                _bytes(call.args_bytes).rjust(SIZE_CELLS),
-                fit(neutralise(call.args.decode("utf-8", "replace")), arguments) if arguments > 8 else "",
-            )
+                click.style(
+                    pad(fit(outcome, wide), wide), fg=STYLES.get(call.kind, "red") if call.kind else "yellow"
+                ),
+            ]
+            row += [
+                text.rjust(room)
+                for text, room in zip((_took(call), _bytes(call.args_bytes)), extra, strict=False)
+            ]
+            if rest - cells > LEAST_ARGS:
+                row.append(fit(neutralise(call.args.decode("utf-8", "replace")), rest - cells - 2))
             click.echo(("    " + "  ".join(row)).rstrip())
 
 

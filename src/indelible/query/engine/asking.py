@@ -60,6 +60,15 @@ class Page(NamedTuple):
     skip: int = 0
 
 
+VIEWS: Final = ("events", "logs")
+
+OTHERS: Final = 128
+"""Descriptors of everything else in this process."""
+
+_DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
+"""What DuckDB says of a twin that cannot be read, and never of a query."""
+
+
 class Asked:
     """Trails at one moment, to be asked with SQL; a context manager."""
 
@@ -69,6 +78,7 @@ class Asked:
         wanted: Filter,
         caps: Caps | None = None,
         progress: Callable[[int], None] | None = None,
+        *,
         sight: Sight | None = None,
         *,
         with_twins: bool = True,

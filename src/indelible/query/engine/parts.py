@@ -91,7 +91,7 @@ class Part:
         self.end = end
         self.origin = search.origin
         self.first = file.named_seq
-        self.size = file.size()
+        self.size = (file.size() if span.stop is None else span.stop) - span.begin
         self._trail = str(search.path)
         self._order = order
         self._file = file

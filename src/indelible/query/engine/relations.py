@@ -158,8 +158,8 @@ def no_rows() -> str:
     return f"SELECT {', '.join(columns)}, ''::VARCHAR AS {RECEIVED} WHERE false"
 
 
-def seen(where: str, hidden: Collection[str]) -> str:
-    """Return a query for the rows of ``_every`` under a condition that nobody can look behind, without hidden values.
+def seen(of: str, where: str, hidden: Collection[str]) -> str:
+    """Return a query for the rows of another under a condition that nobody can look behind, without hidden values.
 
     A condition beside it would not do: the engine may put somebody's own before it, and that shows what it was put to
     by failing. Here a value is one only where the condition holds, wherever it is looked at.
@@ -173,7 +173,7 @@ def seen(where: str, hidden: Collection[str]) -> str:
         f'NULL::{type_} AS "{name}"' if name in hidden else f'CASE WHEN _seen THEN "{name}" END AS "{name}"'
         for name, type_ in types.items()
     ]
-    return f"SELECT {', '.join(shown)} FROM (SELECT *, ({where}) AS _seen FROM _every) WHERE _seen"
+    return f"SELECT {', '.join(shown)} FROM (SELECT *, ({where}) AS _seen FROM ({of})) WHERE _seen"
 
 
 def logs(of: str, *more: str) -> str:

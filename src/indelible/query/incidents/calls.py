@@ -32,6 +32,9 @@ _TIME_CHARS: Final = len("2026-11-21T05:38:34.123456Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_NO_ARGS: Final = msgspec.Raw()
+
+
 class _Part(msgspec.Struct, frozen=True, gc=False):
     """Base of the parts; whatever else a line has is skipped."""
 
@@ -57,7 +60,7 @@ class _Target(_Part, frozen=True, gc=False):
 class _Request(_Part, frozen=True, gc=False):
     request_id: Any = None
     intent: Any = None
-    args: msgspec.Raw | None = None
+    args: msgspec.Raw = _NO_ARGS
     args_bytes: Any = None
 
 
@@ -121,11 +124,11 @@ def _parse_carefully(line: bytes) -> Line | None:
     return Line(seq=event["seq"], **own, **parts)
 
 
-def _raw(value: Any) -> msgspec.Raw | None:
+def _raw(value: Any) -> msgspec.Raw:
     try:
         return msgspec.Raw(orjson.dumps(value))
     except (TypeError, ValueError):  # half a surrogate pair, an integer beyond 64 bits, too deep
-        return None
+        return _NO_ARGS
 
 
 class Recorder(NamedTuple):
@@ -185,7 +188,6 @@ def call_of(trail: str, line: Line) -> Call:
     """Return the call that an outcome or an intent is about."""
     source, target, request, outcome = line.source, line.target, line.request, line.outcome
     is_outcome = line.event_type == OUTCOME
-    args = b"" if request.args is None else bytes(request.args)[:MAX_ARGS]
     return Call(
         trail=trail,
         seq=line.seq,
@@ -201,7 +203,7 @@ def call_of(trail: str, line: Line) -> Call:
         status=word(outcome.status) if is_outcome else "",
         kind=word(outcome.kind) if is_outcome else "",
         args_bytes=size(request.args_bytes),
-        args=args,
+        args=bytes(memoryview(request.args)[:MAX_ARGS]),
         recorder=recorder_of(line),
         intent=word(request.intent if is_outcome else line.event_id),
     )

@@ -219,6 +219,9 @@ class Baseline:
                 self.active[number].append(window)
             begin, end = self._between(window.baseline_since, window.since)
             self.counted[begin:end] = [True] * (end - begin)
+        backends = {window.backend for window in windows}
+        self._backends = None if "" in backends else backends
+        """Those whose tools are asked about; None: all."""
         self.tools: set[Tool] = set()
         self.unmeasured = 0
         """Calls of tools that are not measured, since there are too many."""
@@ -229,7 +232,10 @@ class Baseline:
     def count(self, stretch: int, line: Line) -> None:
         """Count an outcome."""
         target, outcome = line.target, line.outcome
-        tool = (word(target.backend), word(target.capability_name) or word(target.method))
+        backend = word(target.backend)
+        if self._backends is not None and backend not in self._backends:
+            return
+        tool = (backend, word(target.capability_name) or word(target.method))
         samples = self._samples[stretch]
         sample = samples.get(tool)
         if sample is None:
