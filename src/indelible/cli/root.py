@@ -22,7 +22,6 @@ COMMANDS: Final = {
     "log": "List recorded calls.",
     "tail": "Follow the trail as it grows.",
     "sql": "Ask the trail with SQL.",
-    "twins": "Make the columns that questions are answered from, or check them.",
     "report": "Report on a period, or on what the trail shows of a framework's controls.",
     "twins": "Make the columns that questions are answered from, or check them.",
     "verify": "Check the trail against its signed checkpoint.",

@@ -53,7 +53,7 @@ def recording(path: Path, settings: AuditSettings) -> Iterator[Writer]:
 
 
 def closed(path: Path) -> set[int]:
-    return {int(one.name[:20]) for one in Layout(path).segments.iterdir()}
+    return {int(one.name[:20]) for one in Layout(path).segments.glob("[0-9]*")}
 
 
 def made(path: Path) -> set[int]:

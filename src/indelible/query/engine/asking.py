@@ -60,15 +60,6 @@ class Page(NamedTuple):
     skip: int = 0
 
 
-VIEWS: Final = ("events", "logs")
-
-OTHERS: Final = 128
-"""Descriptors of everything else in this process."""
-
-_DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
-"""What DuckDB says of a twin that cannot be read, and never of a query."""
-
-
 class Asked:
     """Trails at one moment, to be asked with SQL; a context manager."""
 
@@ -80,7 +71,6 @@ class Asked:
         progress: Callable[[int], None] | None = None,
         *,
         sight: Sight | None = None,
-        *,
         with_twins: bool = True,
     ) -> None:
         """`wanted` are the filters that hold for everything; with a `sight`, for who must not look behind them.
@@ -186,7 +176,7 @@ class Asked:
         wanted = f"(SELECT * FROM ({everything}) WHERE {where_})"
         if self._sight is not None:
             self._connection.define("_every", everything)
-            self._connection.define("_wanted", seen(where_, sight.events))
+            self._connection.define("_wanted", seen("_every", where_, sight.events))
             wanted = "_wanted"
         if "events" in views:
             self._connection.define("events", without(wanted, [RECEIVED, *sight.events]))
