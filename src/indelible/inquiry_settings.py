@@ -31,6 +31,9 @@ MAX_LIMIT: Final = 10_000
 
 MAX_SECONDS: Final = 86_400.0
 
+MIN_KB: Final = 16
+"""One event has room in so much, whatever is in it."""
+
 MAX_KB: Final = 16_384
 
 
@@ -104,8 +107,8 @@ def _megabytes(value: object) -> int:
 
 def _kilobytes(value: object) -> int:
     size: int = parse_limit(value)
-    if not 4 <= size <= MAX_KB:
-        raise ValueError(f"expected a number of kB from 4 to {MAX_KB}")
+    if not MIN_KB <= size <= MAX_KB:
+        raise ValueError(f"expected a number of kB from {MIN_KB} to {MAX_KB}")
     return size
 
 

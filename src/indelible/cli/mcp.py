@@ -34,7 +34,8 @@ An MCP server over stdin and stdout: search, timeline, statistics, explain, veri
 may what is a role's, see 'mcp' in the configuration; without one it is 'operator', which sees no
 arguments, results or users. Every call is recorded like any other, into the same trail.
 
-Exit code 0: the client ended it; 2: wrong usage or configuration; 3: its calls cannot be recorded.
+Exit code 0: the client ended it; 2: wrong usage or configuration, or a trail of another user that its
+calls cannot go into; 3: they cannot be recorded, or the SDK is missing.
 """
 
 
@@ -124,6 +125,8 @@ def _open_audit(where: Where, settings: Settings, place: Place, elsewhere: str |
     audit = msgspec.structs.replace(audit, record_results=results)
     try:
         return open_recorder(msgspec.structs.replace(settings, audit=audit), caller="stdio", on_failure="deny")
+    except ConfigError as exc:  # such as a trail of another user
+        raise ConfigError(f"{exc}; {ELSEWHERE}") from exc
     except TrailError as exc:
         raise TrailError(f"{exc}; {ELSEWHERE}") from exc
 

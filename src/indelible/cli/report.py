@@ -17,13 +17,17 @@ from indelible.cli.progress import step_bar
 from indelible.errors import ConfigError
 from indelible.events import format_time
 from indelible.query.filters import check_interval, did_you_mean, parse_time, trail_time
-from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope
-from indelible.values import shown
+from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope, moment
+from indelible.values import parse_duration, shown
 
 if TYPE_CHECKING:
     from indelible.cli.report_words import Words
-    from indelible.query.report.making import Report
+    from indelible.query.engine.connection import Caps
+    from indelible.query.report.controls.base import Framework
+    from indelible.query.report.making import Controls, Report
     from indelible.trail.findings import VerifyResult
+
+    Results = list[VerifyResult] | None
 
 EPILOG: Final = """\b
 Examples:
@@ -34,6 +38,8 @@ Examples:
   indelible report --per-hour 100 --error-rate 2
                                             other thresholds
   indelible report --json | jq .verification.ok
+  indelible report --controls soc2 --html soc2.html
+                                            what the trail shows of each control, and what not
 
 Every section names the command that gives the same figures. Times are in UTC. The whole trail is
 verified besides (--no-verify leaves that out, and the report says so).
@@ -45,6 +51,9 @@ or the page cannot be written.
 LIMIT: Final = 20
 """Rows of each table unless somebody says otherwise."""
 
+FRAMEWORK_NAMES: Final = "soc2, nist-800-53, pci-dss, hipaa, eu-ai-act or iso-27001"
+"""Those of `indelible.query.report.controls.every`, which is not imported for a line of help."""
+
 _PERCENT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 
 
@@ -54,12 +63,19 @@ class Output(NamedTuple):
     html: str | None
     as_json: bool
     limit: int
+    framework: Framework | None
+    """Of which controls are asked for; None for the report."""
+
+
+class Made(NamedTuple):
+    """What was made, and the lines that are in none of it: how many, and where the first stands."""
+
+    report: Report | Controls
+    unread: tuple[int, str]
 
 
 @click.command("report", epilog=EPILOG)
-@click.option(
-    "--since", default=PERIOD, metavar="TIME", help=f"Where the period begins; {PERIOD} ago without it."
-)
+@click.option("--since", metavar="TIME", help=f"Where the period begins; {PERIOD} before its end without it.")
 @click.option("--until", metavar="TIME", help="Where it ends; now without it.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page here; - is standard output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
@@ -75,17 +91,24 @@ class Output(NamedTuple):
               help="The trail's public key, from a place that you trust; of several trails, one for each.")  # fmt: skip
 @click.option("--no-verify", is_flag=True, help="Do not verify the trail; the report says that.")
 @click.option(
+    "--controls", metavar="FRAMEWORK", help=f"What the trail shows of its controls: {FRAMEWORK_NAMES}."
+)
+@click.option(
     "--query", metavar="SECTION", help="Print the query of one section, for 'indelible sql', and end."
 )
 @caps_options
 @where_options
 def command(where: Where, **options: Any) -> int:
     """Report on a period: what was called by whom, what is new, what went wrong, and whether the record holds."""
-    output = Output(options["html"], options["as_json"], options["limit"])
+    output = Output(options["html"], options["as_json"], options["limit"], _framework(options["controls"]))
     if output.html is not None and output.as_json:
         raise click.UsageError("--html and --json: one of the two")
     scope = _scope(options)
     if options["query"] is not None:
+        if output.html is not None or output.as_json or output.framework is not None:
+            raise click.UsageError(
+                "--query prints a query and makes no report: not with --html, --json or --controls"
+            )
         return _print_query(options["query"], scope)
     if options["no_verify"] and options["vkeys"]:
         raise click.UsageError("--vkey is for the verification that --no-verify leaves out")
@@ -94,16 +117,18 @@ def command(where: Where, **options: Any) -> int:
     target = None if output.html is None else report_file.check(output.html, paths)
     results = None if options["no_verify"] else _verified(paths, options["vkeys"])
     with bounded(caps):
-        report, unread = _made(paths, scope, output.limit, caps)
-    words = _words(where, paths, report, results, unread, options["vkeys"], output)
-    _print(report, results, unread, words, output, target)
+        made = _made(paths, scope, output, caps)
+    words = _words(where, paths, made, results, options["vkeys"], output.limit)
+    _print(made, results, words, output, target)
     return 0
 
 
 def _scope(options: dict[str, Any]) -> Scope:
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # what was recorded just now is in it
     until = trail_time(now) if options["until"] is None else _time("--until", options["until"], now)
-    since = _time("--since", options["since"], now)
+    since = trail_time(moment(until) - timedelta(seconds=parse_duration(PERIOD)))
+    if options["since"] is not None:
+        since = _time("--since", options["since"], now)
     check_interval(since, until, (f"--since {options['since']}", f"--until {options['until'] or 'now'}"))
     rate = options["error_rate"].removesuffix("%").strip()
     if not _PERCENT.fullmatch(rate) or float(rate) >= 100:
@@ -127,58 +152,87 @@ def _verified(paths: list[Path], vkeys: tuple[str, ...]) -> list[VerifyResult]:
     return verify_all(paths, [load_vkey(vkey) for vkey in vkeys])
 
 
-def _made(paths: list[Path], scope: Scope, limit: int, caps: Any) -> tuple[Report, tuple[int, str]]:
-    """Return the report, and how many lines could not be read, with the place of the first."""
+def _made(paths: list[Path], scope: Scope, asked_for: Output, caps: Caps) -> Made:
+    """Return what was asked for, and how many lines could not be read, with the place of the first."""
     from indelible.query.engine.asking import ALL, Asked
-    from indelible.query.report.making import make, steps
+    from indelible.query.report import making
     from indelible.trail.reader import with_earlier
 
-    with Asked(with_earlier(paths), ALL, caps) as asked, step_bar(steps(scope), "asking", "queries") as step:
-        report = make(asked, scope, limit, step)
-    return report, (asked.corrupt.count, asked.corrupt.first())
+    framework = asked_for.framework
+    total = making.steps(scope) if framework is None else 1 + len(making.facts_of(framework, scope))
+    with Asked(with_earlier(paths), ALL, caps) as asked, step_bar(total, "asking", "queries") as step:
+        if framework is None:
+            report: Report | Controls = making.make(asked, scope, asked_for.limit, step)
+        else:
+            report = making.make_controls(asked, scope, framework, step)
+    return Made(report, (asked.corrupt.count, asked.corrupt.first()))
+
+
+def _framework(name: str | None) -> Framework | None:
+    if name is None:
+        return None
+    from indelible.query.report.controls.every import FRAMEWORKS
+
+    if name not in FRAMEWORKS:
+        raise ConfigError(f"--controls: no framework {shown(name)}{did_you_mean(name, tuple(FRAMEWORKS))}")
+    return FRAMEWORKS[name]
 
 
 def _print_query(name: str, scope: Scope) -> int:
+    from indelible.query.report.facts import facts
     from indelible.query.report.making import every_section
 
-    known = {section.name: section for section in every_section(scope)}
+    known = {section.name: section.sql for section in every_section(scope)}
+    known |= {fact.query_name: fact.sql for fact in facts(scope).values()}
     if name not in known:
         raise ConfigError(f"--query: no section {shown(name)}{did_you_mean(name, tuple(known))}")
-    click.echo(known[name].sql)
+    click.echo(known[name])
     return 0
 
 
 def _words(
-    where: Where, paths: list[Path], report: Report, results: list[VerifyResult] | None, unread: tuple[int, str],
-    vkeys: tuple[str, ...], output: Output,
-) -> Words:  # fmt: skip
+    where: Where, paths: list[Path], made: Made, results: Results, vkeys: tuple[str, ...], limit: int
+) -> Words:
     from indelible.cli.report_words import Words, cannot_tell_new, notes_of, options_of
+    from indelible.query.report.making import goes_back
 
+    held, scope = made.report.held, made.report.scope
     return Words(
         trails=[str(path) for path in paths],
-        scope=report.scope,
+        scope=scope,
         options=options_of(where.config, where.profile, where.trail),
         vkeys=vkeys,
-        limit=output.limit,
-        notes=notes_of(report, results, unread),
-        cannot_tell_new=cannot_tell_new(report),
+        limit=limit,
+        notes=notes_of(held.rows[0], results, made.unread),
+        cannot_tell_new=cannot_tell_new(held.rows[0]["oldest"], goes_back=goes_back(held, scope)),
     )
 
 
-def _print(
-    report: Report, results: list[VerifyResult] | None, unread: tuple[int, str], words: Words, output: Output,
-    target: Path | None,
-) -> None:  # fmt: skip
+def _print(made: Made, results: Results, words: Words, output: Output, target: Path | None) -> None:
+    from indelible.query.report.making import Report
+
+    report = made.report
     if output.as_json:
-        from indelible.cli.report_json import as_json, print_report_json
+        from indelible.cli import report_json
 
-        print_report_json(as_json(report, results, unread, words))
+        if isinstance(report, Report):
+            report_json.show(report_json.as_json(report, results, made.unread, words))
+        else:
+            report_json.show(report_json.controls(report, results, made.unread, words))
     elif output.html is not None:
-        from indelible.cli.report_page import report_page
+        from indelible.cli import report_controls, report_page
 
-        report_file.write(target, report_page(report, results, words, format_time(time.time_ns())))
+        made_at = format_time(time.time_ns())
+        if isinstance(report, Report):
+            page = report_page.report_page(report, results, words, made_at)
+        else:
+            page = report_controls.controls_page(report, results, words, made_at)
+        report_file.write(target, page)
         report_file.say(target, words.notes)
     else:
-        from indelible.cli.report_text import print_report
+        from indelible.cli import report_controls, report_text
 
-        print_report(report, results, words)
+        if isinstance(report, Report):
+            report_text.print_report(report, results, words)
+        else:
+            report_controls.print_controls(report, results, words)

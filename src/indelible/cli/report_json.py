@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible import __version__
+from indelible.cli.report_words import NO_CERTIFICATE, sentence, verified
 from indelible.cli.rows import plain
 from indelible.cli.verify import combine
 from indelible.events import format_time
 from indelible.query.columns import json_text
+from indelible.query.report.facts import VERIFIED
 
 if TYPE_CHECKING:
     from indelible.cli.report_words import Words
-    from indelible.query.report.making import Report, Table
+    from indelible.query.report.making import Controls, Report, Table
     from indelible.query.report.scope import Scope
     from indelible.trail.findings import VerifyResult
 
@@ -41,7 +43,7 @@ def as_json(
     }
 
 
-def print_report_json(value: dict[str, Any]) -> None:
+def show(value: dict[str, Any]) -> None:
     """Print a report as one line; sums may be larger than 64 bits, which orjson does not take."""
     click.echo(json_text(value))
 
@@ -86,4 +88,51 @@ def _section(table: Table, words: Words) -> dict[str, Any]:
         "may_be_old": section.is_new and bool(words.cannot_tell_new),
         "query": section.sql,
         "command": words.command(section.sql),
+    }
+
+
+def controls(
+    made: Controls, results: Sequence[VerifyResult] | None, unread: tuple[int, str], words: Words
+) -> dict[str, Any]:
+    """Return what the trail shows of a framework's controls."""
+    framework = made.framework
+    return {
+        **head(made.scope, words),
+        "framework": {
+            "name": framework.name,
+            "title": framework.title,
+            "version": framework.version,
+            "about": framework.about,
+            "no_certificate": NO_CERTIFICATE,
+        },
+        "notes": words.notes,
+        "unreadable": {"lines": unread[0], "first": unread[1] or None},
+        "verification": verification(results),
+        "verify_command": words.verify_command,
+        "held": _row(made.held),
+        "controls": [
+            {
+                "id": control.id,
+                "title": control.title,
+                "asks": control.asks,
+                "shows": [_shown(name, made, results, words) for name in control.facts],
+                "sections": list(control.sections),
+                "not_shown": control.not_shown,
+            }
+            for control in framework.controls
+        ],
+    }
+
+
+def _shown(name: str, made: Controls, results: Sequence[VerifyResult] | None, words: Words) -> dict[str, Any]:
+    if name == VERIFIED:
+        says, numbers = verified(results)
+        return {"fact": name, "says": says, "numbers": numbers, "query": None, "command": words.verify_command}
+    found = made.facts[name]
+    return {
+        "fact": name,
+        "says": sentence(found),
+        "numbers": {key: plain(value) for key, value in found.numbers.items()},
+        "query": found.fact.sql,
+        "command": words.command(found.fact.sql),
     }

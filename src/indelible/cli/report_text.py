@@ -118,7 +118,8 @@ def _squeezed(columns: Sequence[Column], widths: list[int]) -> list[int]:
 
 def _print_wrapped(head: str, text: str) -> None:
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    lines = textwrap.wrap(neutralise(text), max(columns - len(click.unstyle(head)), 20)) or [""]
+    room = max(columns - len(click.unstyle(head)), 20)
+    lines = textwrap.wrap(neutralise(text), room, break_on_hyphens=False) or [""]
     click.echo(head + lines[0])
     for line in lines[1:]:
         click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.cli.report_values import quoted
@@ -11,7 +12,7 @@ from indelible.query.report.scope import Scope
 from indelible.query.report.sections import command
 
 if TYPE_CHECKING:
-    from indelible.query.report.making import Report
+    from indelible.query.report.making import Shown
     from indelible.trail.findings import VerifyResult
 
 
@@ -75,14 +76,16 @@ _IN_NO_SECTION: Final = {
 }
 
 
-def notes_of(report: Report, results: Sequence[VerifyResult] | None, unread: tuple[int, str]) -> list[str]:
-    """Return what is to be known first: what is not as it was sealed, what could not be read, what is in no section."""
-    held = report.held.rows[0]
+def notes_of(
+    held: dict[str, Any], results: Sequence[VerifyResult] | None, unread: tuple[int, str]
+) -> list[str]:
+    """Return what is to be known first: what is not as it was sealed, could not be read, or is in no section."""
     found: list[str] = []
     count = sum(len(result.findings) + result.omitted for result in results or ())
     if count:
         found.append(
-            f"the trail is not what was sealed ({counted(count, 'finding')}): until that is explained no figure "
+            f"the trail is not what was sealed ({counted(count, 'finding')}): until that is explained no "
+            f"figure "
             "here is evidence"
         )
     count, first = unread
@@ -94,10 +97,56 @@ def notes_of(report: Report, results: Sequence[VerifyResult] | None, unread: tup
     return found
 
 
-def cannot_tell_new(report: Report) -> str:
+def cannot_tell_new(oldest: Any, *, goes_back: bool) -> str:
     """Return why nobody can tell what is new, where the trail begins after the period does."""
-    if report.goes_back:
+    if goes_back:
         return ""
-    oldest: Any = report.held.rows[0]["oldest"]
     begins = "nothing at all" if oldest is None else f"nothing from before {oldest.isoformat(' ')[:19]} (UTC)"
     return f"The trail holds {begins}: what was there before nobody can tell, so all of this may be old."
+
+
+NO_CERTIFICATE: Final = (
+    "This is no certificate and no audit. It says what one trail shows of controls that an audit log serves, "
+    "and what it "
+    "does not show; whether a control is met is for somebody to judge who sees the rest."
+)
+
+
+def sentence(shown: Shown) -> str:
+    """Return what a fact says, with its numbers."""
+    return shown.fact.says.format_map({name: _word(value) for name, value in shown.numbers.items()})
+
+
+def _word(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case datetime():
+            return value.isoformat(" ")[:19]
+        case float():
+            return f"{value:g}"
+        case _:
+            return f"{value:,}"
+
+
+def verified(results: Sequence[VerifyResult] | None) -> tuple[str, dict[str, Any]]:
+    """Return what verification came to, as a fact of its own: a sentence, and its numbers."""
+    if results is None:
+        return "The trail was not verified.", {}
+    numbers = {
+        "ok": all(result.ok for result in results),
+        "events": sum(result.events for result in results),
+        "findings": sum(len(result.findings) + result.omitted for result in results),
+        "erased": sum(result.erased for result in results),
+        "pruned": sum(result.pruned for result in results),
+        "unsealed": sum(result.unsealed for result in results),
+    }
+    word = "is what was sealed" if numbers["ok"] else "is NOT what was sealed"
+    said = (
+        f"The trail {word}: {numbers['events']:,} lines are covered by its signed checkpoint, "
+        f"{numbers['erased']:,} erased "
+        f"and {numbers['pruned']:,} deleted on record; findings: {numbers['findings']:,}; not sealed yet: "
+        f"{numbers['unsealed']:,}."
+    )
+    unchecked = sorted({text for result in results for text in result.not_checked})
+    return said + (f" Not checked: {'; '.join(unchecked)}." if unchecked else ""), numbers

@@ -21,16 +21,20 @@ import orjson
 
 from indelible.errors import ConfigError
 from indelible.inquiry.plain import NOTE, SHORT, plain, plain_value
+from indelible.inquiry.roles import FIXED
 from indelible.query.columns import row_of
 from indelible.query.filters import trail_time
 
 OVERHEAD: Final = 2_000
 """Bytes of an answer beside its items."""
 
-SHORTER: Final = (SHORT, 200, 50, 10)
+SHORTER: Final = (200, 64, 10)
 """Limits of texts, the first with which an item fits."""
 
-MAX_SKIP: Final = 100_000
+WHOLE: Final = (*FIXED, "began")
+"""Never cut: by these events are told apart, put in order, and gone on from."""
+
+MAX_SKIP: Final = 10_000
 """Events of one moment that a cursor passes over."""
 
 Shown = dict[str, Any]
@@ -134,12 +138,27 @@ def fitting(items: Sequence[Any], room: int) -> list[Any]:
 
 
 def fitted(item: Any, room: int) -> Any:
-    """Return an item with its texts cut until it fits."""
+    """Return an item, an event or a row, with its texts cut until it fits."""
     for limit in SHORTER:
         if size_of(item) + OVERHEAD <= room:
-            break
-        item = json_value(item, limit)
+            return item
+        if isinstance(item, dict):
+            item = {name: value if name in WHOLE else _cut(value, limit) for name, value in item.items()}
+        elif isinstance(item, list):
+            item = [_cut(value, limit) for value in item]
+        else:
+            item = _cut(item, limit)
+    if isinstance(item, list) and size_of(item) + OVERHEAD > room:
+        return ["…"] * len(item)
     return item
+
+
+def _cut(value: Any, limit: int) -> Any:
+    """Return a value of an answer, which is plain already, as a shorter one."""
+    if isinstance(value, list | dict):
+        text = orjson.dumps(value).decode()
+        return value if len(text) <= limit else f"{text[:limit]}…"
+    return value if not isinstance(value, str) or len(value) <= limit else f"{value[:limit]}…"
 
 
 def noted(**answer: Any) -> Shown:

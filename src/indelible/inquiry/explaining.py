@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from indelible.errors import ConfigError, NotProven, TrailError
-from indelible.inquiry.answers import OVERHEAD, Shown, fitted, json_value, noted, shown_line, size_of
+from indelible.inquiry.answers import OVERHEAD, Shown, fitted, fitting, json_value, noted, shown_line, size_of
 from indelible.inquiry.plain import LONG
 from indelible.inquiry.roles import Role
 from indelible.inquiry.tools import Explain, Which
@@ -101,24 +101,24 @@ def _with_seq(file: TrailFile, seq: int) -> Iterator[bytes]:
 def explain(paths: Sequence[Path], role: Role, asked: Explain, room: int) -> tuple[Shown, str]:
     """Return everything that a role may know of one event."""
     found = find(paths, role, asked)
-    event = shown_line(found.seen, found.origin, LONG) or {}
-    if size_of(event) > room // 2:
-        event = fitted(event, room // 2)
+    event = fitted(shown_line(found.seen, found.origin, LONG) or {}, room // 3 + OVERHEAD)
     proof = _proof_state(found)
-    words = [*in_words(event), proof["detail"]]
+    told = [json_value(one, LONG) for one in (*in_words(event), proof["detail"])]
+    words = fitting(told, room // 3)
     corrupt = Corrupt()
     before, after = _around(found, role, asked.around, corrupt)
-    left = room - size_of(event) - size_of(words) - OVERHEAD
+    marks = redactions(event)
+    left = room - size_of(event) - size_of(words) - size_of(marks) - OVERHEAD
     body = noted(
         event=event,
-        in_words=[json_value(one, LONG) for one in words],
-        redactions=redactions(event),
+        in_words=words,
+        redactions=marks,
         proof=proof,
         before=_last_fitting(before, left // 2),
         after=_last_fitting(after[::-1], left // 2)[::-1],
         unreadable_lines=corrupt.count,
     )
-    return body, " ".join(words[:2])
+    return body, " ".join(map(str, words[:2]))
 
 
 def _last_fitting(events: list[Shown], room: int) -> list[Shown]:

@@ -33,6 +33,7 @@ from indelible.inquiry.answers import (
 from indelible.inquiry.explaining import explain, prove
 from indelible.inquiry.roles import Role, hidden_in
 from indelible.inquiry.verifying import verify
+from indelible.query.engine.bounds import bounded
 from indelible.query.engine.connection import MEMORY_MB, SECONDS, Caps
 from indelible.query.filters import (
     Filter,
@@ -108,7 +109,7 @@ def answer(question: Question) -> Answered:
     """Answer a question. Raises IndelibleError, whose message is for whoever asked."""
     question.role.check_tool(question.tool)
     asked = tools.parse(tools.BY_NAME[question.tool], question.arguments)
-    with reading(question.place.path):
+    with reading(question.place.path), bounded(question.bounds.caps()):
         return _ANSWERS[question.tool](question, asked)
 
 
@@ -358,13 +359,12 @@ def _table(
 def _asked(question: Question, wanted: Filter, corrupt: Corrupt) -> Iterator[Any]:
     """Open the trails for SQL as the role sees them; what could not be read is noted in `corrupt`."""
     from indelible.query.engine.asking import Asked, Sight
-    from indelible.query.engine.bounds import bounded
 
     role, caps = question.role, question.bounds.caps()
     sight = None if role.sees_all else Sight(role.hidden, hidden_in("logs", role.hidden))
-    with bounded(caps), Asked(question.place.paths(), wanted, caps, sight=sight) as engine:
-        engine.corrupt = corrupt
+    with Asked(question.place.paths(), wanted, caps, sight=sight) as engine:
         yield engine
+        corrupt.take(engine.corrupt)
 
 
 # --- one event, and the whole -------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ _TYPES: Final[dict[ColumnType, Schema]] = {
     "whole": {"type": "integer"},
     "number": {"type": "number"},
     "time": {"type": "string", "format": "date-time"},
-    "texts": {"type": "array", "items": {"type": ["string", "null"]}},
+    "texts": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
     "json": {"type": "string", "description": "JSON, cut where it is long"},
     "truth": {"type": "boolean"},
 }
@@ -187,7 +187,14 @@ EVENT: Final[Schema] = {
 }
 _EVENTS: Final[Schema] = {"type": "array", "items": EVENT}
 _TEXT: Final[Schema] = {"type": "string"}
-_MAYBE: Final[Schema] = {"type": ["string", "null"]}
+
+
+def _or_none(type_: str) -> Schema:
+    """Return a schema without a list of types, which not every client reads."""
+    return {"anyOf": [{"type": type_}, {"type": "null"}]}
+
+
+_MAYBE: Final = _or_none("string")
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _YES: Final[Schema] = {"type": "boolean"}
 
@@ -217,8 +224,8 @@ _ITEM: Final[Schema] = {
     "type": "object",
     "properties": {
         "began": {**_MAYBE, "format": "date-time"},
-        "offset_ms": {"type": ["number", "null"], "description": "Since the first of this answer began."},
-        "took_ms": {"type": ["number", "null"], "description": "null: not known, or no call."},
+        "offset_ms": {**_or_none("number"), "description": "Since the first of this answer began."},
+        "took_ms": {**_or_none("number"), "description": "null: not known, or no call."},
         "event_type": _TEXT,
         "name": _TEXT,
         "backend": _TEXT,
@@ -234,8 +241,8 @@ _FINDING: Final[Schema] = {
     "properties": {
         "problem": _TEXT,
         "file": _MAYBE,
-        "line": {"type": ["integer", "null"]},
-        "seq": {"type": ["integer", "null"]},
+        "line": _or_none("integer"),
+        "seq": _or_none("integer"),
         "detail": _TEXT,
     },
     "required": ["problem", "file", "line", "seq"],
@@ -253,9 +260,14 @@ _VERIFIED: Final[Schema] = {
         "pruned": _COUNT,
         "unsealed": {**_COUNT, "description": "Events after the checkpoint, which nothing vouches for yet."},
         "checkpoint": {
-            "type": ["object", "null"],
-            "properties": {"size": _COUNT, "root": _TEXT},
-            "additionalProperties": False,
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"size": _COUNT, "root": _TEXT},
+                    "additionalProperties": False,
+                },
+                {"type": "null"},
+            ]
         },
         "key_pinned": {**_YES, "description": "It was checked with a key from outside the trail."},
         "findings": {"type": "array", "items": _FINDING},
@@ -280,7 +292,7 @@ _PROOF: Final[Schema] = {
     "properties": {
         "state": {"enum": ["proven", "not covered yet", "not proven"]},
         "detail": _TEXT,
-        "checkpoint_size": {"type": ["integer", "null"]},
+        "checkpoint_size": _or_none("integer"),
     },
     "required": ["state", "detail"],
     "additionalProperties": False,
@@ -368,7 +380,11 @@ TOOLS: Final = (
         "Check the whole trail against its signed checkpoint: every line and tile. Says where something does not "
         "agree, and what was not checked. Reads everything: slow on large trails.",
         Verify,
-        _answer(ok=_YES, trails={"type": "array", "items": _VERIFIED}),
+        _answer(
+            ok=_YES,
+            trails={"type": "array", "items": _VERIFIED, "description": "Those that are not ok come first."},
+            more_trails=_COUNT,
+        ),
     ),
     Tool(
         "prove",

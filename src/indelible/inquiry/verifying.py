@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from indelible.inquiry.answers import Shown, json_value, noted
+from indelible.inquiry.answers import Shown, fitting, json_value, noted
 from indelible.inquiry.explaining import key_of
 from indelible.inquiry.roles import Role
 from indelible.trail.checking.check import verify_trail
@@ -19,7 +19,6 @@ from indelible.trail.layout import Layout
 from indelible.trail.reader import origin_of
 
 MAX_FINDINGS: Final = 20
-MAX_NOTES: Final = 50
 
 NOT_GIVEN: Final = "none of the keys that were given is this trail's: it was judged by the one beside it"
 
@@ -35,14 +34,16 @@ def verify(paths: Sequence[Path], role: Role, vkeys: Sequence[str], room: int) -
         )
     ok = all(trail["ok"] for trail in trails)
     events = sum(trail["events"] for trail in trails)
-    return noted(ok=ok, trails=trails), f"{'ok' if ok else 'NOT OK'}: {events} events in {len(trails)} trails"
+    kept = fitting(sorted(trails, key=lambda trail: bool(trail["ok"])), room)
+    body = noted(ok=ok, trails=kept, more_trails=len(trails) - len(kept))
+    return body, f"{'ok' if ok else 'NOT OK'}: {events} events in {len(trails)} trails"
 
 
 def _shown(result: VerifyResult, role: Role, room: int, *, given: bool, pinned: bool) -> Shown:
     said = result.as_dict()
     wrong_key = given and not pinned
-    most = min(MAX_FINDINGS, max(room // 2_000, 1))
-    notes = [*said["not_checked"], *([NOT_GIVEN] if wrong_key else [])]
+    found = fitting([_finding(one, role) for one in result.findings[:MAX_FINDINGS]], room // 2)
+    notes = [*([NOT_GIVEN] if wrong_key else []), *said["not_checked"]]
     return {
         "trail": json_value(said["trail"]),
         "origin": json_value(said["origin"]),
@@ -50,9 +51,9 @@ def _shown(result: VerifyResult, role: Role, room: int, *, given: bool, pinned: 
         **{name: said[name] for name in ("events", "files", "erased", "pruned", "unsealed")},
         "checkpoint": said["checkpoint"],
         "key_pinned": pinned,
-        "findings": [_finding(one, role) for one in result.findings[:most]],
-        "more_findings": max(len(result.findings) - most, 0) + said["findings_omitted"],
-        "not_checked": [json_value(text) for text in notes[:MAX_NOTES]],
+        "findings": found,
+        "more_findings": len(result.findings) - len(found) + said["findings_omitted"],
+        "not_checked": fitting([json_value(text) for text in notes], room // 4),
     }
 
 

@@ -16,6 +16,8 @@ Shown = dict[str, Any]
 MARK: Final = re.compile(r"\[[A-Z][A-Z0-9_]{2,40}\]|\b(?:hmac|tok):[0-9a-f]{16,64}")
 """What redaction leaves in a value's place: a class of values, or a keyed digest of it."""
 
+MAX_MARKS: Final = 20
+
 ENDS: Final = {
     "completed": "It completed.",
     "input_required": "It asked for input, and was not finished by this call.",
@@ -146,4 +148,6 @@ def redactions(event: Shown) -> list[Shown]:
         if isinstance(value, str)
         for mark in MARK.findall(value)
     )
-    return [{"column": name, "mark": mark, "count": count} for (name, mark), count in found.items()]
+    return [
+        {"column": name, "mark": mark, "count": count} for (name, mark), count in found.most_common(MAX_MARKS)
+    ]

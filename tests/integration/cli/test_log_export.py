@@ -1,14 +1,15 @@
 """`log --export-…` as a process: killed, interrupted, without room, on a terminal, and read by people's own tools."""
 
+import datetime as dt
 import json
 import os
 import pty
 import resource
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,13 +141,12 @@ def test_a_terminal_sees_how_far_it_is(trail: Path, tmp_path: Path, home: dict[s
         assert process.wait(timeout=120) == 0
     os.close(ours)
     assert b"exporting" in shown
-    assert b"kB" in shown
+    assert b" of 1.2 MB" in shown
 
 
 # --- people's own tools ------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 program is not installed")
 def test_the_sqlite3_program_reads_it(trail: Path, tmp_path: Path, run: Run) -> None:
     assert run("log", "--trail", str(trail), "--export-sqlite", tmp_path / "a.db").returncode == 0
     asked = subprocess.run(
@@ -161,7 +161,68 @@ def test_the_sqlite3_program_reads_it(trail: Path, tmp_path: Path, run: Run) -> 
     assert json.loads(asked.stdout) == [{"actor_id": "=1+1", "calls": expected}]
 
 
-@pytest.mark.skipif(shutil.which("mlr") is None, reason="Miller is not installed")
+NOW = dt.datetime(2026, 11, 20, 12, 30, 15, tzinfo=dt.UTC)
+MICRO = dt.timedelta(microseconds=1)
+EDGES = [
+    NOW - dt.timedelta(hours=hours) + step * MICRO
+    for hours in (1, 24)
+    for step in (-1_000_000, -1, 0, 1, 500_000, 999_999, 1_000_000)
+]
+DESTRUCTIVE = """
+SELECT timestamp, actor_id, tool, args FROM audit_log
+WHERE tool LIKE 'delete%' AND timestamp > datetime('now', '-1 day') ORDER BY timestamp, tool"""
+FREQUENT = """
+SELECT actor_id, COUNT(*) AS calls FROM audit_log
+WHERE timestamp > datetime('now', '-1 hour') GROUP BY actor_id HAVING calls > 500"""
+FAILING = """
+SELECT tool, COUNT(*) AS total, SUM(CASE WHEN outcome = 'error' THEN 1 ELSE 0 END) AS errors FROM audit_log
+WHERE timestamp > datetime('now', '-1 day')
+GROUP BY tool HAVING 100.0 * errors / total > 5 ORDER BY tool"""
+
+
+def test_queries_about_now_at_the_edges_of_an_hour_and_a_day(tmp_path: Path, run: Run) -> None:
+    """What the sqlite3 program answers at that moment is what a loop over the calls says."""
+    calls = [
+        (edge, user, tool, False) for edge in EDGES for user, tool in (("ada", "delete_a"), ("bob", "read"))
+    ]
+    for user, count in (("busy", 500), ("busier", 501)):
+        calls += [(EDGES[2] + n * MICRO, user, "search", n % 20 == 0) for n in range(count)]
+        calls.append((EDGES[1], user, "search", False))
+    maker = Maker(tmp_path / "audit.jsonl")
+    for moment, user, tool, failed in calls:
+        text = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        status = "error" if failed else "success"
+        body = operation(
+            timestamp=text, source__user_id=user, target__capability_name=tool, outcome__status=status
+        )
+        maker.add(body)
+    assert run("log", "--trail", maker.layout.active, "--export-sqlite", tmp_path / "a.db").returncode == 0
+
+    def asked(sql: str) -> list[list[object]]:
+        moment = f"{NOW:%Y-%m-%d %H:%M:%S}"
+        done = subprocess.run(
+            ["faketime", "-f", moment, "sqlite3", "-json", "-readonly", str(tmp_path / "a.db"), sql],
+            env={**os.environ, "TZ": "UTC"}, capture_output=True, check=True, timeout=60,
+        )  # fmt: skip
+        return [list(row.values()) for row in json.loads(done.stdout)]
+
+    day, hour = NOW - dt.timedelta(days=1), NOW - dt.timedelta(hours=1)
+    assert asked(DESTRUCTIVE) == [
+        [moment.strftime("%Y-%m-%d %H:%M:%S.%f"), "ada", tool, '{"path":"/srv/0"}']
+        for moment, _, tool, _ in sorted(calls)
+        if moment >= day and tool == "delete_a"
+    ]
+    users = Counter(user for moment, user, _, _ in calls if moment >= hour)
+    assert (
+        asked(FREQUENT) == [[user, count] for user, count in users.items() if count > 500] == [["busier", 501]]
+    )
+    errors = Counter(tool for moment, _, tool, failed in calls if moment >= day and failed)
+    totals = Counter(tool for moment, _, tool, _ in calls if moment >= day)
+    assert asked(FAILING) == [
+        [tool, total, errors[tool]] for tool, total in sorted(totals.items()) if errors[tool] / total > 0.05
+    ] == [["search", 1003, 51]]  # fmt: skip
+
+
 def test_miller_reads_it(trail: Path, run: Run) -> None:
     done = run("log", "--trail", str(trail), "--export-csv", "-")
     read = subprocess.run(

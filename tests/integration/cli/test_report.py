@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 
 import indelible
+from indelible.query.report.controls.every import FRAMEWORKS
+from indelible.query.report.facts import facts
+from indelible.query.report.scope import Scope
 from tests.integration.cli.conftest import COMMAND, Run
 from tests.reports import HOSTILE, PERIOD, make_trail
 from tests.trails import VKEY, Maker
@@ -60,6 +64,33 @@ def test_every_command_gives_what_the_report_says(report: dict[str, Any], home: 
         assert in_a_shell(one["command"], home) == one["rows"], one["name"]
     [said] = in_a_shell(report["verify_command"], home)
     assert said == report["verification"]
+
+
+@pytest.mark.slow
+def test_every_control_says_what_its_commands_give(trail: Path, run: Run, home: dict[str, str]) -> None:
+    """The facts of all frameworks, each once: with the query, and by the short name that a terminal shows."""
+    asked: dict[str, dict[str, Any]] = {}
+    for name in FRAMEWORKS:
+        found = json.loads(run("report", *PERIOD, "--controls", name, "--trail", trail, "--json").stdout)
+        assert found["framework"]["name"] == name
+        assert "no certificate" in found["framework"]["no_certificate"]
+        assert found["verification"]["ok"] is True
+        for control in found["controls"]:
+            assert control["shows"]
+            assert control["not_shown"]
+            asked |= {one["fact"]: one for one in control["shows"]}
+    verified = asked.pop("verified")
+    assert verified["numbers"]["findings"] == 0
+    assert in_a_shell(verified["command"], home)[0]["ok"] is True
+    assert set(asked) == set(facts(Scope("", "")))
+    for fact in asked.values():
+        assert in_a_shell(fact["command"], home) == [fact["numbers"]]
+    printed = run("report", *PERIOD, "--controls", "soc2", "--trail", trail, "--no-verify").stdout.decode()
+    said = " ".join(printed.split())
+    assert "does not show: That anybody evaluated anything" in said
+    assert "The trail was not verified." in said
+    [short] = re.findall(r"(indelible report --query facts.NAME .*? --trail \S+)", said)
+    assert in_a_shell(short.replace("NAME", "calls"), home) == [asked["calls"]["numbers"]]
 
 
 def test_the_short_command_of_the_terminal_gives_the_same(
@@ -165,7 +196,9 @@ def test_damage_is_said_first_and_hides_nothing(tmp_path: Path, run: Run) -> Non
         (["--html", "a", "--json"], "--html and --json"),
         (["--vkey", "x", "--no-verify"], "--no-verify leaves out"),
         (["--vkey", "x"], "--vkey: neither a public key"),
+        (["--query", "slow", "--json"], "--query prints a query"),
         (["--query", "eror"], "did you mean 'errors'?"),
+        (["--controls", "soc"], "did you mean 'soc2'?"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_line(options: list[str], said: str, run: Run, trail: Path) -> None:
@@ -173,6 +206,13 @@ def test_wrong_usage_is_one_line(options: list[str], said: str, run: Run, trail:
     assert done.returncode == 2
     assert said in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_period_is_90_days_before_its_end(run: Run, trail: Path) -> None:
+    said = json.loads(run("report", "--trail", trail, "--until", "2026-11-21", "--no-verify", "--json").stdout)
+    assert (said["since"], said["until"]) == ("2026-08-23T00:00:00.000000Z", "2026-11-21T00:00:00.000000Z")
+    assert said["verification"] is None
+    assert said["goes_back"] is False
 
 
 def test_no_trail_is_exit_code_3(run: Run, tmp_path: Path) -> None:

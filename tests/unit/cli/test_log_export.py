@@ -166,7 +166,8 @@ def test_a_condition_that_is_none_leaves_nothing(run: Run) -> None:
 
 
 def test_without_duckdb(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "duckdb", None)
+    for module in ("duckdb", "_duckdb"):
+        monkeypatch.setitem(sys.modules, module, None)
     code, _, err = run("--export-csv", "a.csv", "--export-sqlite", "a.db")
     assert (code, err.splitlines()[1:]) == (0, ["indelible: a.csv: 80 events", "indelible: a.db: 80 calls"])
     for option in ("--export-duckdb", "--export-parquet"):
@@ -184,3 +185,37 @@ def test_what_is_held_elsewhere(trail: Path, capfd: pytest.CaptureFixture[str], 
     assert (code, said.err) == (0, "indelible: standard output: 5 events\n")
     rows = list(csv.DictReader(io.StringIO(said.out, newline="")))
     assert [row["name"] for row in rows] == ["tool_1"] * 5
+
+
+def test_a_directory_of_trails_is_one_export(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    origins = [f"indelible/{number:032x}" for number in range(2)]
+    for number, origin in enumerate(origins):
+        maker = Maker(tmp_path / "trails" / f"{number}.jsonl", origin=origin)
+        maker.add_many(4).rotate(compress=number == 1)
+        maker.add_many(3)
+    code = main(
+        [
+            "log",
+            "--trail",
+            str(tmp_path / "trails"),
+            "--export-csv",
+            "-",
+            "--export-sqlite",
+            str(tmp_path / "a.db"),
+        ]
+    )
+    rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out, newline="")))
+    assert (code, len(rows)) == (0, 14)
+    assert [row["recorded_at"] for row in rows] == sorted(row["recorded_at"] for row in rows)
+    connection = sqlite3.connect(tmp_path / "a.db")
+    counts = connection.execute(
+        "SELECT origin, count(*) FROM audit_log GROUP BY origin ORDER BY origin"
+    ).fetchall()
+    connection.close()
+    assert counts == [(origin, 7) for origin in origins]
+
+
+def test_there_is_no_trail(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", "--trail", str(tmp_path / "none.jsonl"), "--export-csv", str(tmp_path / "a.csv")]) == 3
+    assert "there is no trail" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []

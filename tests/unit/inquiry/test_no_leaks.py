@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from indelible.inquiry.roles import BUILT_IN, Role, make_role
 from indelible.inquiry.tools import BY_NAME
 from indelible.inquiry_settings import TOOLS, InquirySettings
 from indelible.query.columns import EVENT_COLUMNS, view_columns
+from indelible.query.engine.relations import no_rows, seen
 from tests.effort import examples
 from tests.trails import Maker, at
 from tests.unit.inquiry.asking import OPERATOR, role
@@ -212,3 +214,21 @@ def test_an_event_of_others_is_as_one_that_never_was(name: str, trails: dict[str
     there, _ = said("explain", {"seq": 2}, who, trails[name])
     gone, _ = said("explain", {"seq": 777_777}, who, trails[name])
     assert there.replace("seq 2 ", "seq 777777 ") == gone
+
+
+def test_nothing_is_behind_the_roles_condition_wherever_it_is_looked_at() -> None:
+    """In whichever order the engine looks at conditions: beside the role's own there are no values."""
+    sql = seen("SELECT * FROM recorded", "coalesce(backend = 'mine', false)", {"user_id"})
+    assert sql.endswith(" WHERE _seen")
+    with duckdb.connect() as engine:
+        engine.execute(f"CREATE TABLE recorded AS {no_rows()}")
+        for backend in ("mine", "other"):
+            engine.execute(
+                "INSERT INTO recorded BY NAME SELECT ? AS backend, 'ada' AS user_id, 'e' AS error, 7 AS seq",
+                [backend],
+            )
+        rows = engine.execute(sql.removesuffix(" WHERE _seen")).fetchall()
+        names = [column[0] for column in engine.description or ()]
+    mine, other = (dict(zip(names, row, strict=True)) for row in rows)
+    assert (mine["backend"], mine["error"], mine["user_id"]) == ("mine", "e", None)
+    assert set(other.values()) == {None}

@@ -28,13 +28,13 @@ def test_a_configuration_is_read() -> None:
         {
             "role": "payments",
             "roles": {"payments": {"tools": ["search"], "hide": ["args"], "limit": 7, "backends": ["pay"]}},
-            "limit": 20, "max_answer_kb": 8, "timeout": "5s", "verify_timeout": "1h", "memory_mb": 100, "at_once": 1,
+            "limit": 20, "max_answer_kb": 32, "timeout": "5s", "verify_timeout": "1h", "memory_mb": 100, "at_once": 1,
         }
     )  # fmt: skip
     assert found.roles["payments"] == RoleSettings(
         tools=("search",), hide=("args",), limit=7, backends=frozenset({"pay"})
     )
-    assert (found.limit, found.max_answer_kb, found.timeout, found.verify_timeout) == (20, 8, 5.0, 3600.0)
+    assert (found.limit, found.max_answer_kb, found.timeout, found.verify_timeout) == (20, 32, 5.0, 3600.0)
     assert make_role(found, "payments").limit == 7
 
 

@@ -28,6 +28,7 @@ def test_schemas_are_schemas(tool: Tool) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["type"] == "object"
         assert schema["additionalProperties"] is False
+        assert '"type": [' not in json.dumps(schema)  # which some clients do not read
     for name, schema in tool.input_schema["properties"].items():
         assert schema.get("description") or any("description" in one for one in schema.get("anyOf", ())), name
 

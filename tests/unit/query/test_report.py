@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from indelible.query.columns import row_of
 from indelible.query.engine.asking import ALL, Asked
+from indelible.query.filters import EVENT_TYPES
 from indelible.query.report import making
+from indelible.query.report.facts import facts
 from indelible.query.report.scope import Scope, moment
 from indelible.trail.entry import stamp
 from indelible.trail.layout import Layout
@@ -239,7 +241,7 @@ def rejected(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
     found = []
     events = [row for row in rows if row["event_type"] == "auth_rejected" and within(row, scope)]
     for key, some in grouped(events, "client_ip", "error").items():
-        counts = [max((json.loads(row["metadata"] or "{}")).get("count") or 1, 1) for row in some]
+        counts = [max(number(row["metadata"], "count"), 1) for row in some]
         found.append((*key, sum(counts), max(row["timestamp"] for row in some)))
     return found
 
@@ -260,6 +262,109 @@ LOOPS: dict[str, Callable[[list[Row], Scope], list[tuple[Any, ...]]]] = {
     "slow": slow,
     "hours": hours,
 }
+
+
+def number(metadata: str | None, key: str) -> int:
+    value = json.loads(metadata or "{}").get(key)
+    return value if isinstance(value, int) else 0
+
+
+def facts_of(rows: list[Row], scope: Scope) -> dict[str, dict[str, Any]]:
+    """Return the numbers of every fact."""
+    calls = calls_of(rows, scope)
+    seen = [row for row in rows if within(row, scope)]
+    lines = [row for row in rows if within(row, scope, "recorded_at")]
+
+    def has(some: list[Row], column: str) -> int:
+        return sum(row[column] is not None for row in some)
+
+    def sees(some: list[Row], column: str, *values: str) -> int:
+        return sum(row[column] in values for row in some)
+
+    def of(event_type: str) -> list[Row]:
+        return [row for row in lines if row["event_type"] == event_type]
+
+    destroying = [row for row in calls if row["effects"] == "destructive"]
+    named = [row for row in calls if row["user_id"] is not None]
+    refusals = [row for row in seen if row["event_type"] == "auth_rejected"]
+    recorded = [row["recorded_at"] for row in rows if row["recorded_at"] is not None]
+    checked, login = sees(named, "auth_method", "jwt", "api_key", "mtls"), sees(named, "auth_method", "os")
+    return {
+        "calls": {
+            "calls": len(calls), "callers": len({row["user_id"] for row in calls} - {None}),
+            "names": len({(row["backend"], row["capability_name"]) for row in calls}),
+            "backends": len({row["backend"] for row in calls} - {None}),
+        },
+        "content": {
+            "calls": len(calls), "who": has(calls, "user_id"), "what": has(calls, "capability_name"),
+            "outcome": has(calls, "kind"), "server": has(calls, "backend"), "address": has(calls, "client_ip"),
+            "session": has(calls, "session_id"),
+        },
+        "failures": {
+            "errors": sees(calls, "status", "error"), "calls": len(calls),
+            "interrupted": sees(calls, "kind", "interrupted"),
+        },
+        "destructive": {
+            "calls": len(destroying), "callers": len({row["user_id"] for row in destroying} - {None}),
+            "errors": sees(destroying, "status", "error"),
+            "unknown": sum(row["type"] == "tool" and row["effects"] in (None, "unknown") for row in calls),
+        },
+        "inputs": {
+            "args": has(calls, "args"), "digests": has(calls, "args_hmac"), "results": has(calls, "result_hmac"),
+        },
+        "definitions": {
+            "changes": sees(seen, "event_type", "tool_definition_changed"),
+            "definitions": len({row["tool_sha256"] for row in calls} - {None}),
+        },
+        "asked": {
+            "elicitations": sees(seen, "event_type", "elicitation"), "samplings": sees(seen, "event_type", "sampling"),
+        },
+        "identities": {
+            "checked": checked, "login": login, "claimed": len(named) - checked - login,
+            "nobody": len(calls) - len(named),
+        },
+        "delegation": {
+            "agents": sees(calls, "caller_type", "agent"), "humans": sees(calls, "caller_type", "human"),
+            "services": sees(calls, "caller_type", "service"),
+            "behalf": sum(bool(row["on_behalf_of"]) for row in calls),
+        },
+        "refusals": {
+            "denied": sum(row["kind"] == "denied" or row["policy_decision"] == "deny" for row in calls),
+            "unauthenticated": sees(calls, "kind", "unauthenticated"), "warned": sees(calls, "policy_decision", "warn"),
+            "decided": sees(calls, "policy_decision", "allow", "deny", "warn"), "calls": len(calls),
+        },
+        "rejected": {
+            "requests": sum(max(number(row["metadata"], "count"), 1) for row in refusals),
+            "addresses": len({row["client_ip"] for row in refusals} - {None}),
+        },
+        "gaps": {
+            "gaps": len(of("audit_gap")), "lost": sum(number(row["metadata"], "lost") for row in of("audit_gap")),
+            "died": len(of("audit_recovered")),
+            "interrupted": sum(number(row["metadata"], "interrupted") for row in of("audit_recovered")),
+        },
+        "runs": {
+            "starts": len(of("audit_started")), "stops": len(of("audit_stopped")), "keys": len(of("key_rotated")),
+            "reloads": len(of("config_reloaded")), "heartbeats": len(of("audit_heartbeat")),
+        },
+        "clock": {
+            "steps": len(of("clock_stepped")),
+            "most": max((abs(number(row["metadata"], "step_s")) for row in of("clock_stepped")), default=0),
+            "timed": has(lines, "timestamp"), "lines": len(lines),
+        },
+        "alerts": {
+            "alerts": len(of("alert")),
+            "incidents": sum("incident" in json.loads(row["metadata"] or "{}") for row in of("alert")),
+        },
+        "kept": {
+            "oldest": min(recorded, default=None), "newest": max(recorded, default=None),
+            "days": (max(recorded).date() - min(recorded).date()).days if recorded else None, "lines": len(rows),
+        },
+        "removed": {
+            "deletions": len(of("retention_applied")), "erasures": len(of("entry_erased")),
+            "placed": len(of("hold_placed")), "released": len(of("hold_released")),
+        },
+    }  # fmt: skip
+
 
 # --- lines ------------------------------------------------------------------------------------------------
 
@@ -287,14 +392,27 @@ USERS = st.none() | st.sampled_from(["ada", "bob"])
 KINDS = st.sampled_from(["completed", "completed", "tool_error", "denied", "unauthenticated", "interrupted"])
 
 
+METADATA = st.sampled_from(
+    [{"count": 1}, {"count": 12, "lost": 3}, {"count": 0}, {"lost": 2, "interrupted": 4}, {"step_s": -7200},
+     {"step_s": "no", "lost": "many", "interrupted": None}, {"incident": {"note": "x"}}, {}]
+)  # fmt: skip
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> Row:
     kind = draw(KINDS)
-    types = ["mcp_operation"] * 8 + ["mcp_operation_started", "tool_definition_changed", "auth_rejected"]
+    types = ["mcp_operation"] * 30 + [name for name in EVENT_TYPES if name != "mcp_operation"]
     body: Row = {
         "timestamp": draw(TIMES) if draw(st.integers(0, 15)) else "never",
         "event_type": draw(st.sampled_from(types)),
-        "source": {"user_id": draw(USERS), "session_id": draw(st.sampled_from(["s1", "s2"])), "client_ip": "10.0.0.1"},
+        "source": {
+            "user_id": draw(USERS),
+            "session_id": draw(st.sampled_from(["s1", "s2"])),
+            "client_ip": "10.0.0.1",
+            "auth_method": draw(st.sampled_from(["os", "jwt", "none", None])),
+            "caller_type": draw(st.sampled_from(["agent", "human", None])),
+            "on_behalf_of": draw(st.sampled_from([None, [], ["bob"]])),
+        },
         "target": {
             "backend": draw(st.sampled_from(["files", None])),
             "type": draw(st.sampled_from(["tool", "tool", "tool", "resource"])),
@@ -312,7 +430,8 @@ def bodies(draw: st.DrawFn) -> Row:
             "centicents": draw(st.none() | st.sampled_from([1, 9_999, 2**53])),
             "input_tokens": draw(st.none() | st.just(7)),
         },
-        "metadata": draw(st.none() | st.fixed_dictionaries({"count": st.sampled_from([1, 12, 0])})),
+        "request": draw(st.sampled_from([None, {"args": {"a": 1}, "args_hmac": "x"}, {"args": None}])),
+        "metadata": draw(st.none() | METADATA),
     }  # fmt: skip
     return {key: value for key, value in body.items() if value is not None}
 
@@ -365,3 +484,9 @@ def test_every_figure_is_that_of_a_plain_loop(
     for name, loop in LOOPS.items():
         assert in_order(plain(found[name])) == in_order(loop(rows, SCOPE)), name
         assert found[name].total == len(found[name].rows)
+    wanted = facts_of(rows, SCOPE)
+    with Asked([path], ALL) as views:
+        for name, fact in facts(SCOPE).items():
+            result = views.query(fact.sql)
+            [numbers] = result.rows
+            assert dict(zip(result.names, numbers, strict=True)) == wanted[name], name

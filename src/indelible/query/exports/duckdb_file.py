@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from indelible.errors import TrailError
+from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.query.columns import COLUMNS, view_columns
 from indelible.query.engine.connection import MISSING, load
@@ -53,10 +53,15 @@ class DuckdbWriter(FileWriter):
     def begin(self) -> None:
         """See `Writer`."""
         duckdb = load_for(self.option)
+        if "?" in str(
+            self.target.path
+        ):  # it takes what follows for parameters, and writes its journal elsewhere
+            raise ConfigError(
+                f"{self.option}: {self.target.said}: DuckDB writes to no path with a question mark"
+            )
         self._error: type[Exception] = duckdb.Error
         super().begin()
-        self._staged = self.room.directory / "rows"
-        self._staging = create_file(self._staged, Access())
+        self._staging = create_file(self.room.directory / "rows", Access())
         self._open.callback(os.close, self._staging)
         self._staged_bytes = 0
         with self.translated():
@@ -68,12 +73,10 @@ class DuckdbWriter(FileWriter):
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": f"{MEMORY_MB}MiB",
-            "temp_directory": str(self.room.directory / "spilt"),
+            "temp_directory": self.room.spelled("spilt"),
             "storage_compatibility_version": STORAGE,
         }
-        connection: duckdb.DuckDBPyConnection = module.connect(
-            str(self.room.directory / self.database), config=config
-        )
+        connection: duckdb.DuckDBPyConnection = module.connect(self.room.spelled(self.database), config=config)
         self._open.callback(connection.close)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(
@@ -92,7 +95,7 @@ class DuckdbWriter(FileWriter):
     def take(self) -> None:
         """Put what is staged into the tables."""
         if self._staged_bytes:
-            self.fill(_staged_rows(str(self._staged)))
+            self.fill(_staged_rows(self.room.spelled("rows")))
             os.ftruncate(self._staging, 0)
             self._staged_bytes = 0
 
@@ -177,9 +180,8 @@ class ParquetFile(DuckdbWriter):
     def end(self) -> None:
         """See `Writer`."""
         self.take()
-        self.connection.execute(
-            f"COPY (FROM logs) TO {literal(str(self.room.file))} (FORMAT parquet, COMPRESSION zstd)"
-        )
+        path = literal(self.room.spelled("export"))
+        self.connection.execute(f"COPY (FROM logs) TO {path} (FORMAT parquet, COMPRESSION zstd)")
         self.connection.close()
         self.room.settle()
 

@@ -36,6 +36,9 @@ MAX_LINKS: Final = 40
 ATTEMPTS: Final = 3
 """How often a directory is made again that somebody else removed as a leftover."""
 
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+"""Linux: where a directory's descriptor leads into it."""
+
 _STDOUTS: Final = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _STREAMS = re.compile(r"/dev/(stderr|fd/[0-9]+)|/proc/.*")
 _NUMBERED = re.compile(r"(.+)\.[0-9]+(\.zst)?")
@@ -186,6 +189,11 @@ class Workroom:
             raise
         os.close(lock)
         return None
+
+    def spelled(self, name: str) -> str:
+        """Return a path of the room that any program takes, whatever its place is called: no patterns, always UTF-8."""
+        by_descriptor = _DESCRIPTORS / str(self._lock)
+        return str((by_descriptor if _DESCRIPTORS.is_dir() else self.directory) / name)
 
     def settle(self) -> None:
         """Bring the file to the disk, readable for its owner alone."""

@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from indelible.query.engine.asking import Asked
 from indelible.query.report import marks, sections
+from indelible.query.report.controls.base import Framework
+from indelible.query.report.facts import VERIFIED, Fact, facts
 from indelible.query.report.scope import Scope, moment
 from indelible.query.report.sections import Aside, Section
 
@@ -29,6 +31,12 @@ class Table(NamedTuple):
     """How many there are."""
     asides: list[tuple[Aside, int]]
     """What is to be said beside it, with its number; none of them is 0."""
+
+
+def goes_back(held: Table, scope: Scope) -> bool:
+    """Tell whether the trail holds anything from before a period."""
+    oldest = held.rows[0]["oldest"]
+    return oldest is not None and bool(oldest < moment(scope.since))
 
 
 class Report(NamedTuple):
@@ -50,8 +58,24 @@ class Report(NamedTuple):
     @property
     def goes_back(self) -> bool:
         """Whether the trail holds anything from before the period, so that what is new can be told."""
-        oldest = self.held.rows[0]["oldest"]
-        return oldest is not None and oldest < moment(self.scope.since)
+        return goes_back(self.held, self.scope)
+
+
+class Shown(NamedTuple):
+    """A fact, and its numbers."""
+
+    fact: Fact
+    numbers: dict[str, Any]
+
+
+class Controls(NamedTuple):
+    """What the trail shows of a framework's controls, in a period."""
+
+    scope: Scope
+    framework: Framework
+    held: Table
+    facts: dict[str, Shown]
+    """By their names; without the one that is no query."""
 
 
 Step = Callable[[], None]
@@ -66,6 +90,25 @@ def every_section(scope: Scope) -> list[Section]:
 def steps(scope: Scope) -> int:
     """Return how many queries a report asks."""
     return sum(1 + len(section.asides) for section in every_section(scope))
+
+
+def facts_of(framework: Framework, scope: Scope) -> list[Fact]:
+    """Return the facts that a framework's controls name, each once."""
+    every = facts(scope)
+    names = dict.fromkeys(name for control in framework.controls for name in control.facts)
+    return [every[name] for name in names if name != VERIFIED]
+
+
+def make_controls(asked: Asked, scope: Scope, framework: Framework, step: Step) -> Controls:
+    """Return what the trail shows of a framework's controls. Raises SqlError, TrailError."""
+    held = _table(asked, sections.held(scope), 1, step)
+    found = {}
+    for fact in facts_of(framework, scope):
+        result = asked.query(fact.sql)
+        [row] = result.rows
+        found[fact.name] = Shown(fact, dict(zip(result.names, row, strict=True)))
+        step()
+    return Controls(scope, framework, held, found)
 
 
 def make(asked: Asked, scope: Scope, limit: int, step: Step) -> Report:

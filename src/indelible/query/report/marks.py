@@ -24,12 +24,14 @@ _LISTED: Final = ", ".join(f"'{name}'" for name in MARKS)
 
 _SAID: Final = (
     "CASE event_type "
-    "WHEN 'audit_gap' THEN concat(metadata->>'lost', ' events lost: ', metadata->>'reason') "
-    "WHEN 'audit_recovered' THEN concat('a writer had died: ', metadata->>'interrupted', ' calls interrupted, ', "
-    "metadata->>'unsealed', ' lines sealed late, ', json_array_length(metadata, '/torn'), ' torn pieces set aside') "
+    "WHEN 'audit_gap' THEN concat('events lost: ', metadata->>'lost', ' (', metadata->>'reason', ')') "
+    "WHEN 'audit_recovered' THEN concat('a writer had died; calls interrupted: ', metadata->>'interrupted', "
+    "', lines sealed late: ', metadata->>'unsealed', ', torn pieces set aside: ', "
+    "json_array_length(metadata, '/torn')) "
     "WHEN 'clock_stepped' THEN concat('the clock was set by ', metadata->>'step_s', ' s') "
-    "WHEN 'retention_applied' THEN concat(metadata->>'files', ' files deleted: ', metadata->>'reason') "
-    "WHEN 'entry_erased' THEN concat(metadata->>'lines', ' lines erased: ', metadata->>'reason') END"
+    "WHEN 'retention_applied' THEN concat('files deleted: ', metadata->>'files', ' (', metadata->>'reason', "
+    "')') "
+    "WHEN 'entry_erased' THEN concat('lines erased: ', metadata->>'lines', ' (', metadata->>'reason', ')') END"
 )
 """What an event says, in words; with a JSON pointer, since a shell would read the sign that begins a path."""
 
@@ -44,7 +46,8 @@ def _gaps(scope: Scope) -> Section:
     return Section(
         "gaps",
         "Gaps in the record",
-        "What the trail itself says is missing, was taken out, or is to be read with care: events that could not be "
+        "What the trail itself says is missing, was taken out, or is to be read with care: events that could "
+        "not be "
         "recorded, writers that died, a clock that was set, files that were deleted, lines that were erased.",
         (
             Column("recorded_at", "Recorded (UTC)", "time"),
@@ -73,12 +76,14 @@ _STARTS: Final = (
     "WINDOW one AS (PARTITION BY origin ORDER BY seq)), "
     "starts AS (SELECT origin, recorded_at, seq, CASE "
     "WHEN type1 = 'audit_recovered' AND type2 = 'clock_stepped' AND seq2 = seq1 - 1 THEN seq2 "
-    "WHEN type1 = 'audit_recovered' OR (type1 = 'clock_stepped' AND seq1 = seq - 1) THEN seq1 ELSE seq END AS began "
+    "WHEN type1 = 'audit_recovered' OR (type1 = 'clock_stepped' AND seq1 = seq - 1) THEN seq1 ELSE seq END AS "
+    "began "
     "FROM runs WHERE event_type = 'audit_started'), "
     "stretches AS (SELECT last.recorded_at AS ended, starts.recorded_at AS started, "
     "date_diff('millisecond', last.recorded_at, starts.recorded_at) / 1000 AS seconds, "
     "last.event_type = 'audit_stopped' AS well, starts.seq AS seq FROM starts JOIN events AS last "
-    "ON last.origin IS NOT DISTINCT FROM starts.origin AND last.seq = starts.began - 1) "
+    "ON last.origin IS NOT DISTINCT FROM starts.origin AND last.seq = starts.began - 1 "
+    "WHERE last.seq > 0 OR last.event_type IS DISTINCT FROM 'file_opened') "
 )
 
 
@@ -87,8 +92,10 @@ def _downtime(scope: Scope) -> Section:
     return Section(
         "downtime",
         "Times when nobody recorded",
-        "From the last line of one writer to the start of the next: nothing that happened then is in the trail, unless "
-        "another trail has it. Of a wrapped server that is the time when no client ran; whether a call was made past "
+        "From the last line of one writer to the start of the next, but for a trail's first: nothing that "
+        "happened then is in the trail, unless "
+        "another trail has it. Of a wrapped server that is the time when no client ran; whether a call was "
+        "made past "
         "the recorder nothing here can say. The longest first.",
         (
             Column("ended", "Last line (UTC)", "time"),
@@ -113,8 +120,10 @@ def _silences(scope: Scope) -> Section:
     return Section(
         "silences",
         "Silences",
-        f"More than {SILENCE_H} hours without a line, though no writer started anew: one that lives writes a line an "
-        "hour. The machine slept, or the writer hung. Lines that were deleted or erased in between are counted: then "
+        f"More than {SILENCE_H} hours without a line, though no writer started anew: one that lives writes a "
+        f"line an "
+        "hour. The machine slept, or the writer hung. Lines that were deleted or erased in between are "
+        "counted: then "
         "it may be no silence.",
         (
             Column("ended", "Last line (UTC)", "time"),
@@ -123,11 +132,14 @@ def _silences(scope: Scope) -> Section:
             Column("gone", "Lines gone in between", "count"),
         ),
         "WITH hours AS (SELECT origin, date_trunc('hour', recorded_at) AS start, min(recorded_at) AS first, "
-        "max(recorded_at) AS newest, min(seq) AS low, max(seq) AS high, arg_min(event_type, seq) AS type FROM events "
+        "max(recorded_at) AS newest, min(seq) AS low, max(seq) AS high, arg_min(event_type, seq) AS type FROM "
+        "events "
         "WHERE recorded_at IS NOT NULL GROUP BY origin, start), "
-        "pairs AS (SELECT lag(newest) OVER one AS ended, first AS went_on, low - lag(high) OVER one - 1 AS gone, type "
+        "pairs AS (SELECT lag(newest) OVER one AS ended, first AS went_on, low - lag(high) OVER one - 1 AS "
+        "gone, type "
         "FROM hours WINDOW one AS (PARTITION BY origin ORDER BY start)) "
         "SELECT ended, went_on, date_diff('millisecond', ended, went_on) / 1000 AS seconds, gone FROM pairs "
-        f"WHERE went_on - ended > INTERVAL {SILENCE_H} HOURS AND type NOT IN ('audit_started', 'audit_recovered') "
+        f"WHERE went_on - ended > INTERVAL {SILENCE_H} HOURS AND type NOT IN ('audit_started', "
+        f"'audit_recovered') "
         f"AND {within(scope, 'went_on')} ORDER BY seconds DESC, went_on DESC",
     )

@@ -278,6 +278,93 @@ def test_denials_by_caller(duck: duckdb.DuckDBPyConnection, rows: list[Row]) -> 
     assert dict(duck.execute(DENIALS).fetchall()) == counted(denied, "caller")
 
 
+# Those of its operations guide ("Audit Log Analysis"), as they stand.
+VOLUME = """
+-- Request volume by hour
+SELECT 
+  DATE_TRUNC('hour', timestamp) as hour,
+  COUNT(*) as requests,
+  COUNT(DISTINCT caller) as unique_users
+FROM logs
+GROUP BY hour
+ORDER BY hour DESC;
+"""  # noqa: W291
+BY_ENDPOINT = """
+-- Error rate by endpoint
+SELECT 
+  name as endpoint,
+  COUNT(*) as total_requests,
+  COUNT(CASE WHEN status = 'error' THEN 1 END) as errors,
+  ROUND(100.0 * COUNT(CASE WHEN status = 'error' THEN 1 END) / COUNT(*), 2) as error_rate
+FROM logs
+WHERE type = 'tool'
+GROUP BY name
+HAVING COUNT(*) > 10
+ORDER BY error_rate DESC;
+"""  # noqa: W291
+RESPONSE_TIMES = """
+-- Average response time by endpoint
+SELECT 
+  name,
+  AVG(duration_ms) as avg_duration_ms,
+  MAX(duration_ms) as max_duration_ms,
+  COUNT(*) as request_count
+FROM logs
+WHERE status = 'success'
+GROUP BY name
+ORDER BY avg_duration_ms DESC;
+"""  # noqa: W291
+VIOLATIONS = """
+-- Policy violations
+SELECT 
+  timestamp,
+  name,
+  caller,
+  reason
+FROM logs
+WHERE policy_decision = 'deny'
+ORDER BY timestamp DESC
+LIMIT 20;
+"""  # noqa: W291
+
+
+def by_name(rows: list[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["capability_name"], []).append(row)
+    return groups
+
+
+def test_volume_by_hour(duck: duckdb.DuckDBPyConnection, rows: list[Row]) -> None:
+    hours: dict[dt.datetime, list[str]] = {}
+    for row in rows:
+        hours.setdefault(row["timestamp"].replace(minute=0, second=0, microsecond=0), []).append(row["caller"])
+    assert duck.execute(VOLUME).fetchall() == [
+        (hour, len(callers), len(set(callers))) for hour, callers in sorted(hours.items(), reverse=True)
+    ]
+
+
+def test_errors_and_times_by_endpoint(duck: duckdb.DuckDBPyConnection, rows: list[Row]) -> None:
+    asked = {name: rest for name, *rest in duck.execute(BY_ENDPOINT).fetchall()}
+    for name, group in by_name(rows).items():
+        errors = sum(row["status"] == "error" for row in group)
+        assert asked.pop(name) == [len(group), errors, round(100 * errors / len(group), 2)]
+    assert asked == {}
+    asked = {name: rest for name, *rest in duck.execute(RESPONSE_TIMES).fetchall()}
+    for name, group in by_name([row for row in rows if row["status"] == "success"]).items():
+        took = [int(row["latency_ms"] + 0.5) for row in group]
+        assert asked.pop(name) == [pytest.approx(sum(took) / len(took)), max(took), len(took)]
+    assert asked == {}
+
+
+def test_violations(duck: duckdb.DuckDBPyConnection, rows: list[Row]) -> None:
+    assert duck.execute(VIOLATIONS).fetchall() == [
+        (row["timestamp"], row["capability_name"], row["caller"], "rule 1")
+        for row in reversed(rows)
+        if row["policy_decision"] == "deny"
+    ]
+
+
 # --- the edges of an hour and a day -----------------------------------------------------------------------------
 
 DESTRUCTIVE = """

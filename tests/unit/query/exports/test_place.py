@@ -133,6 +133,23 @@ def test_a_new_export_replaces_the_old_one(tmp_path: Path, hits: list[Hit], kind
     assert list(contents(folder)) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "name", ["it's [x]*", "new\nline", os.fsdecode(b"\xff"), "-x", "a;b--", "日本", "x" * 200]
+)
+def test_places_are_called_what_they_are_called(tmp_path: Path, hits: list[Hit], name: str) -> None:
+    folder = tmp_path / f"in {name}"
+    folder.mkdir()
+    export(hits, make_orders({kind: str(folder / f"{name}.{kind}") for kind in KINDS}), Filter())
+    assert sorted(contents(folder)) == sorted(f"{name}.{kind}" for kind in KINDS)
+
+
+def test_duckdb_takes_a_question_mark_for_something_else(tmp_path: Path, hits: list[Hit]) -> None:
+    orders = make_orders({"csv": str(tmp_path / "a?.csv"), "duckdb": str(tmp_path / "a?.duckdb")})
+    with pytest.raises(ConfigError, match="no path with a question mark"):
+        export(hits, orders, Filter())
+    assert contents(tmp_path) == {}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TrailError("gone"), OSError("gone")])
 def test_what_fails_leaves_the_old_file_and_nothing_else(
