@@ -88,7 +88,8 @@ def _attached(where: Where) -> int:
     threading.Thread(target=watch, name="indelible-parent", daemon=True).start()
     for path in find_trails(where):
         with _told(path):
-            making.make(path, _access(path), stop=gone.is_set)
+            while making.make(path, _access(path), stop=gone.is_set).made:
+                pass  # more may be due by now
     return 0
 
 
@@ -177,7 +178,10 @@ def _access(path: Path) -> Access:
     from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
 
-    found = Layout(path).directory.stat()
+    try:
+        found = Layout(path).directory.stat()
+    except FileNotFoundError:
+        return Access()
     return Access(0o640, 0o750, found.st_gid) if found.st_mode & 0o070 else Access()
 
 

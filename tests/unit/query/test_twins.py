@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from indelible.query import quick
 from indelible.query.engine import judging, making, twinned
 from indelible.query.engine.asking import ALL, Asked
+from indelible.query.engine.parts import Part
 from indelible.query.filters import Filter
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail import twins
 from indelible.trail.durable import Access
+from indelible.trail.entry import stamp
 from indelible.trail.twins import TwinsBusyError
 from tests.effort import examples
-from tests.trails import Maker, operation
+from tests.trails import Maker, at, encode, operation
 from tests.unit.query.test_engine import FILTERS, TEXTS, VALUES, comparable, looped
 
 CHUNK = 4096
@@ -345,6 +347,33 @@ def test_a_chunk_that_has_to_be_read_lies_between_others(tmp_path: Path) -> None
         rows = list(asking.query("SELECT seq FROM events").rows)
         assert rows == [(seq,) for seq in range(maker.seq)]
         assert (asking.corrupt.count, asking.corrupt.first()) == (1, f"{path}, line 14")
+
+
+# --- from a time on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twinned_", [False, True])
+def test_what_was_recorded_before_a_time_is_not_read(tmp_path: Path, *, twinned_: bool) -> None:
+    maker = Maker(tmp_path / "a.jsonl")
+    path = maker.layout.active
+    lines = [
+        stamp(seq, at(seq), encode(operation(seq, request__args={"x": "y" * 400}))) for seq in range(1, 3000)
+    ]
+    maker.raw(b"\n".join(lines) + b"\n")
+    maker._waiting += lines
+    maker.seq = 3000
+    maker.seal()
+    if twinned_:
+        making.make(path, Access(), chunk=200_000)
+    maker.raw(b"torn\n")
+    wanted = Filter(events=None, since=at(2900), until=at(2990))
+    with Asked([path], wanted) as asking:
+        (part,) = (group for group in asking._trails[0].groups if isinstance(group, Part))
+        assert os.fstat(part._fd).st_size < path.stat().st_size / 3
+        assert list(asking.query("SELECT min(seq), max(seq), count(*) FROM events").rows) == [(2900, 2989, 90)]
+        assert (asking.corrupt.count, asking.corrupt.first()) == (1, f"{path}, line 3001")
+        (trail,) = asking.trails(None)
+        assert [hit.row.seq for hit in trail.newest(3)] == [2987, 2988, 2989]
 
 
 # --- searching without SQL ---------------------------------------------------------------------------------------

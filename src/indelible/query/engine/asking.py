@@ -32,6 +32,18 @@ ALL: Final = Filter(events=None)
 CALLS: Final = Filter()
 
 
+VIEWS: Final = ("events", "logs")
+
+CHOSEN: Final = "_chosen"
+"""The view that filters and conditions are on: the columns of `logs`, of all that is wanted."""
+
+OTHERS: Final = 128
+"""Descriptors of everything else in this process."""
+
+_DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
+"""What DuckDB says of a twin that cannot be read, and never of a query."""
+
+
 class Sight(NamedTuple):
     """What whoever asks does not see: columns of `events`, and those of `logs` that show something of them."""
 
@@ -46,15 +58,6 @@ class Page(NamedTuple):
     until: str | None = None
     """Recorded at this time of the trail's or before; of an unknown time, if empty."""
     skip: int = 0
-
-
-VIEWS: Final = ("events", "logs")
-
-OTHERS: Final = 128
-"""Descriptors of everything else in this process."""
-
-_DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
-"""What DuckDB says of a twin that cannot be read, and never of a query."""
 
 
 class Asked:
@@ -72,14 +75,14 @@ class Asked:
     ) -> None:
         """`wanted` are the filters that hold for everything; with a `sight`, for who must not look behind them.
 
-        `progress` is told of bytes of lines that are done with. Without `with_twins` the lines themselves are read.
-        `trails` and `sorted` give whole lines, and are not for who has a sight. Raises TrailError: no trail, no DuckDB.
+        `progress` is told of bytes of lines that are done with. `trails` and `sorted` give whole lines, and are not for
+        who has a sight. Without `with_twins` the lines themselves are read. Raises TrailError: no trail, no DuckDB.
         """
+        self._progress = progress or (lambda _bytes: None)
+        self._sight = sight
         self._paths = list(paths)
         self._caps = caps or Caps()
         self._wanted = wanted
-        self._progress = progress or (lambda _bytes: None)
-        self._sight = sight
         self._open(with_twins=with_twins)
 
     def _open(self, *, with_twins: bool) -> None:
@@ -119,8 +122,7 @@ class Asked:
         self._connection.check_condition(sql)
         head = "SELECT 1 FROM _chosen"
         self._defined = frozenset()
-        self._define(no_rows(), VIEWS)
-        self._connection.define("_chosen", self._chosen(no_rows()))
+        self._define(no_rows(), (*VIEWS, CHOSEN))
         for _ in self._connection.run(head + where(sql), sql, head + where("").removesuffix("\n)")).rows:
             pass
 
@@ -157,18 +159,6 @@ class Asked:
     def _every(self) -> str:
         return " UNION ALL ".join(query for trail in self._trails for query in trail.rows()) or no_rows()
 
-    def _seen(self, everything: str) -> str:
-        """Return the query for what is wanted of rows, as whoever asks may see it."""
-        wanted = condition(self._wanted)
-        if self._sight is None:
-            return f"SELECT * FROM ({everything}) WHERE {wanted}"
-        return seen(everything, wanted, self._sight.events)
-
-    def _chosen(self, everything: str | None = None) -> str:
-        """Return the query for the columns of `logs` of what is wanted, calls or not."""
-        chosen = logs(f"({self._seen(everything or self._every())})")
-        return without(f"({chosen})", (self._sight or Sight()).logs)
-
     def _check_twins(self) -> None:
         if self._is_settled:
             return
@@ -177,13 +167,24 @@ class Asked:
             self._without_twins()
 
     def _define(self, everything: str, views: Sequence[str]) -> None:
-        """Put views over rows. Each has all in it: a view over a view is gone through twice, file by file."""
-        wanted, sight = f"({self._seen(everything)})", self._sight or Sight()
+        """Put views over rows.
+
+        Each has all in it: a view over a view is gone through twice, file by file. But nobody with a sight looks behind
+        the one that all others are over.
+        """
+        sight, where_ = self._sight or Sight(), condition(self._wanted)
+        wanted = f"(SELECT * FROM ({everything}) WHERE {where_})"
+        if self._sight is not None:
+            self._connection.define("_every", everything)
+            self._connection.define("_wanted", seen("_every", where_, sight.events))
+            wanted = "_wanted"
         if "events" in views:
             self._connection.define("events", without(wanted, [RECEIVED, *sight.events]))
         if "logs" in views:
             calls = logs(f"(SELECT * FROM {wanted} WHERE {condition(CALLS)})")
             self._connection.define("logs", without(f"({calls})", sight.logs))
+        if CHOSEN in views:
+            self._connection.define(CHOSEN, without(f"({logs(wanted)})", sight.logs))
 
     def summary(
         self,
@@ -208,7 +209,7 @@ class Asked:
             order = [_order(*first), *(f'"{name}"' for name in group_by)]
             rest += f" GROUP BY {', '.join(chosen[: len(group_by)])} ORDER BY {', '.join(order)}"
             rest += f" LIMIT {limit}" if limit else ""
-        return self._run(lambda: f"SELECT {', '.join(chosen)} FROM ({self._chosen()}){rest}", views)
+        return self._run(lambda: f"SELECT {', '.join(chosen)} FROM {CHOSEN}{rest}", [CHOSEN, *views])
 
     def newest(self, sql: str | None, columns: Sequence[str], page: Page) -> Result:
         """Return columns of the matches, the newest first. Raises SqlError, TrailError.
@@ -217,17 +218,15 @@ class Asked:
         """
         if sql is not None:
             self.check_condition(sql)
-        return self._run(lambda: self._newest(sql, columns, page), self._asked(sql), sql or "")
-
-    def _newest(self, sql: str | None, columns: Sequence[str], page: Page) -> str:
-        rows = f"({self._chosen()})"
+        views = [CHOSEN, *self._asked(sql)]
+        rows = CHOSEN
         if page.until is not None:
             known = f"recorded_at <= TIMESTAMPTZ {literal(page.until)} OR " if page.until else ""
-            rows = f"(SELECT * FROM {rows} WHERE {known}recorded_at IS NULL)"
+            rows = f"(SELECT * FROM {CHOSEN} WHERE {known}recorded_at IS NULL)"
         chosen = ", ".join(f'"{name}"' for name in columns)
         query = f"SELECT {chosen} FROM {rows}{'' if sql is None else where(sql)}"
         query += " ORDER BY recorded_at DESC NULLS LAST, seq DESC NULLS LAST, origin"
-        return f"{query} LIMIT {page.limit} OFFSET {page.skip}"
+        return self._run(lambda: f"{query} LIMIT {page.limit} OFFSET {page.skip}", views, sql or "")
 
     def sorted(self, sql: str | None, sort: tuple[str, bool], limit: int) -> Iterator[Hit]:
         """Yield the matches in the order of a column, the first `limit` of them; 0 is all."""
@@ -327,12 +326,6 @@ class TrailQuery:
         return self._connection.run(sql + order).rows
 
 
-def without(relation: str, names: Collection[str]) -> str:
-    """Return a query for a relation without some of its columns."""
-    unwanted = ", ".join(f'"{name}"' for name in names)
-    return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
-
-
 def _make_room(descriptors: int) -> None:
     """Let this process have so many more descriptors, as far as it may: many systems begin with 256 or 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -346,6 +339,12 @@ def _make_room(descriptors: int) -> None:
 def _hit(line: bytes, origin: str) -> Hit | None:
     row = parse_row(line)
     return None if row is None else Hit(line, row, origin)
+
+
+def without(relation: str, names: Collection[str]) -> str:
+    """Return a query for a relation without some of its columns."""
+    unwanted = ", ".join(f'"{name}"' for name in names)
+    return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
 
 
 def _order(column: str, descending: bool) -> str:  # noqa: FBT001 - the two parts of what was asked

@@ -119,6 +119,11 @@ class Connection:
             "temp_directory": "",
         }
         self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
+        with contextlib.suppress(
+            self._duckdb.Error
+        ):  # built into DuckDB; without it files are looked into twice
+            for statement in _REMEMBER:
+                self._main.execute(statement)
         self._defined: set[str] = set()
         self._names: list[str] | None = None
         if paths:
@@ -250,6 +255,9 @@ _LOCK: Final = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+
+_REMEMBER: Final = ("LOAD parquet", "SET parquet_metadata_cache = true")
+"""What Parquet files say of themselves is read once."""
 
 
 def _late(caps: Caps) -> str:

@@ -171,7 +171,7 @@ def make(
         raise StoppedError(_stopped(layout))
     removed = 0
     with TrailSearch(path, ALL, Corrupt()) as search:
-        if rebuild:
+        if rebuild and layout.twins.is_dir():
             with twins.alone(layout, access):
                 removed = twins.sweep(layout, [])
         jobs = due(search, chunk)

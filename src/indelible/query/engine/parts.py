@@ -100,6 +100,8 @@ class Part:
             self._fd = open_plain(file.path) if self.compressed else os.dup(stream.fileno())
         self._begin = 0
         self._copied = self._take(span)
+        if self._copied:
+            self.size = os.fstat(self._fd).st_size
         self._anew: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the part
         self._is_anew = False
         self._settled = False

@@ -39,10 +39,8 @@ class Twins:
 
     @property
     def size(self) -> int:
-        """Bytes of the lines that they stand for, as their files have them."""
-        return sum(
-            one.file.size() if one.twin.ends is None else one.twin.stop - one.twin.begin for one in self.twins
-        )
+        """How many bytes of lines they stand for."""
+        return sum(one.twin.stop - one.twin.begin for one in self.twins)
 
     def rows(self) -> str:
         """Return the query for their rows."""

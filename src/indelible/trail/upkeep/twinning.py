@@ -36,8 +36,14 @@ CHUNK_BYTES: Final = 4 << 20
 DUE_BYTES: Final = CHUNK_BYTES + (1 << 20)
 """When so many bytes of lines have none a child is started; the newest of them may not be sealed yet."""
 
+LOOK_S: Final = 1.0
+"""How often it is looked at the most."""
+
 RETRY_S: Final = 60.0
 """After a child that failed, or has left something that is due."""
+
+ROOM_BYTES: Final = 256 << 20
+"""With less room than this on the disk no twins are made: the lines need it."""
 
 KILL_S: Final = 5.0
 """How long one waits for a child that was killed to be gone."""
@@ -55,13 +61,24 @@ class TwinKeeper:
         self._seen: tuple[int, int] = (0, 0)
         """The first seq of the active file when it was looked at, and how many bytes of it have twins."""
         self._again_at = 0.0
+        self._left = -1
+        """How many bytes were due when the last child was started; -1 for none."""
+        self._finished = False
+        """A child has ended, and nobody has looked since."""
         self._ended = False
         kept = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _let_go(kept()))
 
     def is_due(self) -> bool:
-        """Tell whether it is time for a look: the active file has grown by a chunk. Called after every checkpoint."""
-        if not self._is_on or self._ended or time.monotonic() < self._again_at:
+        """Tell whether it is time for a look: a child has ended, or the active file has grown by a chunk.
+
+        Called after every checkpoint.
+        """
+        if not self._is_on or self._ended:
+            return False
+        if self._finished:
+            return True
+        if time.monotonic() < self._again_at:
             return False
         first, done = self._seen
         now_first, size = self._writer.active_size
@@ -72,30 +89,35 @@ class TwinKeeper:
         if not self._is_on or self._ended:
             return
         try:
-            self._look()
+            with self._lock:
+                self._look()
+        except OSError as exc:
+            self._again_at = time.monotonic() + RETRY_S
+            log.warning("%s: no twins are made, which is tried again: %s", self._layout.active, exc)
         except Exception:  # a fault of ours costs the twins, not the house
             self._again_at = time.monotonic() + RETRY_S
-            log.exception("%s: twins cannot be looked after", self._layout.active)
+            log.exception("%s: no twins are made, which is tried again", self._layout.active)
 
     def _look(self) -> None:
-        with self._lock:
-            if self._child is not None and self._child.poll() is None:
-                self._again_at = time.monotonic() + 1.0
-                return
-            failed = self._child is not None and self._child.returncode != 0
-            self._close()
-            twins.drop_outdated(self._layout)
-            due = self._due_bytes()
-            if failed or (due >= DUE_BYTES and time.monotonic() < self._again_at):
-                self._again_at = time.monotonic() + RETRY_S
-                return
-            if due >= DUE_BYTES and not twins.is_wanted_elsewhere(self._layout):
-                self._again_at = time.monotonic() + 1.0
-                try:
-                    self._start()
-                except OSError as exc:
-                    self._again_at = time.monotonic() + RETRY_S
-                    log.warning("%s: no twins are made, which is tried again: %s", self._layout.active, exc)
+        if self._child is not None and self._child.poll() is None:
+            self._again_at = time.monotonic() + LOOK_S
+            return
+        self._finished = False
+        failed = self._child is not None and self._child.returncode != 0
+        self._close()
+        twins.drop_outdated(self._layout)
+        due = self._due_bytes()
+        in_vain = failed or self._left == due
+        self._left = -1
+        self._again_at = time.monotonic() + (RETRY_S if in_vain else LOOK_S)
+        if due >= DUE_BYTES and not in_vain and self._has_room():
+            self._left = due
+            self._start()
+
+    def _has_room(self) -> bool:
+        """Tell whether the disk has room to spare, and no erasure wants the twins' place."""
+        found = os.statvfs(self._layout.directory)
+        return found.f_bavail * found.f_frsize >= ROOM_BYTES and not twins.is_wanted_elsewhere(self._layout)
 
     def _due_bytes(self) -> int:
         """Return how many bytes of sealed lines have no twin, as far as names and sizes tell."""
@@ -125,6 +147,14 @@ class TwinKeeper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the recorder
         )
+        threading.Thread(target=self._await, args=(self._child,), name="indelible-twins", daemon=True).start()
+
+    def _await(self, child: subprocess.Popen[bytes]) -> None:
+        """Have it looked again when a child has ended: more may be due by then, and no checkpoint may follow."""
+        child.wait()
+        if child is self._child and not self._ended:
+            self._finished = True
+            self._writer.housekeeper.sealed()
 
     def pause(self) -> None:
         """End the child at once: an erasure needs its place. The next look starts another."""
@@ -143,12 +173,12 @@ class TwinKeeper:
             self._close()
             return
         child.kill()
-        if wait:
-            with contextlib.suppress(Exception):
-                child.wait(KILL_S)
-        else:
-            threading.Thread(target=child.wait, name="indelible-twins-end", daemon=True).start()
         self._close()
+        if wait:
+            import subprocess
+
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(KILL_S)
 
     def _close(self) -> None:
         child, self._child = self._child, None
