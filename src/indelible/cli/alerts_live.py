@@ -94,7 +94,7 @@ def once(layout: Layout, where: Where, settings: AlertSettings, timeout: str, *,
             click.echo(_line(alert))
         click.echo(f"{counted(began.fired, 'alert')}, at event {began.next_seq or 0}")
     if left:
-        raise TrailError(f"alerts are recorded, and not told to {', '.join(left)}; the next run tells them")
+        raise TrailError(f"not everything is told to {', '.join(left)}; the next run tells it")
     return int(began.fired > 0)
 
 

@@ -105,7 +105,7 @@ def watched(folder: Path) -> None:
     """Wait until the rules beside a recorder have learnt what there is."""
     layout = Layout(folder / "a.jsonl")
     until(lambda: current_watch(layout) is not None, "a watch")
-    until(lambda: (layout.alerts / "_rules.windows").exists(), "its first place")
+    until((layout.alerts / "_rules.windows").exists, "its first place")
 
 
 def test_beside_a_recorder_an_alert_is_recorded_and_told_once(tmp_path: Path, receiver: HttpReceiver) -> None:
@@ -217,7 +217,7 @@ def test_once_says_when_a_channel_could_not_be_told_and_tells_it_the_next_time(
         record("bob 20")
     receiver.stop()
     done = run(tmp_path, "alerts", "--once", "--timeout", "1s", check=3)
-    assert "not told to hook; the next run tells them" in done.stderr
+    assert "not everything is told to hook; the next run tells it" in done.stderr
     assert "Traceback" not in done.stderr
     receiver.start()
     run(tmp_path, "alerts", "--once")

@@ -20,6 +20,10 @@ class Taken:
     """What a server has taken, and how it answers."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Be as new."""
         self.messages: list[EmailMessage] = []
         self.raw: list[bytes] = []
         self.recipients: list[list[str]] = []
@@ -76,7 +80,7 @@ def running(
 
         def _trigger_server(self) -> None:
             self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-            super()._trigger_server()
+            super()._trigger_server()  # type: ignore[no-untyped-call] # it has no types
 
     server = OnAnyPort(taken, port=0, **keys)
     server.start()

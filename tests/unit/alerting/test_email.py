@@ -48,7 +48,7 @@ def plain() -> Iterator[tuple[Taken, int]]:
 
 @pytest.fixture
 def server(plain: tuple[Taken, int]) -> tuple[Taken, int]:
-    plain[0].__init__()  # type: ignore[misc] - as new
+    plain[0].begin()
     return plain
 
 

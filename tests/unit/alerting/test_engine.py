@@ -12,7 +12,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from indelible.alert_settings import RuleSettings
-from indelible.alerting import engine as engine_module
+from indelible.alerting import memory
 from indelible.alerting.engine import Engine
 from indelible.alerting.words import FIRING, RESOLVED
 from indelible.formats.record import Entry
@@ -278,9 +278,9 @@ def test_it_is_told_again_while_it_lasts_when_that_is_asked_for() -> None:
 
 
 def test_memory_is_bounded_whoever_calls(monkeypatch: Any) -> None:
-    monkeypatch.setattr(engine_module, "MAX_SUBJECTS", 50)
-    monkeypatch.setattr(engine_module, "MAX_FIRING", 20)
-    monkeypatch.setattr(engine_module, "MAX_SEEN", 30)
+    monkeypatch.setattr(memory, "MAX_SUBJECTS", 50)
+    monkeypatch.setattr(memory, "MAX_FIRING", 20)
+    monkeypatch.setattr(memory, "MAX_SEEN", 30)
     rules = settings(
         actor_calls={"over": 1, "window": WINDOW_S}, first_destructive={"most": 1000, "well_after": 0}
     ).rules

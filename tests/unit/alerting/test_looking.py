@@ -258,7 +258,7 @@ def test_a_state_that_cannot_be_read_is_an_error_and_says_what_to_do(tmp_path: P
     kept = json.loads(path.read_text())
     for broken in ("{", json.dumps({**kept, "engine": {}}), json.dumps({**kept, "version": 9})):
         path.write_text(broken)
-        with pytest.raises(TrailError, match="_rules.windows"):
+        with pytest.raises(TrailError, match=r"_rules\.windows"):
             looking(maker, Holder(maker)).load()
 
 
@@ -295,7 +295,7 @@ def test_status_says_how_rules_are(tmp_path: Path) -> None:
 
 # --- the proofs -----------------------------------------------------------------------------------------------
 
-[CHECK] = [rule for rule in settings(verification={"lines": 7}).rules]
+[CHECK] = settings(verification={"lines": 7}).rules
 
 
 def checked(maker: Maker, kept: Any = None) -> tuple[str, Any, float]:
@@ -335,7 +335,7 @@ def test_a_line_that_was_altered_is_found_new_or_old(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"/srv/X", b"/srv/5"))
     for _ in range(8):
         trouble, kept, _ = checked(maker, kept)
-    assert trouble == ""
+        assert trouble == ""
 
 
 def test_a_checkpoint_that_does_not_go_on_from_the_one_before_is_found(tmp_path: Path) -> None:

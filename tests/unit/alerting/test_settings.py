@@ -19,7 +19,8 @@ def parsed(alerts: Any) -> config.Settings:
 
 def test_nothing_is_on_unless_it_is_said_and_an_empty_mapping_says_so() -> None:
     assert config.parse({}, where="f", env={}).alerts is None
-    for empty in (None, {}):
+    nothing: list[Any] = [None, {}]
+    for empty in nothing:
         found = parsed(empty).alerts
         assert found is not None
         assert [rule.name for rule in found.rules] == list(BUILT_IN)
