@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from indelible.alert_settings import BUILT_IN
 from indelible.alerting.states import alert_states
 from indelible.alerting.watch import current_watch
 from indelible.trail.layout import Layout
@@ -46,8 +47,6 @@ def receiver() -> Iterator[HttpReceiver]:
 
 
 def configure(folder: Path, receiver: HttpReceiver | None, **more: Any) -> Path:
-    from indelible.alert_settings import BUILT_IN
-
     rules = {name: RULES.get(name, "off") for name in BUILT_IN}
     alerts: dict[str, Any] = {"rules": rules}
     if receiver is not None:
@@ -189,6 +188,30 @@ def test_a_watch_that_is_killed_neither_loses_nor_repeats_an_alert(
         "actor u3",
     ]
     assert len({one["event_id"] for one in told(receiver)}) == 3
+
+
+def test_a_configuration_that_is_read_again_counts_from_then_on(tmp_path: Path, receiver: HttpReceiver) -> None:
+    path = configure(tmp_path, receiver)
+    layout = Layout(tmp_path / "a.jsonl")
+    with recorder(tmp_path) as record:
+        record("ada 1")
+        watched(tmp_path)
+        record("ada 5")
+        data = yaml.safe_load(path.read_text())
+        data["alerts"]["rules"]["actor_calls"] = {"over": 3, "window": "10m"}
+        path.write_text(yaml.safe_dump(data))
+        before = current_watch(layout)
+        assert before is not None
+        assert before.pid is not None
+        os.kill(before.pid, signal.SIGHUP)
+        until(lambda: (now := current_watch(layout)) is not None and now.since != before.since, "the new watch")
+        record("ada 1")
+        until(lambda: receiver.asked, "the alert")
+        now = current_watch(layout)
+        assert now is not None
+        assert now.pid == before.pid
+    [alert] = told(receiver)
+    assert (alert["user"], alert["numbers"]["calls"] > 3) == ("ada", True)
 
 
 def test_once_from_cron(tmp_path: Path, receiver: HttpReceiver) -> None:
