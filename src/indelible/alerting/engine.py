@@ -17,10 +17,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from indelible.alerting import rules, words
+from indelible.alerting import memory, rules, words
 from indelible.alerting.facts import Subject, actor, facts, microseconds, moment, subject, tool
+from indelible.alerting.memory import Firing, State, kept_of, next_step, restore, step_of
 from indelible.alerting.rules import FirstDestructive, HappeningRule, ProbeRule, WindowRule
-from indelible.alerting.windows import STEPS, Window
+from indelible.alerting.windows import Window
 from indelible.alerting.words import FIRING, RESOLVED, Alert
 
 if TYPE_CHECKING:
@@ -31,73 +32,11 @@ if TYPE_CHECKING:
     from indelible.alerting.rules import AnyRule, Numbers
     from indelible.formats.record import Entry
 
-MAX_SUBJECTS: Final = 10_000
-"""Windows of one rule: of more, the one that was quiet for longest goes."""
-
-MAX_FIRING: Final = 1_000
-"""Matters of one rule that fire at the same time."""
-
-MAX_SEEN: Final = 50_000
-"""Pairs of actor and tool that are remembered."""
-
 HOUR_US: Final = 3_600_000_000
 DIGEST_BYTES: Final = 12
 
 OF_ALERTS: Final = "alert"
 """The event type that no rule is asked about."""
-
-
-class Firing:
-    """A matter that fires."""
-
-    __slots__ = ("last", "look", "muted", "once", "seq", "since", "subject", "summary", "times", "told")
-
-    def __init__(self, since: int, seq: int | None, told: Subject | None, *, once: bool) -> None:
-        self.since = since
-        self.seq = seq
-        self.subject = told
-        self.once = once
-        self.last = since
-        """When it was so last."""
-        self.told = since
-        """When an alert was given last."""
-        self.look = since
-        """When it is asked next."""
-        self.times = 0
-        self.muted = False
-        """It is one of too many in an hour: neither it nor its end is told."""
-        self.summary = ""
-
-    def kept(self) -> list[Any]:
-        """Return what is to be kept of it; whom it is about stands in the trail."""
-        return [self.since, self.seq, self.once, self.last, self.told, self.look, self.times, self.muted]
-
-    @classmethod
-    def restored(cls, kept: Any) -> Firing:
-        """Return what `kept` said."""
-        since, seq, once, last, told, look, times, muted = kept
-        found = cls(int(since), None if seq is None else int(seq), None, once=bool(once))
-        found.last, found.told, found.look = int(last), int(told), int(look)
-        found.times, found.muted = int(times), bool(muted)
-        return found
-
-
-class State:
-    """What the engine keeps of one rule."""
-
-    def __init__(self) -> None:
-        self.windows: dict[str, Window] = {}
-        """Digest of a subject → its window; the one that was quiet for longest first."""
-        self.firing: dict[str, Firing] = {}
-        self.seen: dict[str, int] = {}
-        """Digest of actor and tool → when it was seen last."""
-        self.given: list[int] = []
-        """When alerts were given in the last hour."""
-        self.suppressed = 0
-        self.forgotten = 0
-        """Subjects for which there was no room."""
-        self.last_alert = 0
-        self.alerts = 0
 
 
 class Engine:
@@ -136,30 +75,29 @@ class Engine:
             return
         settings, state = rule.settings, self.states[rule.settings.name]
         told = subject(about.entry, settings.by)
-        key, index = self._digest(told.key()), _step(about.at, rule.window_us)
-        window = state.windows.pop(key, None) or Window()
-        state.windows[key] = window
+        key, index = self._digest(told.key()), step_of(about.at, rule.window_us)
+        window = state.windows.get(key)
+        if window is None:
+            window = state.windows[key] = Window()
+        state.windows.move_to_end(key)
         window.add(index, rules.counted(about), about.entry.timestamp or moment(about.at))
         if rule.tells_apart:
             digest = self._digest
             window.tell_apart(index, digest(actor(about.entry).key()), digest(tool(about.entry).key()))
-        if len(state.windows) > MAX_SUBJECTS:
-            self._make_room(rule, state, index)
+        if len(state.windows) > memory.MAX_SUBJECTS:
+            self._make_room(state, index)
         if rule.holds(window, index):
             yield from self._fires(rule, key, about, told)
 
-    def _make_room(self, rule: WindowRule, state: State, index: int) -> None:
-        """Forget the windows that have nothing any more; if that is not enough, the one that was quiet for longest."""
-        for key, window in list(state.windows.items()):
+    def _make_room(self, state: State, index: int) -> None:
+        """Forget the windows that were quiet for longest, but none of what fires: there are fewer of those."""
+        while len(state.windows) > memory.MAX_SUBJECTS:
+            key, window = state.windows.popitem(last=False)
             window.roll(index)
-            if not window.is_empty and window.now.events:
-                break
-            if key not in state.firing:
-                del state.windows[key]
-        while len(state.windows) > MAX_SUBJECTS:
-            key = next((one for one in state.windows if one not in state.firing), next(iter(state.windows)))
-            del state.windows[key]
-            state.forgotten += 1
+            if key in state.firing:
+                state.windows[key] = window
+            elif window.now.events:
+                state.forgotten += 1
 
     def _fires(self, rule: WindowRule, key: str, about: Facts, told: Subject) -> Iterator[Alert]:
         state = self.states[rule.settings.name]
@@ -167,15 +105,18 @@ class Engine:
         if firing is not None:
             firing.last, firing.subject = about.at, told
             return
-        firing = self._begin(state, key, Firing(about.at, about.seq, told, once=False))
+        look = next_step(about.at, rule.window_us)
+        firing = self._begin(state, key, Firing(about.at, about.seq, told, once=False), look)
         if firing is None:
             return
-        firing.look = _next_step(about.at, rule.window_us)
         yield from self._told(rule, key, firing, FIRING, about.at, **self._of_window(rule, key, about.at, told))
 
     def _of_window(self, rule: WindowRule, key: str, at: int, told: Subject | None) -> dict[str, Any]:
         """Return what an alert says of a window: numbers, a sentence, the query."""
-        window, index = self.states[rule.settings.name].windows.get(key) or Window(), _step(at, rule.window_us)
+        window, index = (
+            self.states[rule.settings.name].windows.get(key) or Window(),
+            step_of(at, rule.window_us),
+        )
         window.roll(index)
         numbers = rule.numbers(window, index)
         since = window.earliest or moment(at - rule.window_us)
@@ -197,10 +138,10 @@ class Engine:
         if firing is not None:
             firing.last = about.at
             return
-        firing = self._begin(state, key, Firing(about.at, about.seq, told, once=True))
+        look = about.at + _micros(rule.settings.well_after)
+        firing = self._begin(state, key, Firing(about.at, about.seq, told, once=True), look)
         if firing is None:
             return
-        firing.look = about.at + _micros(rule.settings.well_after)
         since = about.entry.timestamp or moment(about.at)
         where = f"seq = {about.seq}"
         yield from self._told(
@@ -211,8 +152,8 @@ class Engine:
     def _is_first(self, rule: FirstDestructive, state: State, key: str, at: int) -> bool:
         before = state.seen.pop(key, None)
         state.seen[key] = at
-        if len(state.seen) > MAX_SEEN:
-            del state.seen[next(iter(state.seen))]
+        if len(state.seen) > memory.MAX_SEEN:
+            state.seen.popitem(last=False)
             state.forgotten += 1
         return before is None or at - before > _micros(rule.settings.within)
 
@@ -229,7 +170,7 @@ class Engine:
         state, key = self.states[name], self._digest(about)
         firing = state.firing.get(key)
         if trouble and firing is None:
-            firing = self._begin(state, key, Firing(at, None, Subject(), once=False))
+            firing = self._begin(state, key, Firing(at, None, Subject(), once=False), at)
             if firing is not None:
                 firing.summary = trouble
                 return list(
@@ -253,10 +194,11 @@ class Engine:
         found: list[Alert] = []
         for rule in self.rules:
             state = self.states[rule.settings.name]
-            if state.firing and not isinstance(rule, ProbeRule):
+            if state.firing and state.due <= at and not isinstance(rule, ProbeRule):
                 for key, firing in list(state.firing.items()):
                     if firing.look <= at:
                         found += self._look(rule, state, key, firing, at)
+                state.due = min((one.look for one in state.firing.values()), default=memory.NEVER)
         self.clock = at
         found.sort(key=lambda alert: (alert.at, alert.rule, alert.key))
         return found
@@ -277,12 +219,12 @@ class Engine:
         window = state.windows.get(key) or Window()
         while firing.look <= at:
             now = firing.look
-            index = _step(now, rule.window_us)
+            index = step_of(now, rule.window_us)
             window.roll(index)
             if rule.holds(window, index):
                 firing.last = now
                 if window.is_empty:  # it is so of nothing, and stays so
-                    firing.look = _next_step(at, rule.window_us)
+                    firing.look = next_step(at, rule.window_us)
                     break
                 found += self._again(rule, key, firing, now)
             elif now - firing.last >= quiet:
@@ -290,9 +232,9 @@ class Engine:
                 about = self._of_window(rule, key, now, firing.subject)
                 return found + list(self._told(rule, key, firing, RESOLVED, now, **about))
             elif window.is_empty:
-                firing.look = max(_next_step(firing.last + quiet - 1, rule.window_us), now + 1)
+                firing.look = max(next_step(firing.last + quiet - 1, rule.window_us), now + 1)
                 continue
-            firing.look = _next_step(now, rule.window_us)
+            firing.look = next_step(now, rule.window_us)
         return found
 
     def _again(
@@ -309,11 +251,14 @@ class Engine:
 
     # --- alerts ---------------------------------------------------------------------------------------------
 
-    def _begin(self, state: State, key: str, firing: Firing) -> Firing | None:
-        if len(state.firing) >= MAX_FIRING:
+    def _begin(self, state: State, key: str, firing: Firing, look: int) -> Firing | None:
+        """Let a matter fire, which is asked again at `look`; None when too many do."""
+        if len(state.firing) >= memory.MAX_FIRING:
             state.suppressed += 1
             return None
         state.firing[key] = firing
+        firing.look = look
+        state.due = min(state.due, look)
         return firing
 
     def _told(
@@ -347,7 +292,7 @@ class Engine:
         return {
             "clock": self.clock,
             "rules": {
-                rule.settings.name: _kept(rule, self.states[rule.settings.name], self.clock)
+                rule.settings.name: kept_of(rule, self.states[rule.settings.name], self.clock)
                 for rule in self.rules
             },
         }
@@ -361,7 +306,7 @@ class Engine:
         for rule in self.rules:
             before = kept["rules"].get(rule.settings.name)
             if before is not None:
-                _restore(rule, self.states[rule.settings.name], before)
+                restore(rule, self.states[rule.settings.name], before)
 
     def unnamed(self) -> Iterator[tuple[Firing, str]]:
         """Yield what fires since before a restart, with what its rule counts by: its event tells whom it is about."""
@@ -378,48 +323,8 @@ class Engine:
             state.suppressed = state.last_alert = state.alerts = 0
 
 
-def _kept_windows(rule: WindowRule, state: State, clock: int) -> dict[str, Any]:
-    for window in state.windows.values():
-        window.roll(_step(clock, rule.window_us))
-    return {key: window.kept() for key, window in state.windows.items() if not window.is_empty}
-
-
-def _kept(rule: AnyRule, state: State, clock: int) -> dict[str, Any]:
-    return {
-        "of": rules.fingerprint(rule.settings),
-        "windows": {} if not isinstance(rule, WindowRule) else _kept_windows(rule, state, clock),
-        "firing": {key: firing.kept() for key, firing in state.firing.items()},
-        "seen": state.seen,
-        "given": state.given,
-        "suppressed": state.suppressed,
-        "forgotten": state.forgotten,
-        "last_alert": state.last_alert,
-        "alerts": state.alerts,
-    }
-
-
-def _restore(rule: AnyRule, state: State, kept: Any) -> None:
-    if kept["of"] == rules.fingerprint(rule.settings):
-        state.windows = {str(key): Window.restored(one) for key, one in kept["windows"].items()}
-    state.firing = {str(key): Firing.restored(one) for key, one in kept["firing"].items()}
-    state.seen = {str(key): int(at) for key, at in kept["seen"].items()}
-    state.given = [int(at) for at in kept["given"]]
-    state.suppressed, state.forgotten = int(kept["suppressed"]), int(kept["forgotten"])
-    state.last_alert, state.alerts = int(kept["last_alert"]), int(kept["alerts"])
-
-
 def _micros(seconds: float) -> int:
     return int(seconds * 1_000_000)
-
-
-def _step(at: int, window_us: int) -> int:
-    """Return which step of windows of a length a moment is in."""
-    return at // max(1, window_us // STEPS)
-
-
-def _next_step(at: int, window_us: int) -> int:
-    """Return when the next step begins."""
-    return (_step(at, window_us) + 1) * max(1, window_us // STEPS)
 
 
 def _digester(origin: str) -> Any:

@@ -217,6 +217,14 @@ class Looking:
         self._changed = self._changed or bool(found)
         self._pending.extend(found)
 
+    def is_due(self, name: str, every: float) -> bool:
+        """Tell whether something else than events is to be looked at, and note that it is now."""
+        now, last = time.time(), self.probes.get(f"{name} at")
+        if isinstance(last, int | float) and 0 <= now - last < every:
+            return False
+        self.keep(f"{name} at", now)
+        return True
+
     def keep(self, name: str, about: object) -> None:
         """Keep how far a look at something else than events has got."""
         self._changed = self._changed or self.probes.get(name) != about

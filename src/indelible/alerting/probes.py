@@ -60,7 +60,7 @@ def _sink(state: dict[str, Any], rule: RuleSettings) -> Found:
     if behind and age > rule.age:
         said.append(f"the first of them waits since {age_text(round(age))}")
     if state["dead_letters"]:
-        said.append(f"{state['dead_letters']} events that it refused")
+        said.append(f"dead letters, {state['dead_letters']} of them")
     trouble = f"sink {state['sink']} is not up to date: {', '.join(said)}" if said else ""
     if trouble and state["error"]:
         trouble += f"; {state['error']}"

@@ -11,7 +11,6 @@ import logging
 import os
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,7 +76,6 @@ class Watch:
         self._is_loaded = False
         self._failures = 0
         self._notice = Notice(good="alerts: rules look at the trail again")
-        self._due: dict[str, float] = {}
         self._error: str | None = None
         self._thread: threading.Thread | None = None
 
@@ -119,7 +117,7 @@ class Watch:
         while self.looking.step():
             pass
         self.looking.tick()
-        self._probe(at_once=True)
+        self._probe()
         if not self.looking.deliver():
             raise TrailError(f"{self._layout.active}: alerts cannot be recorded now; the next look gives them")
         self.looking.save(at_once=True)
@@ -183,15 +181,13 @@ class Watch:
 
     # --- what is no event -------------------------------------------------------------------------------------
 
-    def _probe(self, *, at_once: bool = False) -> None:
-        """Look at what is due."""
+    def _probe(self) -> None:
+        """Look at what is due, by when it was looked at last, in this run or an earlier one."""
         for rule in self._settings.rules:
             look = PROBES.get(rule.name)
             if look is None or self.looking.is_learning:
                 continue
-            now = time.monotonic()
-            if at_once or now >= self._due.get(rule.name, 0.0):
-                self._due[rule.name] = now + rule.every
+            if self.looking.is_due(rule.name, rule.every):
                 try:
                     look(self, rule)
                 except (OSError, TrailError) as exc:

@@ -7,7 +7,7 @@ one subject is bounded, whatever its rate; all sums are of integers, so that wha
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, Final, NamedTuple
 
 STEPS: Final = 60
@@ -56,8 +56,8 @@ class Window:
         self._old: deque[_Step] = deque()
         self._now = [0] * len(Counts._fields)
         self._before = [0] * len(Counts._fields)
-        self._actors: dict[str, int] = {}
-        self._tools: dict[str, int] = {}
+        self._actors: OrderedDict[str, int] = OrderedDict()
+        self._tools: OrderedDict[str, int] = OrderedDict()
 
     def add(self, index: int, counts: Counts, received: str) -> None:
         """Count an event of a step; no later one was counted before."""
@@ -91,10 +91,9 @@ class Window:
         """Remember who called what in a step."""
         for known, key in ((self._actors, actor), (self._tools, tool)):
             known[key] = index
+            known.move_to_end(key)
             if len(known) > MAX_DISTINCT:
-                _forget(known, index)
-                while len(known) > MAX_DISTINCT:
-                    del known[next(iter(known))]
+                known.popitem(last=False)
 
     def distinct(self, index: int) -> tuple[int, int]:
         """Return how many actors and tools there are; see `MAX_DISTINCT`."""
@@ -139,7 +138,7 @@ class Window:
         """Return what `kept` said. Raises ValueError, TypeError, KeyError for what it never said."""
         found = cls()
         steps, actors, tools = kept
-        found._actors, found._tools = dict(actors), dict(tools)
+        found._actors, found._tools = OrderedDict(actors), OrderedDict(tools)
         width = len(Counts._fields)
         for index, *values in steps:
             counts, (slowest, earliest) = [int(value) for value in values[:width]], values[width:]
@@ -151,7 +150,7 @@ class Window:
         return found
 
 
-def _forget(known: dict[str, int], index: int) -> None:
-    gone = [key for key, last in known.items() if last <= index - STEPS]
-    for key in gone:
-        del known[key]
+def _forget(known: OrderedDict[str, int], index: int) -> None:
+    """Forget those that have left the window: they stand in front, in the order in which they were seen last."""
+    while known and next(iter(known.values())) <= index - STEPS:
+        known.popitem(last=False)

@@ -14,7 +14,7 @@ from indelible.alerting import words
 from indelible.alerting.channels.notice import TEST
 from indelible.alerting.channels.parts import format_of, sink_of
 from indelible.alerting.facts import moment
-from indelible.alerting.watch import Watch
+from indelible.alerting.watch import Watch, current_watch
 from indelible.cli.common import Where, note, print_json
 from indelible.cli.ordering import opening_settings
 from indelible.cli.text import counted, one_line
@@ -46,7 +46,12 @@ def _watch(layout: Layout, where: Where, settings: AlertSettings, told: Callable
         manage(layout.active, opening, order)
         return True
 
-    return Watch(layout, settings, audit, durable.access_for(audit.group), __version__, record, told)
+    try:
+        return Watch(layout, settings, audit, durable.access_for(audit.group), __version__, record, told)
+    except TrailError as exc:
+        if current_watch(layout) is None:
+            raise
+        raise TrailError(f"{exc}; 'indelible tail --events alert' shows what that one finds") from exc
 
 
 def _shown(alert: Alert, origin: str) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def once(layout: Layout, where: Where, settings: AlertSettings, timeout: str, *,
             click.echo(_line(alert))
         click.echo(f"{counted(began.fired, 'alert')}, at event {began.next_seq or 0}")
     if left:
-        raise TrailError(f"alerts are recorded, and not told to {', '.join(left)}; the next run tells them")
+        raise TrailError(f"not everything is told to {', '.join(left)}; the next run tells it")
     return int(began.fired > 0)
 
 

@@ -102,7 +102,7 @@ def describe_alerts(alerts: Any) -> dict[str, Any]:
     """Return rules and channels as plain data: of a rule what concerns it, of a channel no secret."""
     import msgspec
 
-    from indelible.alert_settings import BUILT_IN, COMMON_KEYS, OWN_KEYS
+    from indelible.alert_settings import BUILT_IN, CHANNELS, COMMON_KEYS, OWN_KEYS
 
     rules = []
     for rule in alerts.rules:
@@ -111,17 +111,16 @@ def describe_alerts(alerts: Any) -> dict[str, Any]:
         rules.append({key: getattr(rule, key) for key in keys})
     channels = []
     for channel in alerts.channels:
+        known = {key.removesuffix("_env").removesuffix("_file") for key in CHANNELS[channel.type].keys}
         own = _said(msgspec.to_builtins(channel.sink.own.public()))
-        own = {key: value for key, value in own.items() if key not in HIDDEN_OF_CHANNELS}
+        own = {key: value for key, value in own.items() if key in known or key in OF_CHANNELS}
         about = {"type": channel.type, "name": channel.name, "severity": channel.severity, **own}
         channels.append({**about, "rules": sorted(channel.rules)} if channel.rules else about)
     return {"enabled": alerts.enabled, "rules": rules, "channels": channels}
 
 
-HIDDEN_OF_CHANNELS: Final = frozenset(
-    {"flavor", "body", "batch", "labels", "source", "sourcetype", "index", "host_name", "header"}
-)
-"""What a channel's sink has and its keys do not."""
+OF_CHANNELS: Final = frozenset({"host", "port", "sender"})
+"""What a channel's keys come to under another name."""
 
 
 def _said(place: dict[str, Any]) -> dict[str, Any]:

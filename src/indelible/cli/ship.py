@@ -81,7 +81,7 @@ def command(
 
     name_log_lines()
     path = main_trail(where)
-    sinks = chosen(where, names, may_be_none=not once and looks(where.settings))
+    sinks = chosen(where, names, may_be_none=not once and not names and looks(where.settings))
     patience = _patience(timeout)
     if begin is not None and len(names) != 1:
         raise ConfigError("--from: say for which sink: --sink NAME")

@@ -58,7 +58,7 @@ def chosen(where: Where, names: Sequence[str], *, may_be_none: bool = False) -> 
     settings = configfile.with_export(where.settings, configfile.compliance())
     sinks = settings.audit.sinks
     if not sinks:
-        if may_be_none and not names:
+        if may_be_none:
             return ()
         raise ConfigError("audit.sinks: the configuration names no sink to ship to")
     known = {sink.name: sink for sink in sinks}

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from indelible.alert_settings import RuleSettings
-from indelible.alerting import engine as engine_module
+from indelible.alerting import memory
 from indelible.alerting.engine import Engine
 from indelible.alerting.words import FIRING, RESOLVED
 from indelible.formats.record import Entry
+from tests.effort import examples
 from tests.trails import ORIGIN
 from tests.unit.alerting.alerting import START, entry, own, run, settings, told
 
@@ -51,7 +53,7 @@ EVENTS = st.lists(
         st.sampled_from(["completed", "tool_error", "denied"]),
         st.sampled_from(["read_only", "destructive"]),
     ),
-    max_size=40,
+    max_size=25,
 ).map(_events)
 
 Holds = Callable[[list[One], list[One]], bool]
@@ -107,6 +109,7 @@ def _compare(rule: tuple[RuleSettings, ...], events: Sequence[One], expected: li
     assert sorted((at, state) for _, state, at in told(alerts)) == sorted((at, state) for state, at in expected)
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.integers(0, 4), st.sampled_from([0, 1, 3]))
 def test_an_actors_calls_are_those_of_a_plain_loop(events: list[One], over: int, quiet: int) -> None:
     rule = settings(actor_calls={"over": over, "window": WINDOW_S, "well_after": quiet, "most": 1000}).rules
@@ -116,6 +119,7 @@ def test_an_actors_calls_are_those_of_a_plain_loop(events: list[One], over: int,
     _compare(rule, events, expected)
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.integers(1, 4), st.sampled_from([0, 20, 50]))
 def test_the_error_rate_is_that_of_a_plain_loop(events: list[One], at_least: int, over: int) -> None:
     keys = {
@@ -136,6 +140,7 @@ def test_the_error_rate_is_that_of_a_plain_loop(events: list[One], at_least: int
     )
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.integers(1, 3))
 def test_doubled_is_against_the_window_before(events: list[One], at_least: int) -> None:
     keys = {"factor": 2, "at_least": at_least, "window": WINDOW_S, "well_after": 0, "most": 1000}
@@ -147,6 +152,7 @@ def test_doubled_is_against_the_window_before(events: list[One], at_least: int) 
     _compare(settings(destructive_doubled=keys).rules, events, expected)
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.integers(0, 3))
 def test_denials_are_those_of_a_plain_loop(events: list[One], over: int) -> None:
     keys = {"over": over, "window": WINDOW_S, "well_after": 1, "most": 1000}
@@ -156,6 +162,7 @@ def test_denials_are_those_of_a_plain_loop(events: list[One], over: int) -> None
     _compare(settings(denials=keys).rules, events, expected)
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.integers(1, 3))
 def test_a_rule_of_ones_own_is_that_of_a_plain_loop(events: list[One], over: int) -> None:
     rule = own(
@@ -185,6 +192,7 @@ def _ids(alerts: Sequence[Any]) -> list[tuple[str, int, str]]:
     return [(one.event_id(ORIGIN), one.at, one.state) for one in alerts]
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS, st.lists(st.integers(0, 40), max_size=6), st.lists(st.floats(0, 1), min_size=40, max_size=40))
 def test_restarts_and_ticks_change_nothing(events: list[One], cuts: list[int], shares: list[float]) -> None:
     """What is live, with a clock of its own and restarts in between, tells what a replay in one go does."""
@@ -201,6 +209,7 @@ def test_restarts_and_ticks_change_nothing(events: list[One], cuts: list[int], s
     assert sorted(_ids(found)) == sorted(_ids(whole))
 
 
+@effort(max_examples=examples(40))
 @given(EVENTS)
 def test_what_fires_is_told_once_until_it_is_well(events: list[One]) -> None:
     alerts = run(ALL, (one.entry(seq) for seq, one in enumerate(events)))
@@ -269,9 +278,9 @@ def test_it_is_told_again_while_it_lasts_when_that_is_asked_for() -> None:
 
 
 def test_memory_is_bounded_whoever_calls(monkeypatch: Any) -> None:
-    monkeypatch.setattr(engine_module, "MAX_SUBJECTS", 50)
-    monkeypatch.setattr(engine_module, "MAX_FIRING", 20)
-    monkeypatch.setattr(engine_module, "MAX_SEEN", 30)
+    monkeypatch.setattr(memory, "MAX_SUBJECTS", 50)
+    monkeypatch.setattr(memory, "MAX_FIRING", 20)
+    monkeypatch.setattr(memory, "MAX_SEEN", 30)
     rules = settings(
         actor_calls={"over": 1, "window": WINDOW_S}, first_destructive={"most": 1000, "well_after": 0}
     ).rules

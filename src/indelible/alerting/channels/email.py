@@ -48,6 +48,9 @@ DOMAIN: Final = "indelible.invalid"
 
 PERMANENT: Final = 500
 
+SLACK_S: Final = 5.0
+"""So much later than all of it would a single read give up: its time-out looks like an end of the connection."""
+
 
 class _ForbiddenError(OSError):
     """An address that nobody said may be connected to."""
@@ -159,7 +162,7 @@ class EmailSink:
 
             context = tls.context(own.tls or TlsSettings())
         user, password = self._credentials()
-        server = _Server(own, self._waits.timeout, context if own.security == "tls" else None)
+        server = _Server(own, self._waits.timeout + SLACK_S, context if own.security == "tls" else None)
         self._server = server
         server.connect(own.host, own.port)
         server.ehlo()
