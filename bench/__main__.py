@@ -19,6 +19,7 @@ BENCHMARKS = (
     "bench_wrap",
     "bench_middleware",
     "bench_log",
+    "bench_query",
     "bench_verify",
     "bench_proof",
 )

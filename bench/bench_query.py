@@ -27,6 +27,10 @@ from indelible.trail.layout import Layout
 
 EVENTS: Final = 2_000_000
 ROUNDS: Final = 7
+RECORDED: Final = 100_000
+"""Events of one round of recording: some fifteen twins' worth of lines."""
+
+ROOT: Final = Path(__file__).resolve().parents[1]
 PATIENCE_S: Final = 600.0
 INDELIBLE: Final = [sys.executable, "-m", "indelible"]
 
@@ -156,12 +160,47 @@ def twins(report: Report, path: Path, flat: Path) -> None:
     report.add("  peak memory, MB", made.peak / 1e6, Goal.at_most(500))
 
 
+RECORD: Final = """
+import random, sys, time
+import indelible
+from bench.many_calls import call
+trail, config, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+chance = random.Random(0)
+events = [call(chance, number, time.time_ns()) for number in range(20_000)]
+with indelible.open_trail(trail, config=config) as recorder:
+    started = time.perf_counter()
+    for number in range(count):
+        recorder.record(events[number % len(events)])
+    print(time.perf_counter() - started)
+"""
+
+
+def recording(report: Report, folder: Path) -> None:
+    """Measure recording with and without a child that makes twins beside it, in turn."""
+    seconds: dict[str, list[float]] = {"auto": [], "off": []}
+    for number in range(ROUNDS):
+        for mode, taken in seconds.items():
+            place = folder / f"{mode}-{number}"
+            place.mkdir()
+            (place / "indelible.yaml").write_text(f"audit: {{twins: {mode}, on_failure: deny}}\n")
+            args = [str(place / "audit.jsonl"), str(place / "indelible.yaml"), str(RECORDED)]
+            done = subprocess.run(
+                [sys.executable, "-c", RECORD, *args], check=True, capture_output=True, text=True, cwd=ROOT
+            )
+            taken.append(float(done.stdout))
+            shutil.rmtree(place)
+    ratio = statistics.median(on / off for on, off in zip(seconds["auto"], seconds["off"], strict=True))
+    report.add("recording at full speed: seconds beside those without twins", ratio, Goal.at_most(1.05))
+
+
 def main() -> int:
     report = Report("asking the trail", events="how many events, such as 2000000,20000000")
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
         print(f"needs {', '.join(missing)}: apt-get install ripgrep jq", file=sys.stderr)
         return 3
+    with tempfile.TemporaryDirectory() as folder:
+        recording(report, Path(folder))
     for events in map(int, (report.said.events or str(EVENTS)).split(",")):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "audit.jsonl"
