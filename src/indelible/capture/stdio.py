@@ -9,7 +9,8 @@ One thread, poll() on raw descriptors, no line changed; how it waits is in `look
 - nothing of the child's group outlives us.
 
 Time limits, once the session ends: after the client has closed our stdin the server has `EOF_GRACE_S` to end by
-itself, or `ANSWER_GRACE_S` without a word while calls are outstanding; then SIGTERM, and after
+itself, or `ANSWER_GRACE_S` without a word while calls are outstanding, or held until the audit is ready (then the
+time begins anew); then SIGTERM, and after
 `child.TERM_GRACE_S` SIGKILL. SIGTERM to us, or the death of our parent, begin with that SIGTERM. When the child
 has ended, its stdout is read for `DRAIN_S` more at most: a process that it has left behind may hold it open.
 
@@ -334,6 +335,8 @@ class Tap:
                 audit.client_gone("the client closed its side")
             if not self._open[_SERVER]:
                 self._end_calls("the server closed its stdout")
+        if self._deadline is not None and self._at_deadline == self._terminate:
+            self._grant_time()  # only now the server has what was held
         self._settle()
 
     # --- ends ---
@@ -349,7 +352,8 @@ class Tap:
                 self._audit.closing(why)
 
     def _grant_time(self) -> None:
-        waits = self._audit is not None and self._audit.outstanding > 0 and not self._to_client.broken
+        outstanding = bool(self._held) if self._audit is None else self._audit.outstanding > 0
+        waits = outstanding and not self._to_client.broken
         self._set_deadline(ANSWER_GRACE_S if waits else EOF_GRACE_S, self._terminate)
 
     def _set_deadline(self, seconds: float, action: Any) -> None:

@@ -224,6 +224,12 @@ def unknown(found: Found, analysis: Analysis) -> Iterator[str]:
     late = [time for time in analysis.oldest.values() if time > window.baseline_since]
     if late and len(late) == len(analysis.oldest):
         yield f"what was called before {_clock(min(late))}: no older line is there"
+    if window.older_lines and "none" not in modes and not (incident.kind == "recorder" and incident.noticed):
+        lines = counted(window.older_lines, "older line")
+        yield (
+            f"calls that began more than {BASELINE} before and have no outcome: at most {lines} "
+            f"{'is' if window.older_lines == 1 else 'are'} not looked at"
+        )
     if incident.kind != "recorder":
         yield f"calls without an intent that went on for more than {_span(REACH_S)}"
 
@@ -359,6 +365,7 @@ def _incident(found: Found, analysis: Analysis) -> dict[str, Any]:
             for one in found.bursts
         ],
         "too_few_calls": [{**_of(tool), "sample": sample} for tool, sample in found.unjudged],
+        "older_lines": window.older_lines,
         "not_known": list(unknown(found, analysis)),
     }  # fmt: skip
 

@@ -87,8 +87,10 @@ class Client:
         self.send(INITIALIZED)
         assert "result" in self.ask(request(1, "tools/list"))
 
-    def finish(self) -> int:
-        """Close stdin, read everything, and return the exit status as Popen gives it."""
+    def finish(self, awaited: int = 0) -> int:
+        """Close stdin, read everything, and return the exit status as Popen gives it; so many bytes are read before."""
+        while len(self.received) < awaited and self._more():
+            pass
         if not self.stdin.closed:
             self.stdin.close()
         return self.drain()

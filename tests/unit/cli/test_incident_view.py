@@ -137,3 +137,17 @@ def test_wrong_usage_says_why(path: Path, args: list[str], why: str) -> None:
 def test_a_moment_or_a_stretch(path: Path) -> None:
     with pytest.raises(click.UsageError, match="say which"):
         run("--trail", str(path), "--at", "1h", "--since", "2h")
+
+
+def test_how_many_lines_are_too_old_to_be_looked_at_is_said(tmp_path: Path) -> None:
+    maker, day = Maker(tmp_path / "audit.jsonl"), 86_400.0
+    intent = operation(1, outcome=None, event_type="mcp_operation_started")
+    maker.add(intent, recorded_at=at(1))
+    maker.add(failed(30 * day), recorded_at=at(30 * day))
+    maker.add(failed(40 * day, backend="other"), recorded_at=at(40 * day))
+    maker.add({"timestamp": at(8), "event_type": "audit_stopped", "event_id": "s"}, recorded_at=at(41 * day))
+    first, second = json.loads(run("--trail", str(maker.layout.active), "--json").stdout)["incidents"]
+    assert (first["in_flight"]["count"], first["older_lines"]) == (1, 0)
+    assert (second["in_flight"]["count"], second["older_lines"]) == (0, 2)
+    said = run("--trail", str(maker.layout.active), "--backend", "other", columns=200).stdout
+    assert "more than 30 days before and have no outcome: at most 2 older lines are not looked at" in said

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +23,14 @@ from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.shipping import backlog, cursor
 from indelible.trail.shipping.backlog import Shipping, Unshipped, kept_for, lost, shipping_of, waiting
+from indelible.trail.upkeep import housekeeping, pruning
+from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.keeping import Closed, judge
 from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
-from .test_retention import ALL_GO, assert_well, path, prune, trail
+from .test_retention import ALL_GO, AUDIT, assert_well, path, prune, trail
+from .test_writer import body, start
 
 __all__ = ["path"]
 
@@ -189,3 +195,57 @@ def test_settings_without_sinks_wait_for_nobody() -> None:
     assert shipping_of(AuditSettings()) is None
     assert shipping_of(AuditSettings(sinks=SINKS)) == Shipping(("siem", "lake"), Backlog())
     assert backlog.places(Layout(Path("/nowhere/a")), ["x"], None) == {}
+
+
+# --- recorders that end before their first checkpoint ---------------------------------------------------------------
+
+
+def short_lived(path: Path, **audit: Any) -> None:
+    """Record until a file is full, and close, before a checkpoint was made."""
+    with mock.patch.object(Housekeeper, "sealed"):
+        writer = start(
+            path, msgspec.structs.replace(AUDIT, retention=ALL_GO.retention, backup_count=0, **audit)
+        )
+        before = len(firsts(writer))
+        while len(firsts(writer)) == before:
+            writer.append(body("e", padding="x" * 300))
+        writer.close()
+
+
+def test_where_nobody_records_for_long_the_bound_is_kept_as_well(path: Path) -> None:
+    bound = Backlog(size=7000, age=None)
+    for number in range(8):
+        short_lived(path, sinks=SINKS, max_backlog=bound)
+        if not number:
+            at = cursor.Cursor(sink="siem", origin=Layout(path).origin.read_text().strip(), next=3)
+            cursor.write(Layout(path), at, Access())
+    assert sum(file.path.stat().st_size for file in files.segments(Layout(path))) <= 7000 + 3000 + 3000
+    said = [about["state"] for about in alerts(path)]
+    assert "above" in said
+    assert "lost" in said
+    assert_well(path)
+
+
+def test_a_last_look_that_has_no_time_is_the_next_ones(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "LAST_LOOK_S", 0.0)
+    for _ in range(3):
+        short_lived(path)
+    assert len(files.segments(Layout(path))) == 3
+    monkeypatch.undo()
+    short_lived(path)
+    assert len(files.segments(Layout(path))) <= 2
+    assert_well(path)
+
+
+@pytest.mark.parametrize("after", range(0, 26, 5))
+def test_a_look_stops_between_two_files_and_the_next_goes_on(path: Path, after: int) -> None:
+    with trail(path) as writer:
+        starts = firsts(writer)
+        asked = iter(range(1000))
+        with contextlib.suppress(pruning.Stopped):
+            writer.housekeeper.pruner.prune(ALL_GO, lambda: next(asked) >= after)
+        writer.seal()
+        assert_well(path)
+        prune(writer)
+        assert not set(firsts(writer)) & set(starts)
+    assert_well(path)

@@ -241,7 +241,7 @@ def test_a_checkpoint_while_the_housekeeper_is_at_work_sends_it_round_once_more(
     keeper, rounds, go_on = writer._housekeeper, threading.Semaphore(0), threading.Event()
     prune = keeper.prune
 
-    def slow() -> None:
+    def slow(*_: object) -> None:
         rounds.release()
         assert go_on.wait(30)
         prune()

@@ -11,6 +11,7 @@ The rules that live here:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,6 +142,13 @@ class _Trail:
                 return ""
         return ""
 
+    def _first_seq(self) -> int:
+        """Return the seq of the first line that is there; 0 where nobody knows."""
+        for file in self._search.files:
+            with contextlib.suppress(FileNotFoundError):
+                return file.first_seq() or 0
+        return 0
+
     # --- signs --------------------------------------------------------------------------------------------------
 
     def signs(self, since: str | None, *, notice: bool) -> Iterator[Incident]:
@@ -165,7 +173,7 @@ class _Trail:
 
     def gather(self, windows: Sequence[Window], baseline: Baseline) -> int:
         """Let windows and baseline take every line; return how many intents could not be followed."""
-        gatherer = Gatherer(self.name, windows, baseline)
+        gatherer = Gatherer(self.name, windows, baseline, self._first_seq())
         until = max(window.until for window in windows)
         take = gatherer.take
         for block in self._blocks(min(window.baseline_since for window in windows)):

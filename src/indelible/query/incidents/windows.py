@@ -8,7 +8,8 @@ The rules that live here:
 - *Before* are the outcomes recorded in the window up to `at`. The *baseline* of a tool are the outcomes recorded in the
   `BASELINE_S` before `at`, up to where the window begins.
 - *In flight* were calls that had begun by `at`, and had not ended: by the time that the outcome says (when it began,
-  how long it took), whether there was an intent or not; and those whose intent has no outcome at all. Where the server
+  how long it took), whether there was an intent or not; and those whose intent has no outcome at all and was recorded
+  in the `BASELINE_S` before: how many lines are older is said, what is open in them is not looked for. Where the server
   of a session died, also the calls of that session that ended as `backend_unavailable` just before: its end ended them,
   and its wrapper says so before it says that it failed. Of a dead recorder they are those that were recorded as
   interrupted for it (`indelible.query.incidents.signs`).
@@ -88,6 +89,8 @@ class Window:
         self.tallies: dict[Tool, Tally] = {}
         self.intents: dict[str, str] = {}
         """By trail, of which calls an intent was recorded then, as the start before it says."""
+        self.older_lines = 0
+        """At most so many lines of the trails that it is about were recorded before `baseline_since`."""
         self._keep = keep
         self._moment = micros(at)
         for call in incident.interrupted:
@@ -98,17 +101,18 @@ class Window:
     def _is_wanted(self, call: Call) -> bool:
         return not self.backend or call.backend == self.backend
 
+    def is_about_trail(self, trail: str) -> bool:
+        """Tell whether a trail may have calls that the incident is about."""
+        return self.incident.kind not in ("recorder", "gap") or trail == self.incident.trail
+
     def is_about(self, call: Call) -> bool:
         """Tell whether a call is one of those that the incident is about."""
         incident = self.incident
-        if not self._is_wanted(call):
+        if not self._is_wanted(call) or not self.is_about_trail(call.trail):
             return False
         if incident.kind == "recorder":
-            who = incident.recorder
-            return call.trail == incident.trail and (who is None or call.recorder == who)
-        if incident.kind == "gap":
-            return call.trail == incident.trail
-        return not incident.session or call.session == incident.session
+            return incident.recorder is None or call.recorder == incident.recorder
+        return incident.kind == "gap" or not incident.session or call.session == incident.session
 
     def _is_beside(self, call: Call) -> bool:
         """Tell whether a call may be part of a burst of errors, in whatever session."""
@@ -150,6 +154,8 @@ class Window:
         incident = self.incident
         if incident.kind == "recorder" and incident.noticed:
             return  # what it left was recorded as interrupted; what is open has a recorder that lives
+        if call.recorded_at < self.baseline_since:
+            return  # whether lines so old are read is a matter of other incidents, too
         if call.began <= incident.at and call.recorded_at <= incident.at and self.is_about(call):
             self._fly(call)
 
@@ -256,11 +262,14 @@ class Baseline:
 class Gatherer:
     """Takes the lines of one trail, in its order, for all windows."""
 
-    def __init__(self, trail: str, windows: Sequence[Window], baseline: Baseline) -> None:
-        """`baseline` is that of all trails."""
+    def __init__(self, trail: str, windows: Sequence[Window], baseline: Baseline, oldest: int = 0) -> None:
+        """`baseline` is that of all trails, `oldest` the seq of the first line that this one has."""
         self._trail = trail
+        self._oldest = self._following = oldest
         self._windows = sorted(windows, key=lambda window: window.incident.at)
         self._moments = [window.incident.at for window in self._windows]
+        self._entered, self._next = 0, min((window.baseline_since for window in windows), default="~")
+        """Of how many incidents the days before have begun, and when those of the next one begin."""
         self._baseline = baseline
         self._open: dict[str, bytes] = {}
         self._open_bytes = 0
@@ -276,7 +285,10 @@ class Gatherer:
         line = parse(raw)
         if line is None:
             return False
-        kind = line.event_type
+        recorded, kind = line.recorded_at, line.event_type
+        if isinstance(recorded, str) and recorded >= self._next:
+            self._enter(recorded, line.seq)
+        self._following = line.seq + 1
         if kind == OUTCOME:
             self._outcome(line)
         elif kind == INTENT:
@@ -308,6 +320,16 @@ class Gatherer:
             if late:
                 for window in self._windows[bisect_left(self._moments, began) : self._passed]:
                     window.take_after(call)
+
+    def _enter(self, recorded: str, seq: int) -> None:
+        """A line is in the days before the next incident: what stands before it is not."""
+        windows = self._windows
+        while self._entered < len(windows) and windows[self._entered].baseline_since <= recorded:
+            window = windows[self._entered]
+            if window.is_about_trail(self._trail):
+                window.older_lines += max(0, seq - self._oldest)
+            self._entered += 1
+        self._next = windows[self._entered].baseline_since if self._entered < len(windows) else "~"
 
     def _move(self, recorded: str) -> None:
         cuts = self._baseline.cuts
@@ -344,6 +366,7 @@ class Gatherer:
 
     def end(self) -> None:
         """The trail ends: what is open has no outcome."""
+        self._enter("~", self._following)
         for raw in self._open.values():
             intent = parse(raw)
             if intent is not None:

@@ -2,7 +2,9 @@
 
 Every step can be interrupted and is done again at the next rotation or start. A file is compressed or deleted only
 when every line of it is under a checkpoint. What is deleted is in `pruning`; it is looked for after a rotation, and
-with the first checkpoint after an hour (an idle trail makes one with each heartbeat): time alone makes a file due.
+with the first checkpoint after an hour (an idle trail makes one with each heartbeat): time alone makes a file due. A
+look that is still due when the trail is closed is taken then, for `LAST_LOOK_S` at most, and stops between two files:
+otherwise nobody would take it where each process records for a moment only.
 
 Orders (see `duties`) are carried out on the same thread, one after the other, before anything else: nobody else works
 on the closed files meanwhile. One that was begun is finished, also when the trail is being closed; one that was not is
@@ -29,7 +31,7 @@ from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep.orders import Ending, NotTaken
-from indelible.trail.upkeep.pruning import Pruner, Rules, ends
+from indelible.trail.upkeep.pruning import Pruner, Rules, Stopped, ends
 from indelible.trail.upkeep.twinning import TwinKeeper
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ ERASE_AGAIN_S: Final = 60.0
 
 LOOK_S: Final = 3600.0
 """So long after a look the next one is due, though no file was closed."""
+
+LAST_LOOK_S: Final = 0.5
+"""So long files may be looked at while the trail is being closed: whoever ends us does not wait for long."""
 
 MAX_ORDERS: Final = 8
 """Orders that wait for their turn."""
@@ -149,11 +154,24 @@ class Housekeeper:
             task.answer(Ending(self._too_late()))
 
     def close(self) -> None:
-        """Wait for what is under way, and begin nothing more: the next start does what is due."""
+        """Wait for what is under way, and begin nothing more but a last look: the next start does what is due."""
         self.stop()
         if self._thread is not None:
             self._thread.join()
         self._finish_erasure()  # a process that ends at once is a next start, too
+        self._last_look()
+
+    def _last_look(self) -> None:
+        """Delete what is due, and warn of backlogs, when no checkpoint has let us do so."""
+        if not self._due or self._writer.lost or self._audit.retention_rules == KEEP_ALL:
+            return
+        until = time.monotonic() + LAST_LOOK_S
+        try:
+            if files.segments(self._layout):
+                self.prune(lambda: time.monotonic() >= until)
+                self.link()
+        except (OSError, IndelibleError) as exc:
+            self._notice.bad(f"{self._layout.active}: closed files were not looked after: {exc}")
 
     def _run(self, look: bool = True) -> None:  # noqa: FBT001, FBT002 - a thread's argument
         again = True
@@ -298,13 +316,16 @@ class Housekeeper:
         """The legal holds of the trail."""
         return self.pruner.holds
 
-    def prune(self) -> None:
-        """Delete what no hold, `retention` or `backup_count` keeps any more; see `pruning`."""
+    def prune(self, stop: Callable[[], bool] | None = None) -> None:
+        """Delete what no hold, `retention` or `backup_count` keeps any more, until told to stop; see `pruning`."""
+        stop = stop or (lambda: self._closing)
         rules = Rules(self._audit.retention_rules, self._audit.backup_count, shipping_of(self._audit))
         if rules.retention == KEEP_ALL:
             self.pruner.finish()
             return
-        self.pruner.prune(rules, lambda: self._closing)
+        with contextlib.suppress(Stopped):  # the next look goes on
+            self.pruner.prune(rules, stop)
+        self._due = self._due or stop()
 
 
 def _point(link: Path, target: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -58,6 +58,10 @@ class Rules(NamedTuple):
     shipping: Shipping | None = None
 
 
+class Stopped(Exception):  # noqa: N818 - no error: the next look goes on
+    """A look was stopped before every file was judged."""
+
+
 class Plan(NamedTuple):
     """What would become of each closed file."""
 
@@ -86,6 +90,11 @@ def ends(layout: Layout, closed: Sequence[TrailFile], pruned: Sequence[tuple[int
     ]
 
 
+def _go_on(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Stopped
+
+
 def make_plan(
     layout: Layout,
     rules: Rules,
@@ -93,14 +102,19 @@ def make_plan(
     store: FactsStore,
     holder: Callable[[TrailFile, str, str], str | None] | None,
     pruned: Sequence[tuple[int, int]],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Plan:
-    """Judge every closed file; nothing is changed. `holder` is told a file, its earliest time and when it ended."""
+    """Judge every closed file; nothing is changed. `holder` is told a file, its earliest time and when it ended.
+
+    Raises Stopped before the next file when `stop` says so: what was learnt of those before is remembered.
+    """
     closed = files.segments(layout)
     by_first = {file.first_seq: file for file in closed}
     wrong: list[TrailCorrupt | OSError] = []
     known: dict[int, Facts] = {}
 
     def look_up(about: Closed) -> Facts | None:
+        _go_on(stop)
         try:
             known[about.first] = store.get(by_first[about.first], about.last, about.ended)
         except FileNotFoundError:
@@ -119,6 +133,7 @@ def make_plan(
     states = []
     for at, (file, end) in enumerate(zip(closed, ends(layout, closed, pruned), strict=True)):
         following = closed[at + 1] if at + 1 < len(closed) else None
+        _go_on(stop)
         try:
             ended = _ended(layout, file, following, end, store)
         except (OSError, TrailCorrupt) as exc:
@@ -136,6 +151,7 @@ def make_plan(
 
     def read_anew(about: Closed) -> Facts | None:
         if not store.is_fresh(about.first):
+            _go_on(stop)
             try:
                 store.learn(by_first[about.first], about.last, about.ended)
             except (OSError, TrailCorrupt):
@@ -236,23 +252,21 @@ class Pruner:
     ) -> dict[str, Any]:
         """Delete what nothing keeps any more; return what was deleted and what is kept why.
 
-        `stop` tells to begin nothing more. Raises OSError, IndelibleError.
+        `stop` tells to begin nothing more, and is asked before each file. Raises OSError, IndelibleError, Stopped.
         """
         self.finish()
         self.holds.carry_over(self._writer)
         standing = self.holds.standing
         finder = self.holds.holds_file if standing else None
-        plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned)
+        plan = make_plan(self._layout, rules, self._writer.sealed, self._store, finder, self.pruned, stop)
         under = [verdict.why for verdict in plan.verdicts if verdict.rule == "hold"]
         self.holds.kept = {one: under.count(one) for one in under}
         with contextlib.suppress(OSError):  # the next look writes it; a full disk is to get room now
             self.holds.save()
         self._warn(plan.unshipped)
         removed: list[dict[str, Any]] = []
-        due = self._without_new_holes([pair for pair in plan.due if self._still_goes(*pair)])
-        for at in range(0, len(due), PER_RECORD):
-            if not stop():
-                removed += self._delete(due[at : at + PER_RECORD], asked, plan.unshipped)
+        for some in self._batches(plan.due, stop):
+            removed += self._delete(some, asked, plan.unshipped)
         left = {file.first_seq for file in files.segments(self._layout)}
         self._store.forget(left)
         if plan.unreadable is not None and not isinstance(plan.unreadable, FileNotFoundError):
@@ -306,6 +320,21 @@ class Pruner:
             return True
         log.warning("%s: was remembered wrongly, and is judged anew", file.path)
         return False
+
+    def _batches(
+        self, due: list[tuple[TrailFile, Verdict]], stop: Callable[[], bool]
+    ) -> Iterator[list[tuple[TrailFile, Verdict]]]:
+        """Yield what goes, as many as a record has room for; what was read before the stop goes, too."""
+        some: list[tuple[TrailFile, Verdict]] = []
+        for pair in due:
+            if stop():
+                break
+            if self._still_goes(*pair):
+                some.append(pair)
+            if len(some) == PER_RECORD:
+                yield from filter(None, [self._without_new_holes(some)])
+                some = []
+        yield from filter(None, [self._without_new_holes(some)])
 
     def _without_new_holes(self, due: list[tuple[TrailFile, Verdict]]) -> list[tuple[TrailFile, Verdict]]:
         """Leave out what would make more ranges than a first line has room for."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from indelible.query.incidents.reading import Analysis, Asked, analyse
@@ -335,9 +335,15 @@ def plain_window(  # noqa: C901 - one loop
             if kind_of(one) == "mcp_operation_started"
             and one["event_id"] not in closed
             and max(one["timestamp"], one["recorded_at"]) <= sign.at
+            and not is_older(sign, one)
             and about(sign, one)
         }
     return flying, before, beside
+
+
+def is_older(sign: Plain, event: Event) -> bool:
+    """Tell whether a line is from before the days that an incident is judged by."""
+    return stamp(event["recorded_at"]) < stamp(sign.at) - 30 * 86_400 - 1e-7
 
 
 def plain_p99(sign: Plain, events: list[Event], tool: tuple[str, str]) -> int | None:
@@ -348,7 +354,8 @@ def plain_p99(sign: Plain, events: list[Event], tool: tuple[str, str]) -> int | 
         if kind_of(one) == "mcp_operation"
         and (one["target"]["backend"], one["target"]["capability_name"]) == tool
         and "args_bytes" in one["request"]
-        and moment - 30 * 86_400 - 1e-7 <= stamp(one["recorded_at"]) < moment - WINDOW_S - 1e-7
+        and not is_older(sign, one)
+        and stamp(one["recorded_at"]) < moment - WINDOW_S - 1e-7
     )
     return None if len(sizes) < 100 else int(sizes[math.ceil(len(sizes) * 0.99) - 1])
 
@@ -365,6 +372,7 @@ def compare(found: Found, sign: Plain, events: list[Event]) -> None:
     flying, before, beside = plain_window(sign, events)
     assert {call.intent or call.event_id for call in window.in_flight} == flying
     assert window.in_flight_count == len(flying)
+    assert window.older_lines == sum(is_older(sign, one) for one in events if one)
     assert [call.event_id for call in window.before] == before[-KEEP:]
     assert window.before_count == len(before)
     for tool, tally in window.tallies.items():
@@ -393,7 +401,28 @@ def compare(found: Found, sign: Plain, events: list[Event]) -> None:
         assert [call.args_bytes for one in unusual for call in one.calls] == large[:KEEP]
 
 
+R1: Body = {"id": "r1", "uid": 0, "pid": 1}
+
+
 @settings(max_examples=examples(60), deadline=None)
+@example(  # an intent from just before the days that are read, no outcome, and a recorder that was killed
+    calls=[
+        Call(0, 0, "s1", "files", "read", R1, 0, None, False, False, 0),
+        Call(30 * DAY_MS, 5000, "s1", "files", "read", R1, 0, "completed", False, False, 0),
+    ],
+    signs=[],
+    many=(98, 0),
+    breaks={1: False},
+)
+@example(  # the same, while the days of an older incident reach back to it
+    calls=[
+        Call(0, 0, "s1", "files", "read", R1, 0, None, False, False, 0),
+        Call(31 * DAY_MS, 5, "s1", "files", "read", R1, 0, "completed", False, False, 0),
+    ],
+    signs=[Sign(DAY_MS, "note", "Failed", "gone", "files", False, R1)],
+    many=(0, 0),
+    breaks={},
+)
 @given(
     st.lists(CALLS, max_size=25),
     st.lists(SIGNS, max_size=5),
