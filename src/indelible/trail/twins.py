@@ -52,6 +52,8 @@ LOOK_S: Final = 0.05
 
 _NAME: Final = re.compile(r"([0-9]{20})-([0-9]{20})\.(parquet|json)")
 
+_UNFINISHED: Final = re.compile(rf"\.{_NAME.pattern}\.tmp")
+
 
 class Stamp(msgspec.Struct, frozen=True):
     """What tells that a file is still what it was, without reading it."""
@@ -264,10 +266,25 @@ def remove(layout: Layout, twins: list[Twin]) -> None:
         durable.sync_directory(layout.twins)
 
 
+def _ours(layout: Layout) -> list[str]:
+    """Return the names of the files here that are ours to remove: all of them.
+
+    Behind a link, which leads to where others may keep theirs, only those that whoever makes twins gives.
+    """
+    try:
+        with os.scandir(layout.twins) as found:
+            names = [entry.name for entry in found if not entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    if not layout.twins.is_symlink():
+        return names
+    return [name for name in names if _NAME.fullmatch(name) or _UNFINISHED.fullmatch(name)]
+
+
 def sweep(layout: Layout, kept: list[Twin]) -> int:
-    """Remove everything that is not of these twins, such as what a crash has left; return how many files."""
+    """Remove every file that is not of these twins, such as what a crash has left; return how many files."""
     names = {LOCK}.union(*({f"{twin.name}.json", f"{twin.name}.parquet"} for twin in kept))
-    gone = [layout.twins / name for name in names_in(layout.twins) if name not in names]
+    gone = [layout.twins / name for name in _ours(layout) if name not in names]
     for path in gone:
         path.unlink(missing_ok=True)
     if gone:
@@ -295,7 +312,7 @@ def forget(layout: Layout, ranges: list[tuple[int, int]]) -> None:
     Under the lock.
     """
     gone = []
-    for name in names_in(layout.twins):
+    for name in _ours(layout):
         match = _NAME.fullmatch(name)
         if name == LOCK or (match is not None and not _touches(int(match[1]), int(match[2]), ranges)):
             continue

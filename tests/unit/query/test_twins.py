@@ -470,6 +470,26 @@ def test_what_a_crash_has_left_is_removed(trail: Maker) -> None:
     assert len(list(trail.layout.twins.iterdir())) == 2 * len(used(trail.layout.active)) + 1
 
 
+def test_behind_a_link_nothing_is_removed_but_what_was_made_for_twins(trail: Maker, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    trail.layout.twins.rename(elsewhere)
+    trail.layout.twins.symlink_to(elsewhere)
+    (elsewhere / "letters.odt").write_bytes(b"somebody's own")
+    (elsewhere / f".{5:020}-{9:020}.parquet.tmp").write_bytes(b"x")
+    assert make(trail.layout.active).removed == 1
+    assert used(trail.layout.active)
+    make(trail.layout.active, rebuild=True)
+    twins.forget(trail.layout, [(0, 10**9)])
+    assert {one.name for one in elsewhere.iterdir()} == {"letters.odt", ".lock"}
+
+
+def test_a_directory_among_twins_is_in_nobody_s_way(trail: Maker) -> None:
+    (trail.layout.twins / "mine").mkdir()
+    assert make(trail.layout.active, rebuild=True).made
+    twins.forget(trail.layout, [(0, 10**9)])
+    assert {one.name for one in trail.layout.twins.iterdir()} == {"mine", ".lock"}
+
+
 def test_nothing_is_made_while_an_erasure_is_under_way(trail: Maker) -> None:
     trail.layout.erasing.write_bytes(b"{}")
     with pytest.raises(making.StoppedError, match="erasure"):
