@@ -9,6 +9,7 @@ import difflib
 import itertools
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -222,6 +223,25 @@ def shown(value: object, limit: int = 60) -> str:
     """Return a value as a message may hold it: short, on one line, control characters escaped."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shell_word(text: str) -> str:
+    r"""Return a word for a shell, on one line, with what cannot be seen as ``$'\x1b'``: the same word.
+
+    Shells know that form from POSIX.1-2024 on; bash, zsh and ksh have long known it. A backtick is written so, too: a
+    message that is fenced by some cannot hold it.
+    """
+    if text.isprintable() and "`" not in text:
+        return shlex.quote(text)
+    return f"$'{''.join(map(_in_shell, text))}'"
+
+
+def _in_shell(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable() and char != "`":
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="surrogatepass"))
 
 
 def age_text(seconds: float) -> str:

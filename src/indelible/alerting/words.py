@@ -6,13 +6,13 @@ to `MAX_QUERIED`; a longer one is left out of the query, which then shows more.
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from typing import Any, Final
 
 import msgspec
 
 from indelible.alerting.facts import Subject, moment
+from indelible.values import shell_word
 
 MAX_SHOWN: Final = 80
 """Characters of a name in a sentence."""
@@ -114,11 +114,13 @@ def query(
         conditions.append(where)
     if conditions:
         words.append(f"--where={' AND '.join(conditions)}")
-    return shlex.join(words)
+    return " ".join(map(shell_word, words))
 
 
 def _is_fit(value: str) -> bool:
-    return bool(value.strip()) and len(value) <= MAX_QUERIED and "\0" not in value
+    if not value.strip() or len(value) > MAX_QUERIED or "\0" in value:
+        return False
+    return value.isprintable() or len(shell_word(value)) <= MAX_QUERIED
 
 
 def sentence(alert: Alert) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from indelible.cli.text import byte_count, counted, fit, neutralise, one_line, p
 from indelible.query.incidents.calls import Call, Recorder, shifted
 from indelible.query.incidents.measures import LEAST_SAMPLE, Burst, Unusual, value_of
 from indelible.query.incidents.windows import BASELINE_S, REACH_S, Found
+from indelible.values import shell_word
 
 if TYPE_CHECKING:
     from indelible.query.incidents.reading import Analysis, Asked
@@ -237,16 +237,16 @@ def unknown(found: Found, analysis: Analysis) -> Iterator[str]:
 def commands(found: Found) -> Iterator[str]:
     """Yield commands that show more."""
     window, incident = found.window, found.window.incident
-    trail = f" --trail {shlex.quote(incident.trail)}" if incident.trail else ""
-    backend = f" --backend {shlex.quote(window.backend)}" if window.backend else ""
+    trail = f" --trail {shell_word(incident.trail)}" if incident.trail else ""
+    backend = f" --backend {shell_word(window.backend)}" if window.backend else ""
     until = shifted(max(incident.at, incident.noticed), 1)
     yield one_line(f"indelible log --since {window.since} --until {until} --events all{trail}")
     if incident.session:
-        yield one_line(f"indelible log --session {shlex.quote(incident.session)}{trail}")
+        yield one_line(f"indelible log --session {shell_word(incident.session)}{trail}")
     for call in window.in_flight[:HINTS]:
         if call.request_id:
             yield one_line(
-                f"indelible log --around {shlex.quote(call.request_id)} --trail {shlex.quote(call.trail)}"
+                f"indelible log --around {shell_word(call.request_id)} --trail {shell_word(call.trail)}"
             )
     if incident.count > 1:
         yield one_line(f"indelible incident --each --at {incident.last_at}{backend}{trail}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -245,6 +248,19 @@ def test_first_use_is_of_an_actor_and_a_tool() -> None:
         for seq, (at, user, tool) in enumerate(uses)
     ]
     assert [at for _, _, at in told(run(rules, entries))] == [0, 2, 3, 4 + day]
+
+
+@pytest.mark.parametrize("user", ["ada\nBcc: x", "\x1b[31mred\x9b'\\", "\u202eevil", "`id`", "a'; $(id) --"])
+def test_the_query_names_who_it_is_about_as_a_shell_reads_it(user: str) -> None:
+    (alert,) = run(own(when="count > 0.0", by="actor"), [entry(0, 0, user=user)])
+    assert alert.query is not None
+    assert alert.query.isprintable()
+    assert "`" not in alert.query  # of which Slack makes something else
+    asked = alert.query.replace("indelible", "printf '%s\\0'", 1)
+    shell = shutil.which("bash")
+    assert shell is not None
+    words = subprocess.run([shell, "-c", asked], capture_output=True, check=True).stdout.decode().split("\0")
+    assert f"--user={user}" in words
 
 
 def test_a_changed_definition_is_told_once_for_each_thing_that_it_becomes() -> None:
