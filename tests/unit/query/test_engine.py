@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from indelible.errors import TrailError
 from indelible.query.columns import EVENT_COLUMNS, plain_line, row_of
 from indelible.query.engine.asking import ALL, Asked
+from indelible.query.engine.connection import Caps
 from indelible.query.engine.parts import Part
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, TrailSearch
@@ -384,3 +385,14 @@ def test_of_lines_that_stand_in_two_files_the_later_file_is_the_trail(
         assert [hit.line for hit in search.all()] == expected
         assert [hit.line for hit in search.newest(limit)] == expected[-limit:]
     assert asked(path)[0] == looped(expected)
+
+
+@pytest.mark.slow
+def test_one_torn_line_among_many_costs_no_more_memory_than_a_query_has(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(20_000).seal()
+    maker.raw(b'{"seq":torn\n')
+    maker.add_many(5)
+    with Asked([tmp_path / "audit.jsonl"], Filter(), Caps(memory_mb=300)) as asked:
+        (trail,) = asked.trails("seq % 500 = 1")
+        assert [hit.row.seq for hit in trail.all()] == list(range(1, 20_006, 500))
+        assert asked.corrupt.count == 1

@@ -264,10 +264,12 @@ class Asked:
             self.settle(views)
         else:
             self._check_twins()
-        return [self._trail(trail, sql) for trail in self._trails]
+        return [self._trail(trail, sql, asks_views=bool(views)) for trail in self._trails]
 
-    def _trail(self, trail: Pieces, sql: str | None) -> TrailQuery:
-        return TrailQuery(trail, self._wanted, sql, self._connection, self.corrupt, self._progress)
+    def _trail(self, trail: Pieces, sql: str | None, *, asks_views: bool) -> TrailQuery:
+        return TrailQuery(
+            trail, self._wanted, sql, self._connection, self.corrupt, self._progress, asks_views=asks_views
+        )
 
 
 class TrailQuery:
@@ -275,8 +277,9 @@ class TrailQuery:
 
     def __init__(
         self, trail: Pieces, wanted: Filter, sql: str | None, connection: Connection, corrupt: Corrupt,
-        progress: Callable[[int], None] = lambda _bytes: None,
+        progress: Callable[[int], None] = lambda _bytes: None, *, asks_views: bool = False,
     ) -> None:  # fmt: skip
+        self._asks_views = asks_views
         self._progress = progress
         self._trail = trail
         self._wanted = condition(wanted)
@@ -306,10 +309,16 @@ class TrailQuery:
 
     def _of_part(self, part: Part) -> Iterator[Hit]:
         part.settle(self._connection, self._corrupt)
-        for (text,) in self._run("_line", part.rows_with_lines(), ""):
-            hit = _hit(text.encode(), part.origin)
-            if hit is not None:
-                yield hit
+        with contextlib.ExitStack() as stack:
+            connection = self._connection
+            if (
+                part.is_anew and not self._asks_views
+            ):  # lines within lines: several threads would need too much memory
+                connection = stack.enter_context(connection.frugal(part.paths()))
+            for (text,) in self._run("_line", part.rows_with_lines(), "", connection):
+                hit = _hit(text.encode(), part.origin)
+                if hit is not None:
+                    yield hit
 
     def _of_twins(self, group: Twins, order: str) -> Iterator[Hit]:
         seqs = (seq for (seq,) in self._run("seq", group.rows(), order))
@@ -318,12 +327,14 @@ class TrailQuery:
             if hit is not None:
                 yield hit
 
-    def _run(self, column: str, every: str, order: str) -> Iterator[tuple[Any, ...]]:
+    def _run(
+        self, column: str, every: str, order: str, connection: Connection | None = None
+    ) -> Iterator[tuple[Any, ...]]:
         more = () if column == "seq" else (column,)
         rows = logs(f"(SELECT * FROM ({every}) WHERE {self._wanted})", *more)
         head = f"SELECT {column} FROM ({rows})"
         sql = head if self._sql is None else head + where(self._sql)
-        return self._connection.run(sql + order).rows
+        return (connection or self._connection).run(sql + order).rows
 
 
 def _make_room(descriptors: int) -> None:

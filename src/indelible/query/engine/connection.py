@@ -107,8 +107,11 @@ def is_installed() -> bool:
 class Connection:
     """One database in memory; a context manager."""
 
-    def __init__(self, paths: Sequence[str], caps: Caps) -> None:
-        """`paths` are the only files that it can read. Raises TrailError when DuckDB is not there."""
+    def __init__(self, paths: Sequence[str], caps: Caps, threads: int | None = None) -> None:
+        """`paths` are the only files that it can read; `threads` as many as there are processors, unless it is said.
+
+        Raises TrailError when DuckDB is not there.
+        """
         self._duckdb = load()
         self._caps = caps
         config = {
@@ -118,6 +121,8 @@ class Connection:
             "memory_limit": f"{caps.memory_mb}MiB",
             "temp_directory": "",
         }
+        if threads is not None:
+            config["threads"] = str(threads)
         self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
         with contextlib.suppress(
             self._duckdb.Error
@@ -182,6 +187,10 @@ class Connection:
         how = f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows}"
         with self._limited(self._main), self._translated("", ""):
             self._main.execute(f"COPY ({sql}) TO {literal(path)} ({how}, USE_TMP_FILE false)")
+
+    def frugal(self, paths: Sequence[str]) -> Connection:
+        """Return a database of its own over some of the files, without views: for what takes much memory a thread."""
+        return Connection(paths, self._caps, threads=1)
 
     def interrupt(self) -> None:
         """End what is under way in another thread, as Ctrl-C does."""

@@ -139,6 +139,11 @@ class Part:
         return [str(DESCRIPTORS / str(fd)) for fd in (self._fd, self._anew.fileno())]
 
     @property
+    def is_anew(self) -> bool:
+        """Whether it is read from what was written anew, as is known once it is settled."""
+        return self._is_anew
+
+    @property
     def _stored(self) -> Source:
         return Source(self.paths()[0], self.compressed)
 
