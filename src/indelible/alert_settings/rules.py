@@ -122,6 +122,8 @@ def _percent(value: object) -> float:
     found = _number(value)
     if found >= 100:
         raise ValueError("expected a percentage below 100, such as 5%")
+    if 0 < found < 1 and "%" not in str(value):
+        raise ValueError(f"expected a percentage such as 5%; write {found:g}% if you mean as little as that")
     return found
 
 

@@ -40,6 +40,7 @@ MAIL = {"type": "email", "server": "mail.example", "from": "a@b.example", "to": 
         ({"rules": {"actor_calls": {"over": -1}}}, "over: expected a number that is not negative"),
         ({"rules": {"actor_calls": {"window": "8d"}}}, "window: expected a duration from 1s to 7d"),
         ({"rules": {"error_rate": {"over": "100%"}}}, "over: expected a percentage below 100"),
+        ({"rules": {"error_rate": {"over": 0.05}}}, "over: expected a percentage such as 5%; write 0.05%"),
         ({"rules": {"destructive_doubled": {"factor": 1}}}, "factor: expected a number above 1"),
         ({"rules": {"denials": 3}}, "denials: expected a mapping of thresholds, or off"),
         ({"own_rules": [{"name": "x"}]}, "own_rules: rule 1: needs 'when'"),
