@@ -96,7 +96,7 @@ def test_version(run: Run) -> None:
         (["verify", "--vkey", VKEY, "--vkey", VKEY, "--checkpoint", "kept"], None),
         (["log", "--since", "yesterday"], None),
         (["log", "--until", "5 apples\n"], None),
-        (["log", "--export-csv", "x"], None),
+        (["log", "--export-xml", "x"], None),
         (["config", "chekc"], None),
         (["--nonsense"], "indelible: no such option: --nonsense\n"),
         (["keygen"], "indelible: keygen: say one of --out FILE, for a new key, --show, --rotate and --lost\n"),

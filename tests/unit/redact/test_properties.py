@@ -248,14 +248,19 @@ def test_a_short_text_stays_short_and_stable(text: str, limit: int) -> None:
     assert "\ud800" not in once
 
 
+def is_pair(item: object) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str)
+
+
 @given(st.lists(values, min_size=1, max_size=4))
 @settings(deadline=None)
+@example([["use%20sk-ant-api03-0UAqFzWsDK4FrUMp48Y3tT3QDgAL47D1qXIaSyZP%20pleasetoken", 0]])
 def test_neighbours_do_not_matter(items: list[Any]) -> None:
     def kept(value: Any) -> Any:
         return orjson.loads(REDACTOR.redact(event(value)))["request"]["args"]
 
-    # A flag's value is the one thing that depends on what stands in front of it: see test_values.
-    plain = [item for item in items if item is not None and not str(item).startswith("-")]
+    # What depends on where it stands: a flag's value, and a name with its value in an array of such. See test_values.
+    plain = [item for item in items if item is not None and not str(item).startswith("-") and not is_pair(item)]
     if len(orjson.dumps(kept(plain))) < 30_000:
         assert kept(plain) == [kept(item) for item in plain]
 
