@@ -67,6 +67,10 @@ class Corrupt:
         if self._first is None or key(place) < key(self._first):
             self._first = place
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.count, self._first = 0, None
+
     def take(self, other: Corrupt) -> None:
         """Note what another one has."""
         self.count += other.count

@@ -396,3 +396,21 @@ def test_one_torn_line_among_many_costs_no_more_memory_than_a_query_has(tmp_path
         (trail,) = asked.trails("seq % 500 = 1")
         assert [hit.row.seq for hit in trail.all()] == list(range(1, 20_006, 500))
         assert asked.corrupt.count == 1
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_rotation_between_looking_and_asking_changes_no_answer(tmp_path: Path, compress: bool) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(50).seal()
+    with Asked([tmp_path / "audit.jsonl"], ALL) as asked:
+        opened = maker.seq
+        maker.rotate(compress=compress)
+        maker.add_many(3).seal()
+        ((count, last),) = asked.query("SELECT count(*), max(seq) FROM events").rows
+        assert last + 1 == count >= opened  # as it was when it was opened, or since
+        (trail,) = asked.trails("seq >= 0")
+        maker.rotate(compress=compress)
+        maker.add_many(3).seal()
+        assert [hit.row.seq for hit in trail.all()] == list(range(count))
+        assert asked.corrupt.count == 0
+        ((count,),) = asked.summary(None, [], None, None, 0).rows
+        assert opened <= count <= maker.seq

@@ -15,11 +15,11 @@ import resource
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from indelible.errors import TrailError
 from indelible.query.engine import twinned
-from indelible.query.engine.connection import FETCHED, Caps, Connection, Result
+from indelible.query.engine.connection import FETCHED, Caps, Connection, FilesMovedError, Result
 from indelible.query.engine.guard import SqlError, where
 from indelible.query.engine.parts import Part
 from indelible.query.engine.pieces import DESCRIPTORS_PER_FILE, Group, Pieces, Twins
@@ -36,6 +36,11 @@ VIEWS: Final = ("events", "logs")
 
 CHOSEN: Final = "_chosen"
 """The view that filters and conditions are on: the columns of `logs`, of all that is wanted."""
+
+T = TypeVar("T")
+
+TRIES: Final = 5
+"""How often files are opened anew that were renamed while they were opened."""
 
 OTHERS: Final = 128
 """Descriptors of everything else in this process."""
@@ -83,10 +88,11 @@ class Asked:
         self._paths = list(paths)
         self._caps = caps or Caps()
         self._wanted = wanted
+        self.corrupt = Corrupt()
         self._open(with_twins=with_twins)
 
     def _open(self, *, with_twins: bool) -> None:
-        self.corrupt = Corrupt()
+        self._with_twins = with_twins
         self._stack = contextlib.ExitStack()
         self._is_settled = False
         self._defined = frozenset[str]()
@@ -112,8 +118,12 @@ class Asked:
 
     def _without_twins(self) -> None:
         """Go on with the lines alone: a twin cannot be read, or does not have the rows that it should."""
+        self._reopen(with_twins=False)
+
+    def _reopen(self, *, with_twins: bool) -> None:
         self._stack.close()
-        self._open(with_twins=False)
+        self.corrupt.forget()
+        self._open(with_twins=with_twins)
 
     # --- queries ------------------------------------------------------------------------------------------
 
@@ -133,7 +143,19 @@ class Asked:
         return self._run(lambda: sql, views, sql)
 
     def _run(self, make: Callable[[], str], views: Sequence[str], said: str = "") -> Result:
-        """Run a query that asks some of the views; where a twin turns out to be damaged, once more over the lines."""
+        """Run a query that asks some of the views, once more where files were renamed meanwhile, as a rotation does."""
+        return self._again(lambda: self._run_once(make, views, said))
+
+    def _again(self, act: Callable[[], T]) -> T:
+        for _ in range(TRIES):
+            try:
+                return act()
+            except FilesMovedError:
+                self._reopen(with_twins=self._with_twins)
+        return act()
+
+    def _run_once(self, make: Callable[[], str], views: Sequence[str], said: str) -> Result:
+        """Run it; where a twin turns out to be damaged, once more over the lines."""
         self.settle(views)
         try:
             return self._connection.run(make(), said)
@@ -260,10 +282,7 @@ class Asked:
     def trails(self, sql: str | None) -> list[TrailQuery]:
         """Return each trail as something that finds lines, under a condition. Raises SqlError, TrailError."""
         views = self._asked(sql)
-        if views:
-            self.settle(views)
-        else:
-            self._check_twins()
+        self._again(lambda: self.settle(views) if views else self._check_twins())
         return [self._trail(trail, sql, asks_views=bool(views)) for trail in self._trails]
 
     def _trail(self, trail: Pieces, sql: str | None, *, asks_views: bool) -> TrailQuery:
@@ -315,7 +334,13 @@ class TrailQuery:
                 part.is_anew and not self._asks_views
             ):  # lines within lines: several threads would need too much memory
                 connection = stack.enter_context(connection.frugal(part.paths()))
-            for (text,) in self._run("_line", part.rows_with_lines(), "", connection):
+            try:
+                rows = self._run("_line", part.rows_with_lines(), "", connection)
+            except FilesMovedError:
+                part.take_anew(self._corrupt)
+                connection = stack.enter_context(self._connection.frugal(part.paths()))
+                rows = self._run("_line", part.rows_with_lines(), "", connection)
+            for (text,) in rows:
                 hit = _hit(text.encode(), part.origin)
                 if hit is not None:
                     yield hit

@@ -53,6 +53,10 @@ _PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
 
 
+class FilesMovedError(TrailError):
+    """A file has another name than it had, or none: DuckDB asks for names, also of what it reads by a descriptor."""
+
+
 class Caps(NamedTuple):
     """What one query may use."""
 
@@ -153,7 +157,8 @@ class Connection:
     def define(self, name: str, query: str) -> None:
         """Give a query of ours a name."""
         self._defined.add(name)
-        self._main.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+        with self._translated("", ""):
+            self._main.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
     def check(self, sql: str) -> None:
         """Raise SqlError for what is not one query that only reads the views."""
@@ -249,6 +254,10 @@ class Connection:
             raise
         except self._duckdb.OutOfMemoryException as exc:
             raise TrailError(_large(self._caps)) from exc
+        except self._duckdb.PermissionException as exc:
+            if "/fd/" in str(exc):
+                raise FilesMovedError("a file of the trail was renamed while it was asked; ask again") from exc
+            raise SqlError(_explained(str(exc), said, head)) from exc
         except (self._duckdb.IOException, self._duckdb.InternalException, self._duckdb.FatalException) as exc:
             raise TrailError(_one_line(str(exc))) from exc
         except self._duckdb.Error as exc:

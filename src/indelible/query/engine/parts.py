@@ -179,6 +179,11 @@ class Part:
         if self.end is None and seen is not None:
             self.end = seen.end  # nothing after it was looked through
 
+    def take_anew(self, corrupt: Corrupt) -> None:
+        """Go on with what is written anew: the file was renamed since it was opened."""
+        self._write_anew(corrupt)
+        self._is_anew = True
+
     def _look(self, connection: Connection) -> Seen | None:
         """Return what is in the file; None when not every line is as a writer leaves it."""
         size, closed = self._size()
