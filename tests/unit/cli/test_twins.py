@@ -14,6 +14,8 @@ from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from tests.trails import Maker, operation
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -23,6 +23,8 @@ from tests.effort import examples
 from tests.trails import Maker, at
 from tests.unit.inquiry.asking import OPERATOR, role
 
+pytestmark = pytest.mark.slow
+
 CANARY = "cAnArY"
 """Stands in every value that the role of a test may not see, and nowhere else."""
 

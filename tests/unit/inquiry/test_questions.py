@@ -23,6 +23,8 @@ from tests.effort import examples
 from tests.trails import ORIGIN, VKEY, Body, Maker, at, erased, erasure, operation
 from tests.unit.inquiry.asking import AUDITOR, ask, asked, role
 
+pytestmark = pytest.mark.slow
+
 
 def various(number: int) -> Body:
     kinds = ("completed", "tool_error", "denied")

@@ -24,6 +24,8 @@ from tests.effort import examples
 from tests.trails import Maker, at, encode, operation
 from tests.unit.query.test_engine import FILTERS, TEXTS, VALUES, comparable, looped
 
+pytestmark = pytest.mark.slow
+
 CHUNK = 4096
 """Bytes of a chunk of the active file in these tests."""
 

@@ -22,6 +22,8 @@ from tests.erasing import GONE, STAYS, lines_of, order
 from tests.unit.trail.faults import Crash, Disk, die, faulty, without_threads
 from tests.unit.trail.test_erase import fill, opened, run, settings
 
+pytestmark = pytest.mark.slow
+
 MOST_STEPS = 400
 """More operations than an erasure of this trail has."""
 
