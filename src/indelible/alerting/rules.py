@@ -38,7 +38,6 @@ class WindowRule:
     options: tuple[str, ...] = ()
     """Of the query, beside the subject's."""
     where = ""
-    looks_before = False
     tells_apart = False
 
     def __init__(self, settings: RuleSettings) -> None:
@@ -84,7 +83,6 @@ class DestructiveDoubled(WindowRule):
     """At least `at_least` destructive calls in the window, and `factor` times those of the window before."""
 
     where = "effects = 'destructive'"
-    looks_before = True
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
@@ -164,7 +162,6 @@ class OwnRule(WindowRule):
         at = f"alerts.own_rules: {settings.name}"
         self._where = cel.Condition(f"{at}: where", settings.where, cel.EVENT_NAMES) if settings.where else None
         self._when = cel.Condition(f"{at}: when", settings.when, cel.WINDOW_NAMES)
-        self.looks_before = "before" in self._when.names
         self.tells_apart = bool(self._when.names & {"actors", "tools"})
         self.options = () if self._where is None else ("--events=all",)
 

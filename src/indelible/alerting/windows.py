@@ -30,9 +30,6 @@ class Counts(NamedTuple):
     """In hundredths of a cent."""
 
 
-NO_COUNTS: Final = Counts()
-
-
 class _Step:
     """What one step has."""
 

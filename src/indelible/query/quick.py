@@ -11,7 +11,6 @@ The rules that live here:
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from indelible.query.search import Corrupt, Hit, TooFarError, TrailSearch
 from indelible.trail.layout import Layout
 from indelible.trail.packed import content_size
 from indelible.trail.reader import names_in
+from indelible.trail.twins import has_duckdb
 
 if TYPE_CHECKING:
     from indelible.query.engine.twinned import Rows
@@ -52,8 +52,8 @@ def open_search(path: Path, wanted: Filter, corrupt: Corrupt, *, with_twins: boo
 def may_help(path: Path) -> bool:
     """Tell whether a trail has twins at all, and there is what asks them."""
     try:
-        return bool(names_in(Layout(path).twins)) and importlib.util.find_spec("duckdb") is not None
-    except (OSError, ImportError, ValueError):
+        return bool(names_in(Layout(path).twins)) and has_duckdb()
+    except OSError:
         return False
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import os
 import re
 import time
@@ -53,6 +54,14 @@ LOOK_S: Final = 0.05
 _NAME: Final = re.compile(r"([0-9]{20})-([0-9]{20})\.(parquet|json)")
 
 _UNFINISHED: Final = re.compile(rf"\.{_NAME.pattern}\.tmp")
+
+
+def has_duckdb() -> bool:
+    """Tell whether the package that makes and asks them is there, without loading it."""
+    try:
+        return importlib.util.find_spec("duckdb") is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class Stamp(msgspec.Struct, frozen=True):

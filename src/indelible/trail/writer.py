@@ -509,6 +509,7 @@ class Writer(Watched):
         self._group.abandon()
         self._group = GroupCommit(lambda _: 0, self._unavailable, 0.0, served=False)
         self._trail_lock.abandon()
+        self._housekeeper.twins.abandon()
 
 
 def _abandon_all() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.util
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -98,14 +97,6 @@ def _whole() -> Any:
             raise TrailError(f"SQL {MISSING}") from exc
         raise TrailError(f"the package duckdb cannot be loaded: {exc}") from exc
     return duckdb
-
-
-def is_installed() -> bool:
-    """Tell whether DuckDB is there, without loading it."""
-    try:
-        return importlib.util.find_spec("duckdb") is not None
-    except (ImportError, ValueError):
-        return False
 
 
 class Connection:

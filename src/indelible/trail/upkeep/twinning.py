@@ -12,14 +12,13 @@ The rules that live here:
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import sys
 import threading
 import time
-import weakref
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from indelible.trail import files, twins
 
@@ -55,7 +54,6 @@ class TwinKeeper:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._layout = writer.layout
-        self._is_on = writer.audit.twins == "auto" and bool(sys.executable) and _has_duckdb()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._seen: tuple[int, int] = (0, 0)
@@ -66,15 +64,18 @@ class TwinKeeper:
         self._finished = False
         """A child has ended, and nobody has looked since."""
         self._ended = False
-        kept = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _let_go(kept()))
+
+    @cached_property
+    def _is_on(self) -> bool:
+        """Asked for when something is sealed: a start does not wait for it."""
+        return self._writer.audit.twins == "auto" and bool(sys.executable) and twins.has_duckdb()
 
     def is_due(self) -> bool:
         """Tell whether it is time for a look: a child has ended, or the active file has grown by a chunk.
 
         Called after every checkpoint.
         """
-        if not self._is_on or self._ended:
+        if self._ended or not self._is_on:
             return False
         if self._finished:
             return True
@@ -86,7 +87,7 @@ class TwinKeeper:
 
     def look(self) -> None:
         """Start a child when enough is due and none is at work."""
-        if not self._is_on or self._ended:
+        if self._ended or not self._is_on:
             return
         try:
             with self._lock:
@@ -167,6 +168,14 @@ class TwinKeeper:
         with self._lock:
             self._kill(wait=False)
 
+    def abandon(self) -> None:
+        """In a forked child: the pipe is the parent's, or its end would not be seen."""
+        self._ended = True
+        child = self._child
+        if child is not None and child.stdin is not None:
+            with contextlib.suppress(OSError):
+                os.close(child.stdin.fileno())
+
     def _kill(self, *, wait: bool) -> None:
         child = self._child
         if child is None or child.poll() is not None:
@@ -189,21 +198,3 @@ class TwinKeeper:
 
 PACKED: Final = 8
 """How many times larger the lines of a compressed file are, about."""
-
-
-def _has_duckdb() -> bool:
-    try:
-        return importlib.util.find_spec("duckdb") is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _let_go(keeper: TwinKeeper | None) -> None:
-    """In a forked child: the pipe is the parent's, or its end would not be seen."""
-    if keeper is None:
-        return
-    keeper._ended = True  # noqa: SLF001 - its own module
-    child: Any = keeper._child  # noqa: SLF001
-    if child is not None and child.stdin is not None:
-        with contextlib.suppress(OSError):
-            os.close(child.stdin.fileno())
