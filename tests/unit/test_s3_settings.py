@@ -86,7 +86,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": "http://localhost:9000"}, "endpoint: localhost is not a public address"),
     (
         {"endpoint": "http://127.0.0.1", "allow_private": True, "tls": {"ca_file": "x"}},
-        "tls: needs an endpoint with",
+        "tls: is for endpoints with https://",
     ),
     ({"object_lock": "governance"}, "object_lock: needs retention_days"),
     ({"object_lock": "worm", "retention_days": 1}, "object_lock: expected none, governance or compliance"),

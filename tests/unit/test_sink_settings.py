@@ -156,7 +156,7 @@ WRONG: list[tuple[object, str]] = [
     ([{"type": "http", "url": "https://x", "tls": {"key_file": "k"}}], "tls: key_file: needs cert_file"),
     (
         [{"type": "http", "url": "http://127.0.0.1", "allow_private": True, "tls": {"ca_file": "k"}}],
-        "tls: needs a url with https://",
+        "tls: is for urls with https://",
     ),
 ]
 

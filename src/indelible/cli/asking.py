@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -216,14 +214,12 @@ def _print_events(
 
 def events(asked: Asked, question: Question, columns: Columns, limit: int) -> Iterable[Hit]:
     """Return the events that the question asks for; `limit` 0 is all."""
-    from indelible.query.search import recorded_at
+    from indelible.query.search import everything, newest
 
     if columns.sort:
         return asked.sorted(question.where_sql, columns.sort, limit)
     trails = asked.trails(question.where_sql)
-    found = [trail.newest(limit) if limit else trail.all() for trail in trails]
-    hits = heapq.merge(*found, key=recorded_at) if len(found) > 1 else found[0]
-    return deque(hits, maxlen=limit) if limit else hits
+    return newest(trails, limit) if limit else everything(trails)
 
 
 def _closing(hits: Iterable[Any]) -> Any:

@@ -132,7 +132,9 @@ def _asked(
     paths, columns = _paths(where), asking.Columns(question)
     caps = make_caps(question.timeout, question.memory)
     stack.enter_context(bounded(caps._replace(memory_mb=caps.memory_mb + _writers_mb(orders))))
-    asked = stack.enter_context(Asked(paths, wanted, caps, _bar(stack, paths)))
+    asked = stack.enter_context(
+        Asked(paths, wanted, caps, _bar(stack, paths), with_twins=not question.no_twins)
+    )
     stack.enter_context(asking.named())
     if question.where_sql is not None:
         asked.check_condition(question.where_sql)

@@ -71,7 +71,12 @@ def _print(name: str, held: HeldCheck) -> None:
 def _of_one(one: dict[str, Any]) -> str:
     told = f"{one['origin']}: {one['records']} of seq {one['first']} to {one['last']}"
     if one["missing"]:
-        shown = [f"{a}" if a == b else f"{a} to {b}" for a, b in one["missing_ranges"][:SHOWN_RANGES]]
-        more = ", …" if len(one["missing_ranges"]) > SHOWN_RANGES else ""
-        told += f", {one['missing']} missing: {', '.join(shown)}{more}"
+        told += missing_text(one)
     return f"{told}; {one['trail']}, checkpoint over {one['size']} events"
+
+
+def missing_text(one: dict[str, Any]) -> str:
+    """Return how many seqs of a trail are missing, and the first of them."""
+    ranges = one["missing_ranges"]
+    shown = [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges[:SHOWN_RANGES]]
+    return f", {one['missing']} missing: {', '.join(shown)}" + (", …" if len(ranges) > SHOWN_RANGES else "")

@@ -13,6 +13,7 @@ from indelible.cli.common import print_json
 from indelible.cli.progress import byte_bar
 from indelible.cli.text import counted, one_line
 from indelible.cli.verify import print_findings, print_not_checked, verdict
+from indelible.cli.verify_from import missing_text
 from indelible.errors import NotProven
 from indelible.query.held import HeldCheck
 from indelible.query.sources.s3 import S3Source
@@ -39,8 +40,6 @@ STILL_STORED: Final = (
     "whether {count} lines should still be here that were erased in the trail: a store keeps what it holds until its "
     "retention is over"
 )
-SHOWN_RANGES: Final = 5
-"""So many ranges of what is missing are named; `--json` has more."""
 
 
 def check(
@@ -178,9 +177,7 @@ def _of_one(one: dict[str, Any]) -> str:
     if one["records"]:
         said += f", {one['records']} of seq {one['first']} to {one['last']}"
     if one["missing"]:
-        shown = [f"{a}" if a == b else f"{a} to {b}" for a, b in one["missing_ranges"][:SHOWN_RANGES]]
-        more = ", …" if len(one["missing_ranges"]) > SHOWN_RANGES else ""
-        said += f", {one['missing']} missing: {', '.join(shown)}{more}"
+        said += missing_text(one)
     if one["size"] is not None:
         said += f"; checkpoint over {one['size']} events, key {one['vkey']}"
     return said

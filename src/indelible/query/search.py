@@ -15,10 +15,10 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
@@ -356,7 +356,17 @@ def bisect_time(file: BinaryIO, time: str) -> int:
 # --- several trails -------------------------------------------------------------------------------------------
 
 
-def newest(searches: list[TrailSearch], limit: int) -> list[Hit]:
+class Finds(Protocol):
+    """What finds a trail's lines, however it is asked."""
+
+    def newest(self, limit: int) -> list[Hit]:
+        """Return the newest `limit` matches, oldest first."""
+
+    def all(self) -> Iterator[Hit]:
+        """Yield every match, oldest first."""
+
+
+def newest(searches: Sequence[Finds], limit: int) -> list[Hit]:
     """Return the newest `limit` matches of all trails together, in the order in which they were recorded."""
     if len(searches) == 1:
         return searches[0].newest(limit)
@@ -364,7 +374,7 @@ def newest(searches: list[TrailSearch], limit: int) -> list[Hit]:
     return list(deque(merged, maxlen=limit))
 
 
-def everything(searches: list[TrailSearch]) -> Iterator[Hit]:
+def everything(searches: Sequence[Finds]) -> Iterator[Hit]:
     """Yield all matches of all trails together, in the order in which they were recorded."""
     if len(searches) == 1:
         return searches[0].all()

@@ -236,8 +236,16 @@ def _check_credentials(own: HttpSettings) -> None:
         raise ValueError(f"headers: {own.token_header} is where the token goes")
 
 
-def check_place(url: str, tls: TlsSettings | None, *, allow_private: bool, allow_http: bool) -> None:
-    """Raise ValueError for a URL that goes where nobody said it may, or in plain text."""
+def check_place(
+    url: str,
+    tls: TlsSettings | None,
+    *,
+    allow_private: bool,
+    allow_http: bool,
+    key: str = "url",
+    sends: str = "records and credentials",
+) -> None:
+    """Raise ValueError for a URL, which stands under `key`, that goes where nobody said it may, or in plain text."""
     from urllib.parse import urlsplit
 
     from indelible.sink_settings.addresses import is_local_name, is_private_literal
@@ -245,13 +253,11 @@ def check_place(url: str, tls: TlsSettings | None, *, allow_private: bool, allow
     parts = urlsplit(url)
     host = cast("str", parts.hostname)
     if parts.scheme == "http" and not allow_http and not is_local_name(host):
-        raise ValueError(
-            "url: http:// sends records and credentials in plain text; use https://, or say 'allow_http: true'"
-        )
+        raise ValueError(f"{key}: http:// sends {sends} in plain text; use https://, or say 'allow_http: true'")
     if parts.scheme == "http" and tls is not None:
-        raise ValueError("tls: needs a url with https://")
+        raise ValueError(f"tls: is for {key}s with https://")
     if not allow_private and (host == "localhost" or is_private_literal(host)):
-        raise ValueError(f"url: {host} is not a public address; say 'allow_private: true'")
+        raise ValueError(f"{key}: {host} is not a public address; say 'allow_private: true'")
 
 
 HTTP: Final = Kind(

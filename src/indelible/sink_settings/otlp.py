@@ -116,7 +116,7 @@ def _made(values: dict[str, Any]) -> OtlpSettings:
     except ValueError as exc:
         raise ValueError(f"headers: {exc}") from None
     if own.tls is not None and not (own.endpoint or "https:").lower().startswith("https:"):
-        raise ValueError("tls: needs an endpoint with https://")
+        raise ValueError("tls: is for endpoints with https://")
     if token is not None and "authorization" in {name.lower() for name in own.headers or ()}:
         raise ValueError("headers: authorization is where the token goes")
     return own

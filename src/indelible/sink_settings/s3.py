@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self
 
+from indelible.sink_settings.http import check_place
 from indelible.sink_settings.parts import (
     BATCH_KEYS,
     BatchSettings,
@@ -177,7 +178,15 @@ def _made(values: dict[str, Any]) -> S3Settings:
     own = S3Settings(**values, batch=batch)
     _check_lock(own)
     _check_credentials(own)
-    _check_place(own)
+    if own.endpoint is not None:
+        check_place(
+            own.endpoint,
+            own.tls,
+            allow_private=own.allow_private,
+            allow_http=own.allow_http,
+            key="endpoint",
+            sends="records",
+        )
     if own.kms_key_id is not None and own.sse not in ("aws:kms", "aws:kms:dsse"):
         raise ValueError("kms_key_id: needs 'sse: aws:kms'")
     return own
@@ -197,25 +206,6 @@ def _check_credentials(own: S3Settings) -> None:
         raise ValueError("session_token: needs access_key and secret_key")
     if own.profile is not None and own.access_key is not None:
         raise ValueError("profile: give it or an access key, not both")
-
-
-def _check_place(own: S3Settings) -> None:
-    if own.endpoint is None:
-        return
-    from urllib.parse import urlsplit
-
-    from indelible.sink_settings.addresses import is_local_name, is_private_literal
-
-    parts = urlsplit(own.endpoint)
-    host = cast("str", parts.hostname)
-    if parts.scheme == "http" and not own.allow_http and not is_local_name(host):
-        raise ValueError(
-            "endpoint: http:// sends records in plain text; use https://, or say 'allow_http: true'"
-        )
-    if parts.scheme == "http" and own.tls is not None:
-        raise ValueError("tls: needs an endpoint with https://")
-    if not own.allow_private and (host == "localhost" or is_private_literal(host)):
-        raise ValueError(f"endpoint: {host} is not a public address; say 'allow_private: true'")
 
 
 S3: Final = Kind(

@@ -474,7 +474,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": "ecs"}, "format: a sink of type otlp takes otlp"),
     ({"headers": {"a b": "c"}}, "headers: 'a b' is no header"),
     ({"headers": {"Authorization": "x"}, "token_env": "T"}, "headers: authorization is where the token goes"),
-    ({"endpoint": "http://x", "tls": {"ca_file": "/c"}}, "tls: needs an endpoint with https://"),
+    ({"endpoint": "http://x", "tls": {"ca_file": "/c"}}, "tls: is for endpoints with https://"),
     ({"token_env": "T", "token_file": "/t"}, "token_env: give it or token_file, not both"),
 ]
 

@@ -11,7 +11,6 @@ The rules that live here:
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,9 +35,6 @@ ATTEMPTS: Final = 3
 
 MAX_CAUSES: Final = 40
 """Errors that one is made of, and values in them, that are looked at."""
-
-ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-"""Where AWS's own tools look for another store; these are rarely known by a name for each bucket."""
 
 NOT_OURS: Final = "we may not read there; needed are s3:ListBucket and s3:GetObject"
 OF_THE_OBJECT: Final = {
@@ -122,13 +118,11 @@ class S3Bucket:
     def _made(self, boto3: Any) -> Any:
         from botocore.exceptions import BotoCoreError
 
-        own = self._own
-        if own.path_style is None and any(map(os.environ.get, ENDPOINTS)):
-            own = msgspec.structs.replace(own, path_style=True)
         try:
-            client = self._connected(own, boto3)
-            if own.path_style is None and not _is_amazon(client.meta.endpoint_url):
-                client = self._connected(msgspec.structs.replace(own, path_style=True), boto3)
+            client = self._connected(self._own, boto3)
+            is_open = client.meta.config.s3["addressing_style"] == "auto"
+            if is_open and not _is_amazon(client.meta.endpoint_url):  # as a file of AWS's own tools has it
+                client = self._connected(msgspec.structs.replace(self._own, path_style=True), boto3)
         except SinkUnavailable:
             raise ConfigError(
                 f"{self.name}: no credentials: name a sink with --sink, or give them as the AWS CLI takes them "
