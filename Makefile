@@ -71,7 +71,7 @@ check: $(VENV)/stamp-dev lint types imports ## lint, types, imports, unit and pr
 .PHONY: test-long
 test-long: setup ## the soaks: thousands of kills, every fault, many random examples of every property
 	@INDELIBLE_LONG=1 INDELIBLE_KILLS=2000 INDELIBLE_FAULT_STRIDE=1 \
-		$(BIN)/python -m pytest -m "long or sampled or hypothesis" -o timeout=7200 $(PYTEST)
+		$(BIN)/python -m pytest -m "long or sampled or hypothesis" -o timeout=7200 -o faulthandler_timeout=7300 $(PYTEST)
 
 .PHONY: bench
 bench: setup ## measure against the goals; prints a table and writes JSON

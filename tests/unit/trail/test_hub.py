@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -154,7 +155,13 @@ def trail(start: Callable[..., Trail]) -> Trail:
 
 
 def descriptors() -> set[str]:
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
+    found = set()
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # what it was looked up with, and what others close meanwhile
+            found.add(f"{path.name}: {path.readlink()}")
+    return found
 
 
 def flood(sock: socket.socket, data: bytes) -> None:
@@ -309,6 +316,7 @@ def test_those_that_say_nothing_keep_nobody_out(trail: Trail, caplog: pytest.Log
 
 
 def test_nothing_is_left_open(path: Path) -> None:
+    gc.collect()  # sockets and threads of the tests before this one may end while it runs
     before = descriptors()
     threads = threading.active_count()
     trail = Trail(path)
@@ -316,8 +324,8 @@ def test_nothing_is_left_open(path: Path) -> None:
         Raw(trail).send(put(2))
         Raw(trail, None).sock.sendall(b"\xff" * 8)
     trail.close()
-    assert descriptors() == before
-    assert threading.active_count() == threads
+    assert descriptors() <= before
+    assert threading.active_count() <= threads
     assert not trail.layout.socket.exists()
 
 

@@ -23,6 +23,7 @@ from indelible.errors import TrailError
 from indelible.query.columns import view_columns
 from indelible.query.engine.guard import SqlError, Tree, check_condition, check_query, place
 from indelible.query.engine.relations import literal
+from indelible.query.engine.waiting import interruptible
 
 if TYPE_CHECKING:
     import duckdb
@@ -162,7 +163,7 @@ class Connection:
     def _serialize(self, sql: str) -> Tree:
         try:
             with self._limited(self._main):
-                found = self._main.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+                found = self._one("SELECT json_serialize_sql(?)", [sql])
         except self._duckdb.Error as exc:
             raise SqlError(_one_line(str(exc))) from exc
         tree: Tree = orjson.loads(found[0]) if found else {}
@@ -172,17 +173,21 @@ class Connection:
         """Return the one row of a query of ours; None when it fails on what a file has in it. Raises TrailError."""
         with self._limited(self._main):
             try:
-                return self._main.execute(sql).fetchone()
+                return self._one(sql)
             except self._duckdb.InterruptException:
                 raise
             except (self._duckdb.OutOfMemoryException, self._duckdb.Error):
                 return None
 
+    def _one(self, sql: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        return interruptible(self._main, lambda: self._main.execute(sql, values or None).fetchone())
+
     def copy(self, sql: str, path: str, group_rows: int) -> None:
         """Write what a query of ours gives as Parquet, in its order, to a path that is allowed. Raises TrailError."""
         how = f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows}"
         with self._limited(self._main), self._translated("", ""):
-            self._main.execute(f"COPY ({sql}) TO {literal(path)} ({how}, USE_TMP_FILE false)")
+            statement = f"COPY ({sql}) TO {literal(path)} ({how}, USE_TMP_FILE false)"
+            interruptible(self._main, lambda: self._main.execute(statement))
 
     def frugal(self, paths: Sequence[str]) -> Connection:
         """Return a database of its own over some of the files, without views: for what takes much memory a thread."""
@@ -199,9 +204,8 @@ class Connection:
         """
         cursor = self._main.cursor()
         with self._limited(cursor), self._translated(said, head):
-            cursor.execute(sql)
+            rows = interruptible(cursor, lambda: cursor.execute(sql).fetchmany(FETCHED))
             columns = cursor.description or []
-            rows = cursor.fetchmany(FETCHED)
         names, types = [str(column[0]) for column in columns], [str(column[1]) for column in columns]
         return Result(names, types, self._rows(cursor, rows, said, head))
 
@@ -210,7 +214,7 @@ class Connection:
             while rows:
                 yield from rows
                 with self._limited(cursor), self._translated(said, head):
-                    rows = cursor.fetchmany(FETCHED)
+                    rows = interruptible(cursor, lambda: cursor.fetchmany(FETCHED))
 
     @contextlib.contextmanager
     def _limited(self, cursor: Any) -> Iterator[None]:
@@ -227,9 +231,7 @@ class Connection:
         timer.start()
         try:
             yield
-        except (self._duckdb.InterruptException, RuntimeError) as exc:
-            if isinstance(exc, RuntimeError) and "interrupted" not in str(exc).lower():
-                raise
+        except self._duckdb.InterruptException as exc:
             if over.is_set():
                 raise TrailError(_late(self._caps)) from exc
             raise KeyboardInterrupt from exc

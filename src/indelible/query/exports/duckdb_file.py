@@ -22,6 +22,7 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.query.columns import COLUMNS, view_columns
 from indelible.query.engine.connection import MISSING, load
 from indelible.query.engine.relations import literal, logs
+from indelible.query.engine.waiting import interruptible
 from indelible.query.exports.writers import CALL, FileWriter, Row
 from indelible.trail.durable import Access, create_file, write_all
 
@@ -99,6 +100,10 @@ class DuckdbWriter(FileWriter):
             os.ftruncate(self._staging, 0)
             self._staged_bytes = 0
 
+    def do(self, statement: str) -> None:
+        """Have DuckDB do something of ours; Ctrl-C ends it."""
+        interruptible(self.connection, lambda: self.connection.execute(statement))
+
     def make_tables(self) -> None:
         """Make the tables."""
         raise NotImplementedError
@@ -116,8 +121,6 @@ class DuckdbWriter(FileWriter):
             except TrailError:
                 raise
             except Exception as exc:
-                if _is_interrupt(exc):
-                    raise KeyboardInterrupt from exc
                 if not isinstance(exc, getattr(self, "_error", ())):
                     raise
                 why = " ".join(str(exc).split("\n\n", maxsplit=1)[0].split())
@@ -137,7 +140,7 @@ class DuckdbFile(DuckdbWriter):
     def make_tables(self) -> None:
         """See `DuckdbWriter`."""
         for view in ("logs", "events"):
-            self.connection.execute(_create(view))
+            self.do(_create(view))
 
     def takes(self, row: Row, *, listed: bool) -> bool:
         """See `Writer`."""
@@ -146,14 +149,14 @@ class DuckdbFile(DuckdbWriter):
 
     def fill(self, rows: str) -> None:
         """See `DuckdbWriter`."""
-        self.connection.execute(f"INSERT INTO events {rows}")
+        self.do(f"INSERT INTO events {rows}")
 
     def end(self) -> None:
         """See `Writer`."""
         self.take()
         calls = f"{logs('events')} WHERE event_type = {literal(CALL)}"
-        self.connection.execute(f"INSERT INTO logs {calls}")
-        self.connection.execute("CHECKPOINT")
+        self.do(f"INSERT INTO logs {calls}")
+        self.do("CHECKPOINT")
         self.connection.close()
         self.room.settle()
 
@@ -171,17 +174,17 @@ class ParquetFile(DuckdbWriter):
 
     def make_tables(self) -> None:
         """See `DuckdbWriter`."""
-        self.connection.execute(_create("logs"))
+        self.do(_create("logs"))
 
     def fill(self, rows: str) -> None:
         """See `DuckdbWriter`."""
-        self.connection.execute(f"INSERT INTO logs {logs(f'({rows})')}")
+        self.do(f"INSERT INTO logs {logs(f'({rows})')}")
 
     def end(self) -> None:
         """See `Writer`."""
         self.take()
         path = literal(self.room.spelled("export"))
-        self.connection.execute(f"COPY (FROM logs) TO {path} (FORMAT parquet, COMPRESSION zstd)")
+        self.do(f"COPY (FROM logs) TO {path} (FORMAT parquet, COMPRESSION zstd)")
         self.connection.close()
         self.room.settle()
 
@@ -194,13 +197,6 @@ def load_for(option: str) -> Any:
         if isinstance(exc.__cause__, ModuleNotFoundError):
             raise TrailError(f"{option} {MISSING}") from exc
         raise
-
-
-def _is_interrupt(exc: Exception) -> bool:
-    """Tell whether DuckDB's work was ended by Ctrl-C, which its module says in one of two ways."""
-    if type(exc).__name__ == "InterruptException":
-        return True
-    return type(exc) is RuntimeError and "interrupted" in str(exc).lower()
 
 
 def staged(row: Row) -> bytes:
