@@ -6,15 +6,17 @@ Neither judges how fast an example was: the machine may be busy with something e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_timeout
 from hypothesis import HealthCheck, settings
 
 from indelible import loglines
@@ -63,6 +65,32 @@ def pytest_configure(config: pytest.Config) -> None:
     """Put the files of tests that make every fault themselves where no disk is waited for: it has none to add."""
     if config.getoption("in_memory") and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+STARTED = pytest.StashKey[set[int]]()
+"""The processes that a worker had started when a test began."""
+
+
+def _children() -> set[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def pytest_timeout_set_timer(item: pytest.Item) -> None:
+    """Remember what runs before a test; its own processes end with it when its time is over."""
+    item.stash[STARTED] = _children()
+
+
+def _end_with_its_processes(item: pytest.Item, settings: Any) -> None:
+    """Fail a test that takes too long. A `with` that waits for its process would go on doing so."""
+    before = item.stash[STARTED]
+    for pid in _children() - before:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _end(item, settings)
+
+
+_end, pytest_timeout.timeout_sigalrm = pytest_timeout.timeout_sigalrm, _end_with_its_processes
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ import yaml
 from indelible.alert_settings import BUILT_IN
 from indelible.alerting.states import alert_states
 from indelible.alerting.watch import current_watch
+from indelible.shipper import route
 from indelible.trail.layout import Layout
 from tests.integration.ship.shipped import LIMIT_S, until
 from tests.unit.sinks.web_receivers import HttpReceiver, Reply
@@ -107,6 +108,15 @@ def watched(folder: Path) -> None:
     until((layout.alerts / "_rules.windows").exists, "its first place")
 
 
+def sealed(folder: Path) -> None:
+    """Wait until what was recorded is under a checkpoint."""
+    layout = Layout(folder / "a.jsonl")
+    until(
+        lambda: (now := route.sealed(layout)) and now.size >= len(layout.active.read_bytes().splitlines()),
+        "a checkpoint over every line",
+    )
+
+
 def test_beside_a_recorder_an_alert_is_recorded_and_told_once(tmp_path: Path, receiver: HttpReceiver) -> None:
     configure(tmp_path, receiver)
     with recorder(tmp_path) as record:
@@ -134,9 +144,11 @@ def test_the_query_of_an_alert_shows_its_calls(tmp_path: Path) -> None:
     configure(tmp_path, None, ship="off")
     with recorder(tmp_path) as record:
         record("ada 1")
+        sealed(tmp_path)
         run(tmp_path, "alerts", "--once")
         record("ada 12")
         record("bob 5")
+        sealed(tmp_path)
         done = run(tmp_path, "alerts", "--once", "--json", check=1)
     result = json.loads(done.stdout)
     [alert] = result["alerts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -111,8 +112,11 @@ class Service:
             self.kill()
 
     def entries(self) -> list[dict[str, Any]]:
+        """Return what stands in the trail; while it is written, the newest of it may be missing."""
         files = [*sorted(self.layout.segments.glob("*.jsonl")), self.layout.active]
-        return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
+        with contextlib.suppress(FileNotFoundError):  # in the midst of a rotation
+            return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
+        return self.entries()
 
     def of_calls(self) -> list[dict[str, Any]]:
         """Return the outcomes of calls."""

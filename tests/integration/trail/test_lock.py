@@ -131,13 +131,14 @@ def test_who_finds_a_new_lock_held_by_another_writes_nothing_more(tmp_path: Path
     taken = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print(); input()"
     with process(path) as first:
         first.tell("append a")
-        layout.lock.unlink()
-        layout.lock.write_text(json.dumps({"pid": os.getpid(), "command": "x", "since": "now"}))
+        new = tmp_path / "new"
+        new.write_text(json.dumps({"pid": os.getpid(), "command": "x", "since": "now"}))
         with subprocess.Popen(
-            [sys.executable, "-c", taken, str(layout.lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", taken, str(new)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as other:
             assert other.stdout is not None
             other.stdout.readline()
+            new.replace(layout.lock)  # the sealer finds it free at no time
             assert f"held by process {os.getpid()} (x, since now)" in first.tell("seal")
             assert "nothing more is written" in first.tell("append b")
             other.communicate(b"\n", timeout=60)
