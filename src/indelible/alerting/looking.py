@@ -17,7 +17,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indelible import events
 from indelible.alerting import store, words
@@ -328,16 +328,27 @@ def as_order(alert: Alert, origin: str) -> RecordAlert:
     )
 
 
+class Replayed(NamedTuple):
+    """What rules would have told, and what they could not be asked about."""
+
+    engine: Engine
+    alerts: list[Alert]
+    unreadable: int
+    """Lines that are no event."""
+    missing: int
+    """Events that were sealed, and whose lines are not there any more."""
+
+
 def replay(
     settings: AlertSettings, trail: Sealed, since: int, progress: Callable[[int], None] = lambda _: None
-) -> tuple[Engine, list[Alert], int]:
-    """Return what rules would have told of a trail's sealed events from a time on, and how many lines are none.
+) -> Replayed:
+    """Return what rules would have told of a trail's sealed events from a time on.
 
     What came before that is learnt from. Raises OSError, ConfigError.
     """
     engine = Engine(settings.rules, trail.origin)
     found: list[Alert] = []
-    unreadable, learns = 0, True
+    unreadable, missing, learns = 0, 0, True
     feed, at = Feed(trail.layout), route.begins(trail.layout)
     try:
         while at < trail.size:
@@ -356,10 +367,13 @@ def replay(
                 alerts = engine.take(entry)
                 if not learns:
                     found += alerts
+            for gap in piece.gaps:
+                unreadable += gap.end - gap.first if gap.damaged else 0
+                missing += 0 if gap.damaged else gap.end - gap.first
             at = piece.next
             progress(at)
     finally:
         feed.close()
     if learns:
         engine.learn()
-    return engine, found, unreadable
+    return Replayed(engine, found, unreadable, missing + trail.size - at)

@@ -20,7 +20,7 @@ from indelible.shipper import route
 
 if TYPE_CHECKING:
     from indelible.alert_settings import AlertSettings
-    from indelible.alerting.engine import Engine
+    from indelible.alerting.looking import Replayed
     from indelible.alerting.words import Alert
     from indelible.trail.layout import Layout
 
@@ -46,15 +46,13 @@ def run(layout: Layout, settings: AlertSettings, since: str, *, as_json: bool) -
             show()
 
         try:
-            engine, alerts, unreadable = replay(settings, trail, microseconds(begin) or 0, progress)
+            found = replay(settings, trail, microseconds(begin) or 0, progress)
         except OSError as exc:
             raise TrailError(f"{exc.filename or layout.active}: cannot be read: {exc.strerror or exc}") from exc
     if as_json:
-        print_json(
-            {"trail": str(layout.active), "since": begin, **_result(engine, alerts, trail.origin, unreadable)}
-        )
+        print_json({"trail": str(layout.active), "since": begin, **_result(found, trail.origin)})
     else:
-        _print(engine, alerts, begin, unreadable)
+        _print(found, begin)
     return 0
 
 
@@ -63,7 +61,8 @@ def fired(alerts: list[Alert]) -> Counter[str]:
     return Counter(alert.rule for alert in alerts if alert.state == words.FIRING and not alert.times)
 
 
-def _result(engine: Engine, alerts: list[Alert], origin: str, unreadable: int) -> dict[str, Any]:
+def _result(found: Replayed, origin: str) -> dict[str, Any]:
+    engine, alerts, unreadable, missing = found
     count = fired(alerts)
     rules = [
         {
@@ -76,10 +75,17 @@ def _result(engine: Engine, alerts: list[Alert], origin: str, unreadable: int) -
         for state in rule_states(engine)
     ]
     told = [{"at": moment(alert.at), **words.as_metadata(alert, origin)} for alert in alerts]
-    return {"events": engine.events, "unreadable": unreadable, "rules": rules, "alerts": told}
+    return {
+        "events": engine.events,
+        "unreadable": unreadable,
+        "missing": missing,
+        "rules": rules,
+        "alerts": told,
+    }
 
 
-def _print(engine: Engine, alerts: list[Alert], begin: str, unreadable: int) -> None:
+def _print(found: Replayed, begin: str) -> None:
+    engine, alerts, unreadable, missing = found
     for alert in alerts:
         state = "resolved" if alert.state == words.RESOLVED else alert.severity
         click.echo(one_line(f"{moment(alert.at)}  {state:<8}  {alert.rule}: {words.sentence(alert)}"))
@@ -101,6 +107,10 @@ def _print(engine: Engine, alerts: list[Alert], begin: str, unreadable: int) -> 
             note(f"rule {one.rule}: {counted(one.failures, 'evaluation')} failed: {one.error}")
     if unreadable:
         note(f"{counted(unreadable, 'line')} could not be read, and counted for no rule")
+    if missing:
+        note(
+            f"{counted(missing, 'line')} of the trail that should be there {'is' if missing == 1 else 'are'} not"
+        )
 
 
 _OFTEN: Final = {1: "once", 2: "twice"}

@@ -6,6 +6,9 @@ lines count up to the first seq of the file after it: what follows there was wri
 the file is compared with what is open: a file that was rotated, compressed, or rewritten by an erasure is looked up
 anew by seq, so that nothing is handed out that has been erased by then. What a deletion or damage leaves out is told as
 a gap.
+
+A line that was altered bears any seq. One that no checkpoint covers yet stands behind all that one does, so a seq that
+is too high before a line that belongs here is damage, and holds nothing up.
 """
 
 from __future__ import annotations
@@ -94,9 +97,8 @@ class Feed:
                         [], min(opened, size), [*piece.gaps, Gap(piece.next, min(opened, size), damaged=False)]
                     )
                     continue
-            before = piece.next
-            piece = self._take(piece, size, max_count, max_bytes)
-            if not piece.lines and piece.next == before and self._end is None:
+            piece, used = self._take(piece, size, max_count, max_bytes)
+            if not piece.lines and not used and self._end is None:
                 return piece
         return piece
 
@@ -142,16 +144,17 @@ class Feed:
             self._at, self._unread = seq, 0
         return seq
 
-    def _take(self, piece: Piece, size: int, max_count: int, max_bytes: int) -> Piece:
-        """Go on with the open file's next part; the piece has no lines yet."""
+    def _take(self, piece: Piece, size: int, max_count: int, max_bytes: int) -> tuple[Piece, int]:
+        """Go on with the open file's next part, and return by how many bytes, too; the piece has no lines yet."""
         stream = self._stream
         if stream is None:
-            return piece
+            return piece, 0
         limit = size if self._end is None else min(size, self._end)
         try:
             data = stream.peek(max(CHUNK_BYTES, max_bytes))
         except TrailCorrupt:  # what comes after this file is shipped all the same
             data, self._unread = b"", 1
+        ahead = data
         if len(data) > max_bytes:
             data = data[: data.find(b"\n", max_bytes - 1) + 1] or data
         *found, rest = data.split(b"\n")
@@ -162,24 +165,32 @@ class Feed:
             following = piece.next + count
             piece = Piece(list(zip(range(piece.next, following), found, strict=False)), following, piece.gaps)
         else:
-            piece, used = self._pick(piece, found, limit, max_count)
+            piece, used = self._pick(piece, found, ahead.split(b"\n")[:-1], limit, max_count)
         stream.advance(used)
         if not used and self._end is not None and piece.next < limit:  # this file has no more
             gap = Gap(piece.next, limit, damaged=self._unread > 0)
             piece = Piece([], limit, [*piece.gaps, gap])
         self._at = piece.next
-        return piece
+        return piece, used
 
-    def _pick(self, piece: Piece, found: list[bytes], limit: int, max_count: int) -> tuple[Piece, int]:
-        """Return those of some lines that come next, and how many bytes were gone through for them."""
+    def _pick(
+        self, piece: Piece, found: list[bytes], ahead: list[bytes], limit: int, max_count: int
+    ) -> tuple[Piece, int]:
+        """Return those of some lines that come next, and how many bytes were gone through for them.
+
+        `ahead` is all that can be seen from there on: those lines, and more.
+        """
         lines, following, gaps = piece
         used = 0
-        for line in found:
-            seq = line_seq(line)
-            if seq is not None and (seq >= limit or len(lines) >= max_count):
+        seqs = [line_seq(line) for line in ahead]
+        last = max(
+            (at for at, seq in enumerate(seqs) if seq is not None and following <= seq < limit), default=-1
+        )
+        for at, (line, seq) in enumerate(zip(found, seqs, strict=False)):
+            if seq is not None and (len(lines) >= max_count or (seq >= limit and at > last)):
                 break
             used += len(line) + 1
-            if seq is None:
+            if seq is None or seq >= limit:
                 self._unread += 1
                 continue
             if seq < following:

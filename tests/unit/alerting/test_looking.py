@@ -174,8 +174,8 @@ def test_whenever_it_is_killed_each_alert_is_recorded_once(data: st.DataObject, 
     one.save(at_once=True)
     sealed = route.sealed(maker.layout)
     assert sealed is not None
-    _, alerts, unreadable = replay(RULES, sealed, 0)
-    assert unreadable == 0
+    _, alerts, unreadable, missing = replay(RULES, sealed, 0)
+    assert (unreadable, missing) == (0, 0)
     assert sorted(holder.ids) == sorted(alert.event_id(sealed.origin) for alert in alerts)
 
 
@@ -271,10 +271,30 @@ def test_a_replay_learns_from_what_was_before(tmp_path: Path) -> None:
     maker.seal()
     sealed = route.sealed(maker.layout)
     assert sealed is not None
-    _, everything, _ = replay(RULES, sealed, 0)
-    _, late, _ = replay(RULES, sealed, microseconds(at(500)) or 0)
+    everything = replay(RULES, sealed, 0).alerts
+    late = replay(RULES, sealed, microseconds(at(500)) or 0).alerts
     assert [one.subject and one.subject.user_id for one in everything] == ["ada", "bob"]
     assert [one.subject and one.subject.user_id for one in late] == ["bob"]
+
+
+def test_a_replay_says_what_it_could_not_be_asked_about(tmp_path: Path) -> None:
+    """Torn, altered and missing lines are counted, and hide none of the others."""
+    maker = Maker(tmp_path / "audit.jsonl")
+    for number in range(1, 21):
+        maker.add(call(number, target__effects="destructive", source__user_id=f"user-{number}"))
+    maker.seal()
+    lines = maker.layout.active.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3][:40] + b"\n"
+    lines[5] = b"no entry\n"
+    lines[7] = lines[7].replace(b'{"seq":', b'{"seq":9', 1)
+    del lines[9]
+    maker.layout.active.write_bytes(b"".join(lines[:-2]))
+    sealed = route.sealed(maker.layout)
+    assert sealed is not None
+    found = replay(RULES, sealed, 0)
+    left = [seq for seq in range(1, sealed.size - 2) if seq not in (3, 5, 7, 9)]
+    assert [one.seq for one in found.alerts] == left
+    assert (found.unreadable, found.missing) == (3, 1 + 2)
 
 
 def test_status_says_how_rules_are(tmp_path: Path) -> None:

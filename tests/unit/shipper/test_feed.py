@@ -148,6 +148,27 @@ def test_deleted_files_and_damage_are_told(tmp_path: Path, reading: Open) -> Non
     )
 
 
+@pytest.mark.parametrize("max_bytes", [1, BIG])
+def test_a_line_with_a_seq_that_no_checkpoint_covers_hides_none_after_it(
+    tmp_path: Path, reading: Open, max_bytes: int
+) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(8)
+    size = maker.seq
+    maker.add_many(2)
+    lines = maker.layout.active.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'{"seq":2,', b'{"seq":92,', 1)
+    lines[4] = lines[4].replace(b'{"seq":4,', b'{"seq":94,', 1)
+    maker.layout.active.write_bytes(b"".join(lines))
+    feed, at, seqs, gaps = reading(maker.layout), 0, [], []
+    while (piece := feed.read(at, size, 3, max_bytes)).next > at:
+        seqs += [seq for seq, _ in piece.lines]
+        gaps += piece.gaps
+        at = piece.next
+    assert seqs == [0, 1, 3, *range(5, size)]
+    assert gaps == [Gap(2, 3, damaged=True), Gap(4, 5, damaged=True)]
+    assert drain(feed, size, maker.seq) == ([size, size + 1], [])
+
+
 def test_a_trail_that_is_gone_is_an_error_and_one_without_a_line_is_nothing_yet(
     tmp_path: Path, reading: Open
 ) -> None:
