@@ -122,6 +122,8 @@ def latency_text(value: object) -> str:
     """Return a latency in milliseconds as people read it; nothing for what is none."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
+    if not abs(value) < 2**63:  # no clock has measured that
+        return compact(value)
     return f"{value / 1000:.2f} s" if value >= 10_000 else f"{value:.2f} ms"
 
 

@@ -194,7 +194,7 @@ def _print(one: dict[str, Any]) -> None:
     if one.get("removed"):
         click.echo(one_line(f"  {counted(one['removed'], 'file')} removed"))
     if one["by_line"]:
-        click.echo(one_line(f"  {counted(one['by_line'], 'range')} of lines has to be read line by line"))
+        click.echo(one_line(f"  to be read line by line: {counted(one['by_line'], 'range')} of lines"))
     for finding in one.get("findings", ()):
         click.echo(one_line(f"  {finding['file']}: {finding['problem']}"))
     if "checked" in one and not one["findings"]:

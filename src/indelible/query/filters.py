@@ -7,6 +7,7 @@ quoting. Times compare as text, since the trail writes all of them in one form.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -121,13 +122,14 @@ _SHAPE: Final[dict[str, type]] = {
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
-    """Return a line's whole object, or None. Half a surrogate pair in an escape does not make a line unreadable."""
+    """Return a line's whole object, or None.
+
+    Half a surrogate pair in an escape does not make a line unreadable, nor a number that no double holds: that is None.
+    """
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        if b"\\ud" not in line.lower():
-            return None
-        value = _parse_surrogates(line)
+        value = _parse_slowly(line) if _SLOW.search(line) else None
     if not isinstance(value, dict) or type(value.get("seq")) is not int:  # true is an int, too
         return None
     return value
@@ -140,16 +142,40 @@ def read_event(line: bytes) -> dict[str, Any] | None:
     return parse_event(line)
 
 
-def _parse_surrogates(line: bytes) -> Any:
+def reads_alike(line: bytes) -> bool:
+    """Tell whether `read_event` reads a line, and nothing in it as something else than what stands there."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return read_event(line) is not None
+
+
+_SLOW: Final = re.compile(rb"\\u[dD]|[0-9]{200}|[eE]\+?[0-9]{3}")
+"""What a line has that JSON allows and orjson does not read."""
+
+
+def _parse_slowly(line: bytes) -> Any:
     import json
 
     def refuse(name: str) -> None:
         raise ValueError(name)
 
     try:
-        return json.loads(line, parse_constant=refuse)
+        return json.loads(line.decode(), parse_constant=refuse, parse_int=_whole, parse_float=_number)
     except (ValueError, RecursionError):
         return None
+
+
+def _whole(text: str) -> int | float | None:
+    """Return what orjson makes of a whole number."""
+    value = int(text) if len(text) <= len(str(-(2**63))) else 2**64
+    return value if -(2**63) <= value < 2**64 else _number(text)
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 # --- filters --------------------------------------------------------------------------------------------

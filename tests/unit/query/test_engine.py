@@ -132,6 +132,7 @@ ENDS = [
     b',"source":{"recorder":{"id":"a","id":"b"}}}',
     b",}", b',"metadata":NaN}', b',"metadata":[1, ]}', b',"metadata":-Infinity}', b"} ", b"}\r", b"}\t", b"}\x0b",
     b"}\x00",     b"}}", b'} {"seq":7}',
+    b',"metadata":[1e400,-1E+0400]}', b',"outcome":{"latency_ms":' + b"9" * 400 + b"}}",
 ]  # fmt: skip
 
 
@@ -317,11 +318,15 @@ def test_a_compressed_file_that_is_damaged_hides_no_other(tmp_path: Path) -> Non
         assert asked_.corrupt.count == corrupt.count > 0
 
 
-def test_a_number_that_nobody_can_hold_makes_a_line_unreadable(tmp_path: Path) -> None:
-    path = trail_of(tmp_path / "a.jsonl", [b'{"seq":0}', b'{"seq":1,"metadata":1e400}', b'{"seq":2}'])
+def test_a_number_that_nobody_can_hold_is_not_known_and_hides_nothing_else(tmp_path: Path) -> None:
+    large = b'{"seq":1,"metadata":1e400,"source":{"user_id":"ada"},"outcome":{"latency_ms":%b}}' % (b"9" * 400)
+    path = trail_of(tmp_path / "a.jsonl", [b'{"seq":0}', large, b'{"seq":2}'])
     rows, corrupt = asked(path)
-    assert [row["seq"] for row in rows] == [0, 2]
-    assert (corrupt.count, corrupt.first()) == (1, f"{path}, line 2")
+    assert [row["seq"] for row in rows] == [0, 1, 2]
+    assert (rows[1]["metadata"], rows[1]["latency_ms"], rows[1]["user_id"]) == (None, None, "ada")
+    assert corrupt.count == 0
+    with Asked([path], ALL) as asked_:
+        assert [hit.line for trail in asked_.trails("user_id = 'ada'") for hit in trail.newest(5)] == [large]
 
 
 def test_what_is_nested_deep_ends_nothing(tmp_path: Path) -> None:

@@ -214,10 +214,23 @@ def test_anything_else_is_no_time(text: str) -> None:
         b'{"seq":true}',
         b'{"seq":18446744073709551616}',
         b'{"seq":1,"metadata":' + b"[" * 1500 + b"]" * 1500 + b"}",
+        b'{"seq":1,"metadata":1e400}',
+        b'{"seq":1,"outcome":{"latency_ms":-' + b"9" * 5000 + b"}}",
+        b'{"seq":1,"outcome":{"latency_ms":' + b"9" * 280 + b"e40}}",
+        b'{"seq":1e400}',
     ],
 )
 def test_what_one_reader_cannot_read_no_reader_reads(line: bytes) -> None:
     assert (parse_row(line) is None) == (read_event(line) is None)
+
+
+def test_a_number_that_no_double_holds_is_not_known() -> None:
+    line = b'{"seq":1,"a":[1e400,-1e400,%b,1e308,18446744073709551616,"\\ud800"]}' % (b"1" * 400)
+    event = parse_event(line)
+    assert event is not None
+    assert event["a"] == [None, None, None, 1e308, 2.0**64, "\ud800"]
+    assert parse_event(b'{"seq":1,"a":1e400,"b":NaN}') is None
+    assert parse_event(b'{"seq":1,"a":1e400,"b":"\xed\xa0\x80"}') is None
 
 
 def test_a_decision_that_is_no_text_is_none() -> None:

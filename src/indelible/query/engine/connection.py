@@ -238,6 +238,7 @@ class Connection:
         finally:
             done.set()
             timer.cancel()
+            timer.join()  # it knows the cursor (see `waiting`)
 
     @contextlib.contextmanager
     def _translated(self, said: str, head: str) -> Iterator[None]:

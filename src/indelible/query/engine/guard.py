@@ -14,7 +14,7 @@ The connection is locked beside this (`indelible.query.engine.connection`): each
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from indelible.errors import ConfigError
@@ -153,9 +153,11 @@ class _Names:
     def __init__(self, taken: Collection[str]) -> None:
         self._taken = frozenset(name.lower() for name in taken) | frozenset(VIEWS)
 
-    def refuse(self, name: str) -> None:
+    def given(self, name: str, tables: frozenset[str]) -> frozenset[str]:
+        """Return the tables that there are when a query gives a name to one."""
         if name.lower() in self._taken:
             raise SqlError(f"WITH {name}: there is a table of that name; choose another one")
+        return tables | {name.lower()}
 
 
 def _check(
@@ -172,16 +174,19 @@ def _check(
         return
     at = place(sql, position - shift) if (position := value.get("query_location", 2**64)) < 2**62 else ""
     _check_kind(value, at)
-    given = list(_given(value))
-    for name in given:
-        names.refuse(name)
-    tables |= {name.lower() for name in given}
+    if value.get("type") == "RECURSIVE_CTE_NODE":
+        tables = names.given(str(value.get("cte_name")), tables)
+    for entry in _with(value):  # each sees those before it; itself it sees only where it is recursive
+        _check(entry, tables, sql, names, shift=shift, depth=depth + 1)
+        tables = names.given(str(entry.get("key")), tables)
     if value.get("type") == "BASE_TABLE":
         _check_table(value, tables, at)
     is_table = value.get("type") == "TABLE_FUNCTION"
     if value.get("class") in ("FUNCTION", "WINDOW"):
         _check_function(value, FUNCTIONS, at)
     for key, item in value.items():
+        if key == "cte_map" and isinstance(item, dict):
+            item = {name: one for name, one in item.items() if name != "map"}  # noqa: PLW2901 - that was looked at
         if is_table and key == "function":
             _check_function(item, TABLE_FUNCTIONS, at)
             item = list(item.values())  # noqa: PLW2901 - its name has been looked at
@@ -202,13 +207,10 @@ def _refused(what: str, at: str) -> str:
     return f"{what} is not allowed here {at}".rstrip()
 
 
-def _given(value: Tree) -> Iterator[str]:
-    """Yield the names that WITH gives to queries."""
+def _with(value: Tree) -> list[Tree]:
+    """Return the queries that WITH gives names to, in their order."""
     map_ = value.get("cte_map")
-    if isinstance(map_, dict):
-        yield from (str(entry.get("key")) for entry in map_.get("map", []))
-    if value.get("type") == "RECURSIVE_CTE_NODE":
-        yield str(value.get("cte_name"))
+    return list(map_.get("map", [])) if isinstance(map_, dict) else []
 
 
 def _check_table(value: Tree, tables: frozenset[str], at: str) -> None:

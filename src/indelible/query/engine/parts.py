@@ -28,7 +28,7 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.query.columns import plain_line
 from indelible.query.engine.connection import Connection
 from indelible.query.engine.relations import DEEP, KEYS, SUSPECT, Source, literal, rows, rows_with_lines
-from indelible.query.filters import read_event
+from indelible.query.filters import reads_alike
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail import packed
 from indelible.trail.entry import SEQ_PREFIX
@@ -200,7 +200,7 @@ class Part:
             return None
         if suspects is not None and len(suspects) > MAX_SUSPECTS:
             return None
-        return seen if all(read_event(text.encode()) is not None for text in suspects or ()) else None
+        return seen if all(reads_alike(text.encode()) for text in suspects or ()) else None
 
     def _size(self) -> tuple[int | None, bool]:
         """Return how long the content is, if that can be told, and whether it ends with a line's end."""

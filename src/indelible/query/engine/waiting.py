@@ -2,6 +2,9 @@
 
 DuckDB looks for signals between its tasks, where it does so at all, and one of them can last for minutes. So the main
 thread, which alone is told of signals, does none of the work: it waits for a thread that does, and can be woken.
+
+No thread that has to do with DuckDB is left when its work is done: one that lets go of a connection while the
+interpreter ends takes the process down, with exit code 134.
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ def interruptible(connection: Any, work: Callable[[], T]) -> T:
     worker = threading.Thread(target=do, name="indelible-query", daemon=True)
     worker.start()
     try:
-        return done.result()
+        result = done.result()
     except BaseException:
         while worker.is_alive():
             connection.interrupt()
             worker.join(AGAIN_S)
         raise
+    worker.join()
+    return result
