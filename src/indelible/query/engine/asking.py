@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import resource
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from indelible.errors import TrailError
 from indelible.query.engine import twinned
+from indelible.query.engine.bounds import make_room
 from indelible.query.engine.connection import FETCHED, Caps, Connection, FilesMovedError, Result
 from indelible.query.engine.guard import SqlError, where
 from indelible.query.engine.parts import Part
@@ -41,9 +41,6 @@ T = TypeVar("T")
 
 TRIES: Final = 5
 """How often files are opened anew that were renamed while they were opened."""
-
-OTHERS: Final = 128
-"""Descriptors of everything else in this process."""
 
 _DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
 """What DuckDB says of a twin that cannot be read, and never of a query."""
@@ -100,7 +97,7 @@ class Asked:
             searches = [
                 self._stack.enter_context(TrailSearch(path, self._wanted, self.corrupt)) for path in self._paths
             ]
-            _make_room(sum(DESCRIPTORS_PER_FILE * len(search.files) for search in searches))
+            make_room(sum(DESCRIPTORS_PER_FILE * len(search.files) for search in searches))
             self._trails = [Pieces(search, with_twins, self._stack) for search in searches]
             allowed = [path for trail in self._trails for path in trail.paths()]
             self._connection = self._stack.enter_context(Connection(allowed, self._caps))
@@ -360,16 +357,6 @@ class TrailQuery:
         head = f"SELECT {column} FROM ({rows})"
         sql = head if self._sql is None else head + where(self._sql)
         return (connection or self._connection).run(sql + order).rows
-
-
-def _make_room(descriptors: int) -> None:
-    """Let this process have so many more descriptors, as far as it may: many systems begin with 256 or 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OTHERS + descriptors
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _hit(line: bytes, origin: str) -> Hit | None:

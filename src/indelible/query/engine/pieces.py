@@ -80,7 +80,7 @@ class Pieces:
     def _add(self, order: int, cover: Cover | None, offset: int, stack: contextlib.ExitStack) -> None:
         """Take a file, of which nothing before a byte matters."""
         file = self._search.files[order]
-        pieces: list[Piece] = [Range()] if cover is None or cover.is_empty else cover.pieces(order)
+        pieces: list[Piece] = [Range()] if not cover else cover.pieces(order)
         stack.callback(twinned.close, pieces)
         after = self._search.end(order)
         for piece in pieces:
