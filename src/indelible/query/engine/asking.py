@@ -92,6 +92,7 @@ class Asked:
         self._with_twins = with_twins
         self._stack = contextlib.ExitStack()
         self._is_settled = False
+        self._asked_before = self._is_kept = False
         self._defined = frozenset[str]()
         with self._stack:
             searches = [
@@ -154,6 +155,7 @@ class Asked:
     def _run_once(self, make: Callable[[], str], views: Sequence[str], said: str) -> Result:
         """Run it; where a twin turns out to be damaged, once more over the lines."""
         self.settle(views)
+        self._asked_before = True
         try:
             return self._connection.run(make(), said)
         except (SqlError, TrailError) as exc:
@@ -170,10 +172,19 @@ class Asked:
             for trail in self._trails:
                 trail.settle(self._connection, self.corrupt)
             self._is_settled = True
+        elif self._asked_before and not self._is_kept:
+            self._keep()
         missing = [name for name in views if name not in self._defined]
         if missing:
             self._define(self._every(), missing)
             self._defined |= frozenset(missing)
+
+    def _keep(self) -> None:
+        """Hold what was read for the last question: for the next ones it need not be read again."""
+        self._is_kept = True
+        kept = [trail.keep(self._connection, f"_read_{number}") for number, trail in enumerate(self._trails)]
+        if any(kept):
+            self._defined = frozenset()
 
     def _every(self) -> str:
         return " UNION ALL ".join(query for trail in self._trails for query in trail.rows()) or no_rows()
@@ -192,18 +203,18 @@ class Asked:
         the one that all others are over.
         """
         sight, where_ = self._sight or Sight(), condition(self._wanted)
-        wanted = f"(SELECT * FROM ({everything}) WHERE {where_})"
+        wanted = f"({everything}) WHERE {where_}"
         if self._sight is not None:
             self._connection.define("_every", everything)
             self._connection.define("_wanted", seen("_every", where_, sight.events))
-            wanted = "_wanted"
+            wanted = "_wanted WHERE true"
         if "events" in views:
             self._connection.define("events", without(wanted, [RECEIVED, *sight.events]))
         if "logs" in views:
-            calls = logs(f"(SELECT * FROM {wanted} WHERE {condition(CALLS)})")
-            self._connection.define("logs", without(f"({calls})", sight.logs))
+            calls = logs(f"{wanted} AND {condition(CALLS)}")
+            self._connection.define("logs", _shown(calls, sight.logs))
         if CHOSEN in views:
-            self._connection.define(CHOSEN, without(f"({logs(wanted)})", sight.logs))
+            self._connection.define(CHOSEN, _shown(logs(wanted), sight.logs))
 
     def summary(
         self,
@@ -368,6 +379,10 @@ def without(relation: str, names: Collection[str]) -> str:
     """Return a query for a relation without some of its columns."""
     unwanted = ", ".join(f'"{name}"' for name in names)
     return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
+
+
+def _shown(query: str, hidden: Collection[str]) -> str:
+    return without(f"({query})", hidden) if hidden else query
 
 
 def _order(column: str, descending: bool) -> str:  # noqa: FBT001 - the two parts of what was asked

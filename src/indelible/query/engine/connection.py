@@ -138,13 +138,24 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._main.close()
 
-    @property
     def _taken(self) -> list[str]:
         """The views and tables that were there before any of ours."""
         if self._names is None:
             found = self._main.execute(_TAKEN).fetchall()
             self._names = [name for (name,) in found if name not in self._defined]
         return self._names
+
+    def keep(self, name: str, query: str) -> bool:
+        """Hold the rows of a query of ours in memory, under a name; tell whether they were read, and there is room."""
+        self._defined.add(name)
+        with self._limited(self._main):
+            try:
+                self._main.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
+            except self._duckdb.InterruptException:
+                raise
+            except self._duckdb.Error:
+                return False
+        return True
 
     def define(self, name: str, query: str) -> None:
         """Give a query of ours a name."""

@@ -55,20 +55,20 @@ Tree = dict[str, Any]
 Serialize = Callable[[str], Tree]
 """DuckDB's ``json_serialize_sql``: a text in, its tree out."""
 
+Taken = Callable[[], Collection[str]]
+"""Names that the database has tables or views of its own under; asked for where a query gives names."""
+
 
 class SqlError(ConfigError):
     """What was asked is no query, or none that may be asked."""
 
 
-def check_query(sql: str, serialize: Serialize, taken: Collection[str]) -> None:
-    """Raise SqlError, one line with the place, for what is not one query that only reads the views.
-
-    `taken` are names that the database has tables or views of its own under.
-    """
+def check_query(sql: str, serialize: Serialize, taken: Taken) -> None:
+    """Raise SqlError, one line with the place, for what is not one query that only reads the views."""
     _check(_node(sql, serialize), frozenset(VIEWS), sql, _Names(taken))
 
 
-def check_condition(condition: str, serialize: Serialize, taken: Collection[str]) -> bool:
+def check_condition(condition: str, serialize: Serialize, taken: Taken) -> bool:
     """Raise SqlError for what is not one condition that only looks at columns, and at the views in subqueries.
 
     Returns whether there are subqueries.
@@ -150,11 +150,11 @@ def _shape(value: Any) -> Any:
 class _Names:
     """Names that a query must not give to what is its own: the tree does not say whose table is meant then."""
 
-    def __init__(self, taken: Collection[str]) -> None:
-        self._taken = frozenset(name.lower() for name in taken) | frozenset(VIEWS)
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
 
     def refuse(self, name: str) -> None:
-        if name.lower() in self._taken:
+        if name.lower() in {*VIEWS, *(one.lower() for one in self._taken())}:
             raise SqlError(f"WITH {name}: there is a table of that name; choose another one")
 
 

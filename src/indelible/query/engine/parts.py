@@ -105,6 +105,7 @@ class Part:
         self._anew: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the part
         self._is_anew = False
         self._settled = False
+        self._kept = ""
         self.lines = 0
         """How many lines it has that can be read; 0 before it is settled."""
 
@@ -153,7 +154,12 @@ class Part:
 
     def rows(self) -> str:
         """Return the query for its rows."""
-        return rows(self._source, self.origin, self.end)
+        return f"SELECT * FROM {self._kept}" if self._kept else rows(self._source, self.origin, self.end)
+
+    def keep(self, connection: Connection, name: str) -> None:
+        """Hold its rows, once it is settled, in memory under a name, if there is room: then it is read no more."""
+        if connection.keep(name, self.rows()):
+            self._kept = name
 
     def rows_with_lines(self) -> str:
         """Return the query for its rows and the line of each."""
