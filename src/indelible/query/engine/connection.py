@@ -148,9 +148,10 @@ class Connection:
     def keep(self, name: str, query: str) -> bool:
         """Hold the rows of a query of ours in memory, under a name; tell whether they were read, and there is room."""
         self._defined.add(name)
+        statement = f"CREATE OR REPLACE TABLE {name} AS {query}"
         with self._limited(self._main):
             try:
-                self._main.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
+                interruptible(self._main, lambda: self._main.execute(statement))
             except self._duckdb.InterruptException:
                 raise
             except self._duckdb.Error:
