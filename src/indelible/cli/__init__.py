@@ -16,6 +16,9 @@ from collections.abc import Callable, Sequence
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
+SQL_OPTIONS = {"--where", "--sort", "--group-by", "--sum"}
+"""Those of ``log`` that DuckDB answers."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
@@ -30,9 +33,21 @@ def _run(args: list[str]) -> int:
         from importlib import import_module
 
         return int(import_module("indelible.cli.wrap").main(args[1:]))
+    if _asks_sql(args):
+        from indelible.query.engine.starting import begin
+
+        begin()
     from indelible.cli.root import run
 
     return run(args)
+
+
+def _asks_sql(args: Sequence[str]) -> bool:
+    """Tell whether DuckDB will surely be needed, which takes as long to start as all that is imported before."""
+    names = {arg.partition("=")[0] for arg in args[1:]}
+    if names & {"--help", "-h", "--columns"}:
+        return False
+    return args[:1] == ["sql"] or (args[:1] == ["log"] and bool(names & SQL_OPTIONS))
 
 
 def _guarded(command: Callable[[], int]) -> int:

@@ -88,10 +88,12 @@ def count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt) -> int | None
         searches = [stack.enter_context(QuickSearch(path, wanted, corrupt)) for path in paths]
         if not any(may_help(path) for path in paths) or not any(map(is_large, searches)):
             return sum(1 for search in searches for _ in TrailSearch.all(search))
+        _begin()
         units = [unit for search in searches for unit in search.units(stack)]
         if sum(unit.size for unit in units if isinstance(unit, _Read)) > READ_BYTES:
             return None
-        return _count_of_twins(units, wanted) + sum(unit.count() for unit in units if isinstance(unit, _Read))
+        read = sum(unit.count() for unit in units if isinstance(unit, _Read))  # while DuckDB is started
+        return read + _count_of_twins(units, wanted)
 
 
 def _count_of_twins(units: Sequence[_Read | _Asked], wanted: Filter) -> int:
@@ -126,6 +128,7 @@ class QuickSearch(TrailSearch):
         if not is_large(self):
             yield from super().all()
             return
+        _begin()
         with contextlib.ExitStack() as stack:
             for unit in _connect(self.units(stack), self._wanted, stack):
                 yield from unit.all()
@@ -137,6 +140,7 @@ class QuickSearch(TrailSearch):
         near = self._near(limit)
         if near is not None:
             return near
+        _begin()
         found: deque[Hit] = deque()
         with contextlib.ExitStack() as stack:
             for unit in reversed(_connect(self.units(stack), self._wanted, stack)):
@@ -195,6 +199,12 @@ class QuickSearch(TrailSearch):
         if line is None or row is None or not self._matches(row):
             return None
         return Hit(line, row, self.origin)
+
+
+def _begin() -> None:
+    from indelible.query.engine.starting import begin
+
+    begin()
 
 
 def _join(search: QuickSearch, units: list[_Read | _Asked], piece: Rows) -> None:

@@ -15,7 +15,7 @@ import difflib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,12 +23,8 @@ from indelible.errors import TrailError
 from indelible.query.columns import view_columns
 from indelible.query.engine.guard import SqlError, Tree, check_condition, check_query, place
 from indelible.query.engine.relations import literal
+from indelible.query.engine.starting import database, load
 from indelible.query.engine.waiting import interruptible
-
-if TYPE_CHECKING:
-    import duckdb
-
-MISSING: Final = "needs the package duckdb, which is not installed: pip install 'indelible[query]'"
 
 SECONDS: Final = 60.0
 """A query's time unless somebody says otherwise."""
@@ -43,11 +39,6 @@ FETCHED: Final = 2_000
 """Rows that are taken over at once."""
 
 TRY: Final = "; TRY_CAST(… AS …) gives NULL for a value that is no such"
-
-_USED: Final = (
-    "connect", "Error", "FatalException", "IOException", "InternalException", "InterruptException",
-    "ConversionException", "OutOfMemoryException",
-)  # fmt: skip
 
 _PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
@@ -77,29 +68,6 @@ class Result(NamedTuple):
     rows: Iterator[tuple[Any, ...]]
 
 
-def load() -> Any:
-    """Import DuckDB. Raises TrailError when it is not there.
-
-    The package `duckdb` loads its whole DataFrame interface, which takes longer than most questions; what is used here
-    is its compiled part's, which the package hands on as it is.
-    """
-    try:
-        import _duckdb
-    except ImportError:
-        return _whole()
-    return _duckdb if all(hasattr(_duckdb, name) for name in _USED) else _whole()
-
-
-def _whole() -> Any:
-    try:
-        import duckdb
-    except ImportError as exc:
-        if isinstance(exc, ModuleNotFoundError) and exc.name in ("duckdb", "_duckdb"):
-            raise TrailError(f"SQL {MISSING}") from exc
-        raise TrailError(f"the package duckdb cannot be loaded: {exc}") from exc
-    return duckdb
-
-
 class Connection:
     """One database in memory; a context manager."""
 
@@ -110,16 +78,10 @@ class Connection:
         """
         self._duckdb = load()
         self._caps = caps
-        config = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-            "memory_limit": f"{caps.memory_mb}MiB",
-            "temp_directory": "",
-        }
+        self._main = database()
+        self._main.execute(f"SET memory_limit = '{caps.memory_mb}MiB'")
         if threads is not None:
-            config["threads"] = str(threads)
-        self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
+            self._main.execute(f"SET threads = {threads}")
         with contextlib.suppress(
             self._duckdb.Error
         ):  # built into DuckDB; without it files are looked into twice
