@@ -11,7 +11,6 @@ The rules that live here:
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from indelible.query.engine.guard import SqlError, Tree, check_condition, check_
 from indelible.query.engine.relations import literal
 from indelible.query.engine.starting import database, load
 from indelible.query.engine.waiting import interruptible
+from indelible.values import closest
 
 SECONDS: Final = 60.0
 """A query's time unless somebody says otherwise."""
@@ -270,13 +270,13 @@ def _explained(message: str, said: str, head: str) -> str:
     if named is None:
         return f"{text} {at}".rstrip()
     known = sorted({name for view in ("logs", "events") for name, _ in view_columns(view)})
-    close = difflib.get_close_matches(named[1].lower(), known, n=1, cutoff=0.5)
+    close = closest(named[1].lower(), known)
     if named[1].lower() in known:
         return (
             f"no column '{named[1]}' {at}".rstrip()
             + "; whoever asks does not see it, or it is not of this view"
         )
-    hint = f"did you mean '{close[0]}'?" if close else "'indelible sql --columns' lists them"
+    hint = f"did you mean '{close}'?" if close else "'indelible sql --columns' lists them"
     if f'"{named[1]}"' in said:
         hint += f"{'' if close else ';'} a text stands in single quotes"
     return f"no column '{named[1]}' {at}".rstrip() + f"; {hint}"

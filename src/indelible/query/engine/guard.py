@@ -13,12 +13,12 @@ The connection is locked beside this (`indelible.query.engine.connection`): each
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from indelible.errors import ConfigError
 from indelible.query.engine.functions import FUNCTIONS, TABLE_FUNCTIONS
+from indelible.values import closest
 
 VIEWS: Final = ("logs", "events")
 """The tables that there are."""
@@ -216,8 +216,8 @@ def _check_table(value: Tree, tables: frozenset[str], at: str) -> None:
     path = [str(name) for name in names if name] or [""]
     if len(path) == 1 and path[0].lower() in tables:
         return
-    close = difflib.get_close_matches(path[-1].lower(), sorted(tables), n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are {' and '.join(VIEWS)}"
+    close = closest(path[-1].lower(), sorted(tables))
+    hint = f"did you mean '{close}'?" if close else f"there are {' and '.join(VIEWS)}"
     raise SqlError(f"no table {'.'.join(path)!r} {at}; {hint}")
 
 
@@ -228,6 +228,6 @@ def _check_function(value: Tree, allowed: frozenset[str], at: str) -> None:
         raise SqlError(f"a function is called by its name alone, as in upper(name), {at}".rstrip(", "))
     if name.lower() in allowed:
         return
-    close = difflib.get_close_matches(name.lower(), sorted(allowed), n=1, cutoff=0.8)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    close = closest(name.lower(), sorted(allowed), 0.8)
+    hint = f"; did you mean '{close}'?" if close else ""
     raise SqlError(f"the function {name!r} is not allowed here {at}".rstrip() + hint)
