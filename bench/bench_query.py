@@ -1,14 +1,17 @@
-"""How fast the trail answers: `python -m bench.bench_query [--json FILE] [--events N,N]`.
+"""How fast the trail answers: `python -m bench.bench_query [--json FILE] [--events N,N] [--trails DIR]`.
 
 Whole processes, warm, medians, on calls in files as a writer rotates them, every second closed one compressed: what
 `indelible` takes beside ripgrep, jq and DuckDB on the same lines in one plain file. Then the same in a shell that is
 already up; what twins cost in bytes, and how fast they are made; and recording beside a process that makes them.
 
-With several numbers of events the questions are the same, of as many lines each: what is asked grows no further.
+With several numbers of events the questions are the same, of as many lines each: what is asked grows no further. What
+is held against ripgrep is measured in turn with it; jq and DuckDB on the lines, which read them all, and the making of
+twins are measured of the first number alone.
 """
 
 from __future__ import annotations
 
+import compileall
 import os
 import pty
 import shutil
@@ -17,11 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from bench import many_calls
 from bench.report import Goal, Report
+from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import oldest_first, open_file
 from indelible.trail.layout import Layout
 
@@ -36,6 +43,7 @@ INDELIBLE: Final = [sys.executable, "-m", "indelible"]
 
 COUNT: Final = ["--tool", "delete_file", "--status", "error"]
 P95: Final = "SELECT name, count(*) AS calls, quantile_cont(duration_ms, 0.95) AS p95 FROM logs GROUP BY name"
+RG: Final = '"capability_name":"delete_file".*"status":"error"'
 NEEDED: Final = ("rg", "jq")
 
 MEASURED: Final = """
@@ -49,17 +57,33 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """A process that is started takes over the peak memory of the one that starts it: this one's is small."""
 
 
+def once(args: list[str]) -> tuple[float, float]:
+    """Run a command; return its seconds and its peak memory."""
+    run = subprocess.run([sys.executable, "-c", MEASURED, *args], check=True, capture_output=True, text=True)
+    seconds, peak = map(float, run.stdout.split())
+    return seconds, peak
+
+
 class Timed:
     """Median seconds and peak memory of one command."""
 
     def __init__(self, args: list[str], rounds: int = ROUNDS) -> None:
-        runs = [
-            subprocess.run([sys.executable, "-c", MEASURED, *args], check=True, capture_output=True, text=True)
-            for _ in range(rounds)
-        ]
-        figures = [tuple(map(float, run.stdout.split())) for run in runs]
+        figures = [once(args) for _ in range(rounds)]
         self.seconds = statistics.median(seconds for seconds, _ in figures)
         self.peak = max(peak for _, peak in figures)
+
+
+class Beside:
+    """Median seconds of ripgrep's count and of ours, taken in turn, and the median of each pair's ratio."""
+
+    def __init__(self, flat: Path, ours: Callable[[], float]) -> None:
+        pairs = []
+        for _ in range(ROUNDS + 1):  # the first is warm only after it
+            rg, _ = once(["rg", "-c", RG, str(flat)])
+            pairs.append((rg, ours()))
+        self.rg = statistics.median(rg for rg, _ in pairs[1:])
+        self.seconds = statistics.median(seconds for _, seconds in pairs[1:])
+        self.ratio = statistics.median(seconds / rg for rg, seconds in pairs[1:])
 
 
 class Shell:
@@ -104,30 +128,43 @@ def plain(path: Path) -> Path:
     return flat
 
 
-def questions(report: Report, path: Path, flat: Path, session: str) -> float:
-    """Measure each question; return ripgrep's time for the count."""
+def questions(report: Report, path: Path, flat: Path, session: str, *, beside_others: bool) -> None:
+    """Measure each question."""
     trail = ["--trail", str(path)]
     duckdb = _DUCKDB.replace("FILE", str(flat))
-    rg = Timed(["rg", "-c", '"capability_name":"delete_file".*"status":"error"', str(flat)]).seconds
-    report.add("tool and status, counted: rg -c, s", rg)
-    report.add("  jq, s", Timed(["jq", "-c", _JQ, str(flat)], rounds=1).seconds)
-    report.add("  DuckDB on the JSON lines, s", Timed([sys.executable, "-c", duckdb], rounds=3).seconds)
-    memory = 0.0
+    peaks: list[float] = []
 
-    def ours(name: str, args: list[str], goal: Goal) -> float:
-        nonlocal memory
+    def counted() -> float:
+        seconds, peak = once([*INDELIBLE, "log", *COUNT, "--count", *trail])
+        peaks.append(peak)
+        return seconds
+
+    def ours(name: str, args: list[str], goal: Goal) -> None:
         timed = Timed([*INDELIBLE, *args, *trail])
-        memory = max(memory, timed.peak)
+        peaks.append(timed.peak)
         report.add(name, timed.seconds, goal)
-        return timed.seconds
 
-    seconds = ours("  log --tool --status --count, s", ["log", *COUNT, "--count"], Goal.at_most(2 * rg))
-    report.add("  of rg's", seconds / rg, Goal.at_most(2))
-    ours("log --since 10m, all, s", ["log", "--since", "10m", "-n", "0", "--json"], Goal.at_most(0.3))
+    count = Beside(flat, counted)
+    report.add("tool and status, counted: rg -c, s", count.rg)
+    if beside_others:
+        report.add("  jq, s", Timed(["jq", "-c", _JQ, str(flat)], rounds=1).seconds)
+        report.add("  DuckDB on the JSON lines, s", Timed([sys.executable, "-c", duckdb], rounds=3).seconds)
+    report.add("  log --tool --status --count, s", count.seconds)
+    report.add("  of rg's", count.ratio, Goal.at_most(2))
+    since = ten_minutes(path)
+    ours("log --since: the last 10m, all, s", ["log", "--since", since, "-n", "0", "--json"], Goal.at_most(0.3))
     ours("sql, p95 of each tool, s", ["sql", P95], Goal.at_most(0.4))
     ours("log --session, in full, s", ["log", "--session", session, "-n", "0", "--json"], Goal.at_most(0.3))
-    report.add("peak memory of these, MB", memory / 1e6, Goal.at_most(500))
-    return rg
+    report.add("peak memory of these, MB", max(peaks) / 1e6, Goal.at_most(500))
+
+
+def ten_minutes(path: Path) -> str:
+    """Return when the last ten minutes of a trail began: a large one takes longer than that to be made."""
+    with path.open("rb") as active:
+        active.seek(-(1 << 16), os.SEEK_END)
+        recorded_at = line_recorded_at(active.read().splitlines()[-1])
+    assert recorded_at is not None
+    return (datetime.fromisoformat(recorded_at) - timedelta(minutes=10)).isoformat()
 
 
 _DUCKDB: Final = """
@@ -140,24 +177,25 @@ print(duckdb.sql(f"SELECT count(*) FROM {lines} WHERE {wanted}").fetchone())
 _JQ: Final = 'select(.target.capability_name == "delete_file" and .outcome.status == "error") | .seq'
 
 
-def already_up(report: Report, path: Path, rg: float) -> None:
-    """Measure the count in a shell that has answered before."""
+def already_up(report: Report, path: Path, flat: Path) -> None:
+    """Measure the count in a shell that has answered it before."""
     shell = Shell(path)
     sql = "SELECT count(*) AS count FROM logs WHERE name = 'delete_file' AND status = 'error'"
     shell.seconds(sql)
-    median = statistics.median(shell.seconds(sql) for _ in range(ROUNDS))
+    count = Beside(flat, lambda: shell.seconds(sql))
     shell.close()
-    report.add("the count in a shell that is up, s", median)
-    report.add("  of rg's", median / rg, Goal.at_most(0.2))
+    report.add("the count in a shell that is up, s", count.seconds)
+    report.add("  of rg's", count.ratio, Goal.at_most(0.2))
 
 
-def twins(report: Report, path: Path, flat: Path) -> None:
+def twins(report: Report, path: Path, flat: Path, *, anew: bool) -> None:
     """Measure what twins take."""
-    made = Timed([*INDELIBLE, "twins", "--rebuild", "--trail", str(path)], rounds=1)
+    made = Timed([*INDELIBLE, "twins", *(["--rebuild"] if anew else []), "--trail", str(path)], rounds=1)
     size = sum(twin.stat().st_size for twin in (path.parent / f"{path.name}.d" / "twins").iterdir())
-    report.add("twins: made, MB of lines a second", flat.stat().st_size / 1e6 / made.seconds)
-    report.add("  their size, % of the lines", 100 * size / flat.stat().st_size, Goal.at_most(15))
-    report.add("  peak memory, MB", made.peak / 1e6, Goal.at_most(500))
+    report.add("twins: their size, % of the lines", 100 * size / flat.stat().st_size, Goal.at_most(15))
+    if anew:
+        report.add("  made, MB of lines a second", flat.stat().st_size / 1e6 / made.seconds)
+        report.add("  peak memory, MB", made.peak / 1e6, Goal.at_most(500))
 
 
 RECORD: Final = """
@@ -193,23 +231,37 @@ def recording(report: Report, folder: Path) -> None:
     report.add("recording at full speed: seconds beside those without twins", ratio, Goal.at_most(1.05))
 
 
+@contextmanager
+def trail_of(events: int, trails: str | None) -> Iterator[tuple[Path, Path]]:
+    """Give a trail of so many events, and all its lines in one plain file; in `trails` both are kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(trails or folder) / str(events) / "audit.jsonl"
+        if not path.exists():
+            path.parent.mkdir(parents=True)
+            subprocess.run([sys.executable, "-m", "bench.many_calls", str(path), str(events)], check=True)
+        flat = path.with_name("flat.jsonl")
+        yield path, flat if flat.exists() else plain(path)
+
+
 def main() -> int:
-    report = Report("asking the trail", events="how many events, such as 2000000,20000000")
+    report = Report(
+        "asking the trail",
+        events="how many events, such as 2000000,20000000",
+        trails="a directory for the trails, which are used again; without it they are made each time",
+    )
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
         print(f"needs {', '.join(missing)}: apt-get install ripgrep jq", file=sys.stderr)
         return 3
+    compileall.compile_dir(ROOT / "src" / "indelible", quiet=1)  # as it is where it is installed
     with tempfile.TemporaryDirectory() as folder:
         recording(report, Path(folder))
-    for events in map(int, (report.said.events or str(EVENTS)).split(",")):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "audit.jsonl"
-            subprocess.run([sys.executable, "-m", "bench.many_calls", str(path), str(events)], check=True)
-            flat = plain(path)
+    for number, events in enumerate(map(int, (report.said.events or str(EVENTS)).split(","))):
+        with trail_of(events, report.said.trails) as (path, flat):
             report.add(f"events: {events:,}; lines, MB", flat.stat().st_size / 1e6)
-            twins(report, path, flat)
-            rg = questions(report, path, flat, many_calls.session(events // 2))
-            already_up(report, path, rg)
+            twins(report, path, flat, anew=not number)
+            questions(report, path, flat, many_calls.session(events // 2), beside_others=not number)
+            already_up(report, path, flat)
     return report.finish()
 
 

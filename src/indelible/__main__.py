@@ -1,8 +1,6 @@
 """``python -m indelible``: the command line."""
 
-import sys
-
-from indelible.cli import main
+from indelible.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -5,7 +5,6 @@ Pure. A parser raises ValueError, whose text says what it expects; whoever has t
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -210,12 +209,20 @@ def parse_rate_mb(value: object) -> int:
     return 0 if value in (0, "0") and not isinstance(value, bool) else parse_megabytes(value)
 
 
+def closest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Return the known word that is most like another; None where none is (`cutoff` as difflib has it)."""
+    import difflib  # of use to who has made a mistake, and to nobody else
+
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return what to say after an unknown word: the nearest known one, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = closest(word, known)
     if close:
-        return f"; did you mean '{close[0]}'?"
+        return f"; did you mean '{close}'?"
     return f"; known here: {', '.join(sorted(known))}" if known else ""
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,25 @@ except ImportError as exc:
     assert done.stdout == (
         "indelible.fastmcp needs FastMCP, which is not installed: pip install 'indelible[fastmcp]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(["log"], 3), (["sql", "DROP TABLE logs"], 3), (["log", "--help"], 0)]
+)
+def test_a_process_that_asks_ends_with_its_code_and_tells_who_wants_to_be_told(
+    tmp_path: Path, args: list[str], code: int
+) -> None:
+    """It ends without the interpreter's own end, which is what calls these."""
+    program = """
+import atexit, sys
+atexit.register(print, "told", file=sys.stderr)
+from indelible.cli import entry
+sys.stdout.write("said before; ")
+entry()
+"""
+    trail = [] if "--help" in args else ["--trail", str(tmp_path / "none.jsonl")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *args, *trail], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, "told")
+    assert done.stdout.startswith("said before; ")

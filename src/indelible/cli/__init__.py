@@ -1,4 +1,4 @@
-"""The command line. `main` is the entry point; nothing below it ends in a traceback.
+"""The command line. `main` runs a command, and nothing below it ends in a traceback; `entry` is a process of its own.
 
 Exit codes: 0 done; 1 the answer is "no"; 2 wrong usage or configuration; 3 could not (I/O); 130 interrupted; 141
 nobody reads any more. ``INDELIBLE_DEBUG=1`` lets exceptions through.
@@ -9,12 +9,45 @@ command's module is imported when it is run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+SQL_OPTIONS = {"--where", "--sort", "--group-by", "--sum"}
+"""Those of ``log`` that DuckDB answers."""
+
+
+ASKING = ("log", "sql")
+"""Commands that only read, and have nothing left to do once they have printed their answer."""
+
+
+def entry() -> NoReturn:
+    """Run the command line of this process, and end it.
+
+    After a question at once: to take apart what Python and DuckDB hold in memory takes as long as many a question.
+    """
+    code = main()
+    if sys.argv[1:2] and sys.argv[1] in ASKING:
+        _end(code)
+    sys.exit(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End without the interpreter's own end; whoever has asked to be told of it is, and what was printed goes out."""
+    import atexit
+
+    atexit._run_exitfuncs()  # noqa: SLF001 - os._exit leaves them out
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError
+        ):  # nobody reads, or there is no such stream
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,9 +63,21 @@ def _run(args: list[str]) -> int:
         from importlib import import_module
 
         return int(import_module("indelible.cli.wrap").main(args[1:]))
+    if _asks_sql(args):
+        from indelible.query.engine.starting import begin
+
+        begin()
     from indelible.cli.root import run
 
     return run(args)
+
+
+def _asks_sql(args: Sequence[str]) -> bool:
+    """Tell whether DuckDB will surely be needed, which takes as long to start as all that is imported before."""
+    names = {arg.partition("=")[0] for arg in args[1:]}
+    if names & {"--help", "-h", "--columns"}:
+        return False
+    return args[:1] == ["sql"] or (args[:1] == ["log"] and bool(names & SQL_OPTIONS))
 
 
 def _guarded(command: Callable[[], int]) -> int:

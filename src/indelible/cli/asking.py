@@ -128,26 +128,24 @@ def answer(
 
 def _count(paths: Sequence[Path], wanted: Filter, *, as_json: bool, with_twins: bool) -> int:
     """Count: by twins, where there is much to read, else one by one."""
-    from indelible.query.quick import is_large, may_help
+    from indelible.query import quick
     from indelible.query.search import Corrupt, TrailSearch
 
-    if with_twins and any(may_help(path) for path in paths):
-        with contextlib.ExitStack() as stack:
-            searches = [stack.enter_context(TrailSearch(path, wanted, Corrupt())) for path in paths]
-            large = any(map(is_large, searches))
-        if large:
+    corrupt = Corrupt()
+    if with_twins:
+        count = quick.count(paths, wanted, corrupt)
+        if count is None:
             from indelible.query.engine.asking import Asked
             from indelible.query.engine.connection import Caps
-            from indelible.query.quick import SECONDS
 
-            with Asked(paths, wanted, Caps(seconds=SECONDS)) as asked:
+            with Asked(paths, wanted, Caps(seconds=quick.SECONDS)) as asked:
                 rows = list(asked.summary(None, [], None, None, 0).rows)
                 return _print_table(["count"], rows, asked.corrupt, as_json=as_json)
-
-    corrupt, count = Corrupt(), 0
-    for path in paths:
-        with TrailSearch(path, wanted, corrupt) as search:
-            count += sum(1 for _ in search.all())
+    else:
+        count = 0
+        for path in paths:
+            with TrailSearch(path, wanted, corrupt) as search:
+                count += sum(1 for _ in search.all())
     return _print_table(["count"], [(count,)], corrupt, as_json=as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -12,6 +11,7 @@ import click
 from indelible import loglines
 from indelible.cli.output import name_errors
 from indelible.cli.text import one_line
+from indelible.values import closest
 
 COMMANDS: Final = {
     "demo": "See real MCP servers recorded, in a minute.",
@@ -74,8 +74,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one may have been meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            hint = f"did you mean '{close[0]}'?" if close else "'indelible --help' lists the commands"
+            close = closest(args[0], COMMANDS)
+            hint = f"did you mean '{close}'?" if close else "'indelible --help' lists the commands"
             raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -141,8 +141,8 @@ def _message(exc: click.ClickException) -> str:
     """Return click's message as one clause: lower case, no stop, with the nearest option."""
     if isinstance(exc, click.NoSuchOption):
         known = [name for param in exc.ctx.command.params for name in param.opts] if exc.ctx else []
-        close = difflib.get_close_matches(exc.option_name, known, n=1, cutoff=0.5)
-        return f"no such option: {exc.option_name}" + (f"; did you mean {close[0]}?" if close else "")
+        close = closest(exc.option_name, known)
+        return f"no such option: {exc.option_name}" + (f"; did you mean {close}?" if close else "")
     message = " ".join(exc.format_message().split()).rstrip(".")
     message = message.replace("is not a valid integer range", "is not a whole number")
     message = message.replace(". Did you mean", "; did you mean")

@@ -6,7 +6,6 @@ quoting. Times compare as text, since the trail writes all of them in one form.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ import orjson
 from indelible.errors import ConfigError
 from indelible.events import MAX_LINE_BYTES, CallerType, Decision, EventType, Kind, Status
 from indelible.trail.entry import SEQ_PREFIX
-from indelible.values import parse_duration, shown
+from indelible.values import closest, parse_duration, shown
 
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 CALLS: Final = frozenset({"mcp_operation"})
@@ -354,5 +353,5 @@ def parse_event_types(texts: Iterable[str], asked: str = "--events") -> frozense
 
 def did_you_mean(word: str, known: tuple[str, ...]) -> str:
     """Return ``; did you mean 'x'?``, or what there is when nothing is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}"
+    close = closest(word, known)
+    return f"; did you mean '{close}'?" if close else f"; there are {', '.join(known)}"

@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from indelible.errors import IndelibleError
 from indelible.query.filters import CALLS, Filter, parse_row
@@ -26,10 +26,14 @@ from indelible.trail.reader import names_in
 from indelible.trail.twins import has_duckdb
 
 if TYPE_CHECKING:
+    from indelible.query.engine.connection import Connection
     from indelible.query.engine.twinned import Rows
 
 LEAST_BYTES: Final = 16 << 20
 """Of fewer bytes of lines reading takes less than a fifth of a second."""
+
+READ_BYTES: Final = 32 << 20
+"""Of more bytes without a twin DuckDB counts quicker."""
 
 NEAR_BYTES: Final = 2 << 20
 """So much of the end is read first when the newest are asked for."""
@@ -75,6 +79,39 @@ def is_large(search: TrailSearch) -> bool:
     return False
 
 
+def count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt) -> int | None:
+    """Return how many events match; None where so much has no twin that SQL over the lines is quicker.
+
+    Raises TrailError when there is no trail, or it may not be read.
+    """
+    with contextlib.ExitStack() as stack:
+        searches = [stack.enter_context(QuickSearch(path, wanted, corrupt)) for path in paths]
+        if not any(may_help(path) for path in paths) or not any(map(is_large, searches)):
+            return sum(1 for search in searches for _ in TrailSearch.all(search))
+        _begin()
+        units = [unit for search in searches for unit in search.units(stack)]
+        if sum(unit.size for unit in units if isinstance(unit, _Read)) > READ_BYTES:
+            return None
+        read = sum(unit.count() for unit in units if isinstance(unit, _Read))  # while DuckDB is started
+        return read + _count_of_twins(units, wanted)
+
+
+def _count_of_twins(units: Sequence[_Read | _Asked], wanted: Filter) -> int:
+    """Count by one question to all twins; where it cannot be answered, one by one."""
+    from indelible.query.engine import twinned
+    from indelible.query.engine.relations import condition
+
+    asked = [unit for unit in units if isinstance(unit, _Asked)]
+    every = [one for unit in asked for one in unit.twins]
+    if not every:
+        return 0
+    with contextlib.suppress(IndelibleError), _connected(every) as connection:
+        found = connection.trial(twinned.counted(every, condition(wanted)))
+        if found is not None and found[1]:
+            return int(found[0])
+    return sum(unit.count() for unit in asked)
+
+
 class QuickSearch(TrailSearch):
     """One trail at one moment; a context manager."""
 
@@ -83,13 +120,17 @@ class QuickSearch(TrailSearch):
         super().__init__(path, wanted, corrupt)
         self._wanted = wanted
 
+    def __enter__(self) -> Self:
+        return self
+
     def all(self) -> Iterator[Hit]:
         """Yield every match, oldest first."""
         if not is_large(self):
             yield from super().all()
             return
+        _begin()
         with contextlib.ExitStack() as stack:
-            for unit in self._units(stack):
+            for unit in _connect(self.units(stack), self._wanted, stack):
                 yield from unit.all()
 
     def newest(self, limit: int) -> list[Hit]:
@@ -99,9 +140,10 @@ class QuickSearch(TrailSearch):
         near = self._near(limit)
         if near is not None:
             return near
+        _begin()
         found: deque[Hit] = deque()
         with contextlib.ExitStack() as stack:
-            for unit in reversed(self._units(stack)):
+            for unit in reversed(_connect(self.units(stack), self._wanted, stack)):
                 found.extendleft(reversed(unit.newest(limit - len(found))))
                 if len(found) >= limit:
                     break
@@ -126,11 +168,13 @@ class QuickSearch(TrailSearch):
         finally:
             self._corrupt = corrupt
 
-    def _units(self, stack: contextlib.ExitStack) -> list[_Read | _Asked]:
+    def units(self, stack: contextlib.ExitStack) -> list[_Read | _Asked]:
         """Return what is read and what is asked, in the order of the trail."""
         from indelible.query.engine import twinned
+        from indelible.query.engine.bounds import make_room
 
         cover = twinned.Cover(self)
+        make_room(len(self.files) + len(cover))
         units: list[_Read | _Asked] = []
         first, offset = self.start()
         for order in range(first, len(self.files)):
@@ -143,7 +187,6 @@ class QuickSearch(TrailSearch):
                         _join(self, units, piece)
                 elif piece.stop is None or piece.stop > after:
                     units.append(_Read(self, order, max(piece.begin, after), piece.stop))
-        _connect(units, self._wanted, stack)
         return units
 
     def hits_of(self, order: int, begin: int, stop: int | None) -> Iterator[Hit]:
@@ -158,6 +201,12 @@ class QuickSearch(TrailSearch):
         return Hit(line, row, self.origin)
 
 
+def _begin() -> None:
+    from indelible.query.engine.starting import begin
+
+    begin()
+
+
 def _join(search: QuickSearch, units: list[_Read | _Asked], piece: Rows) -> None:
     if units and isinstance(units[-1], _Asked):
         units[-1].twins.append(piece)
@@ -165,21 +214,27 @@ def _join(search: QuickSearch, units: list[_Read | _Asked], piece: Rows) -> None
         units.append(_Asked(search, [piece]))
 
 
-def _connect(units: list[_Read | _Asked], wanted: Filter, stack: contextlib.ExitStack) -> None:
-    """Let those that are asked be asked."""
+def _connect(units: list[_Read | _Asked], wanted: Filter, stack: contextlib.ExitStack) -> list[_Read | _Asked]:
+    """Let those that are asked be asked; return all."""
     from indelible.query.engine import twinned
-    from indelible.query.engine.connection import Caps, Connection
     from indelible.query.engine.relations import condition
 
     asked = [unit for unit in units if isinstance(unit, _Asked)]
     every = [one for unit in asked for one in unit.twins]
     if not every:
-        return
+        return units
     with contextlib.suppress(IndelibleError):
-        connection = stack.enter_context(Connection([one.path for one in every], Caps(seconds=SECONDS)))
+        connection = stack.enter_context(_connected(every))
         if connection.trial(twinned.checked(every)) == (True,):
             for unit in asked:
                 unit.connection, unit.condition = connection, condition(wanted)
+    return units
+
+
+def _connected(twins: Sequence[Rows]) -> Connection:
+    from indelible.query.engine.connection import Caps, Connection
+
+    return Connection([one.path for one in twins], Caps(seconds=SECONDS))
 
 
 class _Read:
@@ -188,6 +243,16 @@ class _Read:
     def __init__(self, search: QuickSearch, order: int, begin: int, stop: int | None) -> None:
         self._search = search
         self._range = (order, begin, stop)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of lines it has."""
+        order, begin, stop = self._range
+        return (self._search.files[order].size() if stop is None else stop) - begin
+
+    def count(self) -> int:
+        """Return how many matches there are."""
+        return sum(1 for _ in self.all())
 
     def all(self) -> Iterator[Hit]:
         """Yield its matches."""
@@ -209,6 +274,10 @@ class _Asked:
         self.connection: Any = None
         self.condition = ""
         self._search = search
+
+    def count(self) -> int:
+        """Return how many matches there are, of the lines themselves."""
+        return sum(1 for _ in self._read(-1))
 
     def all(self) -> Iterator[Hit]:
         """Yield their matches."""

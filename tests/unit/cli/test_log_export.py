@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from indelible.cli import main
-from indelible.query.engine.connection import MISSING
+from indelible.query.engine.starting import MISSING
 from tests.trails import Maker, at, operation
 
 Run = Callable[..., tuple[int, str, str]]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from indelible.errors import TrailError
 from indelible.query.columns import EVENT_COLUMNS, plain_line, row_of
 from indelible.query.engine.asking import ALL, Asked
-from indelible.query.engine.connection import Caps
+from indelible.query.engine.connection import Caps, Connection
+from indelible.query.engine.guard import SqlError
 from indelible.query.engine.parts import Part
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, TrailSearch
@@ -36,10 +38,13 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def asked(path: Path, wanted: Filter = ALL) -> tuple[list[dict[str, Any]], Corrupt]:
-    """Return the rows of `events`, in the order of the files."""
+    """Return the rows of `events`, in the order of the files, which a second question gets from memory."""
     with Asked([path], wanted) as asked:
-        result = asked.query("FROM events")
-        rows = [comparable(dict(zip(result.names, row, strict=True))) for row in result.rows]
+        results = [asked.query("FROM events") for _ in range(2)]
+        rows, again = (
+            [comparable(dict(zip(one.names, row, strict=True))) for row in one.rows] for one in results
+        )
+    assert rows == again
     return rows, asked.corrupt
 
 
@@ -401,6 +406,28 @@ def test_one_torn_line_among_many_costs_no_more_memory_than_a_query_has(tmp_path
         (trail,) = asked.trails("seq % 500 = 1")
         assert [hit.row.seq for hit in trail.all()] == list(range(1, 20_006, 500))
         assert asked.corrupt.count == 1
+
+
+def test_what_was_read_for_one_question_is_held_for_the_next_ones(tmp_path: Path) -> None:
+    """Not for the first: it may be the only one, and holding costs more than reading."""
+    maker = Maker(tmp_path / "audit.jsonl").add_many(50).seal()
+    with Asked([tmp_path / "audit.jsonl"], ALL) as asked_:
+        sql = "SELECT count(*), min(seq), any_value(args) FROM events"
+        first = list(asked_.query(sql).rows)
+        assert list(asked_.query(sql).rows) == first
+        os.truncate(maker.layout.active, 0)
+        assert list(asked_.query(sql).rows) == first
+        assert list(asked_.query(f"WITH _read_0_0 AS (SELECT 7 AS seq) {sql}").rows) == first
+        with pytest.raises(SqlError, match="no table '_read_0_0'"):
+            asked_.query("FROM _read_0_0")
+
+
+def test_what_there_is_no_room_for_is_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Maker(tmp_path / "audit.jsonl").add_many(50)
+    monkeypatch.setattr(Connection, "keep", lambda *_: False)
+    with Asked([tmp_path / "audit.jsonl"], ALL) as asked_:
+        for _ in range(3):
+            assert list(asked_.query("SELECT count(*) FROM events").rows) == [(51,)]
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -163,7 +163,7 @@ def test_no_function_of_duckdb_is_let_in_unseen(bare: duckdb.DuckDBPyConnection)
         is_table = kind in ("table", "table_macro", "pragma")
         sql = f"SELECT * FROM {quoted}()" if is_table else f"SELECT {quoted}()"
         try:
-            check_query(sql, serialize, ())
+            check_query(sql, serialize, tuple)
             passed = True
         except SqlError:
             passed = False
@@ -225,5 +225,5 @@ def test_a_query_that_needs_too_much_memory_is_ended_and_the_next_is_answered() 
 
 
 def test_a_condition_with_a_subquery_is_known_for_one(bare: duckdb.DuckDBPyConnection) -> None:
-    assert not check_condition("seq > 3", serializer(bare), ())
-    assert check_condition("seq > (SELECT avg(seq) FROM logs)", serializer(bare), ())
+    assert not check_condition("seq > 3", serializer(bare), tuple)
+    assert check_condition("seq > (SELECT avg(seq) FROM logs)", serializer(bare), tuple)

@@ -139,6 +139,11 @@ def test_every_storage_form_answers_as_a_loop_over_the_lines_does(
         patch.setattr(quick, "NEAR_BYTES", limit * 200)
         assert [hit.line for hit in search.all()] == expected
         assert [hit.line for hit in search.newest(limit)] == expected[-limit:]
+        corrupt, alone = Corrupt(), Corrupt()
+        assert quick.count([path], wanted, corrupt) == len(expected)
+        with TrailSearch(path, wanted, alone) as plain:
+            assert len(list(plain.all())) == len(expected)
+        assert (corrupt.count, corrupt.first()) == (alone.count, alone.first())
     with Asked([path], wanted) as asking:
         assert list(asking.summary(None, [], None, None, 0).rows) == [(len(expected),)]
         by_seq = [hit.line for hit in asking.sorted(None, ("seq", False), 0)]
@@ -450,6 +455,29 @@ def test_lines_that_cannot_be_read_are_counted_beside_twins(trail: Maker) -> Non
     trail.add(operation(1, source__user_id="u1"))
     expected = lines_of(trail.layout.active, U1)
     assert searched(trail.layout.active, U1) == (expected, 1)
+    corrupt = Corrupt()
+    assert (quick.count([trail.layout.active], U1, corrupt), corrupt.count) == (len(expected), 1)
+
+
+@pytest.mark.usefixtures("eager")
+def test_counting_asks_the_twins_and_reads_the_rest(trail: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = trail.layout.active
+    expected = len(lines_of(path, U1))
+    read: list[tuple[int, int, int | None]] = []
+    hits_of = quick.QuickSearch.hits_of
+
+    def note(self: quick.QuickSearch, order: int, begin: int, stop: int | None) -> Any:
+        read.append((order, begin, stop))
+        return hits_of(self, order, begin, stop)
+
+    monkeypatch.setattr(quick.QuickSearch, "hits_of", note)
+    assert quick.count([path, path], U1, Corrupt()) == 2 * expected
+    assert [(order, stop) for order, _, stop in read] == 2 * [(2, None)]
+    for data in (b"PAR1 no parquet PAR1", rows_of(trail, 2).read_bytes()):  # of another range: too few rows
+        forge(trail, 0, data)
+        assert quick.count([path], U1, Corrupt()) == expected
+    monkeypatch.setattr(quick, "READ_BYTES", 100)
+    assert quick.count([path], U1, Corrupt()) is None
 
 
 @pytest.mark.usefixtures("eager")
@@ -461,6 +489,7 @@ def test_without_duckdb_lines_are_read(trail: Maker, monkeypatch: pytest.MonkeyP
     expected = lines_of(trail.layout.active, U1)
     with quick.QuickSearch(trail.layout.active, U1, Corrupt()) as search:
         assert [hit.line for hit in search.all()] == expected
+    assert quick.count([trail.layout.active], U1, Corrupt()) == len(expected)
     with quick.open_search(trail.layout.active, U1, Corrupt()) as plain:
         assert not isinstance(plain, quick.QuickSearch)
 

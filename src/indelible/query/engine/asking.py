@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import resource
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from indelible.errors import TrailError
 from indelible.query.engine import twinned
+from indelible.query.engine.bounds import make_room
 from indelible.query.engine.connection import FETCHED, Caps, Connection, FilesMovedError, Result
 from indelible.query.engine.guard import SqlError, where
 from indelible.query.engine.parts import Part
@@ -41,9 +41,6 @@ T = TypeVar("T")
 
 TRIES: Final = 5
 """How often files are opened anew that were renamed while they were opened."""
-
-OTHERS: Final = 128
-"""Descriptors of everything else in this process."""
 
 _DAMAGE: Final = re.compile(r"parquet|corrupt|TProtocol|too small|magic bytes|schema mismatch", re.IGNORECASE)
 """What DuckDB says of a twin that cannot be read, and never of a query."""
@@ -95,12 +92,13 @@ class Asked:
         self._with_twins = with_twins
         self._stack = contextlib.ExitStack()
         self._is_settled = False
+        self._asked_before = self._is_kept = False
         self._defined = frozenset[str]()
         with self._stack:
             searches = [
                 self._stack.enter_context(TrailSearch(path, self._wanted, self.corrupt)) for path in self._paths
             ]
-            _make_room(sum(DESCRIPTORS_PER_FILE * len(search.files) for search in searches))
+            make_room(sum(DESCRIPTORS_PER_FILE * len(search.files) for search in searches))
             self._trails = [Pieces(search, with_twins, self._stack) for search in searches]
             allowed = [path for trail in self._trails for path in trail.paths()]
             self._connection = self._stack.enter_context(Connection(allowed, self._caps))
@@ -157,6 +155,7 @@ class Asked:
     def _run_once(self, make: Callable[[], str], views: Sequence[str], said: str) -> Result:
         """Run it; where a twin turns out to be damaged, once more over the lines."""
         self.settle(views)
+        self._asked_before = True
         try:
             return self._connection.run(make(), said)
         except (SqlError, TrailError) as exc:
@@ -173,10 +172,19 @@ class Asked:
             for trail in self._trails:
                 trail.settle(self._connection, self.corrupt)
             self._is_settled = True
+        elif self._asked_before and not self._is_kept:
+            self._keep()
         missing = [name for name in views if name not in self._defined]
         if missing:
             self._define(self._every(), missing)
             self._defined |= frozenset(missing)
+
+    def _keep(self) -> None:
+        """Hold what was read for the last question: for the next ones it need not be read again."""
+        self._is_kept = True
+        kept = [trail.keep(self._connection, f"_read_{number}") for number, trail in enumerate(self._trails)]
+        if any(kept):
+            self._defined = frozenset()
 
     def _every(self) -> str:
         return " UNION ALL ".join(query for trail in self._trails for query in trail.rows()) or no_rows()
@@ -195,18 +203,18 @@ class Asked:
         the one that all others are over.
         """
         sight, where_ = self._sight or Sight(), condition(self._wanted)
-        wanted = f"(SELECT * FROM ({everything}) WHERE {where_})"
+        wanted = f"({everything}) WHERE {where_}"
         if self._sight is not None:
             self._connection.define("_every", everything)
             self._connection.define("_wanted", seen("_every", where_, sight.events))
-            wanted = "_wanted"
+            wanted = "_wanted WHERE true"
         if "events" in views:
             self._connection.define("events", without(wanted, [RECEIVED, *sight.events]))
         if "logs" in views:
-            calls = logs(f"(SELECT * FROM {wanted} WHERE {condition(CALLS)})")
-            self._connection.define("logs", without(f"({calls})", sight.logs))
+            calls = logs(f"{wanted} AND {condition(CALLS)}")
+            self._connection.define("logs", _shown(calls, sight.logs))
         if CHOSEN in views:
-            self._connection.define(CHOSEN, without(f"({logs(wanted)})", sight.logs))
+            self._connection.define(CHOSEN, _shown(logs(wanted), sight.logs))
 
     def summary(
         self,
@@ -362,16 +370,6 @@ class TrailQuery:
         return (connection or self._connection).run(sql + order).rows
 
 
-def _make_room(descriptors: int) -> None:
-    """Let this process have so many more descriptors, as far as it may: many systems begin with 256 or 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OTHERS + descriptors
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
 def _hit(line: bytes, origin: str) -> Hit | None:
     row = parse_row(line)
     return None if row is None else Hit(line, row, origin)
@@ -381,6 +379,10 @@ def without(relation: str, names: Collection[str]) -> str:
     """Return a query for a relation without some of its columns."""
     unwanted = ", ".join(f'"{name}"' for name in names)
     return f"SELECT *{f' EXCLUDE ({unwanted})' if unwanted else ''} FROM {relation}"
+
+
+def _shown(query: str, hidden: Collection[str]) -> str:
+    return without(f"({query})", hidden) if hidden else query
 
 
 def _order(column: str, descending: bool) -> str:  # noqa: FBT001 - the two parts of what was asked

@@ -20,6 +20,9 @@ OWN_MB: Final = 512
 
 MB: Final = 1 << 20
 
+OTHERS: Final = 128
+"""Descriptors of everything else in this process."""
+
 
 @contextlib.contextmanager
 def bounded(caps: Caps) -> Iterator[None]:
@@ -35,6 +38,16 @@ def bounded(caps: Caps) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def make_room(descriptors: int) -> None:
+    """Let this process have so many more descriptors, as far as it may: many systems begin with 256 or 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OTHERS + descriptors
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _data_bytes() -> int:

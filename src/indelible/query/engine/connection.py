@@ -11,11 +11,10 @@ The rules that live here:
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,12 +22,9 @@ from indelible.errors import TrailError
 from indelible.query.columns import view_columns
 from indelible.query.engine.guard import SqlError, Tree, check_condition, check_query, place
 from indelible.query.engine.relations import literal
+from indelible.query.engine.starting import database, load
 from indelible.query.engine.waiting import interruptible
-
-if TYPE_CHECKING:
-    import duckdb
-
-MISSING: Final = "needs the package duckdb, which is not installed: pip install 'indelible[query]'"
+from indelible.values import closest
 
 SECONDS: Final = 60.0
 """A query's time unless somebody says otherwise."""
@@ -43,11 +39,6 @@ FETCHED: Final = 2_000
 """Rows that are taken over at once."""
 
 TRY: Final = "; TRY_CAST(… AS …) gives NULL for a value that is no such"
-
-_USED: Final = (
-    "connect", "Error", "FatalException", "IOException", "InternalException", "InterruptException",
-    "ConversionException", "OutOfMemoryException",
-)  # fmt: skip
 
 _PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
@@ -77,29 +68,6 @@ class Result(NamedTuple):
     rows: Iterator[tuple[Any, ...]]
 
 
-def load() -> Any:
-    """Import DuckDB. Raises TrailError when it is not there.
-
-    The package `duckdb` loads its whole DataFrame interface, which takes longer than most questions; what is used here
-    is its compiled part's, which the package hands on as it is.
-    """
-    try:
-        import _duckdb
-    except ImportError:
-        return _whole()
-    return _duckdb if all(hasattr(_duckdb, name) for name in _USED) else _whole()
-
-
-def _whole() -> Any:
-    try:
-        import duckdb
-    except ImportError as exc:
-        if isinstance(exc, ModuleNotFoundError) and exc.name in ("duckdb", "_duckdb"):
-            raise TrailError(f"SQL {MISSING}") from exc
-        raise TrailError(f"the package duckdb cannot be loaded: {exc}") from exc
-    return duckdb
-
-
 class Connection:
     """One database in memory; a context manager."""
 
@@ -110,16 +78,10 @@ class Connection:
         """
         self._duckdb = load()
         self._caps = caps
-        config = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-            "memory_limit": f"{caps.memory_mb}MiB",
-            "temp_directory": "",
-        }
+        self._main = database()
+        self._main.execute(f"SET memory_limit = '{caps.memory_mb}MiB'")
         if threads is not None:
-            config["threads"] = str(threads)
-        self._main: duckdb.DuckDBPyConnection = self._duckdb.connect(":memory:", config=config)
+            self._main.execute(f"SET threads = {threads}")
         with contextlib.suppress(
             self._duckdb.Error
         ):  # built into DuckDB; without it files are looked into twice
@@ -138,13 +100,25 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._main.close()
 
-    @property
     def _taken(self) -> list[str]:
         """The views and tables that were there before any of ours."""
         if self._names is None:
             found = self._main.execute(_TAKEN).fetchall()
             self._names = [name for (name,) in found if name not in self._defined]
         return self._names
+
+    def keep(self, name: str, query: str) -> bool:
+        """Hold the rows of a query of ours in memory, under a name; tell whether they were read, and there is room."""
+        self._defined.add(name)
+        statement = f"CREATE OR REPLACE TABLE {name} AS {query}"
+        with self._limited(self._main):
+            try:
+                interruptible(self._main, lambda: self._main.execute(statement))
+            except self._duckdb.InterruptException:
+                raise
+            except self._duckdb.Error:
+                return False
+        return True
 
     def define(self, name: str, query: str) -> None:
         """Give a query of ours a name."""
@@ -297,13 +271,13 @@ def _explained(message: str, said: str, head: str) -> str:
     if named is None:
         return f"{text} {at}".rstrip()
     known = sorted({name for view in ("logs", "events") for name, _ in view_columns(view)})
-    close = difflib.get_close_matches(named[1].lower(), known, n=1, cutoff=0.5)
+    close = closest(named[1].lower(), known)
     if named[1].lower() in known:
         return (
             f"no column '{named[1]}' {at}".rstrip()
             + "; whoever asks does not see it, or it is not of this view"
         )
-    hint = f"did you mean '{close[0]}'?" if close else "'indelible sql --columns' lists them"
+    hint = f"did you mean '{close}'?" if close else "'indelible sql --columns' lists them"
     if f'"{named[1]}"' in said:
         hint += f"{'' if close else ';'} a text stands in single quotes"
     return f"no column '{named[1]}' {at}".rstrip() + f"; {hint}"

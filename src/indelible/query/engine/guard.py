@@ -13,12 +13,12 @@ The connection is locked beside this (`indelible.query.engine.connection`): each
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from indelible.errors import ConfigError
 from indelible.query.engine.functions import FUNCTIONS, TABLE_FUNCTIONS
+from indelible.values import closest
 
 VIEWS: Final = ("logs", "events")
 """The tables that there are."""
@@ -55,20 +55,20 @@ Tree = dict[str, Any]
 Serialize = Callable[[str], Tree]
 """DuckDB's ``json_serialize_sql``: a text in, its tree out."""
 
+Taken = Callable[[], Collection[str]]
+"""Names that the database has tables or views of its own under; asked for where a query gives names."""
+
 
 class SqlError(ConfigError):
     """What was asked is no query, or none that may be asked."""
 
 
-def check_query(sql: str, serialize: Serialize, taken: Collection[str]) -> None:
-    """Raise SqlError, one line with the place, for what is not one query that only reads the views.
-
-    `taken` are names that the database has tables or views of its own under.
-    """
+def check_query(sql: str, serialize: Serialize, taken: Taken) -> None:
+    """Raise SqlError, one line with the place, for what is not one query that only reads the views."""
     _check(_node(sql, serialize), frozenset(VIEWS), sql, _Names(taken))
 
 
-def check_condition(condition: str, serialize: Serialize, taken: Collection[str]) -> bool:
+def check_condition(condition: str, serialize: Serialize, taken: Taken) -> bool:
     """Raise SqlError for what is not one condition that only looks at columns, and at the views in subqueries.
 
     Returns whether there are subqueries.
@@ -150,12 +150,12 @@ def _shape(value: Any) -> Any:
 class _Names:
     """Names that a query must not give to what is its own: the tree does not say whose table is meant then."""
 
-    def __init__(self, taken: Collection[str]) -> None:
-        self._taken = frozenset(name.lower() for name in taken) | frozenset(VIEWS)
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
 
     def given(self, name: str, tables: frozenset[str]) -> frozenset[str]:
         """Return the tables that there are when a query gives a name to one."""
-        if name.lower() in self._taken:
+        if name.lower() in {*VIEWS, *(one.lower() for one in self._taken())}:
             raise SqlError(f"WITH {name}: there is a table of that name; choose another one")
         return tables | {name.lower()}
 
@@ -218,8 +218,8 @@ def _check_table(value: Tree, tables: frozenset[str], at: str) -> None:
     path = [str(name) for name in names if name] or [""]
     if len(path) == 1 and path[0].lower() in tables:
         return
-    close = difflib.get_close_matches(path[-1].lower(), sorted(tables), n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are {' and '.join(VIEWS)}"
+    close = closest(path[-1].lower(), sorted(tables))
+    hint = f"did you mean '{close}'?" if close else f"there are {' and '.join(VIEWS)}"
     raise SqlError(f"no table {'.'.join(path)!r} {at}; {hint}")
 
 
@@ -230,6 +230,6 @@ def _check_function(value: Tree, allowed: frozenset[str], at: str) -> None:
         raise SqlError(f"a function is called by its name alone, as in upper(name), {at}".rstrip(", "))
     if name.lower() in allowed:
         return
-    close = difflib.get_close_matches(name.lower(), sorted(allowed), n=1, cutoff=0.8)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    close = closest(name.lower(), sorted(allowed), 0.8)
+    hint = f"; did you mean '{close}'?" if close else ""
     raise SqlError(f"the function {name!r} is not allowed here {at}".rstrip() + hint)

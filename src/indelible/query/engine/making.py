@@ -39,8 +39,12 @@ from indelible.trail.upkeep.pruning import sealed_size
 CHUNK_BYTES: Final = 4 << 20
 """A twin of the active file is made when so many more bytes of it are sealed."""
 
-GROUP_ROWS: Final = 20_480
-"""Rows of a row group, whose statistics tell whether it has to be read: about 10 MB of lines."""
+GROUP_BYTES: Final = 128 << 20
+"""Lines of a row group: a closed file of the usual size is one. What Parquet says of each group costs every question
+about as much as reading thousands of rows does; and a group is held in memory while it is written."""
+
+GROUP_ROWS: Final = 262_144
+"""Rows of one, however short the lines are."""
 
 CAPS: Final = Caps(seconds=3600.0, memory_mb=400)
 
@@ -269,12 +273,16 @@ def _write(part: Part, job: Job, fd: int, layout: Layout, ends: Callable[[], boo
         if not part.is_plain or part.lines != job.end - job.first:
             return False
         names = ", ".join(f'"{name}"' for name in twinned.NAMES)
-        connection.copy(f"SELECT {names} FROM ({part.rows()})", target, GROUP_ROWS)
+        connection.copy(f"SELECT {names} FROM ({part.rows()})", target, _group_rows(job))
         found = connection.trial(
             f"SELECT count(*), min(seq), max(seq), count(*) FILTER (seq <> {job.first} + file_row_number) "
             f"FROM read_parquet({literal(target)}, file_row_number=true)"
         )
     return found == (job.end - job.first, job.first, job.end - 1, 0)
+
+
+def _group_rows(job: Job) -> int:
+    return max(1, min(GROUP_ROWS, GROUP_BYTES * (job.end - job.first) // job.size))
 
 
 def _stopped(layout: Layout) -> str:

@@ -18,10 +18,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, cast
 
 from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
@@ -47,7 +46,7 @@ LOOKS: Final = 3
 def copied(content: io.RawIOBase, span: Range) -> int:
     """Return a descriptor of a file without a name that has a range of another's content."""
     left = sys.maxsize if span.stop is None else span.stop - span.begin
-    with tempfile.TemporaryFile() as copy:
+    with _nameless() as copy:
         if content.seekable():
             content.seek(span.begin)
         else:
@@ -57,6 +56,13 @@ def copied(content: io.RawIOBase, span: Range) -> int:
             left -= len(data)
         copy.flush()
         return os.dup(copy.fileno())
+
+
+def _nameless() -> IO[bytes]:
+    """Return a file without a name."""
+    import tempfile  # which loads every kind of compression that there is
+
+    return cast("IO[bytes]", tempfile.TemporaryFile())
 
 
 def _skip(content: io.RawIOBase, count: int) -> None:
@@ -102,9 +108,10 @@ class Part:
         self._copied = self._take(span)
         if self._copied:
             self.size = os.fstat(self._fd).st_size
-        self._anew: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the part
+        self._anew = _nameless()
         self._is_anew = False
         self._settled = False
+        self._kept = ""
         self.lines = 0
         """How many lines it has that can be read; 0 before it is settled."""
 
@@ -153,7 +160,12 @@ class Part:
 
     def rows(self) -> str:
         """Return the query for its rows."""
-        return rows(self._source, self.origin, self.end)
+        return f"SELECT * FROM {self._kept}" if self._kept else rows(self._source, self.origin, self.end)
+
+    def keep(self, connection: Connection, name: str) -> None:
+        """Hold its rows, once it is settled, in memory under a name, if there is room: then it is read no more."""
+        if connection.keep(name, self.rows()):
+            self._kept = name
 
     def rows_with_lines(self) -> str:
         """Return the query for its rows and the line of each."""

@@ -26,6 +26,9 @@ from indelible.trail.reader import TrailFile
 COPIED_BYTES: Final = 32 << 20
 """Of a plain file without twins, more than this is read from its beginning: a copy would cost as much."""
 
+KEPT_BYTES: Final = 8 << 20
+"""Of lines without twins that are asked again and again: so many are held as rows, which take about as much."""
+
 DESCRIPTORS_PER_FILE: Final = 3
 """What a file that is read needs, and one more."""
 
@@ -80,7 +83,7 @@ class Pieces:
     def _add(self, order: int, cover: Cover | None, offset: int, stack: contextlib.ExitStack) -> None:
         """Take a file, of which nothing before a byte matters."""
         file = self._search.files[order]
-        pieces: list[Piece] = [Range()] if cover is None or cover.is_empty else cover.pieces(order)
+        pieces: list[Piece] = [Range()] if not cover else cover.pieces(order)
         stack.callback(twinned.close, pieces)
         after = self._search.end(order)
         for piece in pieces:
@@ -127,6 +130,15 @@ class Pieces:
         for group in self.groups:
             if isinstance(group, Part):
                 group.settle(connection, corrupt)
+
+    def keep(self, connection: Connection, name: str) -> bool:
+        """Hold the rows of what is read, where they are few, under names that begin so; tell whether."""
+        parts = [group for group in self.groups if isinstance(group, Part)]
+        if any(part.compressed for part in parts) or not 0 < sum(part.size for part in parts) <= KEPT_BYTES:
+            return False
+        for number, part in enumerate(parts):
+            part.keep(connection, f"{name}_{number}")
+        return True
 
     def rows(self) -> list[str]:
         """Return the queries for the rows."""

@@ -220,7 +220,7 @@ def condition(wanted: Filter) -> str:
 
 
 def _one_of(expression: str, values: frozenset[str]) -> str:
-    return f"coalesce({expression} IN ({', '.join(map(literal, sorted(values)))}), false)"
+    return f"{expression} IN ({', '.join(map(literal, sorted(values)))})"
 
 
 def _is_named(names: frozenset[str]) -> str:

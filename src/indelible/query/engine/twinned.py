@@ -70,10 +70,9 @@ class Cover:
         for twin in self._known:
             self._by_first.setdefault(twin.first, []).append(twin)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are none at all."""
-        return not self._known
+    def __len__(self) -> int:
+        """Return how many there are at all."""
+        return len(self._known)
 
     def fitting(self, order: int) -> list[Twin]:
         """Return the twins of a file that fit it and are whole, and notes without rows, in the order of its lines."""
@@ -153,22 +152,27 @@ def close(pieces: list[Piece]) -> None:
 
 def twin_rows(found: list[Rows], origin: str) -> str:
     """Return a query for the rows of twins of one trail, as `relations.rows` gives those of a file."""
-    listed = ", ".join(literal(one.path) for one in found)
     said = f"{literal(origin) if origin else 'NULL::VARCHAR'} AS origin"
-    return f"SELECT {said}, {', '.join(map(_quoted, NAMES))} FROM read_parquet([{listed}])"
+    return f"SELECT {said}, {', '.join(map(_quoted, NAMES))} FROM {_read(found)}"
 
 
 def seqs(found: list[Rows], condition: str) -> str:
     """Return a query for the seqs of the rows of twins of which a condition is true, in their order."""
-    return f"SELECT seq FROM ({twin_rows(found, '')}) WHERE {condition}"
+    return f"SELECT seq FROM {_read(found)} WHERE {condition}"
 
 
 def checked(found: list[Rows]) -> str:
     """Return a query that tells whether twins have as many rows as their notes say."""
-    listed = ", ".join(literal(one.path) for one in found)
-    return (
-        f"SELECT count(*) = {sum(one.twin.end - one.twin.first for one in found)} FROM read_parquet([{listed}])"
-    )
+    return f"SELECT count(*) = {sum(one.twin.end - one.twin.first for one in found)} FROM {_read(found)}"
+
+
+def counted(found: list[Rows], condition: str) -> str:
+    """Return a query that tells of how many rows of twins a condition is true, and what `checked` does."""
+    return f"SELECT count(*), ({checked(found)}) FROM {_read(found)} WHERE {condition}"
+
+
+def _read(found: list[Rows]) -> str:
+    return f"read_parquet([{', '.join(literal(one.path) for one in found)}])"
 
 
 def _quoted(name: str) -> str:

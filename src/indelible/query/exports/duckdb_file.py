@@ -20,8 +20,8 @@ import orjson
 from indelible.errors import ConfigError, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.query.columns import COLUMNS, view_columns
-from indelible.query.engine.connection import MISSING, load
 from indelible.query.engine.relations import literal, logs
+from indelible.query.engine.starting import MISSING, load
 from indelible.query.engine.waiting import interruptible
 from indelible.query.exports.writers import CALL, FileWriter, Row
 from indelible.trail.durable import Access, create_file, write_all
