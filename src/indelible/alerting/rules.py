@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from indelible.alerting import cel
-from indelible.alerting.facts import CHANGED, actor, tool
+from indelible.alerting.facts import CHANGED, REJECTED, actor, tool
 from indelible.alerting.windows import Counts
+from indelible.query.report.scope import DENIED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,21 +133,22 @@ class ErrorRate(WindowRule):
 class Denials(WindowRule):
     """More than `over` denials in the window: of calls, and of requests before any session."""
 
-    options = ("--events=mcp_operation,auth_rejected", "--kind=denied", "--kind=unauthenticated")
+    options = ("--events=mcp_operation,auth_rejected",)
+    where = f"(event_type = '{REJECTED}' OR {DENIED})"
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
-        return facts.is_denied
+        return facts.denials > 0
 
     def holds(self, window: Window, index: int) -> bool:
         """See `WindowRule`."""
         del index
-        return window.now.events > self.settings.over
+        return window.now.denied > self.settings.over
 
     def numbers(self, window: Window, index: int) -> Numbers:
         """See `WindowRule`."""
         del index
-        return {"denied": window.now.events}
+        return {"denied": window.now.denied}
 
     def says(self, numbers: Numbers) -> str:
         """See `WindowRule`."""
@@ -298,7 +300,7 @@ def make(rules: Sequence[RuleSettings]) -> list[AnyRule]:
 def counted(facts: Facts) -> Counts:
     """Return what an event adds to a window."""
     return Counts(
-        1, int(facts.is_error), int(facts.is_denied), int(facts.is_destructive), facts.latency_us, facts.cost
+        1, int(facts.is_error), facts.denials, int(facts.is_destructive), facts.latency_us, facts.cost
     )
 
 
