@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from indelible.alerting import cel
 from indelible.alerting.facts import CHANGED, REJECTED, actor, tool
+from indelible.alerting.in_sql import in_sql
 from indelible.alerting.windows import Counts
+from indelible.alerting.words import Where
 from indelible.query.report.scope import DENIED
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from indelible.alert_settings import RuleSettings
     from indelible.alerting.facts import Facts, Subject
     from indelible.alerting.windows import Window
+
+NO_ALERT: Final = "event_type IS DISTINCT FROM 'alert'"
+"""No rule is asked about one; an own rule's condition is asked of every other event."""
 
 Numbers = dict[str, int | float]
 
@@ -38,7 +43,7 @@ class WindowRule:
 
     options: tuple[str, ...] = ()
     """Of the query, beside the subject's."""
-    where = ""
+    where: Where | None = None
     tells_apart = False
 
     def __init__(self, settings: RuleSettings) -> None:
@@ -83,7 +88,7 @@ class ActorCalls(WindowRule):
 class DestructiveDoubled(WindowRule):
     """At least `at_least` destructive calls in the window, and `factor` times those of the window before."""
 
-    where = "effects = 'destructive'"
+    where = Where("effects = 'destructive'")
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
@@ -134,7 +139,7 @@ class Denials(WindowRule):
     """More than `over` denials in the window: of calls, and of requests before any session."""
 
     options = ("--events=mcp_operation,auth_rejected",)
-    where = f"(event_type = '{REJECTED}' OR {DENIED})"
+    where = Where(f"(event_type = '{REJECTED}' OR {DENIED})")
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
@@ -165,7 +170,10 @@ class OwnRule(WindowRule):
         self._where = cel.Condition(f"{at}: where", settings.where, cel.EVENT_NAMES) if settings.where else None
         self._when = cel.Condition(f"{at}: when", settings.when, cel.WINDOW_NAMES)
         self.tells_apart = bool(self._when.names & {"actors", "tools"})
-        self.options = () if self._where is None else ("--events=all",)
+        if settings.where:
+            self.options = ("--events=all",)
+            said = in_sql(settings.where)
+            self.where = Where(" AND ".join(filter(None, (NO_ALERT, said.sql))), said.is_whole)
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`. Without a condition, calls."""

@@ -85,6 +85,8 @@ def _print(engine: Engine, alerts: list[Alert], begin: str, unreadable: int) -> 
         click.echo(one_line(f"{moment(alert.at)}  {state:<8}  {alert.rule}: {words.sentence(alert)}"))
         if alert.query is not None and alert.state == words.FIRING:
             click.echo(one_line(f"{'':29}{alert.query}"))
+            if alert.query_note:
+                click.echo(f"{'':29}{alert.query_note}")
     if alerts:
         click.echo("")
     count = fired(alerts)

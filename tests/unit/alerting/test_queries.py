@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from indelible.query.report.scope import Scope
 from indelible.query.report.sections import summary
 from tests.effort import examples
 from tests.trails import ORIGIN, Maker, at, operation
-from tests.unit.alerting.alerting import run, settings
+from tests.unit.alerting.alerting import own, run, settings
 
 Event = tuple[str, str, str | None, int | None]
 """Type, kind, decision; of a refusal how many it stands for."""
@@ -47,10 +48,19 @@ def trail(folder: Path, bodies: Sequence[dict[str, Any]]) -> tuple[Path, list[En
     return maker.layout.active, [Record(line, ORIGIN).entry for line in lines]
 
 
+def as_a_shell_reads(command: str) -> list[str]:
+    """Return the words of a command."""
+    shell = shutil.which("bash")
+    assert shell is not None
+    asked = command.replace("indelible", "printf '%s\\0' indelible", 1)
+    said = subprocess.run([shell, "-c", asked], capture_output=True, check=True).stdout
+    return said.decode().split("\0")[:-1]
+
+
 def shown(alert: Alert, path: Path) -> list[int]:
     """Return the seqs of the events that the command of an alert lists."""
     assert alert.query is not None
-    words = shlex.split(alert.query)[1:]
+    words = as_a_shell_reads(alert.query)[1:]
     done = CliRunner().invoke(root, [*words, "--json", "--trail", str(path)], standalone_mode=False)
     if done.exception is not None:
         raise done.exception
@@ -94,3 +104,72 @@ def test_denied_is_the_same_in_a_rule_its_query_and_a_report(
     with Asked([path], ALL) as views:
         [row] = views.query(summary(Scope(at(0), at(3600))).sql).rows
     assert row[2] == len(calls)
+
+
+NAMES = st.sampled_from(
+    [None, "", " ", "ada", "a'b", "\x1b[31m\n", "\u202egnp", "`id`$(id)", "x" * 600, "é" * 300]
+)
+PARTS = {
+    "all": (),
+    "actor": (("source", "user_id"), ("source", "auth_key_id"), ("source", "client_ip")),
+    "session": (("source", "session_id"),),
+    "backend": (("target", "backend"),),
+    "tool": (("target", "backend"), ("target", "capability_name"), ("target", "type")),
+}
+
+
+def about(body: dict[str, Any], by: str) -> tuple[Any, ...]:
+    """Return by what an event is counted: of an actor the first name that is known."""
+    values = [(key, body[part].get(key)) for part, key in PARTS[by]]
+    return next(((one,) for one in values if one[1] is not None), ()) if by == "actor" else tuple(values)
+
+
+@st.composite
+def named(draw: st.DrawFn) -> dict[str, Any]:
+    body = operation(0, source={}, target__type=draw(st.sampled_from(["tool", "prompt"])))
+    body["event_type"] = draw(st.sampled_from(["mcp_operation", "mcp_operation", "elicitation", "alert"]))
+    body["outcome"]["status"] = draw(st.sampled_from(["success", "error"]))
+    for part, key in {place for places in PARTS.values() for place in places} - {("target", "type")}:
+        value = draw(NAMES)
+        body[part].pop(key, None)
+        if value is not None:
+            body[part][key] = value
+    return body
+
+
+@effort(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(named(), min_size=1, max_size=6),
+    st.sampled_from(sorted(PARTS)),
+    st.sampled_from(
+        [None, "status == 'error'", "event_type != 'elicitation'", "status == 'error' && has(args.path)"]
+    ),
+)
+def test_the_query_of_ones_own_rule_shows_what_it_counted(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[dict[str, Any]], by: str, where: str | None
+) -> None:
+    path, entries = trail(tmp_path_factory.mktemp("trail"), bodies)
+    keys = {"when": "count > 0.0", "window": "1h", "by": by, **({} if where is None else {"where": where})}
+    for alert in run(own(**keys), entries):
+        body = bodies[(alert.seq or 0) - entries[0].seq]
+        counted = [
+            entry.seq
+            for entry, one in zip(entries, bodies, strict=True)
+            if entry.seq <= (alert.seq or 0) and about(one, by) == about(body, by) and is_counted(one, where)
+        ]
+        found = shown(alert, path)
+        if alert.query_note:
+            assert set(found) >= set(counted)
+        else:
+            assert found == counted
+        is_long = any(len(value or "") > 512 for _, value in about(body, by))
+        assert bool(alert.query_note) == (is_long or "args" in (where or ""))
+
+
+def is_counted(body: dict[str, Any], where: str | None) -> bool:
+    if where is None:
+        return bool(body["event_type"] == "mcp_operation")
+    is_so = (
+        body["event_type"] != "elicitation" if "elicitation" in where else body["outcome"]["status"] == "error"
+    )
+    return is_so and body["event_type"] != "alert"
