@@ -169,7 +169,8 @@ def test_the_query_of_ones_own_rule_shows_what_it_counted(
 def is_counted(body: dict[str, Any], where: str | None) -> bool:
     if where is None:
         return bool(body["event_type"] == "mcp_operation")
-    is_so = (
-        body["event_type"] != "elicitation" if "elicitation" in where else body["outcome"]["status"] == "error"
-    )
+    if "elicitation" in where:
+        is_so = bool(body["event_type"] != "elicitation")
+    else:
+        is_so = bool(body["outcome"]["status"] == "error")
     return is_so and body["event_type"] != "alert"
