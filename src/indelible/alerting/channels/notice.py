@@ -152,6 +152,10 @@ def _words(raw: msgspec.Raw, event_id: str) -> _Words:
         found = msgspec.json.decode(raw, type=_Metadata) if bytes(raw) else _Metadata()
     except (msgspec.DecodeError, RecursionError):
         found = _Metadata()
+    return _said(found, event_id)
+
+
+def _said(found: _Metadata, event_id: str) -> _Words:
     if found.alert is not None:
         return found.alert
     if found.incident is not None:
@@ -170,6 +174,16 @@ def _words(raw: msgspec.Raw, event_id: str) -> _Words:
         summary = f"the trail's disk is {found.disk} a threshold, {found.used_percent} % are used"
         return _Words(rule="disk", summary=summary, state=state, severity="warning", dedup_key="disk")
     return _Words(rule="alert", summary="the trail gives an alert; its event says which", once=True)
+
+
+def in_words(metadata: object) -> str:
+    """Return what the metadata of an alert's event say, in one line: the rule, how grave it is, about whom, and what."""
+    try:
+        words = _said(msgspec.convert(metadata, _Metadata), "")
+    except (msgspec.ValidationError, RecursionError):
+        words = _said(_Metadata(), "")
+    how = RESOLVED if words.state == RESOLVED else words.severity
+    return f"{short(words.rule, MAX_NAME)} ({short(how, MAX_NAME)}): {short(words.summary, MAX_SUMMARY)}"
 
 
 def reads(raw: msgspec.Raw) -> tuple[str, str]:
