@@ -18,6 +18,8 @@ ALERT = {
     "window_s": 60.0, "numbers": {"denied": 11}, "query": "indelible log -n 0 --user=ada " + "x" * 300,
 }  # fmt: skip
 
+DISK = "disk (resolved): the trail's disk is below a threshold, 9.0 % are used"
+
 
 @pytest.mark.parametrize(
     ("metadata", "said"),
@@ -26,7 +28,7 @@ ALERT = {
         ({"alert": ALERT | {"state": "resolved"}}, "denials (resolved): actor ada: 11 denials in 1m"),
         ({"alert": ALERT | {"summary": "actor \x1b[2Ja\nb: \u202e1"}}, "denials (warning): actor �[2Ja�b: �1"),
         ({"incident": {"note": "checkout is down"}}, "incident (error): checkout is down"),
-        ({"disk": "above", "used_percent": 91.0}, "disk (warning): the trail's disk is above a threshold, 91.0 % are used"),
+        ({"disk": "below", "used_percent": 9.0}, DISK),
         ({"alert": ["?"]}, "alert (error): the trail gives an alert; its event says which"),
         ([], "alert (error): the trail gives an alert; its event says which"),
     ],

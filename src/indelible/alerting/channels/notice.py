@@ -177,7 +177,7 @@ def _said(found: _Metadata, event_id: str) -> _Words:
 
 
 def in_words(metadata: object) -> str:
-    """Return what the metadata of an alert's event say, in one line: the rule, how grave it is, about whom, and what."""
+    """Return what the metadata of an alert's event say, in one line: the rule, how grave it is, of whom and what."""
     try:
         words = _said(msgspec.convert(metadata, _Metadata), "")
     except (msgspec.ValidationError, RecursionError):
