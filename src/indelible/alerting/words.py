@@ -19,6 +19,11 @@ MAX_SHOWN: Final = 80
 
 MAX_QUERIED: Final = 512
 
+MAX_COMMAND: Final = 8_000
+"""Bytes of a query in the alert's event, of which a trail takes 16,384 (`indelible.trail.upkeep.orders`)."""
+
+TOO_LONG: Final = "The query would be too long: names that it is about are."
+
 NAMESPACE: Final = uuid.UUID("5b1f4dd1-6f5c-5a3e-9d0c-2f6a4b0f7c11")
 """Of the ids of alerts (RFC 9562, section 5.5): the same alert has the same id, whoever finds it."""
 
@@ -153,7 +158,8 @@ def query(
     if conditions:
         words.append(f"--where={' AND '.join(conditions)}")
     note = f"It lists more than was counted, without {' and '.join(notes)}." if notes else ""
-    return Query(" ".join(map(shell_word, words)), note)
+    command = " ".join(map(shell_word, words))
+    return Query(command, note) if len(msgspec.json.encode(command)) <= MAX_COMMAND else Query(None, TOO_LONG)
 
 
 def _is_fit(value: str) -> bool:

@@ -15,15 +15,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from indelible.alerting.words import Alert
+from indelible.alerting.words import Alert, as_metadata
 from indelible.cli.root import root
 from indelible.formats.record import Entry, Record
 from indelible.query.engine.asking import ALL, Asked
 from indelible.query.report.scope import Scope
 from indelible.query.report.sections import summary
+from indelible.trail.upkeep.orders import MAX_ALERT_BYTES
 from tests.effort import examples
 from tests.trails import ORIGIN, Maker, at, operation
-from tests.unit.alerting.alerting import own, run, settings
+from tests.unit.alerting.alerting import entry, own, run, settings
 
 Event = tuple[str, str, str | None, int | None]
 """Type, kind, decision; of a refusal how many it stands for."""
@@ -174,3 +175,15 @@ def is_counted(body: dict[str, Any], where: str | None) -> bool:
     else:
         is_so = bool(body["outcome"]["status"] == "error")
     return is_so and body["event_type"] != "alert"
+
+
+def test_an_alert_of_the_longest_names_is_recorded() -> None:
+    """A quote in a name is five signs of a shell's word, twice in SQL; the order to record one has its limit."""
+    where = " || ".join(["latency_ms >= 1.0", "user == ''"] * 14)
+    name = "'" * 512
+    entries = [entry(0, 0, tool=name, target={"backend": name, "type": name})]
+    for rules in (own(when="count > 0.0", by="tool", where=where), own(when="count > 0.0", by="tool")):
+        [alert] = run(rules, entries)
+        said = as_metadata(alert, ORIGIN)
+        assert len(json.dumps(said)) < MAX_ALERT_BYTES
+        assert ("query" in said) != ("query_note" in said)

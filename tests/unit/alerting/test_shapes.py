@@ -150,7 +150,9 @@ def test_limits_are_kept_whatever_the_names_are(summary: str, query: str) -> Non
 )  # fmt: skip
 def test_syslog_is_as_grave_as_the_alert(severity: str, state: str, priority: int) -> None:
     line = SyslogShape(HOST).render(record(alert(severity=severity, state=state))).decode()
-    assert re.match(rf"<{priority}>1 2026-11-22T09:00:00\.000000Z box indelible - Alert - \[", line)
+    assert re.match(
+        rf"<{priority}>1 2026-11-22T09:00:00\.000000Z box indelible - Alert \[indelible@32473 event_id=", line
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from indelible.alerting.channels.notice import LEFT_OUT, Notice, notice
-from indelible.formats.headed import Plain5424
+from indelible.formats.headed import Head5424
 from indelible.formats.names import DENIED, FAILED, GRAVE, ORDINARY, naming
+from indelible.formats.syslog import escape_value
 
 if TYPE_CHECKING:
     from indelible.formats.names import Level
@@ -149,19 +150,29 @@ class SyslogShape:
     holds = ALERTS
 
     def __init__(self, options: Options) -> None:
-        self._head = Plain5424(options)
+        self._head = Head5424(options)
+        self._element = f"indelible@{options.enterprise}"
         self._most = options.max_bytes
 
     def render(self, record: Record) -> bytes:
         """See `Format`."""
         found = notice(record)
         level = ORDINARY if found.is_over else LEVELS[found.severity]
-        head = self._head.of(record.entry, naming(record.entry)._replace(level=level))
+        head = self._head.of(record.entry, naming(record.entry)._replace(level=level)) + self._data(found)
         said = [found.title, found.summary, found.more, f"since {found.since}", f"id {found.dedup_key}"]
         line = _line(head, *said, found.query_note, found.query or "")
         if found.query and self._most and len(line) > self._most:
             line = _line(head, *said, LEFT_OUT)
         return line if not self._most or len(line) <= self._most else _cut(line, self._most)
+
+    def _data(self, found: Notice) -> str:
+        """Return what receivers choose by, as structured data (RFC 5424, section 6.3), and the space after it."""
+        pairs = (
+            ("event_id", found.event_id), ("seq", str(found.seq)), ("origin", found.origin), ("rule", found.rule),
+            ("state", found.state), ("severity", found.severity), ("dedup_key", found.dedup_key),
+        )  # fmt: skip
+        said = "".join(f' {name}="{escape_value(text)}"' for name, text in pairs)
+        return f"[{self._element}{said}] "
 
 
 def _line(head: str, *said: str) -> bytes:
