@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from indelible.named_settings import fitting_name, parse_keys, parse_list, parse_name, parse_timeout
-from indelible.values import Parser, one_of, parse_duration, parse_text, user_path
+from indelible.values import Parser, is_host, one_of, parse_duration, parse_text, split_url, user_path
 
 AnchorType = Literal["file", "syslog", "http"]
 FileMode = Literal["append", "replace"]
@@ -61,16 +61,9 @@ class AnchorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _url(value: object) -> str:
-    from urllib.parse import urlsplit  # 3 ms, which only who has anchors pays
-
     text = parse_text(value)
     wanted = "expected http://HOST[:PORT][/PATH] or https://…, without credentials or a query"
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(wanted) from None
-    if not fits or parts.username is not None or parts.query or parts.fragment or not text.isprintable():
+    if split_url(text, wanted).query:
         raise ValueError(wanted)
     return text
 
@@ -88,10 +81,15 @@ def parse_address(value: object) -> tuple[Network, str, int]:
         return "unix", text.removeprefix("unix:").removeprefix("//"), 0
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError(wanted) from None
-    if parts.scheme not in ("udp", "tcp", "tls") or not host or port == 0:
+    if (
+        not text.isprintable()
+        or parts.scheme not in ("udp", "tcp", "tls")
+        or not is_host(host or "")
+        or port == 0
+    ):
         raise ValueError(wanted)
     if parts.path or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(wanted)

@@ -11,9 +11,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from indelible.errors import ConfigError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 Parser = Callable[[object], Any]
 
@@ -35,6 +38,9 @@ MAX_DURATION_S: Final = 30_000 * YEAR_S
 DURATION_UNITS: Final = {
     "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S, "y": YEAR_S,
 }  # fmt: skip
+MAX_HOST: Final = 253
+_HALF = re.compile("[\ud800-\udfff]")
+_PRINTED = re.compile(r"[!-~]*")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w|y)")
 SIZE_UNITS: Final = {"": 1, "kb": 1 << 10, "mb": MEGABYTE, "gb": 1 << 30, "tb": 1 << 40}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|[kKmMgGtT][bB])")
@@ -74,10 +80,10 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError("expected a size such as 500MB or 10GB")
-    size = int(float(match[1]) * SIZE_UNITS[match[2].lower()])
-    if size > 2**53:
+    size = float(match[1]) * SIZE_UNITS[match[2].lower()]
+    if size > 2**53:  # without end, too, which is what many digits are
         raise ValueError("expected a size below 8 PB")
-    return size
+    return int(size)
 
 
 def parse_boolean(value: object) -> bool:
@@ -90,10 +96,40 @@ def parse_boolean(value: object) -> bool:
 
 
 def parse_text(value: object) -> str:
-    """Return a text that is not empty."""
-    if isinstance(value, str) and value and "\0" not in value:
-        return value
-    raise ValueError("expected a text that is not empty")
+    """Return a text that is not empty, and that a file, a header or a message may hold."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a text that is not empty")
+    if "\0" in value or _HALF.search(value):
+        raise ValueError("expected a text without NUL and without half a surrogate pair")
+    return value
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a resolver may be asked for a host: a name's labels have 1 to 63 bytes (RFC 1035, section 2.3.4)."""
+    if not text.isprintable() or " " in text:
+        return False
+    try:
+        name = text if text.isascii() else text.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return len(name) <= MAX_HOST and all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))
+
+
+def split_url(text: str, wanted: str) -> SplitResult:
+    """Return the parts of a URL of a server, which has no credentials and no fragment; ValueError says what is wanted.
+
+    Signs that are no printable ASCII are refused here: `urlsplit` leaves out some of them, and nobody else does.
+    """
+    from urllib.parse import urlsplit  # 3 ms, which only who has a URL pays
+
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not fits or "@" in parts.netloc or "#" in text or not _PRINTED.fullmatch(text):
+        raise ValueError(wanted)
+    return parts
 
 
 def parse_texts(value: object) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ def _recipients(value: object) -> tuple[str, ...]:
 
 def _server(value: object) -> str:
     text = parse_text(value)
-    split_address(text, 1)
+    split_address(text, 1, "the host of a mail server, such as mail.example.com or mail.example.com:587")
     return text
 
 

@@ -22,7 +22,7 @@ from indelible.alerting.facts import Subject, actor, facts, microseconds, moment
 from indelible.alerting.memory import Firing, State, kept_of, next_step, restore, step_of
 from indelible.alerting.rules import FirstDestructive, HappeningRule, ProbeRule, WindowRule
 from indelible.alerting.windows import Window
-from indelible.alerting.words import FIRING, RESOLVED, Alert
+from indelible.alerting.words import FIRING, RESOLVED, Alert, Query, Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 HOUR_US: Final = 3_600_000_000
 DIGEST_BYTES: Final = 12
+
+NO_QUERY: Final = Query(None)
+"""Of what is no event."""
 
 OF_ALERTS: Final = "alert"
 """The event type that no rule is asked about."""
@@ -120,11 +123,8 @@ class Engine:
         window.roll(index)
         numbers = rule.numbers(window, index)
         since = window.earliest or moment(at - rule.window_us)
-        return {
-            "numbers": numbers,
-            "says": rule.says(numbers),
-            "query": words.query(told, since, moment(at + 1), rule.options, rule.where),
-        }
+        query = words.query(told, rule.settings.by, since, moment(at + 1), rule.options, rule.where)
+        return {"numbers": numbers, "says": rule.says(numbers), "query": query}
 
     def _happens(self, rule: HappeningRule, about: Facts) -> Iterator[Alert]:
         found = rule.key(about)
@@ -143,11 +143,11 @@ class Engine:
         if firing is None:
             return
         since = about.entry.timestamp or moment(about.at)
-        where = f"seq = {about.seq}"
-        yield from self._told(
-            rule, key, firing, FIRING, about.at, numbers={}, says=rule.says(about),
-            query=words.query(told, since, moment(about.at + 1), rule.options, where),
-        )  # fmt: skip
+        query = words.query(
+            told, rule.settings.by, since, moment(about.at + 1), rule.options, Where(f"seq = {about.seq}")
+        )
+        says = rule.says(about)
+        yield from self._told(rule, key, firing, FIRING, about.at, numbers={}, says=says, query=query)
 
     def _is_first(self, rule: FirstDestructive, state: State, key: str, at: int) -> bool:
         before = state.seen.pop(key, None)
@@ -174,15 +174,15 @@ class Engine:
             if firing is not None:
                 firing.summary = trouble
                 return list(
-                    self._told(rule, key, firing, FIRING, at, numbers=numbers, says=trouble, query=None)
+                    self._told(rule, key, firing, FIRING, at, numbers=numbers, says=trouble, query=NO_QUERY)
                 )
         elif trouble and firing is not None:
             firing.last, firing.summary = at, trouble
-            return self._again(rule, key, firing, at, {"numbers": numbers, "says": trouble, "query": None})
+            return self._again(rule, key, firing, at, {"numbers": numbers, "says": trouble, "query": NO_QUERY})
         elif firing is not None and at - firing.last >= _micros(rule.settings.well_after):
             del state.firing[key]
             says = f"{about} is well again"
-            return list(self._told(rule, key, firing, RESOLVED, at, numbers=numbers, says=says, query=None))
+            return list(self._told(rule, key, firing, RESOLVED, at, numbers=numbers, says=says, query=NO_QUERY))
         return []
 
     # --- time -----------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ class Engine:
 
     def _told(
         self, rule: AnyRule, key: str, firing: Firing, state_: str, at: int, *, numbers: Numbers, says: str,
-        query: str | None,
+        query: Query,
     ) -> Iterator[Alert]:  # fmt: skip
         """Yield the alert, unless there were too many."""
         settings, state = rule.settings, self.states[rule.settings.name]
@@ -282,7 +282,8 @@ class Engine:
         yield Alert(
             rule=settings.name, state=state_, severity=settings.severity, at=at, key=key, since=firing.since,
             seq=firing.seq, times=firing.times, subject=firing.subject, by=settings.by, window=window,
-            numbers=numbers, summary=says, query=query, suppressed=suppressed, once=firing.once,
+            numbers=numbers, summary=says, query=query.command, query_note=query.note, suppressed=suppressed,
+            once=firing.once,
         )  # fmt: skip
 
     # --- what is kept ---------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """What a rule sees of an event. Pure.
 
 An actor is the user; where nobody said who that is, the credential, then the address. What has none of them is one
-actor that is not known.
+actor that is not known. Denied means here what it means in a report (`indelible.query.report.scope.DENIED`).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from indelible.formats.record import real, whole
 
@@ -40,6 +42,12 @@ class Subject(NamedTuple):
         return "\x1f".join("" if part is None else f"+{part}" for part in self)
 
 
+class _Rejected(msgspec.Struct):
+    """The metadata of a refusal, as far as it is looked at."""
+
+    count: int = 1
+
+
 class Facts(NamedTuple):
     """An event, as far as rules look."""
 
@@ -49,7 +57,8 @@ class Facts(NamedTuple):
     entry: Entry
     is_call: bool
     is_error: bool
-    is_denied: bool
+    denials: int
+    """How often somebody said no: once to a call, and to as many requests as one `auth_rejected` stands for."""
     is_destructive: bool
     latency_us: int
     cost: int
@@ -81,11 +90,22 @@ def facts(entry: Entry, at: int) -> Facts:
         entry,
         is_call,
         is_call and outcome is not None and outcome.status == "error",
-        (is_call and (kind in DENIED_KINDS or decision == "deny")) or entry.event_type == REJECTED,
+        _denials(entry, is_denied=is_call and (kind in DENIED_KINDS or decision == "deny")),
         is_call and entry.target.effects == "destructive",
         0 if latency is None or not 0 <= latency < 1e12 else int(latency * 1000),
         max(0, whole(entry.cost.centicents) or 0),
     )
+
+
+def _denials(entry: Entry, *, is_denied: bool) -> int:
+    """Return how often an event says no: where too many requests were refused, one event has their number."""
+    if entry.event_type != REJECTED:
+        return int(is_denied)
+    try:
+        count = msgspec.json.decode(entry.metadata, type=_Rejected).count if bytes(entry.metadata) else 1
+    except msgspec.DecodeError:
+        return 1
+    return count if 0 < count < 2**63 else 1
 
 
 def actor(entry: Entry) -> Subject:

@@ -16,7 +16,8 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indelible import events
@@ -137,21 +138,11 @@ class Looking:
     def _recorded_since(self, kept: Kept) -> set[str]:
         """Return the ids of alerts that stand behind the place: they were recorded before it could be kept."""
         trail = route.find(self._layout, kept.origin)
-        found: set[str] = set()
         if trail is None:
-            return found
-        feed, at = Feed(trail.layout), kept.next
-        try:
-            while at < trail.size:
-                piece = feed.read(at, trail.size, BATCH, BATCH_BYTES)
-                if piece.next <= at:
-                    break
-                for _, line in piece.lines:
-                    found.update(one.decode() for one in _ALERT_ID.findall(line))
-                at = piece.next
-        finally:
-            feed.close()
-        return found
+            return set()
+        with closing(pieces(trail, kept.next)) as every:
+            lines = (line for piece in every for _, line in piece.lines)
+            return {one.decode() for line in lines for one in _ALERT_ID.findall(line)}
 
     def _name_firing(self, origin: str) -> None:
         """Say of what fires whom it is about: the trail has it, unless it was erased."""
@@ -287,6 +278,20 @@ class Looking:
         self._place.let_go()
 
 
+def pieces(trail: Sealed, at: int) -> Generator[Piece, None, None]:
+    """Yield what is sealed of a trail from an event on, some lines at a time. Raises OSError, TrailError."""
+    feed = Feed(trail.layout)
+    try:
+        while at < trail.size:
+            piece = feed.read(at, trail.size, BATCH, BATCH_BYTES)
+            if piece.next <= at:
+                return
+            yield piece
+            at = piece.next
+    finally:
+        feed.close()
+
+
 def rule_states(engine: Engine) -> list[RuleState]:
     """Return how each rule is."""
     found = []
@@ -349,12 +354,9 @@ def replay(
     engine = Engine(settings.rules, trail.origin)
     found: list[Alert] = []
     unreadable, missing, learns = 0, 0, True
-    feed, at = Feed(trail.layout), route.begins(trail.layout)
-    try:
-        while at < trail.size:
-            piece = feed.read(at, trail.size, BATCH, BATCH_BYTES)
-            if piece.next <= at:
-                break
+    at = route.begins(trail.layout)
+    with closing(pieces(trail, at)) as every:
+        for piece in every:
             for _, line in piece.lines:
                 try:
                     entry = Record(line, trail.origin).entry
@@ -372,8 +374,6 @@ def replay(
                 missing += 0 if gap.damaged else gap.end - gap.first
             at = piece.next
             progress(at)
-    finally:
-        feed.close()
     if learns:
         engine.learn()
     return Replayed(engine, found, unreadable, missing + trail.size - at)

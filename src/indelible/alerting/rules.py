@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from indelible.alerting import cel
-from indelible.alerting.facts import CHANGED, actor, tool
+from indelible.alerting.facts import CHANGED, REJECTED, actor, tool
+from indelible.alerting.in_sql import in_sql
 from indelible.alerting.windows import Counts
+from indelible.alerting.words import Where
+from indelible.query.report.scope import DENIED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from indelible.alert_settings import RuleSettings
     from indelible.alerting.facts import Facts, Subject
     from indelible.alerting.windows import Window
+
+NO_ALERT: Final = "event_type IS DISTINCT FROM 'alert'"
+"""No rule is asked about one; an own rule's condition is asked of every other event."""
 
 Numbers = dict[str, int | float]
 
@@ -37,7 +43,7 @@ class WindowRule:
 
     options: tuple[str, ...] = ()
     """Of the query, beside the subject's."""
-    where = ""
+    where: Where | None = None
     tells_apart = False
 
     def __init__(self, settings: RuleSettings) -> None:
@@ -82,7 +88,7 @@ class ActorCalls(WindowRule):
 class DestructiveDoubled(WindowRule):
     """At least `at_least` destructive calls in the window, and `factor` times those of the window before."""
 
-    where = "effects = 'destructive'"
+    where = Where("effects = 'destructive'")
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
@@ -132,21 +138,22 @@ class ErrorRate(WindowRule):
 class Denials(WindowRule):
     """More than `over` denials in the window: of calls, and of requests before any session."""
 
-    options = ("--events=mcp_operation,auth_rejected", "--kind=denied", "--kind=unauthenticated")
+    options = ("--events=mcp_operation,auth_rejected",)
+    where = Where(f"(event_type = '{REJECTED}' OR {DENIED})")
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`."""
-        return facts.is_denied
+        return facts.denials > 0
 
     def holds(self, window: Window, index: int) -> bool:
         """See `WindowRule`."""
         del index
-        return window.now.events > self.settings.over
+        return window.now.denied > self.settings.over
 
     def numbers(self, window: Window, index: int) -> Numbers:
         """See `WindowRule`."""
         del index
-        return {"denied": window.now.events}
+        return {"denied": window.now.denied}
 
     def says(self, numbers: Numbers) -> str:
         """See `WindowRule`."""
@@ -163,7 +170,10 @@ class OwnRule(WindowRule):
         self._where = cel.Condition(f"{at}: where", settings.where, cel.EVENT_NAMES) if settings.where else None
         self._when = cel.Condition(f"{at}: when", settings.when, cel.WINDOW_NAMES)
         self.tells_apart = bool(self._when.names & {"actors", "tools"})
-        self.options = () if self._where is None else ("--events=all",)
+        if settings.where:
+            self.options = ("--events=all",)
+            said = in_sql(settings.where)
+            self.where = Where(" AND ".join(filter(None, (NO_ALERT, said.sql))), said.is_whole)
 
     def counts(self, facts: Facts) -> bool:
         """See `WindowRule`. Without a condition, calls."""
@@ -298,7 +308,7 @@ def make(rules: Sequence[RuleSettings]) -> list[AnyRule]:
 def counted(facts: Facts) -> Counts:
     """Return what an event adds to a window."""
     return Counts(
-        1, int(facts.is_error), int(facts.is_denied), int(facts.is_destructive), facts.latency_us, facts.cost
+        1, int(facts.is_error), facts.denials, int(facts.is_destructive), facts.latency_us, facts.cost
     )
 
 

@@ -1,13 +1,13 @@
 """What an alert says: its event's `metadata.alert`, and the query that shows what it is about. Pure.
 
 Names in it are the trail's, redacted when they were recorded. They are cut for the sentence and whole in the query, up
-to `MAX_QUERIED`; a longer one is left out of the query, which then shows more.
+to `MAX_QUERIED`; a longer one is left out of the query, which then shows more, and says so.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,11 +19,25 @@ MAX_SHOWN: Final = 80
 
 MAX_QUERIED: Final = 512
 
+MAX_COMMAND: Final = 8_000
+"""Bytes of a query in the alert's event, of which a trail takes 16,384 (`indelible.trail.upkeep.orders`)."""
+
+TOO_LONG: Final = "The query would be too long: names that it is about are."
+
 NAMESPACE: Final = uuid.UUID("5b1f4dd1-6f5c-5a3e-9d0c-2f6a4b0f7c11")
 """Of the ids of alerts (RFC 9562, section 5.5): the same alert has the same id, whoever finds it."""
 
 FIRING: Final = "firing"
 RESOLVED: Final = "resolved"
+
+
+class Where(NamedTuple):
+    """A condition in SQL, of what a rule counts."""
+
+    sql: str
+    """Empty where nothing could be said."""
+    is_whole: bool = True
+    """Whether it is all of the rule's condition."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +65,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     """What is so of the subject."""
     query: str | None = None
+    query_note: str = ""
+    """What is to be known of the query, when it does not list just what was counted."""
     suppressed: int = 0
     """Alerts of the rule that were not told since the last one that was."""
     once: bool = False
@@ -88,37 +104,66 @@ def called(subject: Subject | None, by: str) -> str:
     return f"{subject.type or 'call'} {short(subject.name or 'without a name')} of {backend}"
 
 
-def query(
-    subject: Subject | None, since: str, until: str, options: tuple[str, ...] = (), where: str = ""
-) -> str | None:
-    """Return the command that lists what an alert is about; None when nothing tells that any more.
+class Query(NamedTuple):
+    """How the events are listed that an alert is about."""
 
-    `since` and `until` are received times: at or after the one, before the other. `options` are `log`'s own; `where`
-    is a condition in SQL.
+    command: str | None
+    """None when nothing tells any more what it is about."""
+    note: str = ""
+    """Why it lists more than was counted; empty when it does not."""
+
+
+COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "all": (),
+    "actor": (("user_id", "--user"), ("auth_key_id", ""), ("client_ip", "")),
+    "session": (("session_id", "--session"),),
+    "backend": (("backend", "--backend"),),
+    "tool": (("backend", "--backend"), ("name", "--name"), ("type", "--type")),
+}
+"""What a rule counts by → the columns that tell one from another, and the option of `log` for each that has one."""
+
+
+def query(
+    subject: Subject | None,
+    by: str,
+    since: str,
+    until: str,
+    options: tuple[str, ...] = (),
+    where: Where | None = None,
+) -> Query:
+    """Return the command that lists what an alert is about.
+
+    `since` and `until` are received times: at or after the one, before the other. `options` are `log`'s own.
     """
     if subject is None:
-        return None
+        return Query(None)
     words, conditions = ["indelible", "log", "-n", "0", f"--since={since}", f"--until={until}", *options], []
-    for option, value in (
-        ("--user", subject.user_id),
-        ("--session", subject.session_id),
-        ("--backend", subject.backend),
-        ("--name", subject.name),
-    ):
-        if value is not None and _is_fit(value):
+    notes = []
+    for column, option in COLUMNS[by]:
+        value: str | None = getattr(subject, column)
+        if value is None:
+            conditions.append(f"{column} IS NULL")
+        elif not _is_fit(value):
+            notes.append(f"a name ({column}) that is too long for a command")
+        elif option and value.strip():
             words.append(f"{option}={value}")
-    for column, value in (("auth_key_id", subject.auth_key_id), ("client_ip", subject.client_ip)):
-        if value is not None and _is_fit(value):
+        else:
             conditions.append(f"{column} = '{value.replace(chr(39), 2 * chr(39))}'")
-    if where:
-        conditions.append(where)
+        if by == "actor" and value is not None:
+            break  # the first that is known is who it is
+    if where is not None and where.sql:
+        conditions.append(where.sql)
+    if where is not None and not where.is_whole:
+        notes.append("what of the rule's `where` has no form in SQL")
     if conditions:
         words.append(f"--where={' AND '.join(conditions)}")
-    return " ".join(map(shell_word, words))
+    note = f"It lists more than was counted, without {' and '.join(notes)}." if notes else ""
+    command = " ".join(map(shell_word, words))
+    return Query(command, note) if len(msgspec.json.encode(command)) <= MAX_COMMAND else Query(None, TOO_LONG)
 
 
 def _is_fit(value: str) -> bool:
-    if not value.strip() or len(value) > MAX_QUERIED or "\0" in value:
+    if len(value) > MAX_QUERIED or "\0" in value:
         return False
     return value.isprintable() or len(shell_word(value)) <= MAX_QUERIED
 
@@ -144,6 +189,7 @@ def as_metadata(alert: Alert, origin: str) -> dict[str, Any]:
         "window_s": None if alert.window is None else alert.window / 1_000_000,
         "numbers": alert.numbers or None,
         "query": alert.query,
+        "query_note": alert.query_note or None,
         "repeat": alert.times or None,
         "suppressed": alert.suppressed or None,
         "once": alert.once or None,

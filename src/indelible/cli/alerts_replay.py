@@ -91,6 +91,8 @@ def _print(found: Replayed, begin: str) -> None:
         click.echo(one_line(f"{moment(alert.at)}  {state:<8}  {alert.rule}: {words.sentence(alert)}"))
         if alert.query is not None and alert.state == words.FIRING:
             click.echo(one_line(f"{'':29}{alert.query}"))
+            if alert.query_note:
+                click.echo(f"{'':29}{alert.query_note}")
     if alerts:
         click.echo("")
     count = fired(alerts)

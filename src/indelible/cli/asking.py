@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from indelible.cli.rendering import Chosen
     from indelible.query.engine.asking import Asked
     from indelible.query.engine.connection import Caps
+    from indelible.query.engine.sieve import Sieve
     from indelible.query.search import Corrupt, Hit
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,8 +87,10 @@ def refuse_others(
             raise click.UsageError("--timeout and --memory are a query's: there is none")
         return
     asked = "--where, --sort, --group-by, --sum and --count"
-    if follow:
-        raise click.UsageError(f"{asked} ask what is there: not together with --follow")
+    if follow and (question.is_table or question.sort is not None):
+        raise click.UsageError(
+            "--sort, --group-by, --sum and --count ask what is there: not together with --follow"
+        )
     if elsewhere:
         raise click.UsageError(f"{asked} ask a trail: not together with --from")
     if view.around is not None or view.timeline:
@@ -163,6 +166,20 @@ def _ask(
         if not question.is_table:
             return _print_events(asked, wanted, limit, chosen, question, columns)
         return _print_summary(asked, given, question, columns, as_json=as_json)
+
+
+@contextlib.contextmanager
+def sieved(question: Question) -> Iterator[Sieve | None]:
+    """Give what lets new events through, when there is a condition. Raises ConfigError, TrailError."""
+    if question.where_sql is None:
+        yield None
+        return
+    from indelible.cli.caps import bounded, make_caps
+    from indelible.query.engine.sieve import Sieve
+
+    caps = make_caps(question.timeout, question.memory)
+    with bounded(caps), named():
+        yield Sieve(question.where_sql, caps, with_twins=not question.no_twins)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ Examples:
   indelible log --format mxcp --since 1d         in the words of another system
   indelible log --where "latency_ms > 1000 and (args->>'path') like '/etc/%'"
                                                  any condition on the columns, in SQL
+  indelible log --follow --where "status = 'error' and user_id = 'ada'"
+                                                 the same, of each new event
   indelible log --since 1d --group-by name,status
                                                  how many of what, most first
   indelible log --user ada --count               how many there are
@@ -123,7 +125,8 @@ def command(
 
     trails = Trails(where)
     show_missing(trails)
-    return follow_trails(trails, wanted, count, chosen)
+    with asking.sieved(question) as sieve:
+        return follow_trails(trails, wanted, count, chosen, sieve=sieve)
 
 
 def show_missing(trails: Trails) -> None:

@@ -16,6 +16,7 @@ from indelible.cli.common import Where, find_trails, where_options
 from indelible.cli.progress import step_bar
 from indelible.errors import ConfigError
 from indelible.events import format_time
+from indelible.query.exports.place import find_target
 from indelible.query.filters import check_interval, did_you_mean, parse_time, trail_time
 from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PERIOD, Scope, moment
 from indelible.values import parse_duration, shown
@@ -23,6 +24,7 @@ from indelible.values import parse_duration, shown
 if TYPE_CHECKING:
     from indelible.cli.report_words import Words
     from indelible.query.engine.connection import Caps
+    from indelible.query.exports.place import Target
     from indelible.query.report.controls.base import Framework
     from indelible.query.report.making import Controls, Report
     from indelible.trail.findings import VerifyResult
@@ -114,7 +116,7 @@ def command(where: Where, **options: Any) -> int:
         raise click.UsageError("--vkey is for the verification that --no-verify leaves out")
     caps = make_caps(options["timeout"], options["memory"])
     paths = find_trails(where)
-    target = None if output.html is None else report_file.check(output.html, paths)
+    target = None if output.html is None else find_target("--html", output.html, stdout=True, trails=paths)
     results = None if options["no_verify"] else _verified(paths, options["vkeys"])
     with bounded(caps):
         made = _made(paths, scope, output, caps)
@@ -208,7 +210,7 @@ def _words(
     )
 
 
-def _print(made: Made, results: Results, words: Words, output: Output, target: Path | None) -> None:
+def _print(made: Made, results: Results, words: Words, output: Output, target: Target | None) -> None:
     from indelible.query.report.making import Report
 
     report = made.report
@@ -219,7 +221,7 @@ def _print(made: Made, results: Results, words: Words, output: Output, target: P
             report_json.show(report_json.as_json(report, results, made.unread, words))
         else:
             report_json.show(report_json.controls(report, results, made.unread, words))
-    elif output.html is not None:
+    elif target is not None:
         from indelible.cli import report_controls, report_page
 
         made_at = format_time(time.time_ns())

@@ -14,7 +14,7 @@ from indelible.cli.text import byte_count, counted, neutralise, one_line, pad, w
 
 if TYPE_CHECKING:
     from indelible.config import AuditSettings, Retention
-    from indelible.trail.upkeep.pruning import Plan
+    from indelible.trail.upkeep.due import Plan
 
 EPILOG: Final = """\b
 Examples:
@@ -140,8 +140,8 @@ def plan_for(path: Path, audit: AuditSettings) -> Plan:
     from indelible.trail.reader import is_there
     from indelible.trail.shipping.backlog import shipping_of
     from indelible.trail.start.intents import Tracker, pruned_ranges
+    from indelible.trail.upkeep.due import Rules, hold_finder, make_plan, sealed_size
     from indelible.trail.upkeep.facts import FactsStore
-    from indelible.trail.upkeep.pruning import Rules, hold_finder, make_plan, sealed_size
     from indelible.trail.upkeep.standing import read_standing
 
     if not is_there(path):

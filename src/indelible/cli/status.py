@@ -148,10 +148,19 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         for earlier in state["earlier"]
     ]
     for kind, event in state["last"].items():
-        about = f"{event['recorded_at']}, seq {event['seq']}: {compact(event['metadata'], 200)}"
-        facts.append((f"last {kind}"[:40], about))
+        facts.append((f"last {kind}"[:40], _last(kind, event)))
     facts.append(("disk", _disk(state["disk"], settings)))
     return facts
+
+
+def _last(kind: str, event: dict[str, Any]) -> str:
+    """Say when it was and what it says; of an alert in words, since its JSON is long and the end of it matters."""
+    said = compact(event["metadata"], 200)
+    if kind == "alert":
+        from indelible.alerting.channels.notice import in_words
+
+        said = in_words(event["metadata"])
+    return f"{event['recorded_at']}, seq {event['seq']}: {said}"
 
 
 def _disk(disk: dict[str, Any], settings: dict[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,6 +19,9 @@ from indelible.query.filters import Filter
 from indelible.query.follow import POLL_S, Follower
 from indelible.query.search import Corrupt, Hit, recorded_at
 from indelible.trail.reader import is_there
+
+if TYPE_CHECKING:
+    from indelible.query.engine.sieve import Sieve
 
 DEFAULT_LIMIT: Final = 10
 LOOK_FOR_TRAILS_S: Final = 1.0
@@ -60,13 +63,14 @@ def command(
 
 
 def follow_trails(
-    trails: Trails, wanted: Filter, limit: int, chosen: Chosen | None, *, all_at_zero: bool = True
-) -> int:
-    """Print the newest `limit` matches and every new one until interrupted.
+    trails: Trails, wanted: Filter, limit: int, chosen: Chosen | None, *, all_at_zero: bool = True,
+    sieve: Sieve | None = None,
+) -> int:  # fmt: skip
+    """Print the newest `limit` matches and every new one until interrupted; of these only what a sieve lets through.
 
     A limit of 0 begins with all matches, or with none unless `all_at_zero`.
     """
-    session = _Session(trails, wanted, chosen)
+    session = _Session(trails, wanted, chosen, sieve)
     try:
         session.begin(limit, none=not (limit or all_at_zero))
         while True:
@@ -79,7 +83,8 @@ def follow_trails(
 
 
 class _Session:
-    def __init__(self, trails: Trails, wanted: Filter, chosen: Chosen | None) -> None:
+    def __init__(self, trails: Trails, wanted: Filter, chosen: Chosen | None, sieve: Sieve | None) -> None:
+        self._sieve = sieve
         self.corrupt = Corrupt()
         self._trails = trails
         self._wanted = wanted
@@ -89,16 +94,33 @@ class _Session:
 
     def begin(self, limit: int, *, none: bool) -> None:
         """Show where the trails stand."""
-        hits = [follower.start(1 if none else limit) for follower in self._new_followers()]
+        if self._sieve is not None and not none:
+            hits = self._stored(self._sieve, limit)
+        else:
+            hits = [follower.start(1 if none else limit) for follower in self._new_followers()]
         merged = list(heapq.merge(*hits, key=recorded_at))
         self._print([] if none else merged[-limit:])
+
+    def _stored(self, sieve: Sieve, limit: int) -> list[list[Hit]]:
+        """Return of each trail what there is and the sieve lets through; what comes after it is for `look`."""
+        found, unread = [], []
+        for follower in self._new_followers():
+            follower.start(1)
+            hits, corrupt = sieve.stored(follower.layout.active, self._wanted, limit)
+            found.append([hit for hit in hits if hit.row.seq < follower.next_seq])
+            unread.append(corrupt)
+        self.corrupt.forget()  # what a follower could not read is among it
+        for corrupt in unread:
+            self.corrupt.take(corrupt)
+        return found
 
     def look(self) -> None:
         """Show what is new."""
         if time.monotonic() - self._looked >= LOOK_FOR_TRAILS_S:
             self._new_followers()  # all of a trail that appeared is new
         hits = [follower.poll() for follower in self._followers.values()]
-        self._print(list(heapq.merge(*hits, key=recorded_at)))
+        found = list(heapq.merge(*hits, key=recorded_at))
+        self._print(self._sieve.passing(found) if self._sieve is not None and found else found)
         for path, follower in self._followers.items():
             if follower.missed:
                 note(f"{path}: {follower.missed} events were deleted by rotation before they could be shown")

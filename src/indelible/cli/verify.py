@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 SHOWN_FINDINGS: Final = 20
 """A person reads so many; `--json` has them all."""
 
+TWINS: Final = (
+    "twins, from which questions are answered: 'indelible twins --check' compares them with these lines"
+)
+
 EPILOG: Final = """\b
 Examples:
   indelible verify                       the configured trail, and those beside it
@@ -162,15 +166,27 @@ def command(
         )
     if found.anything:
         return _check_found(where, found, keys, kept.quorum if kept else None, as_json=as_json)
-    results = verify_all(find_trails(where), keys)
+    paths = find_trails(where)
+    results = verify_all(paths, keys)
     if kept is not None:
         verify_kept.compare(results, kept, keys[0] if keys else None)
+    for path, result in zip(paths, results, strict=True):
+        if _has_twins(path):
+            result.not_checked.append(TWINS)
     if as_json:
         print_json(results[0].as_dict() if len(results) == 1 else combine(results))
     else:
         for result in results:
             print_result(result)
     return 0 if all(result.ok for result in results) else 1
+
+
+def _has_twins(path: Path) -> bool:
+    """Tell whether questions about a trail, or those that it follows, may be answered from twins."""
+    from indelible.trail import twins
+    from indelible.trail.reader import with_earlier
+
+    return any(twins.names(Layout(one)) for one in with_earlier([path]))
 
 
 def _check_found(

@@ -75,6 +75,11 @@ class Follower:
         self._unread = 0
         """Lines since the last one with a seq that could not be read."""
 
+    @property
+    def next_seq(self) -> int:
+        """The first seq that was not seen: what is there before it is not shown by `poll`."""
+        return self._next_seq
+
     def start(self, limit: int) -> list[Hit]:
         """Return the newest matches (0: all of them), and begin to follow after them."""
         self._origin = self._read_origin()

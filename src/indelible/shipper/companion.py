@@ -59,8 +59,8 @@ def check(settings: Settings, export: SinkSettings | None = None) -> None:
     check_names(audit.sinks)
     if audit.ship == "thread" and looks(settings):
         raise ConfigError(
-            "alerts: rules look in a process of their own, and 'audit.ship: thread' wants none; take 'ship: process', "
-            "or 'ship: off' and run 'indelible alerts --follow' by hand"
+            "alerts: rules look in the process that ships, so that none of them can hold up a call, and 'audit.ship: "
+            "thread' wants none; take 'ship: process', or 'ship: off' and run 'indelible ship' by hand, which does both"
         )
     for sink in audit.sinks if audit.ship != "off" else ():
         if sink.type == "stdout":
@@ -96,6 +96,10 @@ def companion_of(
     with contextlib.suppress(OSError, TrailError):  # the shipper says what is wrong
         begin(layout, audit.sinks, durable.access_for(audit.group))
     alone = audit.ship == "process" and settings.source is not None and bool(sys.executable)
+    if looks(settings) and not alone:
+        log.error(
+            "alerts: no process can be started here that looks by the rules; run 'indelible ship' by hand"
+        )
     shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
     return Companion(shipper, holds)
 

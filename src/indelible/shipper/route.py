@@ -14,7 +14,7 @@ from indelible.trail import files
 from indelible.trail.entry import parse_line
 from indelible.trail.layout import Layout
 from indelible.trail.reader import Snapshot, names_in
-from indelible.trail.upkeep.pruning import newest_checkpoint
+from indelible.trail.upkeep.due import newest_checkpoint
 
 MAX_CHAIN: Final = 64
 """So many trails are followed back."""

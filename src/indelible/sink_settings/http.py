@@ -26,7 +26,7 @@ from indelible.sink_settings.parts import (
     take_batch,
     take_secret,
 )
-from indelible.values import one_of, parse_boolean, parse_text, parse_text_map
+from indelible.values import one_of, parse_boolean, parse_text, parse_text_map, split_url
 
 Flavor = Literal["webhook", "splunk_hec", "elasticsearch", "loki"]
 Body = Literal["lines", "array", "single"]
@@ -70,7 +70,6 @@ MAX_LABELS: Final = 15
 
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_TARGET = re.compile(r"[!-~]*")
 
 
 class HttpSettings(Own, frozen=True, kw_only=True):
@@ -156,17 +155,10 @@ def _joined(path: str, wanted: str) -> str:
 
 def parse_url(value: object) -> str:
     """Return the URL of a receiver."""
-    from urllib.parse import urlsplit
-
     text = parse_text(value)
-    wanted = "expected https://HOST[:PORT][/PATH][?QUERY] or http://…, without credentials or a fragment"
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(wanted) from None
-    if not fits or "@" in parts.netloc or "#" in text or not _TARGET.fullmatch(text):
-        raise ValueError(wanted)
+    split_url(
+        text, "expected https://HOST[:PORT][/PATH][?QUERY] or http://…, without credentials or a fragment"
+    )
     return text
 
 

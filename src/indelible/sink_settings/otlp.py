@@ -28,7 +28,7 @@ from indelible.sink_settings.parts import (
     take_batch,
     take_secret,
 )
-from indelible.values import one_of, parse_text
+from indelible.values import one_of, parse_text, split_url
 
 Protocol = Literal["http/protobuf", "http/json", "grpc"]
 
@@ -83,16 +83,9 @@ class OtlpSettings(Own, frozen=True, kw_only=True):
 
 def parse_endpoint(value: object) -> str:
     """Return the URL of a receiver."""
-    from urllib.parse import urlsplit
-
     text = parse_text(value)
     wanted = "expected http://HOST[:PORT][/PATH] or https://…, without credentials, a query or a fragment"
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(wanted) from None
-    if not fits or "@" in parts.netloc or parts.query or "#" in text or not text.isascii() or " " in text:
+    if split_url(text, wanted).query:
         raise ValueError(wanted)
     return text
 

@@ -20,7 +20,7 @@ from indelible.sink_settings.parts import (
     take_batch,
     take_secret,
 )
-from indelible.values import MEGABYTE, one_of, parse_boolean, parse_count, parse_text, shown
+from indelible.values import MEGABYTE, one_of, parse_boolean, parse_count, parse_text, shown, split_url
 
 Lock = Literal["none", "governance", "compliance"]
 Compression = Literal["zstd", "gzip", "none"]
@@ -136,17 +136,9 @@ def parse_prefix(value: object) -> str:
 
 def parse_store(value: object) -> str:
     """Return the URL of a store."""
-    from urllib.parse import urlsplit
-
     text = parse_text(value).rstrip("/")
     wanted = "expected https://HOST[:PORT] or http://…, without a path or credentials; the bucket has a key of its own"
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(wanted) from None
-    is_plain = text.isascii() and " " not in text and "?" not in text and "#" not in text
-    if not fits or "@" in parts.netloc or parts.path or not is_plain:
+    if split_url(text, wanted).path or "?" in text:
         raise ValueError(wanted)
     return text
 

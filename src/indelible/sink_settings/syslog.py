@@ -10,7 +10,7 @@ import msgspec
 
 from indelible.anchor_settings import SYSLOG_PORT, SYSLOG_TLS_PORT
 from indelible.sink_settings.parts import Kind, Own, TlsSettings, absolute, parse_tls
-from indelible.values import one_of, parse_text
+from indelible.values import is_host, one_of, parse_text
 
 Protocol = Literal["udp", "tcp", "tls"]
 Framing = Literal["octet", "lf"]
@@ -78,17 +78,21 @@ class SyslogSettings(Own, frozen=True, kw_only=True):
 def _address(value: object) -> str:
     text = parse_text(value)
     if not text.startswith(("/", "./", "~")):
-        split_address(text, SYSLOG_PORT)
+        split_address(text, SYSLOG_PORT, "HOST:PORT, [IPV6]:PORT or the path of a socket, such as /dev/log")
     return text
 
 
-def split_address(text: str, default_port: int) -> tuple[str, int]:
-    """Return host and port of ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``; raises ValueError."""
+HOST_PORT: Final = "HOST, HOST:PORT or [IPV6]:PORT"
+
+
+def split_address(text: str, default_port: int, wanted: str = HOST_PORT) -> tuple[str, int]:
+    """Return host and port of ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``; raises ValueError, naming what is wanted."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/@]+))(?::([0-9]{1,5}))?", text)
     port = int(match[3]) if match and match[3] else default_port
-    if match is None or not 0 < port < 1 << 16:
-        raise ValueError("expected HOST:PORT, [IPV6]:PORT or the path of a socket, such as /dev/log")
-    return match[1] or match[2], port
+    host = (match[1] or match[2]) if match else ""
+    if not is_host(host) or not 0 < port < 1 << 16:
+        raise ValueError(f"expected {wanted}")
+    return host, port
 
 
 def _made(values: dict[str, Any]) -> SyslogSettings:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import COMMAND, Run
-from tests.trails import Maker
+from tests.trails import Maker, operation
 
 WRITER = """
 import sys, time
@@ -173,3 +173,22 @@ def test_status_does_not_get_in_a_writers_way(
     lock.write_text(json.dumps({"pid": 2**22 + 1, "command": "gone", "since": "then"}))
     value = json.loads(run("status", "--trail", path, "--json").stdout)
     assert value["held_by"] is None
+
+
+def test_a_condition_is_asked_of_what_comes(tmp_path: Path, home: dict[str, str]) -> None:
+    maker = Maker(tmp_path / "audit.jsonl")
+    for user in ("ada", "bob", "ada"):
+        maker.add(operation(maker.seq, source__user_id=user))
+    args = ["log", "-f", "--where", "user_id = 'ada'", "--json", "-n", "0", "--trail", str(maker.layout.active)]
+    with started(*COMMAND, *args, env=home) as follower:
+        shown = Collected(follower)
+        assert len(shown.wait(lambda lines: len(lines) >= 2)) == 2
+        for user in ("bob", "ada'; --", "ada", "bob"):
+            maker.add(operation(maker.seq, source__user_id=user))
+        maker.rotate()
+        maker.add(operation(maker.seq, source__user_id="ada"))
+        shown.wait(lambda lines: len(lines) >= 4)
+        follower.send_signal(signal.SIGINT)
+        _, said = follower.communicate(timeout=60)
+    assert (follower.returncode, said) == (0, b"")
+    assert [json.loads(line)["source"]["user_id"] for line in shown.lines] == ["ada"] * 4

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from indelible.alerting.channels.mail import MailShape
-from indelible.alerting.channels.notice import notice
+from indelible.alerting.channels.notice import LEFT_OUT, notice
 from indelible.alerting.channels.shapes import PagerDutyShape, SlackShape, SyslogShape, WebhookShape
 from indelible.formats.record import Options, Record
 from tests.trails import ORIGIN
@@ -69,7 +70,9 @@ HOSTILE = "<!channel> <@U123> *b* `c` & <http://evil|here>\n\x1b[31m\u202e"
 
 def test_slack_mentions_nobody() -> None:
     found = json.loads(
-        SlackShape(HOST).render(record(alert(summary=HOSTILE, query=f"indelible log '{HOSTILE}'")))
+        SlackShape(HOST).render(
+            record(alert(summary=HOSTILE, query="indelible log '<!channel> & <@U123> *b*'"))
+        )
     )
     marked = [found["text"]] + [
         block["text"]["text"] for block in found["blocks"] if block.get("text", {}).get("type") == "mrkdwn"
@@ -81,6 +84,31 @@ def test_slack_mentions_nobody() -> None:
     for block in found["blocks"]:
         for part in (block.get("text"), *block.get("elements", ())):
             assert part is None or part["type"] in ("plain_text", "mrkdwn")
+
+
+@given(st.integers(0, 2_100), st.sampled_from(["a", "'", "&", "<", "é", "\U0001f600", "`", "\n", "\x1b"]))
+@example(1_900, "&")
+@example(2_000, "a")
+@example(1_900, "é")
+def test_a_query_is_told_whole_or_not_at_all(length: int, sign: str) -> None:
+    """Half a command is another command, or none: it ends within a quote."""
+    query = f"log '{sign * length}'"
+    made = record(alert(query=query, query_note="It lists more."))
+    slack = json.loads(SlackShape(HOST).render(made))["blocks"]
+    fenced = [block["text"]["text"] for block in slack if block.get("text", {}).get("type") == "mrkdwn"]
+    duty = json.loads(PagerDutyShape(HOST).render(made))["payload"]["custom_details"]
+    hook = json.loads(WebhookShape(HOST).render(made))
+    for told, around in (
+        (html.unescape("".join(fenced)), slack[-1]["elements"][0]["text"]),
+        (str(duty.get("query")), duty["about the query"]),
+        (str(hook.get("query")), hook["query_note"]),
+        *((text, text) for text in [json.loads(MailShape(HOST).render(made))["text"]]),
+        *((text, text) for text in [SyslogShape(HOST).render(made).decode()]),
+    ):
+        is_told = query in told
+        assert is_told == ("log '" in told)
+        assert (LEFT_OUT in around) == (not is_told)
+        assert ("It lists more." in around) == is_told
 
 
 @given(st.text(max_size=6000), st.text(max_size=6000))
@@ -122,7 +150,9 @@ def test_limits_are_kept_whatever_the_names_are(summary: str, query: str) -> Non
 )  # fmt: skip
 def test_syslog_is_as_grave_as_the_alert(severity: str, state: str, priority: int) -> None:
     line = SyslogShape(HOST).render(record(alert(severity=severity, state=state))).decode()
-    assert re.match(rf"<{priority}>1 2026-11-22T09:00:00\.000000Z box indelible - Alert - \[", line)
+    assert re.match(
+        rf"<{priority}>1 2026-11-22T09:00:00\.000000Z box indelible - Alert \[indelible@32473 event_id=", line
+    )
 
 
 @pytest.mark.parametrize(

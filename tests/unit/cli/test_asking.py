@@ -115,7 +115,15 @@ REFUSED = {
     ("log", "--sort", "name:up"): "--sort: expected COL, COL:asc or COL:desc, found 'name:up'",
     ("log", "--group-by", "name", "--sort", "seq"): "--sort: no column 'seq'; there are name, count",
     ("log", "--sum", "name"): "--sum name: not a column of numbers",
-    ("log", "--where", "true", "--follow"): "not together with --follow",
+    ("log", "--sort", "name", "--follow"): "not together with --follow",
+    ("log", "--count", "--where", "true", "--follow"): "not together with --follow",
+    (
+        "log",
+        "--where",
+        "seq = (SELECT max(seq) FROM logs)",
+        "--follow",
+    ): "--where: it asks other events besides",
+    ("log", "--where", "nmae = 'x'", "-f"): "--where: no column 'nmae' at character 1; did you mean 'name'?",
     ("log", "--count", "--from", "x"): "not together with --from",
     ("log", "--count", "-n", "5"): "--count gives one number, of all that match: not together with -n",
     (

@@ -53,6 +53,20 @@ def test_what_is_due_is_made_and_said(run: Run, trail: Path) -> None:
     assert "2 made" in run("twins", "--rebuild")[1]
 
 
+def test_verify_says_that_it_did_not_look_at_them(run: Run) -> None:
+    """Answers may come from them, and what is wrong with one no line shows."""
+    said = "indelible twins --check"
+    assert said not in run("verify")[1]
+    assert said not in " ".join(json.loads(run("verify", "--json")[1])["not_checked"])
+    run("twins")
+    *_, last = run("verify")[1].splitlines()
+    assert "not checked: twins" in last
+    assert said in last
+    assert said in json.loads(run("verify", "--json")[1])["not_checked"][-1]
+    run("twins", "--remove")
+    assert said not in run("verify")[1]
+
+
 def test_they_are_checked(run: Run, trail: Path) -> None:
     run("twins")
     assert run("twins", "--check")[:2][0] == 0

@@ -76,7 +76,7 @@ def test_every_key_of_a_channel_is_documented() -> None:
 def test_what_an_alert_says_is_documented() -> None:
     alert = Alert(
         rule="x", state="firing", severity="info", at=1, key="k", since=1, seq=1, times=1, by="actor", window=1,
-        numbers={"n": 1}, query="q", suppressed=1, once=True,
+        numbers={"n": 1}, query="q", query_note="n", suppressed=1, once=True,
     )  # fmt: skip
     named = {code for cells in rows(section(PAGE, "The event")) for code in codes(cells[0])}
     assert named == set(as_metadata(alert, "o"))

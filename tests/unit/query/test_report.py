@@ -46,6 +46,14 @@ def is_call(row: Row) -> bool:
     return bool(row["event_type"] == "mcp_operation")
 
 
+def is_denied(row: Row) -> bool:
+    return row["kind"] in ("denied", "unauthenticated") or row["policy_decision"] == "deny"
+
+
+def is_warned(row: Row) -> bool:
+    return row["policy_decision"] == "warn" and not is_denied(row)
+
+
 def within(row: Row, scope: Scope, column: str = "timestamp") -> bool:
     at = row[column]
     return at is not None and moment(scope.since) <= at < moment(scope.until)
@@ -87,15 +95,11 @@ def errors(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
 def refused(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
     found: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in calls_of(rows, scope):
-        if row["kind"] == "unauthenticated":
-            what = "unauthenticated"
-        elif row["kind"] == "denied" or row["policy_decision"] == "deny":
-            what = "denied"
-        elif row["policy_decision"] == "warn":
-            what = "warned"
-        else:
+        if not is_denied(row) and not is_warned(row):
             continue
-        found[what, row["user_id"], row["backend"], row["capability_name"], row["policy_rule"]].append(row)
+        what = "denied" if is_denied(row) else "warned"
+        target = (row["backend"], row["capability_name"])
+        found[what, row["user_id"], *target, row["kind"], row["policy_rule"]].append(row)
     return [(*key, len(calls), max(call["timestamp"] for call in calls)) for key, calls in found.items()]
 
 
@@ -197,7 +201,7 @@ def activity(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
         found[row["timestamp"].replace(hour=0, minute=0, second=0, microsecond=0)].append(row)
     return [
         (
-            day, len(some), sum(row["status"] == "error" for row in some), sum(row["kind"] == "denied" for row in some),
+            day, len(some), sum(row["status"] == "error" for row in some), sum(is_denied(row) for row in some),
             sum(row["effects"] == "destructive" for row in some),
         )
         for day, some in found.items()
@@ -217,8 +221,8 @@ def summary(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
     tools = {(row["backend"], row["capability_name"]) for row in calls if row["type"] == "tool"}
     return [
         (
-            len(calls), sum(row["status"] == "error" for row in calls), sum(row["kind"] == "denied" for row in calls),
-            sum(row["policy_decision"] == "warn" for row in calls),
+            len(calls), sum(row["status"] == "error" for row in calls), sum(is_denied(row) for row in calls),
+            sum(is_warned(row) for row in calls),
             sum(row["effects"] == "destructive" for row in calls),
             len({row["user_id"] for row in calls} - {None}), len({row["session_id"] for row in calls} - {None}),
             len(tools), total(calls, "cost_centicents"),
@@ -329,8 +333,8 @@ def facts_of(rows: list[Row], scope: Scope) -> dict[str, dict[str, Any]]:
             "behalf": sum(bool(row["on_behalf_of"]) for row in calls),
         },
         "refusals": {
-            "denied": sum(row["kind"] == "denied" or row["policy_decision"] == "deny" for row in calls),
-            "unauthenticated": sees(calls, "kind", "unauthenticated"), "warned": sees(calls, "policy_decision", "warn"),
+            "denied": sum(is_denied(row) for row in calls), "warned": sum(is_warned(row) for row in calls),
+            "unauthenticated": sees(calls, "kind", "unauthenticated"),
             "decided": sees(calls, "policy_decision", "allow", "deny", "warn"), "calls": len(calls),
         },
         "rejected": {

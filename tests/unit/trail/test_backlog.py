@@ -23,10 +23,10 @@ from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.shipping import backlog, cursor
 from indelible.trail.shipping.backlog import Shipping, Unshipped, kept_for, lost, shipping_of, waiting
-from indelible.trail.upkeep import housekeeping, pruning
+from indelible.trail.upkeep import due, housekeeping
+from indelible.trail.upkeep.due import Rules
 from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.keeping import Closed, judge
-from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
 from .test_retention import ALL_GO, AUDIT, assert_well, path, prune, trail
@@ -242,7 +242,7 @@ def test_a_look_stops_between_two_files_and_the_next_goes_on(path: Path, after: 
     with trail(path) as writer:
         starts = firsts(writer)
         asked = iter(range(1000))
-        with contextlib.suppress(pruning.Stopped):
+        with contextlib.suppress(due.Stopped):
             writer.housekeeper.pruner.prune(ALL_GO, lambda: next(asked) >= after)
         writer.seal()
         assert_well(path)

@@ -20,11 +20,11 @@ from indelible.errors import ConfigError, TrailError
 from indelible.trail import files
 from indelible.trail.layout import Layout
 from indelible.trail.upkeep import holding, holds
+from indelible.trail.upkeep.due import Rules
 from indelible.trail.upkeep.duties import carry_out
 from indelible.trail.upkeep.holding import Hold
 from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.orders import AddHold, Asker, ReleaseHold
-from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.upkeep.standing import Standing, read_cache, read_standing
 from indelible.trail.writer import Writer
 

@@ -20,11 +20,11 @@ from indelible.errors import TrailCorrupt
 from indelible.trail import files
 from indelible.trail.files import TrailFile
 from indelible.trail.layout import Layout
-from indelible.trail.upkeep import facts, housekeeping, pruning
+from indelible.trail.upkeep import due, facts, housekeeping, pruning
+from indelible.trail.upkeep.due import Rules
 from indelible.trail.upkeep.facts import FactsStore
 from indelible.trail.upkeep.housekeeping import Housekeeper
 from indelible.trail.upkeep.keeping import ClassFacts, Facts
-from indelible.trail.upkeep.pruning import Rules
 from indelible.trail.writer import Writer
 
 from .test_writer import body, start
@@ -286,7 +286,7 @@ def test_what_is_remembered_is_made_anew(path: Path, how: str) -> None:
             )
     store = FactsStore(layout, None)
     closed = files.segments(layout)
-    for file, end, expected in zip(closed, pruning.ends(layout, closed), right, strict=True):
+    for file, end, expected in zip(closed, due.ends(layout, closed), right, strict=True):
         assert msgspec.json.encode(store.get(file, end - 1, "")) == expected
 
 

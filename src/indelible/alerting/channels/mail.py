@@ -53,6 +53,7 @@ def mail(found: Notice, host: str) -> Mail:
     ]  # fmt: skip
     told = "\n".join(f"{name:<10}{text}" for name, text in rows if text)
     shown = f"\n\nThe events that it is about:\n\n  {found.query}\n" if found.query else "\n"
+    shown += f"\n{found.query_note}\n" if found.query_note else ""
     return Mail(
         id=found.event_id,
         thread=found.dedup_key,

@@ -16,8 +16,11 @@ from indelible.formats.record import Record
 
 MAX_SUMMARY: Final = 500
 MAX_QUERY: Final = 2_000
+"""A longer query is not told: half of one is another one, or none."""
 MAX_NAME: Final = 128
 MAX_NUMBERS: Final = 16
+
+LEFT_OUT: Final = "The query is too long for here: it stands in the alert's event (metadata.alert.query)."
 
 TEST: Final = "test"
 """The rule of what `indelible alerts test` sends: it is no event."""
@@ -38,6 +41,7 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float | None = None
     numbers: dict[str, int | float] = {}
     query: str | None = None
+    query_note: str = ""
     repeat: int = 0
     suppressed: int = 0
     once: bool = False
@@ -74,6 +78,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float | None = None
     numbers: dict[str, int | float] = {}
     query: str | None = None
+    """Whole: half a command is none."""
+    query_note: str = ""
+    """What is to be known of it, or why it is not here."""
     user: str | None = None
     backend: str | None = None
     name: str | None = None
@@ -100,6 +107,7 @@ def notice(record: Record) -> Notice:
     entry = record.entry
     words = _words(entry.metadata, entry.event_id)
     severity = words.severity if words.severity in SEVERITIES else "error"
+    query, note = _query(words)
     return Notice(
         rule=short(words.rule, MAX_NAME),
         state=RESOLVED if words.state == RESOLVED else FIRING,
@@ -117,11 +125,21 @@ def notice(record: Record) -> Notice:
         suppressed=words.suppressed,
         window_s=words.window_s,
         numbers={short(key, 40): value for key, value in list(words.numbers.items())[:MAX_NUMBERS]},
-        query=None if words.query is None else words.query[:MAX_QUERY],
+        query=query,
+        query_note=note,
         user=_name(entry.source.user_id),
         backend=_name(entry.target.backend),
         name=_name(entry.target.capability_name),
     )
+
+
+def _query(words: _Words) -> tuple[str | None, str]:
+    """Return the query of an alert, when it can be told as it is, and what is to be said of it."""
+    if words.query is None or (
+        len(words.query) <= MAX_QUERY and words.query.isprintable() and "`" not in words.query
+    ):
+        return words.query, short(words.query_note, MAX_SUMMARY)
+    return None, LEFT_OUT
 
 
 def _name(text: str | None) -> str | None:
@@ -134,6 +152,10 @@ def _words(raw: msgspec.Raw, event_id: str) -> _Words:
         found = msgspec.json.decode(raw, type=_Metadata) if bytes(raw) else _Metadata()
     except (msgspec.DecodeError, RecursionError):
         found = _Metadata()
+    return _said(found, event_id)
+
+
+def _said(found: _Metadata, event_id: str) -> _Words:
     if found.alert is not None:
         return found.alert
     if found.incident is not None:
@@ -152,6 +174,16 @@ def _words(raw: msgspec.Raw, event_id: str) -> _Words:
         summary = f"the trail's disk is {found.disk} a threshold, {found.used_percent} % are used"
         return _Words(rule="disk", summary=summary, state=state, severity="warning", dedup_key="disk")
     return _Words(rule="alert", summary="the trail gives an alert; its event says which", once=True)
+
+
+def in_words(metadata: object) -> str:
+    """Return what the metadata of an alert's event say, in one line: the rule, how grave it is, of whom and what."""
+    try:
+        words = _said(msgspec.convert(metadata, _Metadata), "")
+    except (msgspec.ValidationError, RecursionError):
+        words = _said(_Metadata(), "")
+    how = RESOLVED if words.state == RESOLVED else words.severity
+    return f"{short(words.rule, MAX_NAME)} ({short(how, MAX_NAME)}): {short(words.summary, MAX_SUMMARY)}"
 
 
 def reads(raw: msgspec.Raw) -> tuple[str, str]:

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from indelible.alerting.channels.notice import Notice, notice
-from indelible.formats.headed import Plain5424
+from indelible.alerting.channels.notice import LEFT_OUT, Notice, notice
+from indelible.formats.headed import Head5424
 from indelible.formats.names import DENIED, FAILED, GRAVE, ORDINARY, naming
+from indelible.formats.syslog import escape_value
 
 if TYPE_CHECKING:
     from indelible.formats.names import Level
     from indelible.formats.record import Options, Record
 
 ALERTS: Final = frozenset({"alert"})
+
+ALWAYS: Final = frozenset({"seq", "summary"})
+"""What a webhook is told even when it is 0 or nothing."""
 
 SLACK_HEADER: Final = 150
 SLACK_TEXT: Final = 2_900
@@ -47,7 +51,7 @@ class WebhookShape:
         """See `Format`."""
         found = notice(record)
         plain = msgspec.to_builtins(found)
-        said = {key: value for key, value in plain.items() if value not in (None, {}, 0) or key == "seq"}
+        said = {key: value for key, value in plain.items() if value not in (None, {}, 0, "") or key in ALWAYS}
         return msgspec.json.encode({"type": "indelible.alert", **said})
 
 
@@ -71,13 +75,13 @@ def slack(found: Notice) -> dict[str, Any]:
         {"type": "header", "text": _plain(found.title[:SLACK_HEADER])},
         {"type": "section", "text": _plain(found.summary)},
     ]
-    if found.query:
-        fenced = escape(found.query[:SLACK_TEXT].replace("`", "'"))[:SLACK_TEXT]
-        blocks.append(
-            {"type": "section", "text": {"type": "mrkdwn", "text": f"```{_whole_entities(fenced)}```"}}
-        )
+    fenced, note = f"```{escape(found.query or '')}```", found.query_note
+    if found.query and len(fenced) <= SLACK_TEXT:
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": fenced}})
+    elif found.query:
+        note = LEFT_OUT
     about = " · ".join(
-        one for one in (f"since {found.since}", found.more, f"event {found.seq}", found.origin) if one
+        one for one in (f"since {found.since}", found.more, f"event {found.seq}", found.origin, note) if one
     )
     blocks.append({"type": "context", "elements": [_plain(about)]})
     return {"text": f"{mark} {escape(found.title)}: {escape(found.summary)}", "blocks": blocks}
@@ -98,12 +102,6 @@ def _plain(text: str) -> dict[str, Any]:
 def escape(text: str) -> str:
     """Return a text as mrkdwn shows it as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _whole_entities(text: str) -> str:
-    """Return an escaped text that was cut, without half of an entity at its end."""
-    at = text.rfind("&", -5)
-    return text[:at] if at >= 0 and ";" not in text[at:] else text
 
 
 class PagerDutyShape:
@@ -127,7 +125,10 @@ def pagerduty(found: Notice, host: str) -> dict[str, Any]:
     }
     if found.is_over:
         return event
-    more = {"query": found.query, "since": found.since, "event": found.seq, "not told": found.suppressed}
+    more = {
+        "query": found.query, "about the query": found.query_note, "since": found.since, "event": found.seq,
+        "not told": found.suppressed,
+    }  # fmt: skip
     details = {**more, **found.numbers}
     return event | {
         "client": "Indelible",
@@ -138,7 +139,7 @@ def pagerduty(found: Notice, host: str) -> dict[str, Any]:
             "timestamp": found.at,
             "component": found.backend or "indelible",
             "class": found.rule,
-            "custom_details": {name: value for name, value in details.items() if value not in (None, 0)},
+            "custom_details": {name: value for name, value in details.items() if value not in (None, 0, "")},
         },
     }
 
@@ -149,18 +150,33 @@ class SyslogShape:
     holds = ALERTS
 
     def __init__(self, options: Options) -> None:
-        self._head = Plain5424(options)
+        self._head = Head5424(options)
+        self._element = f"indelible@{options.enterprise}"
         self._most = options.max_bytes
 
     def render(self, record: Record) -> bytes:
         """See `Format`."""
         found = notice(record)
         level = ORDINARY if found.is_over else LEVELS[found.severity]
-        head = self._head.of(record.entry, naming(record.entry)._replace(level=level))
+        head = self._head.of(record.entry, naming(record.entry)._replace(level=level)) + self._data(found)
         said = [found.title, found.summary, found.more, f"since {found.since}", f"id {found.dedup_key}"]
-        query = "" if found.query is None else "".join(one if one.isprintable() else "�" for one in found.query)
-        line = f"{head}{'; '.join(one for one in (*said, query) if one)}".encode()
+        line = _line(head, *said, found.query_note, found.query or "")
+        if found.query and self._most and len(line) > self._most:
+            line = _line(head, *said, LEFT_OUT)
         return line if not self._most or len(line) <= self._most else _cut(line, self._most)
+
+    def _data(self, found: Notice) -> str:
+        """Return what receivers choose by, as structured data (RFC 5424, section 6.3), and the space after it."""
+        pairs = (
+            ("event_id", found.event_id), ("seq", str(found.seq)), ("origin", found.origin), ("rule", found.rule),
+            ("state", found.state), ("severity", found.severity), ("dedup_key", found.dedup_key),
+        )  # fmt: skip
+        said = "".join(f' {name}="{escape_value(text)}"' for name, text in pairs)
+        return f"[{self._element}{said}] "
+
+
+def _line(head: str, *said: str) -> bytes:
+    return f"{head}{'; '.join(one for one in said if one)}".encode()
 
 
 def _cut(line: bytes, most: int) -> bytes:

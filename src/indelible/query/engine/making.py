@@ -34,7 +34,7 @@ from indelible.trail.entry import line_seq
 from indelible.trail.layout import Layout
 from indelible.trail.reader import TrailFile
 from indelible.trail.twins import Twin, TwinsBusyError
-from indelible.trail.upkeep.pruning import sealed_size
+from indelible.trail.upkeep.due import sealed_size
 
 CHUNK_BYTES: Final = 4 << 20
 """A twin of the active file is made when so many more bytes of it are sealed."""

@@ -35,6 +35,7 @@ import orjson
 
 from indelible.errors import ConfigError, NoteError, NotProven, TrailError
 from indelible.query.evidence.choosing import Chooser, Counts, HeardSource, writing
+from indelible.query.exports.place import find_target
 from indelible.query.filters import Filter
 from indelible.trail.checking.check import Progress, verify_alone
 from indelible.trail.durable import Access, new_file
@@ -50,6 +51,8 @@ from indelible.trail.proofs.stored import Sealed, StoredFiles, hand_overs, own_k
 from indelible.trail.proofs.subset import Leaf, show_subset, subset_hashes
 from indelible.trail.proofs.tiles import StoredTiles
 from indelible.trail.reader import Snapshot, names_in, reading
+
+OPTION: Final = "--evidence"
 
 EVIDENCE: Final = 1
 """The version of the bundle's layout, in its manifest."""
@@ -103,7 +106,7 @@ class Bundle:
 
     def __init__(self, order: Order) -> None:
         """Raises ConfigError when something would be overwritten, or there is no such place; TrailError."""
-        _check_target(order)
+        order = order._replace(target=_target(order))
         self._order = order
         self._result: VerifyResult | None = None
         self._sealed: Sealed | None = None
@@ -176,20 +179,12 @@ def _list_files(manifest: dict[str, Any], small: dict[str, bytes], large: dict[s
 # --- what stands in the way -----------------------------------------------------------------------------------------
 
 
-def _check_target(order: Order) -> None:
-    target = order.target
-    if target.is_dir() or not target.name:
-        msg = f"{target}: is a directory; expected the name of a file, such as evidence.zip"
-        raise ConfigError(msg)
-    if not target.parent.is_dir():
-        msg = f"{target.parent}: there is no such directory"
-        raise ConfigError(msg)
-    layout = Layout(order.path.absolute())
-    if target.resolve() == layout.active.resolve() or layout.directory.resolve() in target.resolve().parents:
-        msg = f"{target}: belongs to the trail; write the bundle elsewhere"
-        raise ConfigError(msg)
+def _target(order: Order) -> Path:
+    """Return the file that is meant. Raises ConfigError, TrailError, where none may be written."""
+    target = find_target(OPTION, str(order.target), trails=[order.path]).path
     if os.path.lexists(target) and not order.replace:
         raise ConfigError(_there_already(target))
+    return target
 
 
 def _there_already(target: Path) -> str:

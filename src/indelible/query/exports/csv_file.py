@@ -46,43 +46,46 @@ class _Lines:
         return data
 
 
-class CsvFile(FileWriter):
+class _CsvWriter(Writer):
+    """Writes to a descriptor, whatever that is of."""
+
+    def _begin_at(self, fd: int) -> None:
+        self._fd = fd
+        self._lines = _Lines()
+        write_all(fd, self._lines.header())
+
+    def write(self, rows: list[Row]) -> None:
+        """See `Writer`."""
+        write_all(self._fd, self._lines.rows(rows))
+
+
+class CsvFile(_CsvWriter, FileWriter):
     """A file."""
 
     def begin(self) -> None:
         """See `Writer`."""
         super().begin()
-        self._fd = create_file(self.room.file, Access())
-        self._open.callback(os.close, self._fd)
-        self._lines = _Lines()
-        write_all(self._fd, self._lines.header())
-
-    def write(self, rows: list[Row]) -> None:
-        """See `Writer`."""
-        write_all(self._fd, self._lines.rows(rows))
+        fd = create_file(self.room.file, Access())
+        self._open.callback(os.close, fd)
+        self._begin_at(fd)
 
     def end(self) -> None:
         """See `Writer`."""
         self.room.settle()
 
 
-class CsvStream(Writer):
+class CsvStream(_CsvWriter):
     """A pipe, a device, or standard output: what was written cannot be taken back."""
 
     def begin(self) -> None:
         """See `Writer`."""
         sys.stdout.flush()
         if str(self.target.path) == STDOUT:
-            self._fd = sys.stdout.fileno()
-        else:
-            self._fd = os.open(self.target.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
-            self._open.callback(os.close, self._fd)
-        self._lines = _Lines()
-        write_all(self._fd, self._lines.header())
-
-    def write(self, rows: list[Row]) -> None:
-        """See `Writer`."""
-        write_all(self._fd, self._lines.rows(rows))
+            self._begin_at(sys.stdout.fileno())
+            return
+        fd = os.open(self.target.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        self._open.callback(os.close, fd)
+        self._begin_at(fd)
 
     def end(self) -> None:
         """See `Writer`: there is nothing to be done."""

@@ -1,4 +1,4 @@
-"""Where an export goes: which places are refused, and how a file gets its name when it is whole, and not before.
+"""Where an export, a report or a bundle goes: places that are refused, and how a file gets its name when it is whole.
 
 The rules that live here:
 
@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,12 +55,18 @@ class Target(NamedTuple):
     """It is written to as it stands, and cannot be replaced: a pipe, a device; ``-`` is standard output."""
 
 
-def find_target(option: str, name: str, *, streams: bool) -> Target:
-    """Return where an export goes; with `streams`, that may be a pipe. Raises ConfigError, TrailError."""
-    if streams and (name == STDOUT or name in _STDOUTS):
+def find_target(
+    option: str, name: str, *, streams: bool = False, stdout: bool = False, trails: Iterable[Path] = ()
+) -> Target:
+    """Return where something goes that an option names; nothing is written yet. Raises ConfigError, TrailError.
+
+    With `stdout` that may be standard output, with `streams` a pipe or a device, too. `trails` are those that it is
+    about: they are not written over, whatever they look like.
+    """
+    if (streams or stdout) and (name == STDOUT or name in _STDOUTS):
         return Target("standard output", Path(STDOUT), is_stream=True)
     if name == STDOUT:
-        raise ConfigError(f"{option}: -: only --export-csv goes to standard output; name a file")
+        raise ConfigError(f"{option}: -: does not go to standard output; name a file")
     if not name or "\0" in name:
         raise ConfigError(f"{option}: expected the name of a file, found {name!r}")
     path = user_path(name).absolute()
@@ -69,14 +76,12 @@ def find_target(option: str, name: str, *, streams: bool) -> Target:
         path = _followed(option, path)
     if _is_stream(path):
         if not streams:
-            raise ConfigError(
-                f"{option}: {name}: not a plain file; only --export-csv goes to a pipe or a device"
-            )
+            raise ConfigError(f"{option}: {name}: not a plain file; a pipe or a device cannot be replaced")
         return Target(name, path, is_stream=True)
     if not path.parent.is_dir():
         raise ConfigError(f"{option}: {path.parent}: there is no such directory")
     path = path.parent.resolve() / path.name
-    if _is_of_trail(path):
+    if _is_of_trail(path) or any(_is_within(path, Layout(one.absolute())) for one in trails):
         raise ConfigError(f"{option}: {name}: belongs to a trail, and is not written over; choose another name")
     _check_owner(option, name, path)
     return Target(name, path)
@@ -119,6 +124,11 @@ def _is_of_trail(path: Path) -> bool:
         if parent.name.endswith(DIRECTORY_SUFFIX) and parent.name != DIRECTORY_SUFFIX
     ]
     return any(os.path.lexists(Layout(active).origin) for active in actives)
+
+
+def _is_within(path: Path, layout: Layout) -> bool:
+    """Tell the same of one trail, which may be named by a link."""
+    return path == layout.active.resolve() or layout.directory.resolve() in path.parents
 
 
 def _check_owner(option: str, name: str, path: Path) -> None:

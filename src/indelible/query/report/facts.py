@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from indelible.query.report.scope import Scope
+from indelible.query.report.scope import DENIED, WARNED, Scope
 from indelible.query.report.sections import within
 
 VERIFIED: Final = "verified"
@@ -122,12 +122,11 @@ def _about_people(scope: Scope) -> list[Fact]:
         ),
         Fact(
             "refusals",
-            "Calls that were denied: {denied}, unauthenticated: {unauthenticated}, let pass with a warning: "
-            "{warned}; calls "
-            "about which a policy decided at all: {decided} of {calls}.",
-            "SELECT count(*) FILTER (kind = 'denied' OR policy_decision = 'deny') AS denied, "
+            "Calls that were denied: {denied}, {unauthenticated} of them since their credential was refused; let "
+            "pass with a warning: {warned}; calls about which a policy decided at all: {decided} of {calls}.",
+            f"SELECT count(*) FILTER ({DENIED}) AS denied, "
             "count(*) FILTER (kind = 'unauthenticated') AS unauthenticated, "
-            "count(*) FILTER (policy_decision = 'warn') AS warned, "
+            f"count(*) FILTER ({WARNED}) AS warned, "
             "count(*) FILTER (policy_decision IN ('allow', 'deny', 'warn')) AS decided, "
             f"count(*) AS calls {calls}",
         ),

@@ -37,6 +37,13 @@ MOST_BUCKETS: Final = 100
 """So many bars a chart of the period may have, before longer stretches of time are taken together."""
 
 
+DENIED: Final = "kind IN ('denied', 'unauthenticated') OR policy_decision = 'deny'"
+"""Of a call, that somebody said no to it: `indelible.alerting.facts` means the same."""
+
+WARNED: Final = f"policy_decision = 'warn' AND ({DENIED}) IS NOT TRUE"
+"""Of a call, that it was let pass with a warning."""
+
+
 class Scope(NamedTuple):
     """A period, and what counts as much in it."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from indelible.query.report.scope import HABIT_DAYS, HABIT_LEAST, Scope
+from indelible.query.report.scope import DENIED, HABIT_DAYS, HABIT_LEAST, WARNED, Scope
 
 Kind = Literal["text", "time", "bucket", "count", "percent", "money", "ms", "seconds", "truth"]
 
@@ -87,7 +87,7 @@ def summary(scope: Scope) -> Section:
             Column("centicents", "Cost", "money"),
         ),
         "SELECT count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
-        "count(*) FILTER (kind = 'denied') AS denied, count(*) FILTER (policy_decision = 'warn') AS warned, "
+        f"count(*) FILTER ({DENIED}) AS denied, count(*) FILTER ({WARNED}) AS warned, "
         "count(*) FILTER (effects = 'destructive') AS destructive, count(DISTINCT user_id) AS callers, "
         "count(DISTINCT session_id) AS sessions, count(DISTINCT (backend, name)) FILTER (type = 'tool') AS tools, "
         f"sum(cost_centicents) AS centicents FROM logs WHERE {within(scope)}",
@@ -147,7 +147,7 @@ def _activity(scope: Scope) -> Section:
             Column("destructive", "Destructive", "count"),
         ),
         f"SELECT date_trunc('{scope.bucket}', timestamp) AS start, count(*) AS calls, "
-        "count(*) FILTER (status = 'error') AS errors, count(*) FILTER (kind = 'denied') AS denied, "
+        f"count(*) FILTER (status = 'error') AS errors, count(*) FILTER ({DENIED}) AS denied, "
         "count(*) FILTER (effects = 'destructive') AS destructive "
         f"FROM logs WHERE {within(scope)} GROUP BY start ORDER BY start DESC",
     )
@@ -231,23 +231,23 @@ def _refused(scope: Scope) -> Section:
     return Section(
         "refused",
         "Denied and warned",
-        "Calls that were denied or unauthenticated, or that a policy let pass with a warning, by caller, target and "
-        "rule.",
+        "Calls that were denied, or that a policy let pass with a warning, by caller, target, outcome and rule. Denied "
+        "is what ended as denied or unauthenticated, and what a policy decided to deny, whatever came of it.",
         (
             Column("what", "What", "text"),
             CALLER,
             BACKEND,
             Column("name", "Target", "text"),
+            Column("kind", "Outcome", "text"),
             Column("rule", "Rule", "text"),
             CALLS,
             Column("newest", "Newest (UTC)", "time"),
         ),
-        "SELECT CASE WHEN kind = 'unauthenticated' THEN 'unauthenticated' "
-        "WHEN kind = 'denied' OR policy_decision = 'deny' THEN 'denied' ELSE 'warned' END AS what, "
-        "user_id, backend, name, policy_rule AS rule, count(*) AS calls, max(timestamp) AS newest FROM logs "
-        f"WHERE (kind IN ('denied', 'unauthenticated') OR policy_decision IN ('deny', 'warn')) AND {within(scope)} "
+        f"SELECT CASE WHEN {DENIED} THEN 'denied' ELSE 'warned' END AS what, "
+        "user_id, backend, name, kind, policy_rule AS rule, count(*) AS calls, max(timestamp) AS newest FROM logs "
+        f"WHERE ({DENIED} OR policy_decision = 'warn') AND {within(scope)} "
         "GROUP BY ALL ORDER BY calls DESC, what, user_id NULLS FIRST, backend NULLS FIRST, name NULLS FIRST, "
-        "rule NULLS FIRST",
+        "kind NULLS FIRST, rule NULLS FIRST",
     )
 
 

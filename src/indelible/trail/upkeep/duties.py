@@ -21,6 +21,7 @@ from indelible.events import Event, Source, Target
 from indelible.trail.commit import Item
 from indelible.trail.shipping.backlog import shipping_of
 from indelible.trail.upkeep import keeping, orders
+from indelible.trail.upkeep.due import Rules
 from indelible.trail.upkeep.holds import describe_asker
 from indelible.trail.upkeep.orders import (
     AddHold,
@@ -33,7 +34,6 @@ from indelible.trail.upkeep.orders import (
     Reloaded,
     Retain,
 )
-from indelible.trail.upkeep.pruning import Rules
 
 if TYPE_CHECKING:
     from pathlib import Path

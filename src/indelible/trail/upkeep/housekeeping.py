@@ -30,8 +30,9 @@ from indelible.trail import durable, files
 from indelible.trail.files import TrailFile
 from indelible.trail.notice import Notice
 from indelible.trail.shipping.backlog import shipping_of
+from indelible.trail.upkeep.due import Rules, Stopped, ends
 from indelible.trail.upkeep.orders import Ending, NotTaken
-from indelible.trail.upkeep.pruning import Pruner, Rules, Stopped, ends
+from indelible.trail.upkeep.pruning import Pruner
 from indelible.trail.upkeep.twinning import TwinKeeper
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Every crash between these steps is settled by the next look:
   and still there goes at the next look, whatever the rules say by then: the trail has said that it is gone.
 - `pruned`, with which every file begins, has a range before its record is written and for ever after; when the record
   cannot be written, neither is the range kept nor a file deleted; when it cannot be sealed, the next look does that.
-- Before a file is put on record it is read, and judged by what it holds, and not by what is remembered of it.
+- Before a file is put on record it is read, and judged by what it holds (`due`), and not by what is remembered of it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,21 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from indelible.config import Retention
-from indelible.errors import NoteError, TrailCorrupt
+from indelible.errors import TrailCorrupt
 from indelible.trail import durable, files, twins
-from indelible.trail.entry import line_recorded_at, parse_line
-from indelible.trail.erased import RECORD, record_in
 from indelible.trail.files import TrailFile
-from indelible.trail.proofs import checkpoint
 from indelible.trail.proofs.stored import own_words
-from indelible.trail.start import intents, keys
-from indelible.trail.upkeep import keeping, traces
-from indelible.trail.upkeep.facts import FactsStore, whole_lines
-from indelible.trail.upkeep.holding import Hold
-from indelible.trail.upkeep.holds import HoldBook, has_held
-from indelible.trail.upkeep.keeping import Closed, Facts, Verdict
+from indelible.trail.start import intents
+from indelible.trail.upkeep.due import Rules, ends, make_plan, newest_checkpoint
+from indelible.trail.upkeep.facts import FactsStore
+from indelible.trail.upkeep.holds import HoldBook
+from indelible.trail.upkeep.keeping import Verdict
 from indelible.trail.upkeep.unshipped import Unshipped
 
 if TYPE_CHECKING:
-    from indelible.trail.layout import Layout
     from indelible.trail.proofs.ownwords import OwnWords
-    from indelible.trail.shipping.backlog import Shipping
     from indelible.trail.writer import Writer
 
 log = logging.getLogger("indelible")
@@ -46,186 +38,6 @@ PER_RECORD: Final = 50
 
 MAX_RANGES: Final = 500
 """Ranges of deleted seqs that a file's first line has room for; more make no further hole."""
-
-NO_END: Final = 2**63
-
-
-class Rules(NamedTuple):
-    """By what closed files are judged."""
-
-    retention: Retention
-    backup_count: int
-    shipping: Shipping | None = None
-
-
-class Stopped(Exception):  # noqa: N818 - no error: the next look goes on
-    """A look was stopped before every file was judged."""
-
-
-class Plan(NamedTuple):
-    """What would become of each closed file."""
-
-    files: list[TrailFile]
-    verdicts: list[Verdict]
-    unreadable: TrailCorrupt | OSError | None
-    """Why a file could not be read: it is kept."""
-    unshipped: Unshipped
-
-    @property
-    def due(self) -> list[tuple[TrailFile, Verdict]]:
-        """The files that would be deleted."""
-        return [
-            (file, verdict) for file, verdict in zip(self.files, self.verdicts, strict=True) if verdict.goes
-        ]
-
-
-def ends(layout: Layout, closed: Sequence[TrailFile], pruned: Sequence[tuple[int, int]] = ()) -> list[int]:
-    """Return for each closed file the seq after its last; `pruned` are the ranges whose files were deleted before."""
-    starts = [file.first_seq for file in closed[1:]]
-    active = files.first_seq(layout.active)
-    found = [*starts, active if active is not None else NO_END] if closed else []
-    return [
-        min([end, *(low for low, _ in pruned if file.first_seq < low < end)])
-        for file, end in zip(closed, found, strict=True)
-    ]
-
-
-def _go_on(stop: Callable[[], bool]) -> None:
-    if stop():
-        raise Stopped
-
-
-def make_plan(
-    layout: Layout,
-    rules: Rules,
-    sealed: int,
-    store: FactsStore,
-    holder: Callable[[TrailFile, str, str], str | None] | None,
-    pruned: Sequence[tuple[int, int]],
-    stop: Callable[[], bool] = lambda: False,
-) -> Plan:
-    """Judge every closed file; nothing is changed. `holder` is told a file, its earliest time and when it ended.
-
-    Raises Stopped before the next file when `stop` says so: what was learnt of those before is remembered.
-    """
-    closed = files.segments(layout)
-    by_first = {file.first_seq: file for file in closed}
-    wrong: list[TrailCorrupt | OSError] = []
-    known: dict[int, Facts] = {}
-
-    def look_up(about: Closed) -> Facts | None:
-        _go_on(stop)
-        try:
-            known[about.first] = store.get(by_first[about.first], about.last, about.ended)
-        except FileNotFoundError:
-            return None
-        except (OSError, TrailCorrupt) as exc:
-            wrong.append(exc)
-            return None
-        return known[about.first]
-
-    def held(about: Closed) -> str | None:
-        facts = known.get(about.first) or look_up(about)
-        if holder is None or facts is None:
-            return None if holder is None else "that nobody can check: the file cannot be read"
-        return holder(by_first[about.first], facts.since, about.ended)
-
-    states = []
-    for at, (file, end) in enumerate(zip(closed, ends(layout, closed, pruned), strict=True)):
-        following = closed[at + 1] if at + 1 < len(closed) else None
-        _go_on(stop)
-        try:
-            ended = _ended(layout, file, following, end, store)
-        except (OSError, TrailCorrupt) as exc:
-            wrong.append(exc)
-            ended = ""
-        states.append(Closed(file.first_seq, end - 1, ended, end <= sealed))
-    unshipped = Unshipped(layout, rules.shipping, closed, states)
-    verdicts = keeping.judge(
-        states, rules.retention, rules.backup_count, datetime.now(UTC), look_up, held, unshipped.keeps
-    )
-    earlier = _origins_set_aside(layout)
-
-    def of_earlier(about: Closed) -> bool:
-        return bool(earlier) and _has_record_of(by_first[about.first], earlier)
-
-    def read_anew(about: Closed) -> Facts | None:
-        if not store.is_fresh(about.first):
-            _go_on(stop)
-            try:
-                store.learn(by_first[about.first], about.last, about.ended)
-            except (OSError, TrailCorrupt):
-                return None
-        return look_up(about)
-
-    return Plan(
-        closed, keeping.keep_records(verdicts, read_anew, of_earlier), wrong[0] if wrong else None, unshipped
-    )
-
-
-def _origins_set_aside(layout: Layout) -> frozenset[str]:
-    """Return the origins of the earlier trails that are there; of one without its name, that of its place."""
-    places = traces.places(layout).trails[1:]
-    return frozenset(keys.read_origin(place) or place.active.parent.name for place in places)
-
-
-def _has_record_of(file: TrailFile, origins: frozenset[str]) -> bool:
-    """Tell whether a file says, or may say, that lines of a trail of one of these origins were erased."""
-    try:
-        for block in whole_lines(file):
-            for line in block.splitlines() if RECORD.encode() in block else ():
-                found = record_in(parse_line(line) or {}) if RECORD.encode() in line else None
-                if found is not None and found.origin in origins:
-                    return True
-    except (OSError, TrailCorrupt):
-        return True
-    return False
-
-
-def _ended(layout: Layout, file: TrailFile, following: TrailFile | None, end: int, store: FactsStore) -> str:
-    """Return when the file after a closed one was begun, or, when that is gone, the time of its own last event.
-
-    Empty when nobody can tell. Raises OSError, TrailCorrupt.
-    """
-    try:
-        if following is None:
-            return line_recorded_at(first_line(TrailFile(layout.active, 0, compressed=False))) or ""
-        began = line_recorded_at(first_line(following)) or ""
-    except FileNotFoundError:
-        return ""
-    if following.first_seq == end or not began:
-        return began
-    facts = (store.get if store.is_fresh(file.first_seq) else store.learn)(file, end - 1, began)
-    return max((one.newest for one in facts.classes.values()), default="")
-
-
-def newest_checkpoint(layout: Layout) -> checkpoint.Checkpoint | None:
-    """Return the checkpoint as it stands, unverified; None when there is none that can be read."""
-    try:
-        return checkpoint.parse(checkpoint.split_note(layout.checkpoint.read_bytes())[0])
-    except (OSError, NoteError):
-        return None
-
-
-def sealed_size(layout: Layout) -> int:
-    """Return how many lines the checkpoint says that it covers."""
-    found = newest_checkpoint(layout)
-    return 0 if found is None else found.size
-
-
-def first_line(file: TrailFile) -> bytes:
-    """Return a file's first line, without its LF. Raises OSError, TrailCorrupt."""
-    with files.open_file(file) as stream:
-        return stream.readline(1 << 17).rstrip(b"\n")
-
-
-def hold_finder(holds: Sequence[Hold]) -> Callable[[TrailFile, str, str], str | None] | None:
-    """Return what tells which of these holds a file is under; None when there is none."""
-    if not holds:
-        return None
-    return lambda file, since, ended: next(
-        (hold.id for hold in holds if has_held(file, hold, since, ended)), None
-    )
 
 
 def _within(first: int, last: int, ranges: Sequence[tuple[int, int]]) -> bool:

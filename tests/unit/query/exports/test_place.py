@@ -67,10 +67,10 @@ def test_what_belongs_to_a_trail_is_not_written_over(tmp_path: Path, name: str) 
         (".", "is a directory"),
         ("new/", "is a directory"),
         ("nowhere/x.csv", "there is no such directory"),
-        ("fifo", "only --export-csv goes to a pipe or a device"),
-        ("/dev/stdout", "only --export-csv goes to a pipe or a device"),
-        ("/dev/null", "only --export-csv goes to a pipe or a device"),
-        ("-", "only --export-csv goes to standard output"),
+        ("fifo", "not a plain file; a pipe or a device cannot be replaced"),
+        ("/dev/stdout", "not a plain file; a pipe or a device cannot be replaced"),
+        ("/dev/null", "not a plain file; a pipe or a device cannot be replaced"),
+        ("-", "does not go to standard output; name a file"),
         ("loop", "links that lead nowhere"),
     ],
 )
@@ -82,6 +82,22 @@ def test_other_places_that_are_refused(
     Path("loop").symlink_to("loop")
     with pytest.raises((ConfigError, TrailError), match=said):
         find_target(OPTION, name, streams=False)
+
+
+def test_standard_output_is_no_pipe(tmp_path: Path) -> None:
+    """A report's page goes to the one, and not to others."""
+    os.mkfifo(tmp_path / "fifo")
+    assert find_target(OPTION, "-", stdout=True).is_stream
+    with pytest.raises(ConfigError, match="not a plain file"):
+        find_target(OPTION, str(tmp_path / "fifo"), stdout=True)
+
+
+def test_a_trail_that_is_named_by_a_link_is_not_written_over_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").touch()
+    (tmp_path / "audit.jsonl").symlink_to("data.jsonl")
+    assert find_target(OPTION, str(tmp_path / "data.jsonl")).path.name == "data.jsonl"
+    with pytest.raises(ConfigError, match="belongs to a trail"):
+        find_target(OPTION, str(tmp_path / "data.jsonl"), trails=[tmp_path / "audit.jsonl"])
 
 
 def test_a_link_is_followed(tmp_path: Path, hits: list[Hit]) -> None:
