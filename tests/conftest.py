@@ -72,8 +72,11 @@ STARTED = pytest.StashKey[set[int]]()
 
 
 def _children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
+    found = set()
+    for task in list(Path("/proc/self/task").iterdir()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            found |= set(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def pytest_timeout_set_timer(item: pytest.Item) -> None:
