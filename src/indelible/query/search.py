@@ -34,6 +34,9 @@ CLOCK_SLACK: Final = timedelta(seconds=2)
 PROBE_LINES: Final = 5
 """A probe of the bisection looks at so many lines and believes the latest."""
 
+LAST_LINES: Final = 64
+"""Of a block of a compressed file, which cannot be bisected, so many are looked at: none is recorded after the last."""
+
 
 class Hit(NamedTuple):
     """A line that was asked for."""
@@ -263,12 +266,19 @@ class TrailSearch:
         """Yield the matches of a file from a byte of its content on, which is the beginning of a line, to another."""
         trail, matches = str(self.path), self._accepted(order)
         number = 1 if not offset else None
+        may_be_early = file.compressed and self._earliest is not None
         with _opened(file) as stream:
             if offset:
                 _go_to(stream, offset)
             lines = Lines(stream)
             try:
                 for some, _ in lines:
+                    if may_be_early and self._all_early(some[-LAST_LINES:]):
+                        size = sum(map(len, some)) + len(some)
+                        offset, number = offset + size, None if number is None else number + len(some)
+                        self._progress(size)
+                        continue
+                    may_be_early = False
                     for line in some:
                         if stop is not None and offset >= stop:
                             return

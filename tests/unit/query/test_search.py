@@ -176,6 +176,33 @@ def test_a_damaged_compressed_file_does_not_hide_the_others(tmp_path: Path) -> N
     assert corrupt.count >= 1
 
 
+def test_of_a_compressed_file_only_what_may_be_meant_is_read_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where somebody has given single lines of the past a time of the future, or the other way round."""
+    maker = Maker(tmp_path / "audit.jsonl")
+    maker.add_many(6_000, lambda seq: operation(seq, request__args={"x": "y" * 400}))
+    maker.add(operation(3), recorded_at=at(3))
+    maker.raw(b"torn\n")
+    closed = maker.rotate(compress=True)
+    maker.add_many(5)
+    assert closed.name.endswith(".zst")
+    wanted = Filter(events=None, since=at(5_900))
+    every, _ = all_of(maker.layout.active, ANY)
+    read: list[bytes] = []
+
+    def note(line: bytes) -> Any:
+        read.append(line)
+        return parse_row(line)
+
+    monkeypatch.setattr("indelible.query.search.parse_row", note)
+    hits, corrupt = all_of(maker.layout.active, wanted)
+    assert [hit.line for hit in hits] == [hit.line for hit in every if wanted.predicate()(hit.row)]
+    assert len(hits) < len(read) < len(every) / 2
+    assert (corrupt.count, corrupt.first().rpartition("/")[2]) == (1, f"{closed.name}, line 6003")
+    assert newest_of(maker.layout.active, wanted, 9)[0] == hits[-9:]
+
+
 def test_erased_lines_are_entries(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "audit.jsonl").add_many(5)
     lines = maker.layout.active.read_bytes().split(b"\n")
