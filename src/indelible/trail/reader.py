@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from indelible.errors import NoteError, TrailError
+from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.events import MAX_LINE_BYTES
 from indelible.trail import files, packed
 from indelible.trail import layout as names
@@ -30,6 +30,9 @@ MAX_ORIGIN: Final = 200
 
 _END_BLOCKS: Final = 3
 """Of a file's end, at least three of the longest lines: so far a line with a seq is looked for."""
+
+_MAGIC: Final = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
+"""How a file begins that zstd or gzip made."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -300,12 +303,29 @@ def trails_at(path: Path, *, named: bool) -> list[Path]:
     """Return the active files of the trails that are meant by a path.
 
     One that was `named` is that file alone, or, of a directory, all that lie in it. Else it is the configured trail:
-    that, and those beside it that further recorders made while it was held.
+    that, and those beside it that further recorders made while it was held. Raises ConfigError for a compressed file,
+    which is no trail's active one.
     """
     if named:
-        return trails_in(path) if path.is_dir() else [path]
+        if path.is_dir():
+            return trails_in(path)
+        if _is_packed(path):
+            msg = f"{path}: a compressed file, and no trail's active one: name that, or the directory that it lies in"
+            raise ConfigError(f"{msg}; 'indelible log --from FILE' lists what a single file holds")
+        return [path]
     beside = files.side_trails(path)
     return [path, *beside] if not beside or is_there(path) else beside
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        fd = open_plain(path, follow=True)
+    except (OSError, TrailError):
+        return False
+    try:
+        return os.pread(fd, 4, 0).startswith(_MAGIC)
+    finally:
+        os.close(fd)
 
 
 def with_earlier(paths: list[Path]) -> list[Path]:

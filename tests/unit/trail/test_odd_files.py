@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import os
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
@@ -14,7 +16,7 @@ import zstandard
 
 import indelible
 from indelible.config import AuditSettings
-from indelible.errors import TrailCorrupt, TrailError
+from indelible.errors import ConfigError, TrailCorrupt, TrailError
 from indelible.query.state import trail_state
 from indelible.trail import durable, files, packed, switch
 from indelible.trail.checking.check import verify_trail
@@ -22,7 +24,7 @@ from indelible.trail.entry import pruned_in
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint
 from indelible.trail.proofs.merkle import TileTree
-from indelible.trail.reader import Lines, Snapshot
+from indelible.trail.reader import Lines, Snapshot, trails_at
 from indelible.trail.sealer import Sealer
 from indelible.trail.sharing.sidetrails import Sweeper
 from indelible.trail.upkeep.housekeeping import Housekeeper
@@ -219,3 +221,22 @@ def test_a_compressed_file_of_several_frames_is_read_whole(tmp_path: Path) -> No
     file.write_bytes(b"".join(zstandard.ZstdCompressor().compress(line) for line in lines))
     with packed.unpack(file.open("rb")) as stream:
         assert stream.readall() == b"".join(lines)
+
+
+@pytest.mark.parametrize("pack", [zstandard.ZstdCompressor().compress, gzip.compress])
+def test_a_compressed_file_is_no_trail_to_name(path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """As lines its bytes are none, and an empty answer would be a wrong one."""
+    maker = Maker(path).add_many(3)
+    packed_file = path.with_name("old.jsonl.packed")
+    packed_file.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(ConfigError, match=r"old\.jsonl\.packed: a compressed file.*log --from FILE"):
+        trails_at(packed_file, named=True)
+    link = path.with_name("link")
+    link.symlink_to(packed_file)
+    with pytest.raises(ConfigError, match="a compressed file"):
+        trails_at(link, named=True)
+    maker.rotate(compress=True)
+    assert trails_at(path, named=True) == [path]
+    assert trails_at(path.parent, named=True) == [path]
+    os.mkfifo(pipe := path.with_name("pipe"))
+    assert trails_at(pipe, named=True) == [pipe]
