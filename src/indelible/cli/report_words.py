@@ -69,8 +69,9 @@ def options_of(config: str | None, profile: str | None, trail: str | None) -> st
     return "".join(f" {name} {quoted(value)}" for name, value in given if value is not None)
 
 
-_IN_NO_SECTION: Final = {
+_TO_BE_KNOWN: Final = {
     "erased": "erased lines, of which nobody can say what they were",
+    "newer": "lines of a newer version of Indelible, which may mean something else than this one takes them for",
     "timeless": "calls without a time that can be read, which are in no section",
     "later": "calls at the end of the period or later, which are in no section",
 }
@@ -91,7 +92,7 @@ def notes_of(
     count, first = unread
     if count:
         found.append(f"lines that could not be read, and are in no figure: {count}, the first: {first}")
-    for name, says in _IN_NO_SECTION.items():
+    for name, says in _TO_BE_KNOWN.items():
         if held[name]:
             found.append(f"{says}: {held[name]}")
     return found

@@ -172,6 +172,7 @@ def test_damage_is_said_first_and_hides_nothing(tmp_path: Path, run: Run) -> Non
     Maker(path).add_many(20).seal()
     lines = path.read_bytes().splitlines(keepends=True)
     lines[5] = lines[5][:40] + b"\n"
+    lines[7] = lines[7].replace(b'"schema":1', b'"schema":2', 1)
     path.write_bytes(b"".join(lines))
     done = run("report", "--trail", path, "--since", "2026-01-01", "--until", "2027-01-01", "--json")
     found = json.loads(done.stdout)
@@ -180,6 +181,8 @@ def test_damage_is_said_first_and_hides_nothing(tmp_path: Path, run: Run) -> Non
     assert found["summary"]["calls"] == 19
     assert found["verification"]["ok"] is False
     assert "not what was sealed" in found["notes"][0]
+    assert found["held"]["newer"] == 1
+    assert any(note.startswith("lines of a newer version") for note in found["notes"])
     page = run("report", "--trail", path, "--html", "-")
     assert "To be known first" in page.stdout.decode()
     assert b"could not be read" in page.stderr

@@ -236,7 +236,8 @@ def held(rows: list[Row], scope: Scope) -> list[tuple[Any, ...]]:
     return [
         (
             min(recorded, default=None), max(recorded, default=None), len(rows), sum(row["erased"] for row in rows),
-            times.count(None), sum(time is not None and time >= moment(scope.until) for time in times),
+            sum((row["schema"] or 0) > 1 for row in rows), times.count(None),
+            sum(time is not None and time >= moment(scope.until) for time in times),
         )
     ]  # fmt: skip
 
@@ -443,7 +444,7 @@ def bodies(draw: st.DrawFn) -> Row:
 def write(path: Path, bodies: list[Row], more: list[bytes] | None = None) -> list[bytes]:
     """Write a trail of these events, and whatever lines stand behind them; return its lines."""
     layout = Layout(path)
-    layout.segments.mkdir(parents=True)
+    layout.segments.mkdir(parents=True, exist_ok=True)
     layout.origin.write_text(ORIGIN + "\n")
     start = UNTIL - 60 * DAY
     lines = [
@@ -481,7 +482,9 @@ def test_every_figure_is_that_of_a_plain_loop(
 ) -> None:
     path = tmp_path_factory.mktemp("trail") / "audit.jsonl"
     gone = erased(b"x", len(some) * again)
-    lines = write(path, some * again, [gone, b"torn", b'{"seq":1'])
+    later = [line.replace(b'"schema":1', b'"schema":2', 1) for line in write(path, some[:2])]
+    path.unlink()
+    lines = write(path, some * again, [gone, *later, b"torn", b'{"seq":1'])
     rows = [row for line in lines if (row := row_of(line, ORIGIN)) is not None]
     report = asked(path)
     found = {table.section.name: table for table in (report.summary, report.held, *report.tables)}

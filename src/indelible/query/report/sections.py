@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from indelible.events import SCHEMA
 from indelible.query.report.scope import DENIED, HABIT_DAYS, HABIT_LEAST, WARNED, Scope
 
 Kind = Literal["text", "time", "bucket", "count", "percent", "money", "ms", "seconds", "truth"]
@@ -99,18 +100,20 @@ def held(scope: Scope) -> Section:
     return Section(
         "held",
         "What the trail holds",
-        "All lines that can be read, of every time. Erased lines say nothing any more; calls without a time that can "
-        "be read, and those at the end of the period or later, are in no section.",
+        "All lines that can be read, of every time. Erased lines say nothing any more; what a newer version wrote "
+        "(its schema is greater) is taken as if this one had, and may mean something else; calls without a time that "
+        "can be read, and those at the end of the period or later, are in no section.",
         (
             Column("oldest", "Oldest line (UTC)", "time"),
             Column("newest", "Newest line (UTC)", "time"),
             Column("events", "Lines", "count"),
             Column("erased", "Erased lines", "count"),
+            Column("newer", "Lines of a newer version", "count"),
             Column("timeless", "Calls without a time", "count"),
             Column("later", "Calls after the period", "count"),
         ),
         "SELECT min(recorded_at) AS oldest, max(recorded_at) AS newest, count(*) AS events, "
-        "count(*) FILTER (erased) AS erased, "
+        f"count(*) FILTER (erased) AS erased, count(*) FILTER (schema > {SCHEMA}) AS newer, "
         "count(*) FILTER (event_type = 'mcp_operation' AND timestamp IS NULL) AS timeless, "
         f"count(*) FILTER (event_type = 'mcp_operation' AND timestamp >= '{scope.until}') AS later FROM events",
     )
