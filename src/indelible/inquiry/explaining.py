@@ -118,7 +118,7 @@ def explain(paths: Sequence[Path], role: Role, asked: Explain, room: int) -> tup
         after=_last_fitting(after[::-1], left // 2)[::-1],
         unreadable_lines=corrupt.count,
     )
-    return body, " ".join(map(str, words[:2]))
+    return body, " ".join(map(str, words[:2])).removesuffix(".")
 
 
 def _last_fitting(events: list[Shown], room: int) -> list[Shown]:

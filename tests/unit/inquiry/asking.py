@@ -46,5 +46,6 @@ def asked(
     found = answer(Question(tool, arguments, who, Place(path, named=True, vkeys=vkeys), Bounds(30, 400, room)))
     jsonschema.Draft202012Validator(BY_NAME[tool].answer).validate(found.body)
     assert found.body["note"] == NOTE
+    assert not found.summary.endswith(".")  # the server puts the note behind it
     assert len(orjson.dumps(found.body)) <= room
     return found
