@@ -34,6 +34,7 @@ table { border-collapse: collapse; width: 100%; font-size: .85rem; margin: .6rem
 th, td { text-align: left; vertical-align: top; padding: .25rem .5rem .25rem 0; border-bottom: 1px solid var(--line) }
 thead th { overflow-wrap: normal; border-bottom-width: 2px }
 td.n, th.n { text-align: right; overflow-wrap: normal; font-variant-numeric: tabular-nums }
+td.n { white-space: nowrap }
 td.t { min-width: 5.5em; font-family: ui-monospace, monospace; font-size: .8rem }
 td.w { min-width: 6.2em; font-variant-numeric: tabular-nums }
 td.bar { width: 16%; min-width: 4em; padding-right: 0 }

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+WRAPPED = """() => [...document.querySelectorAll("td.n")].filter(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map(one => one.top)).size > 1;
+}).map(cell => cell.textContent)"""
+"""Numbers that stand on more than one line."""
+
 PAGES = {
     "report": (*PERIOD, "-n", "0"),
     "controls": (*PERIOD, "--controls", "nist-800-53"),
@@ -52,6 +59,7 @@ def test_nothing_runs_is_loaded_or_reaches_beyond_the_page(
             page.evaluate("document.querySelectorAll('a[href^=\"#\"]').length")
         )
         assert page.evaluate(OVERFLOWING) == []
+        assert page.evaluate(WRAPPED) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     finally:
         page.close()
