@@ -111,6 +111,7 @@ class Part:
         self._anew = _nameless()
         self._is_anew = False
         self._settled = False
+        self._seen: Seen | None = None
         self._kept = ""
         self.lines = 0
         """How many lines it has that can be read; 0 before it is settled."""
@@ -152,15 +153,27 @@ class Part:
 
     @property
     def _stored(self) -> Source:
-        return Source(self.paths()[0], self.compressed)
+        return Source((self.paths()[0],), self.compressed)
 
     @property
-    def _source(self) -> Source:
-        return Source(self.paths()[1]) if self._is_anew else self._stored
+    def source(self) -> Source:
+        """What its rows are read from, as is known once it is settled."""
+        return Source((self.paths()[1],)) if self._is_anew else self._stored
+
+    @property
+    def form(self) -> tuple[bool, bool] | None:
+        """What it has to have in common with others that are read by one query; None when it is to be read alone.
+
+        Then it grows, has lines that the file after it has again, is held in memory, or nobody has looked through it.
+        """
+        is_whole = self._seen is not None and self.end is not None and self._seen.end <= self.end
+        if self._kept or self.grows or not is_whole:
+            return None
+        return self.source.compressed, self._is_anew
 
     def rows(self) -> str:
         """Return the query for its rows."""
-        return f"SELECT * FROM {self._kept}" if self._kept else rows(self._source, self.origin, self.end)
+        return f"SELECT * FROM {self._kept}" if self._kept else rows(self.source, self.origin, self.end)
 
     def keep(self, connection: Connection, name: str) -> None:
         """Hold its rows, once it is settled, in memory under a name, if there is room: then it is read no more."""
@@ -169,7 +182,7 @@ class Part:
 
     def rows_with_lines(self) -> str:
         """Return the query for its rows and the line of each."""
-        return rows_with_lines(self._source, self.origin, self.end, inside=self._is_anew)
+        return rows_with_lines(self.source, self.origin, self.end, inside=self._is_anew)
 
     # --- looking through it -------------------------------------------------------------------------------
 
@@ -187,6 +200,7 @@ class Part:
             self._write_anew(corrupt)
             self._is_anew = True
             seen = self._counted(connection)
+        self._seen = seen
         self.lines = 0 if seen is None else seen.lines
         if self.end is None and seen is not None:
             self.end = seen.end  # nothing after it was looked through
@@ -229,7 +243,7 @@ class Part:
 
     def _counted(self, connection: Connection) -> Seen | None:
         """Return how many lines there are; None when one is no entry, has a key twice, or a part that is none."""
-        found = connection.trial(_COUNT + self._source.typed(strict=True))
+        found = connection.trial(_COUNT + self.source.typed(strict=True))
         if found is None or found[0] != found[1]:
             return None
         return Seen(found[0], (found[2] if found[2] is not None else -1) + 1)

@@ -3,14 +3,17 @@
 The rules that live here:
 
 - Groups are in the order of the trail: twins that follow each other are one group, each file or range that is read is
-  another. So an answer without an order of its own comes in the trail's.
+  another.
+- What DuckDB plans for one query over 60 columns takes megabytes, however little there is to be read: neighbours that
+  can be read by one query are, and an answer without an order of its own comes in the trail's. Of very many queries
+  those that are alike become one, wherever they stand.
 - What is printed of a line is the line, fetched from its file by its seq; never what a twin says of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -18,6 +21,7 @@ from indelible.errors import TrailError
 from indelible.query.engine import twinned
 from indelible.query.engine.connection import Connection
 from indelible.query.engine.parts import Part, Range
+from indelible.query.engine.relations import Source, rows, rows_with_lines
 from indelible.query.engine.twinned import Cover, Piece, Rows
 from indelible.query.fetch import lines_of
 from indelible.query.search import Corrupt, TrailSearch
@@ -28,6 +32,9 @@ COPIED_BYTES: Final = 32 << 20
 
 KEPT_BYTES: Final = 8 << 20
 """Of lines without twins that are asked again and again: so many are held as rows, which take about as much."""
+
+MANY: Final = 16
+"""More queries for rows than this are not asked at once."""
 
 DESCRIPTORS_PER_FILE: Final = 3
 """What a file that is read needs, and one more."""
@@ -65,7 +72,47 @@ class Twins:
         return next(index for index, one in enumerate(self.twins) if one.twin.first <= seq < one.twin.end)
 
 
+class Files:
+    """What is read of several files of one form."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        first = parts[0]
+        paths = tuple(path for part in parts for path in part.source.paths)
+        self._source = Source(paths, first.source.compressed)
+        self._origin = first.origin
+        self._inside = first.is_anew
+
+    def rows(self) -> str:
+        """Return the query for their rows."""
+        return rows(self._source, self._origin, None)
+
+    def rows_with_lines(self) -> str:
+        """Return the query for their rows and the line of each."""
+        return rows_with_lines(self._source, self._origin, None, inside=self._inside)
+
+
 Group = Twins | Part
+
+
+def joined(groups: Sequence[Group]) -> list[Group | Files]:
+    """Return what is asked for the rows of groups, by as few queries as their order allows, or fewer."""
+    runs = [list(run) for _, run in groupby(groups, _form)]
+    if len(runs) > MANY:
+        alike: dict[object, list[Group]] = {}
+        for group in groups:
+            alike.setdefault(_form(group), []).append(group)
+        runs = list(alike.values())
+    return [run[0] if len(run) == 1 else _one(run) for run in runs]
+
+
+def _form(group: Group) -> object:
+    return Twins if isinstance(group, Twins) else group.form or group
+
+
+def _one(run: Sequence[Group]) -> Group | Files:
+    parts = [group for group in run if isinstance(group, Part)]
+    twins = [group for group in run if isinstance(group, Twins)]
+    return Files(parts) if parts else Twins([one for some in twins for one in some.twins], twins[0].origin)
 
 
 class Pieces:
@@ -141,16 +188,16 @@ class Pieces:
         return True
 
     def rows(self) -> list[str]:
-        """Return the queries for the rows."""
-        return [group.rows() for group in self.groups]
+        """Return the queries for the rows of what is settled."""
+        return [group.rows() for group in joined(self.groups)]
 
     def rows_with_lines(self, number: int) -> list[str]:
         """Return the queries for the rows: also the trail's number, ``_trail``, and ``_line``, where it is read."""
         return [
-            f"SELECT *, {number} AS _trail FROM ({group.rows_with_lines()})"
-            if isinstance(group, Part)
-            else f"SELECT *, NULL::VARCHAR AS _line, {number} AS _trail FROM ({group.rows()})"
-            for group in self.groups
+            f"SELECT *, NULL::VARCHAR AS _line, {number} AS _trail FROM ({group.rows()})"
+            if isinstance(group, Twins)
+            else f"SELECT *, {number} AS _trail FROM ({group.rows_with_lines()})"
+            for group in joined(self.groups)
         ]
 
     def fetch(self, seqs: Iterable[int]) -> dict[int, bytes]:

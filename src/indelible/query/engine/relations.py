@@ -42,15 +42,16 @@ MAX_OBJECT: Final = 4 * MAX_LINE_BYTES
 
 
 class Source(NamedTuple):
-    """A file that DuckDB reads."""
+    """Files that DuckDB reads, one after the other."""
 
-    path: str
+    paths: tuple[str, ...]
     compressed: bool = False
 
     @property
     def _how(self) -> str:
         compression = "zstd" if self.compressed else "none"
-        return f"{literal(self.path)}, compression='{compression}', maximum_object_size={MAX_OBJECT}"
+        listed = ", ".join(map(literal, self.paths))
+        return f"[{listed}], compression='{compression}', maximum_object_size={MAX_OBJECT}"
 
     def objects(self) -> str:
         """Return a relation of one column, ``json``: each line's object, NULL for what is no JSON."""

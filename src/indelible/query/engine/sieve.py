@@ -63,8 +63,8 @@ class Sieve:
                 if plain is not None:
                     file.write(plain + b"\n")
             file.flush()
-            source = Source(str(DESCRIPTORS / str(file.fileno())))
+            source = Source((str(DESCRIPTORS / str(file.fileno())),))
             rows = logs(f"({rows_with_lines(source, origin, None, inside=True)})", "_line")
             head = f"SELECT _line FROM ({rows})"
-            with Connection([source.path], self._caps, threads=1) as connection:
+            with Connection(source.paths, self._caps, threads=1) as connection:
                 return {text.encode() for (text,) in connection.run(head + where(self._sql), self._sql).rows}

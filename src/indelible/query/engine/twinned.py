@@ -35,7 +35,7 @@ NAMES: Final = (*(column.name for column in EVENT_COLUMNS), RECEIVED)
 
 def columns() -> str:
     """Return what stands for the columns of twins as they are made now."""
-    made = rows(Source("", compressed=False), "", None)
+    made = rows(Source(()), "", None)
     return f"{MEANING}-{sha256(made.encode()).hexdigest()[:16]}"
 
 
