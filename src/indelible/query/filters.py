@@ -276,7 +276,8 @@ def _value(value: object) -> str | None:
 def parse_time(text: str, now: datetime) -> str:
     """Return the trail's form of a time: ``10s``, ``5m``, ``2h``, ``1d`` before `now`, or RFC 3339, or a date.
 
-    A date alone is its first moment, UTC. Raises ValueError, with what was expected, for anything else.
+    A date alone is its first moment, UTC, and a leap second the moment after it. Raises ValueError, with what was
+    expected, for anything else.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
@@ -289,8 +290,14 @@ def parse_time(text: str, now: datetime) -> str:
     clock = clock or "00:00"
     seconds, _, fraction = clock.partition(".")
     zone = "+00:00" if zone in (None, "Z", "z") else zone
+    leap = seconds.endswith(":60")
+    if leap:  # which Python has none of
+        seconds, fraction = seconds[:-2] + "59", ""
     try:
-        return trail_time(datetime.fromisoformat(f"{day}T{seconds}.{fraction[:6]:0<6}{zone}"))
+        moment = datetime.fromisoformat(f"{day}T{seconds}.{fraction[:6]:0<6}{zone}")
+        if leap and moment.astimezone(UTC).strftime("%H:%M") != "23:59":
+            raise ValueError(_EXPECTED)
+        return trail_time(moment + timedelta(seconds=leap))
     except (ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None
 
