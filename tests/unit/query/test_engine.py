@@ -288,6 +288,28 @@ def test_groups_sums_and_orders_are_those_of_a_loop(trail: Path) -> None:
     assert sorted_ == [802, 800, 798, 796, 794]
 
 
+@pytest.mark.parametrize("packed", [[True], [False], [True, False]])
+def test_a_hundred_small_files_take_no_more_memory_than_few(tmp_path: Path, packed: list[bool]) -> None:
+    """The plan of one query for each of them takes half a gigabyte."""
+    maker = Maker(tmp_path / "a.jsonl")
+    for number in range(100):
+        maker.add_many(2, lambda seq: operation(seq, source__user_id=f"u{seq % 7}"))
+        if number == 50:
+            maker.raw(b'{"seq":torn\n')
+            maker.raw(stamp(maker.seq + 1, at(1), encode(operation(9, source__user_id="twice"))) + b"\n")
+        maker.rotate(compress=packed[number % len(packed)])
+    with TrailSearch(maker.layout.active, ALL, Corrupt()) as search:
+        lines = [hit.line for hit in search.all()]
+    with Asked([maker.layout.active], ALL, Caps(memory_mb=150)) as asked_:
+        for _ in range(2):
+            found = list(asked_.query("SELECT seq, user_id FROM events").rows)
+            if len(packed) > 1:  # of queries that are joined wherever their files stand
+                found.sort()
+            assert found == [(row["seq"], row["user_id"]) for row in map(row_of, lines) if row]
+        assert [hit.line for hit in asked_.sorted("seq >= 0", ("seq", False), 0)] == lines
+        assert asked_.corrupt.count == 1
+
+
 def test_lines_count_up_to_the_first_seq_of_the_file_after_them(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "a.jsonl").add_many(10)
     maker.raw(stamp(11, at(11), encode(operation(99, source__user_id="twice"))) + b"\n")

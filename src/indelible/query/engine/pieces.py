@@ -181,7 +181,9 @@ class Pieces:
     def keep(self, connection: Connection, name: str) -> bool:
         """Hold the rows of what is read, where they are few, under names that begin so; tell whether."""
         parts = [group for group in self.groups if isinstance(group, Part)]
-        if any(part.compressed for part in parts) or not 0 < sum(part.size for part in parts) <= KEPT_BYTES:
+        if any(part.compressed for part in parts) or len(parts) > MANY:
+            return False
+        if not 0 < sum(part.size for part in parts) <= KEPT_BYTES:
             return False
         for number, part in enumerate(parts):
             part.keep(connection, f"{name}_{number}")
