@@ -33,6 +33,7 @@ from indelible.inquiry.answers import (
 from indelible.inquiry.explaining import explain, prove
 from indelible.inquiry.roles import Role, hidden_in
 from indelible.inquiry.verifying import verify
+from indelible.query import quick
 from indelible.query.engine.bounds import bounded
 from indelible.query.engine.connection import MEMORY_MB, SECONDS, Caps
 from indelible.query.filters import (
@@ -163,10 +164,17 @@ def newest(
     skip, until = (before.skip, before.until) if before is not None else (0, None)
     found: list[list[Hit]] = []
     for path in paths:
-        with TrailSearch(path, wanted, corrupt, recorded_until=until) as search:
+        with _opened(path, wanted, corrupt, until) as search:
             found.append(search.newest(limit + skip)[::-1])
     merged = heapq.merge(*found, key=lambda hit: hit.row.recorded_at, reverse=True)
     return list(islice(merged, skip, skip + limit))
+
+
+def _opened(path: Path, wanted: Filter, corrupt: Corrupt, until: str | None) -> TrailSearch:
+    """Open a trail for a page: the first by twins, where they help; for those after it the lines are read."""
+    if until is None:
+        return quick.open_search(path, wanted, corrupt)
+    return TrailSearch(path, wanted, corrupt, recorded_until=until)
 
 
 def make_filter(asked: tools.Filters, role: Role) -> Filter:
@@ -285,21 +293,15 @@ def _statistics(question: Question, asked: tools.Statistics) -> Answered:
         rows = [] if columns.group_by else [[0, *([] if asked.sum is None else [None])]]
         return _table(names, rows, limit, question, corrupt)
     if not asked.group_by and asked.sum is None and asked.where is None:
-        return _table(["count"], [[_count(question.place.paths(), wanted, corrupt)]], limit, question, corrupt)
+        count = quick.count(question.place.paths(), wanted, corrupt)
+        if count is not None:
+            return _table(["count"], [[count]], limit, question, corrupt)
     with _asked(question, wanted, corrupt) as engine:
         if asked.where is not None:
             engine.check_condition(asked.where)
         result = engine.summary(asked.where, columns.group_by, asked.sum, columns.sort, limit + 1)
         found = [list(row) for row in islice(result.rows, limit + 1)]
     return _table(result.names, found, limit, question, corrupt)
-
-
-def _count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt) -> int:
-    count = 0
-    for path in paths:
-        with TrailSearch(path, wanted, corrupt) as search:
-            count += sum(1 for _ in search.all())
-    return count
 
 
 class _Columns:

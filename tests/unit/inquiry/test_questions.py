@@ -17,6 +17,9 @@ import indelible
 from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.inquiry.answers import Cursor, parse_cursor
 from indelible.inquiry.roles import Role
+from indelible.query import quick
+from indelible.query.engine import making
+from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.reader import open_snapshot
 from tests.effort import examples
@@ -140,14 +143,30 @@ FIELDS = {"user": ("source", "user_id"), "session": ("source", "session_id"), "b
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     maker = Maker(tmp_path_factory.mktemp("standing") / "audit.jsonl").add_many(60, various)
     maker.rotate(compress=True)
-    return maker.add_many(60, various).seal().layout.active
+    path = maker.add_many(60, various).seal().layout.active
+    making.make(path, Access(), chunk=700)
+    maker.add_many(5, various)
+    return path
 
 
 @settings(max_examples=examples(40))
-@given(filters=FILTERS, group=st.sampled_from([["user_id"], ["kind", "backend"], []]), mine=st.booleans())
+@given(
+    filters=FILTERS,
+    group=st.sampled_from([["user_id"], ["kind", "backend"], []]),
+    mine=st.booleans(),
+    large=st.booleans(),
+)
 def test_filters_and_numbers_are_those_of_a_loop(
-    standing: Path, filters: dict[str, Any], group: list[str], mine: bool
+    standing: Path, filters: dict[str, Any], group: list[str], mine: bool, large: bool
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if large:  # so that twins are asked
+            patch.setattr(quick, "LEAST_BYTES", 0)
+            patch.setattr(quick, "NEAR_BYTES", 200)
+        filters_and_numbers(standing, filters, group, mine=mine)
+
+
+def filters_and_numbers(standing: Path, filters: dict[str, Any], group: list[str], *, mine: bool) -> None:
     who = role(tools=("search", "statistics"), users=frozenset({"ada"})) if mine else AUDITOR
     wanted = [
         event
