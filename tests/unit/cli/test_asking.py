@@ -241,6 +241,7 @@ def test_the_memory_of_one_huge_value_is_bounded(trail: Path) -> None:
     assert "the query needs more than 400 MB of memory" in done.stderr
 
 
+@pytest.mark.slow
 def test_whoever_reads_slowly_gets_every_row(trail: Path) -> None:
     """A pager holds the command up for longer than a query may take."""
     out, inside = os.pipe()

@@ -288,6 +288,7 @@ def test_groups_sums_and_orders_are_those_of_a_loop(trail: Path) -> None:
     assert sorted_ == [802, 800, 798, 796, 794]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [[True], [False], [True, False]])
 def test_a_hundred_small_files_take_no_more_memory_than_few(tmp_path: Path, packed: list[bool]) -> None:
     """The plan of one query for each of them takes half a gigabyte."""

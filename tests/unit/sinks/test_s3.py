@@ -25,6 +25,8 @@ from tests.trails import ORIGIN, encode, operation
 from tests.unit.sinks.buckets import BUCKET, ENV, Bucket, bucket_keys, error
 from tests.unit.sinks.web_receivers import HttpReceiver, Reply
 
+pytestmark = pytest.mark.slow
+
 EIGHT = sha256(ORIGIN.encode()).hexdigest()[:8]
 
 

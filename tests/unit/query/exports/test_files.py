@@ -28,6 +28,8 @@ from tests.trails import ORIGIN, Maker, at, operation
 from tests.unit.query.test_engine import LINES, NO_ENTRIES, ODD_ENTRIES, trail_of
 
 Row = dict[str, Any]
+pytestmark = pytest.mark.slow
+
 CALLS = Filter()
 JSON = {name for name, type_ in view_columns("logs") if type_ == "JSON"}
 
