@@ -84,12 +84,7 @@ def parse_address(value: object) -> tuple[Network, str, int]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError(wanted) from None
-    if (
-        not text.isprintable()
-        or parts.scheme not in ("udp", "tcp", "tls")
-        or not is_host(host or "")
-        or port == 0
-    ):
+    if not text.isprintable() or parts.scheme not in ("udp", "tcp", "tls") or not is_host(host) or port == 0:
         raise ValueError(wanted)
     if parts.path or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(wanted)

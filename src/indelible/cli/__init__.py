@@ -21,7 +21,6 @@ BROKEN_PIPE = 141
 SQL_OPTIONS = {"--where", "--sort", "--group-by", "--sum"}
 """Those of ``log`` that DuckDB answers."""
 
-
 ASKING = ("log", "sql")
 """Commands that only read, and have nothing left to do once they have printed their answer."""
 

@@ -125,14 +125,15 @@ class Asked:
 
     # --- queries ------------------------------------------------------------------------------------------
 
-    def check_condition(self, sql: str) -> None:
-        """Raise SqlError for what is not one condition on the columns of `logs`."""
-        self._connection.check_condition(sql)
+    def check_condition(self, sql: str) -> bool:
+        """Raise SqlError for what is no condition on the columns of `logs`; tell whether it asks the views besides."""
+        asks_others = self._connection.check_condition(sql)
         head = "SELECT 1 FROM _chosen"
         self._defined = frozenset()
         self._define(no_rows(), (*VIEWS, CHOSEN))
         for _ in self._connection.run(head + where(sql), sql, head + where("").removesuffix("\n)")).rows:
             pass
+        return asks_others
 
     def query(self, sql: str) -> Result:
         """Return what a query on the views `events` and `logs` gives. Raises SqlError, TrailError."""

@@ -37,9 +37,7 @@ class Sieve:
         self._caps = caps
         self._with_twins = with_twins
         with Asked([], Filter(events=None), caps) as asked:
-            asked.check_condition(sql)
-        with Connection([], caps) as connection:
-            if connection.check_condition(sql):
+            if asked.check_condition(sql):
                 raise SqlError(OTHERS)
 
     def stored(self, path: Path, wanted: Filter, limit: int) -> tuple[list[Hit], Corrupt]:
