@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack
@@ -294,6 +294,12 @@ def outcome_of(exc: BaseException | None) -> Outcome:
     kind: Kind = "tool_error"
     if isinstance(exc, TimeoutError):
         kind = "timed_out"
-    elif isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit):
+    elif isinstance(exc, KeyboardInterrupt | GeneratorExit) or _is_cancellation(exc):
         kind = "cancelled"
     return events.outcome(kind, error=str(exc) or None, error_type=type(exc).__qualname__)
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    """Tell whether it is asyncio's; where that was never imported, which takes memory and time, there is none."""
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)

@@ -53,7 +53,9 @@ class Batcher:
     def of(cls, writer: SharedWriter) -> Batcher:
         """Return the running loop's own for a writer."""
         loop = asyncio.get_running_loop()
-        own = _batchers.get(loop)  # no `setdefault`: to make what is seldom wanted took a tenth of an event's time
+        own = _batchers.get(
+            loop
+        )  # no `setdefault`: to make what is seldom wanted took a tenth of an event's time
         if own is None:
             own = _batchers[loop] = WeakKeyDictionary()
         batcher = own.get(writer)
