@@ -55,7 +55,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         own = _batchers.get(
             loop
-        )  # no `setdefault`: to make what is seldom wanted took a tenth of an event's time
+        )  # no `setdefault`: making what is seldom wanted took a tenth of an event's time
         if own is None:
             own = _batchers[loop] = WeakKeyDictionary()
         batcher = own.get(writer)
