@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import random
 import signal
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from indelible.trail.condition import Condition
 from tests.recording import LIMIT_S, wait_for
+from tests.ringing import ringing
 
 
 class Rung(Exception):  # noqa: N818
@@ -124,20 +124,16 @@ def test_handlers_that_raise_at_any_moment_leave_the_lock_to_who_has_it() -> Non
         broken.append("no handler has raised")
 
     other = threading.Thread(target=others)
-    before = signal.signal(signal.SIGALRM, ring)
-    gc.disable()  # what is raised in a callback of the collector is lost
     other.start()
     try:
-        for _ in range(400):
-            with contextlib.suppress(Rung):
-                within.append(True)
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2e-3))
-                take_it_again_and_again()
+        with ringing(ring):
+            for _ in range(400):
+                with contextlib.suppress(Rung):
+                    within.append(True)
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2e-3))
+                    take_it_again_and_again()
+            within.clear()
     finally:
-        within.clear()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        gc.enable()
         stop.append(True)
         other.join(LIMIT_S)
     assert not broken
