@@ -356,7 +356,7 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
 def _whole(audit: AuditSettings, where: str) -> AuditSettings:
     """Return the settings, once what one key asks of another is there. Raises ConfigError."""
     try:
-        check_locked(audit.retention_rules, audit.sinks)
+        check_locked(audit.retention_rules, audit.sinks, shipped=audit.ship != "off")
     except ValueError as exc:
         raise ConfigError(f"{where}: audit.retention: {exc}") from None
     return audit
