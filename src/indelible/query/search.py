@@ -3,7 +3,7 @@
 The rules that live here. Files are in the order of `recorded_at`, which never goes back; `timestamp`, which the
 time filters mean, is when a call was *received*, and so not later than `recorded_at`, but for the slack of clocks;
 where it is, nobody finds the line by a time between them (`filters.Filter.since`). Everything before the first line
-with ``recorded_at >= since`` can therefore be left out. Nothing can be left out after ``until``: a long call is recorded
+with ``recorded_at >= since`` can be left out. Nothing can be left out after ``until``: a long call is recorded
 whenever it ends, an interrupted one at the next start. A line that cannot be read is counted and never ends a search; a
 time that was tampered with must not either, so no decision rests on a single line.
 
