@@ -202,6 +202,68 @@ def test_a_watch_that_is_killed_neither_loses_nor_repeats_an_alert(
     assert len({one["event_id"] for one in told(receiver)}) == 3
 
 
+SHIPPER = """
+import sys
+from indelible import cli
+from indelible.alert_settings import rules
+rules.MIN_INTERVAL_S = 0.2
+sys.exit(cli.main(["ship", "-c", sys.argv[1]]))
+"""
+"""`indelible ship` that looks at sinks more often than anybody may ask for."""
+
+
+@contextmanager
+def shipping(folder: Path, receiver: HttpReceiver, sinks: list[dict[str, Any]], **rules: Any) -> Iterator[None]:
+    """Ship and watch by hand, while `indelible.yaml` says that nobody else does."""
+    configure(folder, receiver, ship="off", sinks=sinks)
+    found = yaml.safe_load((folder / "indelible.yaml").read_text())
+    found["alerts"]["rules"] |= rules
+    (folder / "watch.yaml").write_text(yaml.safe_dump(found))
+    process = subprocess.Popen([sys.executable, "-c", SHIPPER, str(folder / "watch.yaml")])
+    try:
+        yield
+        assert process.poll() is None, "it ships to the end"
+        process.send_signal(signal.SIGINT)
+        process.wait(LIMIT_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_sink_that_hangs_is_told_and_so_is_that_it_has_caught_up(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    siem = HttpReceiver(lambda _asked: Reply())
+    sink = {
+        "type": "http", "name": "siem", "url": siem.url, "allow_private": True, "format": "indelible",
+        "timeout": "30s", "flush_interval": "100ms", "start": "beginning",
+    }  # fmt: skip
+    rules = {"actor_calls": "off", "sink_behind": {"over": 9, "every": "200ms", "well_after": 0}}
+    try:
+        configure(tmp_path, None, ship="off", sinks=[sink])
+        with recorder(tmp_path) as record, shipping(tmp_path, receiver, [sink], **rules):
+            record("ada 1")
+            watched(tmp_path)
+            until(lambda: siem.asked, "the first batch")
+            siem.goes_on.clear()  # it takes what is sent, and answers nothing any more
+            record("ada 30")
+            until(lambda: receiver.asked, "the alert")
+            siem.goes_on.set()
+            until(lambda: len(receiver.asked) > 1, "its end")
+    finally:
+        siem.stop()
+    firing, resolved = told(receiver)
+    assert [one["rule"] for one in (firing, resolved)] == ["sink_behind"] * 2
+    assert (firing["state"], resolved["state"]) == ("firing", "resolved")
+    assert firing["summary"].startswith("sink siem is not up to date: ")
+    assert firing["dedup_key"] == resolved["dedup_key"]
+    assert [one["state"] for one in alerts_of(tmp_path) if one["rule"] == "sink_behind"] == [
+        "firing",
+        "resolved",
+    ]
+    assert b"".join(one.body for one in siem.asked).count(b'"user_id":"ada"') >= 31
+
+
 def test_a_configuration_that_is_read_again_counts_from_then_on(tmp_path: Path, receiver: HttpReceiver) -> None:
     path = configure(tmp_path, receiver)
     layout = Layout(tmp_path / "a.jsonl")
