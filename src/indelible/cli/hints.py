@@ -7,12 +7,13 @@ that say where the trail is, as they were given. Without any the default trail i
 from __future__ import annotations
 
 import re
+import shlex
 
 from indelible.values import shell_word
 
 _NAMED = re.compile(
-    r"'(indelible (?:verify|log|tail|status|sql|twins|retain|report|hold list|keygen --(?:show|rotate|lost))"
-    r"(?: --?[a-z-]+(?: [a-z]+)?)*)'"
+    r"'(indelible (?:verify|log|tail|status|sql(?! --columns)|twins|retain|report|hold list|"
+    r"keygen --(?:show|rotate|lost))(?: --?[a-z-]+(?: [a-z]+)?)*)'"
 )
 """A command about a trail, whole: what has a word in it that stands for something is not to be pasted."""
 
@@ -20,9 +21,13 @@ _options = ""
 
 
 def options_of(config: str | None, profile: str | None, trail: str | None) -> str:
-    """Return the options that name the same trails, as they were given."""
+    """Return the options that name the same trails, as they were given; nothing in them cannot be seen."""
     given = (("-c", config), ("--profile", profile), ("--trail", trail))
-    return "".join(f" {name} {shell_word(value)}" for name, value in given if value is not None)
+    return "".join(
+        f" {name} {shlex.quote(value) if value.isprintable() else shell_word(value)}"
+        for name, value in given
+        if value is not None
+    )
 
 
 def about(config: str | None, profile: str | None, trail: str | None) -> None:
