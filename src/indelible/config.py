@@ -342,7 +342,10 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
     audit = _section(top.get("audit"), AUDIT_KEYS, where, "audit")
     profiles = _mapping(top.get("profiles") or {}, where, "profiles")
     overlays = {
-        name: _profile(body, where, f"profiles.{name}", foreign=foreign) for name, body in profiles.items()
+        name: _profile(
+            body, where, f"profiles.{name if isinstance(name, str) else shown(name)}", foreign=foreign
+        )
+        for name, body in profiles.items()
     }
     if chosen is None:
         return audit
@@ -356,7 +359,7 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
 def _whole(audit: AuditSettings, where: str) -> AuditSettings:
     """Return the settings, once what one key asks of another is there. Raises ConfigError."""
     try:
-        check_locked(audit.retention_rules, audit.sinks)
+        check_locked(audit.retention_rules, audit.sinks, shipped=audit.ship != "off")
     except ValueError as exc:
         raise ConfigError(f"{where}: audit.retention: {exc}") from None
     return audit
@@ -394,7 +397,8 @@ def _section(body: object, keys: Mapping[str, tuple[str, Parser]], where: str, a
 
 def _refuse_unknown(body: Mapping[Any, Any], known: tuple[str, ...], where: str, at: str) -> None:
     for key in body:
-        path = f"{at}.{key}" if at else str(key)
+        word = key if isinstance(key, str) else shown(key)
+        path = f"{at}.{word}" if at else word
         if key in known:
             continue
         if re.sub(r"^profiles\.[^.]+\.", "", path) in LATER_KEYS:
@@ -431,4 +435,4 @@ def _expand(value: Any, env: Mapping[str, str], where: str, at: str = "") -> Any
 
 def _kind(value: object) -> str:
     names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true/false"}
-    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+    return names.get(type(value), shown(value))

@@ -177,8 +177,11 @@ def _in_days(seconds: float) -> str:
     return f"{text} ({days} days)" if text.endswith("y") else text
 
 
-def check_locked(rules: Retention, sinks: tuple[SinkSettings, ...]) -> None:
-    """Raise ValueError when a tier asks for a locked copy of everything and no sink makes one that is kept as long."""
+def check_locked(rules: Retention, sinks: tuple[SinkSettings, ...], *, shipped: bool = True) -> None:
+    """Raise ValueError when a tier asks for a locked copy of everything and no sink makes one that is kept as long.
+
+    `shipped` is whether whoever records sees to it that sinks get anything at all.
+    """
     if rules.tier is None or not TIERS[rules.tier].locked:
         return
     longest = max(bound.age or 0.0 for bound in (rules.default, *rules.classes.values()))
@@ -190,6 +193,11 @@ def check_locked(rules: Retention, sinks: tuple[SinkSettings, ...]) -> None:
     ]
     if len(reasons) == len(stores):
         raise ValueError(f"{asked}; {', '.join(reasons) or 'there is none'}")
+    if not shipped:
+        raise ValueError(
+            f"tier {rules.tier} needs whoever records to see that its copy is made: audit.ship is off; take process or "
+            "thread ('indelible ship' may run beside it)"
+        )
 
 
 def _lacks(sink: SinkSettings, own: S3Settings, days: int) -> str | None:
@@ -200,7 +208,11 @@ def _lacks(sink: SinkSettings, own: S3Settings, days: int) -> str | None:
         return f"has retention_days: {own.retention_days}"
     if sink.format != "indelible":
         return f"has format: {sink.format}, and so no lines that can be verified"
-    return None if sink.filter in _UNFILTERED else "has a filter, and so no copy of everything"
+    if sink.filter not in (SinkFilter(), _ALL):
+        return "has a filter, and so no copy of everything"
+    if sink.filter != _ALL and not sink.intents:
+        return "has intents: false, and so nothing of a call before it has ended"
+    return None if sink.start == "beginning" else "has start: now, and so nothing of what was before it"
 
 
-_UNFILTERED: Final = (SinkFilter(), parse_filter({"events": "all"}))
+_ALL: Final = parse_filter({"events": "all"})

@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -263,9 +263,31 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """Return a value as a message may hold it: short, on one line, control characters escaped."""
-    text = repr(value)
+    """Return a value as a message may hold it: as YAML has it, short, on one line, control characters escaped."""
+    text = repr(value) if isinstance(value, str) else _in_yaml(value, limit)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@%-][A-Za-z0-9_./+@% -]*")
+
+
+def _in_yaml(value: object, most: int) -> str:
+    """Return a value in YAML's short form; of what is large or deep no more than anybody is shown."""
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else repr(value)
+    if value is None or isinstance(value, bool):
+        return "nothing" if value is None else str(value).lower()
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        inner = [] if most <= 0 else list(itertools.islice(value, most))
+        if isinstance(value, Mapping):
+            said = ", ".join(f"{_in_yaml(key, most // 4)}: {_in_yaml(value[key], most // 4)}" for key in inner)
+            return f"{{{said}}}"
+        return f"[{', '.join(_in_yaml(one, most // 4) for one in inner)}]"
+    if isinstance(value, bytes):
+        return "binary data"
+    return (
+        str(value) if isinstance(value, int | float) or hasattr(value, "isoformat") else "another kind of value"
+    )
 
 
 def shell_word(text: str) -> str:

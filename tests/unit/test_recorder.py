@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -317,3 +318,22 @@ def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().audit.path = "x"  # type: ignore[misc]
     assert msgspec.structs.replace(AuditSettings(), path="x").path == "x"
+
+
+@pytest.mark.parametrize("durability", ["memory", "process", "disk"])
+def test_a_time_that_is_yet_to_come_is_a_claim(path: Path, durability: Any) -> None:
+    """Searches by time leave out what was recorded before."""
+    ahead = {"a": 3_600, "b": 1, "c": -3_600}
+    claims = {name: events.format_time(time.time_ns() + by * 10**9) for name, by in ahead.items()}
+    with open_with(path, "deny", durability=durability) as recorder:
+        for name, claimed in claims.items():
+            recorder.record(msgspec.structs.replace(event(name), timestamp=claimed))
+        zoned = msgspec.structs.replace(event("d"), timestamp="2026-11-21T07:38:34+02:00")
+        recorder.record(zoned)
+    late, *others, in_utc = operations(path)
+    assert late["timestamp"] == late["recorded_at"]
+    assert late["metadata"] == {"claimed_timestamp": claims["a"]}
+    assert [(one["event_id"], one["timestamp"]) for one in others] == [("b", claims["b"]), ("c", claims["c"])]
+    assert in_utc["timestamp"] == "2026-11-21T05:38:34.000000Z"
+    assert not any("metadata" in one for one in (*others, in_utc))
+    assert indelible.verify(path).ok

@@ -232,7 +232,8 @@ LOCK = {"object_lock": "compliance", "retention_days": 2562}
 
 def store(name: str = "vault", **keys: object) -> dict[str, object]:
     """Return a sink as it stands in a file, one that fits unless `keys` say otherwise; None leaves a key out."""
-    found = {"type": "s3", "name": name, "bucket": "audit", "prefix": name, **LOCK, **keys}
+    whole = {"intents": True, "start": "beginning"}
+    found = {"type": "s3", "name": name, "bucket": "audit", "prefix": name, **LOCK, **whole, **keys}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -252,6 +253,11 @@ NONE: dict[str, Any] = {"object_lock": None, "retention_days": None}
         ([store(retention_days=2561)], "sink vault has retention_days: 2561"),
         ([store(filter={"status": "error"})], "sink vault has a filter, and so no copy of everything"),
         ([store(format="cef")], "sink vault has format: cef, and so no lines that can be verified"),
+        ([store(filter={"events": "alert"})], "sink vault has a filter, and so no copy of everything"),
+        ([store(intents=None)], "sink vault has intents: false, and so nothing of a call before it has ended"),
+        ([store(start=None)], "sink vault has start: now, and so nothing of what was before it"),
+        ([store(start="now", filter={"events": "all"})],
+         "sink vault has start: now, and so nothing of what was before it"),
         ([store("a", retention_days=9), store("b", **NONE)],
          "sink a has retention_days: 9, sink b has object_lock: none"),
     ],
@@ -262,11 +268,21 @@ def test_sox_asks_for_a_copy_that_nobody_can_delete(sinks: list[dict[str, object
 
 def test_one_store_that_fits_is_enough_and_other_tiers_ask_for_none() -> None:
     assert configured("sox", sinks=[store("b", **NONE), store()]).audit.retention_rules.tier == "sox"
-    configured("SOX", sinks=[store(filter={"events": "all"}, object_lock="COMPLIANCE")])
+    configured("SOX", sinks=[store(filter={"events": "all"}, intents=None, object_lock="COMPLIANCE")])
     configured("hipaa")
     longer = {"tier": "sox", "classes": {"alert": "10y"}}
     assert "retention_days: 3660 or more" in refused(longer, sinks=[store()])
     configured(longer, sinks=[store(retention_days=3660)])
+
+
+def test_a_copy_that_nobody_makes_is_none() -> None:
+    for ship in ("off", False):
+        found = refused("sox", sinks=[store()], ship=ship)
+        assert found.startswith(
+            "tier sox needs whoever records to see that its copy is made: audit.ship is off"
+        )
+    configured("sox", sinks=[store()], ship="thread")
+    configured("hipaa", sinks=[store()], ship="off")
 
 
 def test_a_profile_is_asked_as_the_rest_is() -> None:

@@ -271,7 +271,8 @@ class FirstDestructive(HappeningRule):
         from indelible.alerting.words import called
 
         days = self.settings.within / 86_400
-        return f"first use of the destructive {called(tool(facts.entry), 'tool')} in {days:g} days"
+        long = f"{days:g} day{'' if days == 1 else 's'}"
+        return f"first use of the destructive {called(tool(facts.entry), 'tool')} in {long}"
 
 
 class ProbeRule:

@@ -92,9 +92,9 @@ def called(subject: Subject | None, by: str) -> str:
         return f"{by} that is not known any more"
     if by == "actor":
         if subject.user_id is not None:
-            return f"actor {short(subject.user_id)}"
+            return f"actor {short(subject.user_id).strip() or 'without a name'}"
         if subject.auth_key_id is not None:
-            return f"credential {short(subject.auth_key_id)}"
+            return f"credential {short(subject.auth_key_id).strip() or 'without a name'}"
         return f"caller at {short(subject.client_ip)}" if subject.client_ip else "callers that are not known"
     if by == "session":
         return f"session {short(subject.session_id)}" if subject.session_id else "calls without a session"

@@ -115,6 +115,7 @@ def debugging() -> bool:
 
 def _fail(message: str, code: int) -> int:
     from indelible import loglines
+    from indelible.cli.hints import placed
     from indelible.cli.text import one_line
 
     try:
@@ -122,7 +123,7 @@ def _fail(message: str, code: int) -> int:
     except OSError:  # what was printed so far goes nowhere; that is no reason to be silent
         _discard_output()
     try:
-        print(loglines.line(one_line(message)), file=sys.stderr, flush=True)  # noqa: T201
+        print(loglines.line(one_line(placed(message))), file=sys.stderr, flush=True)  # noqa: T201
     except OSError:  # nobody can be told
         pass
     return code

@@ -11,6 +11,7 @@ import click
 from indelible.alerting import words
 from indelible.alerting.facts import microseconds, moment
 from indelible.alerting.looking import replay, rule_states
+from indelible.cli import hints
 from indelible.cli.common import note, print_json
 from indelible.cli.progress import count_bar
 from indelible.cli.text import counted, one_line
@@ -75,6 +76,9 @@ def _result(found: Replayed, origin: str) -> dict[str, Any]:
         for state in rule_states(engine)
     ]
     told = [{"at": moment(alert.at), **words.as_metadata(alert, origin)} for alert in alerts]
+    for one in told:
+        if "query" in one:
+            one["query"] += hints.options()
     return {
         "events": engine.events,
         "unreadable": unreadable,
@@ -90,7 +94,7 @@ def _print(found: Replayed, begin: str) -> None:
         state = "resolved" if alert.state == words.RESOLVED else alert.severity
         click.echo(one_line(f"{moment(alert.at)}  {state:<8}  {alert.rule}: {words.sentence(alert)}"))
         if alert.query is not None and alert.state == words.FIRING:
-            click.echo(one_line(f"{'':29}{alert.query}"))
+            click.echo(one_line(f"{'':29}{alert.query}{hints.options()}"))
             if alert.query_note:
                 click.echo(f"{'':29}{alert.query_note}")
     if alerts:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import click
 
+from indelible.cli import hints
 from indelible.errors import ConfigError, TrailError
 from indelible.values import user_path
 
@@ -93,6 +94,7 @@ def where_options(function: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(function)
     def command(config: str | None, profile: str | None, trail: str | None, **others: Any) -> int:
+        hints.about(config, profile, trail)
         return function(Where(config, profile, trail), **others)
 
     for option in (
@@ -200,7 +202,7 @@ def note(text: str, level: Level = "WARNING") -> None:
     from indelible import loglines
     from indelible.cli.text import one_line
 
-    print(loglines.line(one_line(text), level), file=sys.stderr)  # noqa: T201
+    print(loglines.line(one_line(hints.placed(text)), level), file=sys.stderr)  # noqa: T201
 
 
 def print_json(value: object, *, err: bool = False) -> None:

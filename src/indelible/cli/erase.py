@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from indelible.cli.common import Where, find_trails, note, print_json, where_options
+from indelible.cli.hints import placed
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, TrailError
 
@@ -173,7 +174,9 @@ def _print_one(one: dict[str, Any]) -> None:
     click.echo(one_line(f"{one['trail']}: {_outcome(one)}"))
     for hold, count in one["held"].items():
         click.echo(
-            one_line(f"  held: {counted(count, 'event')} by hold {hold}; 'indelible hold list' says why")
+            one_line(
+                placed(f"  held: {counted(count, 'event')} by hold {hold}; 'indelible hold list' says why")
+            )
         )
     if one["lasting"]:
         click.echo(f"  stays: {counted(one['lasting'], 'event')} that the trail needs to be read")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
+from indelible.cli import hints
 from indelible.cli.common import note, print_json
 from indelible.cli.table import STYLES, latency_text
 from indelible.cli.text import byte_count, counted, fit, neutralise, one_line, pad, width
@@ -237,7 +238,7 @@ def unknown(found: Found, analysis: Analysis) -> Iterator[str]:
 def commands(found: Found) -> Iterator[str]:
     """Yield commands that show more."""
     window, incident = found.window, found.window.incident
-    trail = f" --trail {shell_word(incident.trail)}" if incident.trail else ""
+    trail = f" --trail {shell_word(incident.trail)}" if incident.trail else hints.options()
     backend = f" --backend {shell_word(window.backend)}" if window.backend else ""
     until = shifted(max(incident.at, incident.noticed), 1)
     yield one_line(f"indelible log --since {window.since} --until {until} --events all{trail}")

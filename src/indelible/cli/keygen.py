@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from indelible.cli.common import Where, find_trails, main_trail, note, print_json, settings_of, where_options
+from indelible.cli.hints import placed
 from indelible.errors import ConfigError, TrailError
 from indelible.values import parse_duration
 
@@ -113,9 +114,11 @@ def give_up(where: Where, *, as_json: bool) -> None:
     if as_json:
         print_json({"trail": str(path), **done})
         return
-    click.echo(f"set aside: {done['origin']}, {done['size']} events sealed; 'indelible log' still lists them")
+    click.echo(
+        placed(f"set aside: {done['origin']}, {done['size']} events sealed; 'indelible log' still lists them")
+    )
     click.echo(f"new trail: {done['successor']}, whose first line names it")
-    click.echo("its key is another one: 'indelible keygen --show' prints it; keep that elsewhere")
+    click.echo(placed("its key is another one: 'indelible keygen --show' prints it; keep that elsewhere"))
 
 
 def make_key(out: str, *, as_json: bool = False) -> None:

@@ -195,7 +195,8 @@ def _print_query(name: str, scope: Scope) -> int:
 def _words(
     where: Where, paths: list[Path], made: Made, results: Results, vkeys: tuple[str, ...], limit: int
 ) -> Words:
-    from indelible.cli.report_words import Words, cannot_tell_new, notes_of, options_of
+    from indelible.cli.hints import options_of
+    from indelible.cli.report_words import Words, cannot_tell_new, notes_of
     from indelible.query.report.making import goes_back
 
     held, scope = made.report.held, made.report.scope

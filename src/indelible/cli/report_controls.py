@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from indelible.cli.hints import placed
 from indelible.cli.report_html import page, paragraph, text
 from indelible.cli.report_page import header, notes, queries, verification
 from indelible.cli.report_words import NO_CERTIFICATE, sentence, verified
@@ -55,7 +56,7 @@ def _print_control(control: Control, made: Controls, results: Results) -> None:
     for name in control.facts:
         _wrapped(f"{_said(name, made, results)} [{name}]", "  shows: ")
     if control.sections:
-        _wrapped(f"{', '.join(control.sections)} of 'indelible report'", "  in detail: ")
+        _wrapped(placed(f"{', '.join(control.sections)} of 'indelible report'"), "  in detail: ")
     _wrapped(control.not_shown, "  does not show: ")
 
 

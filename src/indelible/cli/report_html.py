@@ -61,7 +61,8 @@ bdi { unicode-bidi: isolate }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   body { font-size: 9.5pt; line-height: 1.35; max-width: none; margin: 0; padding: 0 }
   table { font-size: 8pt } td.t, pre, code { font-size: 7.5pt } .scroll { overflow: visible }
-  h2, h3 { break-after: avoid } thead { display: table-header-group } tr, figure, svg.chart { break-inside: avoid }
+  h2, h3, h2 + p, caption { break-after: avoid }
+  thead { display: table-header-group } tr, figure, svg.chart { break-inside: avoid }
   p { orphans: 2; widows: 2 } a { color: inherit; text-decoration: none }
 }
 """

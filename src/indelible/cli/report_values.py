@@ -5,7 +5,6 @@ Whatever a caller chose is neutralised here: every invisible character is made v
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -77,8 +76,3 @@ def duration(seconds: float) -> str:
             rest = minutes % long // size
             return f"{minutes // long:,} {word}" + (f" {rest} {smaller}" if rest else "")
     return f"{minutes} min"
-
-
-def quoted(text: str) -> str:
-    """Return a word for a shell; characters that nobody sees become visible."""
-    return neutralise(shlex.quote(text))

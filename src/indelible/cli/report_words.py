@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from indelible.cli.report_values import quoted
 from indelible.cli.text import counted
 from indelible.query.report.scope import Scope
 from indelible.query.report.sections import command
+from indelible.values import shell_word
 
 if TYPE_CHECKING:
     from indelible.query.report.making import Shown
@@ -55,18 +55,12 @@ class Words(NamedTuple):
     @property
     def verify_command(self) -> str:
         """The command that gives the state of verification."""
-        return "indelible verify" + "".join(f" --vkey {quoted(key)}" for key in self.vkeys) + self.options
+        return "indelible verify" + "".join(f" --vkey {shell_word(key)}" for key in self.vkeys) + self.options
 
 
 def _short(time: str) -> str:
     """Return a time without a fraction of a second that is none."""
     return time.replace(".000000Z", "Z")
-
-
-def options_of(config: str | None, profile: str | None, trail: str | None) -> str:
-    """Return the options that name the same trails, as they were given."""
-    given = (("-c", config), ("--profile", profile), ("--trail", trail))
-    return "".join(f" {name} {quoted(value)}" for name, value in given if value is not None)
 
 
 _TO_BE_KNOWN: Final = {

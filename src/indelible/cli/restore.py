@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible.cli.common import Where, main_trail, print_json, settings_of, where_options
+from indelible.cli.hints import placed
 from indelible.cli.progress import progress_bar
 from indelible.cli.text import byte_count, one_line
 from indelible.errors import ConfigError
@@ -102,7 +103,9 @@ def print_result(planned: Plan, successor: str | None) -> None:
         click.echo(one_line(f"a new trail would begin at {planned.target.active}; {size} would be copied"))
         return
     click.echo(one_line(f"new trail: {successor}, at {planned.target.active}"))
-    click.echo("'indelible log' lists the restored events, too; pin the new key: 'indelible keygen --show'")
+    click.echo(
+        placed("'indelible log' lists the restored events, too; pin the new key: 'indelible keygen --show'")
+    )
 
 
 def _files(planned: Plan) -> list[Path]:

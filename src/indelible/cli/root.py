@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from indelible import loglines
+from indelible.cli import hints
 from indelible.cli.output import name_errors
 from indelible.cli.text import one_line
 from indelible.values import closest
@@ -102,6 +103,7 @@ def root() -> None:
 def run(args: list[str]) -> int:
     """Run a command and return its exit code; usage errors become one line on stderr."""
     name_errors()
+    hints.about(None, None, None)
     _see_where_records_go(args)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

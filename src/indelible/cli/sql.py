@@ -61,7 +61,7 @@ def command(
         if query is not None:
             raise click.UsageError("--columns lists columns: it takes no query")
         return _print_columns(form)
-    caps = make_caps(timeout, memory)
+    caps = make_caps(timeout, memory)._replace(total=not sys.stdout.isatty())
     if query is None and sys.stdin is not None and sys.stdin.isatty():
         from indelible.cli.sql_shell import Shell
 

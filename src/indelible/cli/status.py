@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible.cli.common import Trails, Where, note, print_json, where_options
+from indelible.cli.hints import options, placed
 from indelible.cli.text import byte_count, compact, counted, one_line
 from indelible.errors import ConfigError, TrailError
 
@@ -231,7 +232,7 @@ def _since(first_seq: object) -> str:
 
 def _checkpoint(state: dict[str, Any]) -> str:
     if state["checkpoint"] is None:
-        return "none that can be read; 'indelible verify' says more"
+        return placed("none that can be read; 'indelible verify' says more")
     behind = state["unsealed"]
     return f"covers {state['checkpoint']} events" + (f", {behind} not sealed yet" if behind else "")
 
@@ -332,7 +333,7 @@ def _holds(holds: list[dict[str, Any]]) -> list[tuple[str, str]]:
         files = f"; keeps {counted(kept, 'file')} that would be deleted" if kept else ""
         said.append(("hold", f"{hold['id']}: {describe(hold)}{files}"))
     if len(holds) > SHOWN_HOLDS:
-        said.append(("hold", f"and {len(holds) - SHOWN_HOLDS} more: indelible hold list"))
+        said.append(("hold", f"and {len(holds) - SHOWN_HOLDS} more: indelible hold list{options()}"))
     return said
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from indelible.cli.common import Where, find_trails, print_json, where_options
+from indelible.cli.hints import placed
 from indelible.cli.text import byte_count, counted, one_line
 from indelible.errors import TrailError
 
@@ -188,7 +189,11 @@ def _access(path: Path) -> Access:
 def _print(one: dict[str, Any]) -> None:
     size = f"{one['twins']} of {counted(one['events'], 'event')}, {byte_count(one['bytes'])}"
     share = f", {one['bytes'] / one['line_bytes']:.1%} of their lines" if one["line_bytes"] else ""
-    click.echo(one_line(f"{one['trail']}: twins: {size}{share}"))
+    said = f"{size}{share}" if one["twins"] else "none that fit" if one["unfit"] else "none"
+    click.echo(one_line(f"{one['trail']}: twins: {said}"))
+    if one["unfit"]:
+        others = "of lines that are others now, or of another version"
+        click.echo(one_line(placed(f"  {one['unfit']} not asked, {others}; 'indelible twins' makes them anew")))
     if "made" in one:
         click.echo(one_line(f"  {one['made']} made, {byte_count(one['made_bytes'])}"))
     if one.get("removed"):
@@ -198,4 +203,5 @@ def _print(one: dict[str, Any]) -> None:
     for finding in one.get("findings", ()):
         click.echo(one_line(f"  {finding['file']}: {finding['problem']}"))
     if "checked" in one and not one["findings"]:
-        click.echo(one_line(f"  {one['checked']} checked: each says what its lines say"))
+        each = "each says what its lines say" if one["checked"] else "there is none that fits"
+        click.echo(one_line(f"  {one['checked']} checked: {each}"))

@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
-from indelible.query.filters import read_event
+from indelible.query.filters import moment_of, read_event
 
 Type = Literal["text", "whole", "number", "time", "texts", "json", "truth"]
 
@@ -35,15 +35,8 @@ SQL_TYPES: Final[dict[Type, str]] = {
 }
 """What each type is called in DuckDB's SQL."""
 
-RFC3339: Final = (
-    r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
-    r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
-)
-"""What is read as a time, in full (RFC 3339, section 5.6); Python and RE2 read this pattern alike."""
-
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
-_TIME = re.compile(RFC3339, re.ASCII)
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -212,12 +205,7 @@ def _number(value: object) -> float | None:
 
 
 def _time(value: object) -> datetime | None:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        return None
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    return moment_of(value) if isinstance(value, str) else None
 
 
 def _texts(value: object) -> list[str | None] | None:

@@ -17,7 +17,7 @@ import orjson
 
 from indelible.errors import ConfigError
 from indelible.events import MAX_LINE_BYTES, CallerType, Decision, EventType, Kind, Status
-from indelible.trail.entry import SEQ_PREFIX
+from indelible.trail.entry import CLOCK_SLACK, SEQ_PREFIX
 from indelible.values import closest, parse_duration, shown
 
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
@@ -105,6 +105,40 @@ def parse_row(line: bytes) -> Row | None:
         return None
     fits = {key: item for key, item in value.items() if isinstance(item, _SHAPE.get(key, ()))}
     return msgspec.convert({"seq": value["seq"], **fits}, Row)
+
+
+def earlier(time: str) -> str:
+    """Return a time less the clock's slack, in the trail's form: nothing recorded before was received at that time."""
+    try:
+        moment = datetime.fromisoformat(time) - CLOCK_SLACK
+    except OverflowError:
+        return time
+    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
+
+
+RFC3339: Final = (
+    r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+)
+"""What is read as a time, in full (RFC 3339, section 5.6); Python and RE2 read this pattern alike."""
+
+_INSTANT = re.compile(RFC3339, re.ASCII)
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the time that a text is; None for everything else."""
+    if not _INSTANT.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_before(text: str, time: str) -> bool:
+    """Tell whether a text is a time, and one before another in the trail's form."""
+    moment = moment_of(text)
+    return moment is not None and moment < datetime.fromisoformat(time)
 
 
 def _is_too_deep(line: bytes) -> bool:
@@ -199,7 +233,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     caller_type: frozenset[str] = frozenset()
     request_id: frozenset[str] = frozenset()
     since: str | None = None
-    """An event's `timestamp` is at or after this (`parse_time` gives the form)."""
+    """An event's `timestamp` is at or after this (`parse_time` gives the form).
+
+    And it was not recorded before, clocks aside: the writer lets no `timestamp` be later than `recorded_at`, and where
+    one is, in an old trail or an altered line, nobody is to find it who reads all, and not who begins in the middle.
+    """
     until: str | None = None
     """An event's `timestamp` is before this."""
 
@@ -210,7 +248,13 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         ]
         since, until = self.since, self.until
         if since is not None:
-            checks.append(lambda row: row.timestamp >= since)
+            earliest = earlier(since)
+            checks.append(
+                lambda row: (
+                    row.timestamp >= since
+                    and (row.recorded_at >= earliest or not is_before(row.recorded_at, earliest))
+                )
+            )
         if until is not None:
             checks.append(lambda row: "" < row.timestamp < until)  # of an erased entry no time is known
         if len(checks) == 1:

@@ -88,7 +88,6 @@ def count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt) -> int | None
         searches = [stack.enter_context(QuickSearch(path, wanted, corrupt)) for path in paths]
         if not any(may_help(path) for path in paths) or not any(map(is_large, searches)):
             return sum(1 for search in searches for _ in TrailSearch.all(search))
-        _begin()
         units = [unit for search in searches for unit in search.units(stack)]
         if sum(unit.size for unit in units if isinstance(unit, _Read)) > READ_BYTES:
             return None
@@ -128,7 +127,6 @@ class QuickSearch(TrailSearch):
         if not is_large(self):
             yield from super().all()
             return
-        _begin()
         with contextlib.ExitStack() as stack:
             for unit in _connect(self.units(stack), self._wanted, stack):
                 yield from unit.all()
@@ -140,7 +138,6 @@ class QuickSearch(TrailSearch):
         near = self._near(limit)
         if near is not None:
             return near
-        _begin()
         found: deque[Hit] = deque()
         with contextlib.ExitStack() as stack:
             for unit in reversed(_connect(self.units(stack), self._wanted, stack)):
@@ -173,6 +170,7 @@ class QuickSearch(TrailSearch):
         from indelible.query.engine import twinned
         from indelible.query.engine.bounds import make_room
 
+        # DuckDB is started by the first twin that fits: where none does, lines are read, and nobody needs it.
         cover = twinned.Cover(self)
         make_room(len(self.files) + len(cover))
         units: list[_Read | _Asked] = []
@@ -184,6 +182,7 @@ class QuickSearch(TrailSearch):
                 after = offset if order == first else 0
                 if isinstance(piece, twinned.Rows):
                     if piece.twin.stop > after:
+                        _begin()
                         _join(self, units, piece)
                 elif piece.stop is None or piece.stop > after:
                     units.append(_Read(self, order, max(piece.begin, after), piece.stop))

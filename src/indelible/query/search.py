@@ -1,10 +1,11 @@
 """Search a trail, newest first or from its start, without holding more of it than what is asked for.
 
 The rules that live here. Files are in the order of `recorded_at`, which never goes back; `timestamp`, which the
-time filters mean, is when a call was *received*, and so not later than `recorded_at`. Everything before the first
-line with ``recorded_at >= since`` can therefore be left out. Nothing can be left out after ``until``: a long call is
-recorded whenever it ends, an interrupted one at the next start. A line that cannot be read is counted and never ends
-a search; a time that was tampered with must not either, so no decision rests on a single line.
+time filters mean, is when a call was *received*, and so not later than `recorded_at`, but for the slack of clocks;
+where it is, nobody finds the line by a time between them (`filters.Filter.since`). Everything before the first line
+with ``recorded_at >= since`` can be left out. Nothing can be left out after ``until``: a long call is recorded
+whenever it ends, an interrupted one at the next start. A line that cannot be read is counted and never ends a search; a
+time that was tampered with must not either, so no decision rests on a single line.
 
 After a failed sync lines may stand in two files (`indelible.trail.switch`): what stands in the later one is the trail,
 and of the earlier one what is below the later one's first seq.
@@ -16,20 +17,16 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
-from indelible.query.filters import Filter, Row, parse_row
+from indelible.query.filters import Filter, Row, earlier, parse_row
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import CHUNK_BYTES, blocks_backward
 from indelible.trail.layout import Layout
 from indelible.trail.reader import Lines, TrailFile, open_snapshot, origin_of, reading
-
-CLOCK_SLACK: Final = timedelta(seconds=2)
-"""A clock that is set back between receiving and recording leaves a `recorded_at` before `timestamp`."""
 
 PROBE_LINES: Final = 5
 """A probe of the bisection looks at so many lines and believes the latest."""
@@ -127,7 +124,7 @@ class TrailSearch:
         self._progress = progress or (lambda _bytes: None)
         self._matches = _until(wanted.predicate(), recorded_until)
         self._corrupt = corrupt
-        self._earliest = None if wanted.since is None else _earlier(wanted.since)
+        self._earliest = None if wanted.since is None else earlier(wanted.since)
         with reading(path):
             self.origin = origin_of(Layout(path))
             self._snapshot = open_snapshot(path)
@@ -245,7 +242,7 @@ class TrailSearch:
 
     def start_at(self, since: str | None) -> tuple[int, int]:
         """Return the same for what was received since a time, whatever the filter asks for."""
-        return self._start(None if since is None else _earlier(since))
+        return self._start(None if since is None else earlier(since))
 
     def _start(self, earliest: str | None) -> tuple[int, int]:
         first = self._first_file(earliest)
@@ -321,15 +318,6 @@ def _opened(file: TrailFile) -> BinaryIO:
 
 
 # --- time ---------------------------------------------------------------------------------------------------
-
-
-def _earlier(time: str) -> str:
-    """Return a time less the clock's slack, in the trail's form."""
-    try:
-        moment = datetime.fromisoformat(time) - CLOCK_SLACK
-    except OverflowError:
-        return time
-    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%f") + "Z"
 
 
 def _probe(lines: list[bytes]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, get_args
 
 from indelible import events
@@ -18,7 +19,8 @@ from indelible.redact.plain import Plain, number
 from indelible.redact.values import Values
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_ANY_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHORT_NUMBER = re.compile(r"-?[0-9]{1,12}|\"[0-9A-Za-z-]{1,12}\"")
 
@@ -73,6 +75,17 @@ def _matching(pattern: re.Pattern[str], cap: int) -> Rule:
         return value if type(value) is str and pattern.fullmatch(value) else room.name(value, cap)
 
     return rule
+
+
+def _time(room: Room, value: Any) -> Any:
+    """RFC 3339 of any zone, in the trail's one form: searches compare times as text."""
+    if type(value) is str and _ANY_TIME.fullmatch(value):
+        try:
+            moment = datetime.fromisoformat(value).astimezone(UTC)
+            return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%fZ")
+        except (ValueError, OverflowError):
+            return value
+    return room.name(value, MAX_WORD_CHARS)
 
 
 def _hex(size: int) -> Rule:
@@ -164,7 +177,7 @@ COST: Final[Mapping[str, Rule]] = {
 }
 STATE: Final[Mapping[str, Rule]] = {"from_": _ID, "to": _ID, "reason": free_text}
 EVENT: Final[Mapping[str, Rule]] = {
-    "timestamp": _matching(_TIME, MAX_WORD_CHARS),
+    "timestamp": _time,
     "event_type": _word(events.EventType),
     "event_id": _matching(_UUID, MAX_WORD_CHARS),
 }

@@ -8,16 +8,21 @@ anew by seq, so that nothing is handed out that has been erased by then. What a 
 a gap.
 
 A line that was altered bears any seq. One that no checkpoint covers yet stands behind all that one does, so a seq that
-is too high before a line that belongs here is damage, and holds nothing up.
+is too high before a line that belongs here is damage, and holds nothing up. Of those below it most are as they were
+written, and rise: where they do not, what breaks the longest row of rising ones is the damage, so that one altered line
+costs itself and no other.
 """
 
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from indelible.errors import TrailCorrupt
+from indelible.events import MAX_LINE_BYTES
 from indelible.trail import files
 from indelible.trail.entry import line_seq
 from indelible.trail.files import looking_again
@@ -26,6 +31,10 @@ from indelible.trail.reader import Snapshot
 
 CHUNK_BYTES: Final = 1 << 21
 """How much is read at once, unless a batch is more; more than the longest line."""
+
+
+LOOK_AHEAD: Final = 16
+"""Before a step to a later seq is believed, so many lines after it are looked at, if there are as many."""
 
 
 class Gap(NamedTuple):
@@ -51,7 +60,7 @@ class _Stream(Protocol):
     """An open file of a trail, read from the front."""
 
     def peek(self, count: int) -> bytes:
-        """Return what comes next: about so much, and a whole line at least; empty at the end."""
+        """Return what comes next: so much, and a whole line at least, or less up to the end."""
 
     def advance(self, count: int) -> None:
         """Go on by so many bytes."""
@@ -73,6 +82,8 @@ class Feed:
         self._at = 0
         """The seq that comes next in the open file."""
         self._unread = 0
+        self._begun = False
+        """Whether a line of the open file was taken."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -140,8 +151,8 @@ class Feed:
             if file.compressed:
                 self._stream = _Packed(stream)
             else:
-                self._stream = _Plain(stream, files.find_seq(stream, seq) or 0)
-            self._at, self._unread = seq, 0
+                self._stream = _Plain(stream, _begin(stream, seq))
+            self._at, self._unread, self._begun = seq, 0, False
         return seq
 
     def _take(self, piece: Piece, size: int, max_count: int, max_bytes: int) -> tuple[Piece, int]:
@@ -150,56 +161,100 @@ class Feed:
         if stream is None:
             return piece, 0
         limit = size if self._end is None else min(size, self._end)
+        asked = max(CHUNK_BYTES, max_bytes)
         try:
-            data = stream.peek(max(CHUNK_BYTES, max_bytes))
+            data = stream.peek(asked)
         except TrailCorrupt:  # what comes after this file is shipped all the same
             data, self._unread = b"", 1
-        ahead = data
+        ahead, is_all = data, len(data) < asked
         if len(data) > max_bytes:
             data = data[: data.find(b"\n", max_bytes - 1) + 1] or data
         *found, rest = data.split(b"\n")
         count = min(len(found), limit - piece.next, max_count)
         if _are_in_a_row(found, piece.next, count):
-            self._unread = 0
+            self._unread, self._begun = 0, True
             used = len(data) - len(rest) if count == len(found) else sum(map(len, found[:count])) + count
             following = piece.next + count
             piece = Piece(list(zip(range(piece.next, following), found, strict=False)), following, piece.gaps)
         else:
-            piece, used = self._pick(piece, found, ahead.split(b"\n")[:-1], limit, max_count)
+            seqs = [line_seq(line) for line in ahead.split(b"\n")[:-1]]
+            sure = len(seqs) if is_all else len(seqs) - LOOK_AHEAD
+            piece, used = self._pick(
+                piece,
+                list(zip(found, seqs, strict=False)),
+                _rising(seqs, piece.next, limit),
+                _Bounds(limit, max_count, sure),
+            )
         stream.advance(used)
         if not used and self._end is not None and piece.next < limit:  # this file has no more
-            gap = Gap(piece.next, limit, damaged=self._unread > 0)
+            gap = Gap(piece.next, limit, damaged=self._unread > 0 or bool(data))
             piece = Piece([], limit, [*piece.gaps, gap])
         self._at = piece.next
         return piece, used
 
     def _pick(
-        self, piece: Piece, found: list[bytes], ahead: list[bytes], limit: int, max_count: int
+        self, piece: Piece, found: Sequence[tuple[bytes, int | None]], rising: Collection[int], bounds: _Bounds
     ) -> tuple[Piece, int]:
         """Return those of some lines that come next, and how many bytes were gone through for them.
 
-        `ahead` is all that can be seen from there on: those lines, and more.
+        `rising` are the places of those that belong here, of all that can be seen from there on.
         """
         lines, following, gaps = piece
-        used = 0
-        seqs = [line_seq(line) for line in ahead]
-        last = max(
-            (at for at, seq in enumerate(seqs) if seq is not None and following <= seq < limit), default=-1
-        )
-        for at, (line, seq) in enumerate(zip(found, seqs, strict=False)):
-            if seq is not None and (len(lines) >= max_count or (seq >= limit and at > last)):
+        used, last = 0, max(rising, default=-1)
+        for at, (line, seq) in enumerate(found):
+            if seq is not None and (len(lines) >= bounds.most or (seq >= bounds.limit and at > last)):
                 break
-            used += len(line) + 1
-            if seq is None or seq >= limit:
+            if seq is not None and at in rising:
+                if seq > following:
+                    if used and at >= bounds.sure:
+                        break  # the next look sees more
+                    gaps = [*gaps, Gap(following, seq, damaged=self._unread > 0)]
+                lines.append((seq, line))
+                following, self._unread, self._begun = seq + 1, 0, True
+            elif seq is None or seq >= following or self._begun:
                 self._unread += 1
-                continue
-            if seq < following:
-                continue
-            if seq > following:
-                gaps = [*gaps, Gap(following, seq, damaged=self._unread > 0)]
-            lines.append((seq, line))
-            following, self._unread = seq + 1, 0
+            used += len(line) + 1
         return Piece(lines, following, gaps), used
+
+
+class _Bounds(NamedTuple):
+    limit: int
+    """From this seq on lines do not belong here."""
+    most: int
+    """At most so many are wanted."""
+    sure: int
+    """Up to this place enough can be seen behind a line."""
+
+
+def _begin(file: BinaryIO, seq: int) -> int:
+    """Return from where on a plain file is to be read for a seq: its beginning, if the next line casts a doubt."""
+    found = files.find_seq(file, seq)
+    if found is None:
+        return 0
+    after = os.pread(file.fileno(), 2 * MAX_LINE_BYTES, found).split(b"\n", 2)[1:2]
+    return found if not after or line_seq(after[0]) in (None, seq + 1) else 0
+
+
+def _rising(seqs: Sequence[int | None], first: int, limit: int) -> set[int]:
+    """Return the places of the longest row of seqs from `first` up to `limit` that rise: of equal ones the last."""
+    ends: list[
+        int
+    ] = []  # of the rows of each length that there are so far, the lowest end, and where it stands
+    places: list[int] = []
+    before: dict[int, int] = {}
+    for at, seq in enumerate(seqs):
+        if seq is None or not first <= seq < limit:
+            continue
+        length = bisect_left(ends, seq)
+        ends[length : length + 1] = [seq]
+        places[length : length + 1] = [at]
+        before[at] = places[length - 1] if length else -1
+    found: set[int] = set()
+    at = places[-1] if places else -1
+    while at >= 0:
+        found.add(at)
+        at = before[at]
+    return found
 
 
 def _are_in_a_row(lines: list[bytes], seq: int, count: int) -> bool:
@@ -237,14 +292,26 @@ class _Packed:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._rest = b""
+        self._damage: TrailCorrupt | None = None
 
     def peek(self, count: int) -> bytes:
-        while b"\n" not in self._rest:
-            data = self._file.read(count)
-            if not data:
-                return b""
-            self._rest = data if len(self._rest) > CHUNK_BYTES else self._rest + data
-        return self._rest
+        while (len(self._rest) < count or b"\n" not in self._rest) and (data := self._more(count)):
+            endless = len(self._rest) > CHUNK_BYTES and b"\n" not in self._rest
+            self._rest = data if endless else self._rest + data
+        if b"\n" in self._rest:
+            return self._rest
+        if self._damage is not None:
+            raise self._damage
+        return b""
+
+    def _more(self, count: int) -> bytes:
+        """Read on; what stands before damage is handed out first."""
+        if self._damage is None:
+            try:
+                return self._file.read(max(count - len(self._rest), CHUNK_BYTES))
+            except TrailCorrupt as exc:
+                self._damage = exc
+        return b""
 
     def advance(self, count: int) -> None:
         self._rest = self._rest[count:]

@@ -24,7 +24,7 @@ from indelible.sink_settings.parts import (
     take_batch,
     take_secret,
 )
-from indelible.values import parse_boolean, parse_text
+from indelible.values import parse_boolean, parse_text, shown
 
 DATABASE: Final = "indelible"
 TABLE: Final = "events"
@@ -138,7 +138,7 @@ def _settings(value: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, given in value.items():
         if not isinstance(name, str) or not _SETTING.fullmatch(name) or name.startswith("param_"):
-            raise ValueError(f"{name!r} is no setting's name")
+            raise ValueError(f"{shown(name)} is no setting's name")
         if name in FIXED:
             raise ValueError(f"{name!r} is not to be set here")
         if not isinstance(given, str | int | float):

@@ -8,11 +8,16 @@ depend on it.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from indelible.events import MAX_LINE_BYTES, SCHEMA
+
+CLOCK_SLACK: Final = timedelta(seconds=2)
+"""A line's `timestamp` is after its `recorded_at` by this much at the most: a small step back is seen by nobody."""
 
 SEQ_PREFIX: Final = b'{"seq":'
 _STAMP = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,15}),"schema":([0-9]{1,6}),"recorded_at":"([0-9T:.Z-]{27})",')
@@ -47,6 +52,41 @@ def _begin_hundred(seq: int) -> tuple[int, bytes]:
     hundred = seq // 100
     _hundred = found = (100 * hundred, b'{"seq":%d' % hundred)
     return found
+
+
+_TIMESTAMP: Final = b'{"timestamp":"'
+TIME: Final = slice(len(_TIMESTAMP), len(_TIMESTAMP) + len("2026-11-21T05:38:34.123456Z"))
+"""Where a body has its `timestamp`, in the trail's form."""
+
+CLAIMED: Final = "claimed_timestamp"
+_Parts = dict[str, msgspec.Raw]
+
+
+def in_time(body: bytes, recorded_at: bytes) -> bytes:
+    """Return a body whose `timestamp` reads as later than `recorded_at` as it may stand in the line.
+
+    Nothing was received after it was recorded, and searches leave out what was recorded before the time that they ask
+    for. So what is later by more than a clock may be off, or no time at all, becomes `recorded_at`, and what was
+    claimed is kept in `metadata`, all else byte for byte.
+    """
+    try:
+        parts = msgspec.json.decode(body, type=_Parts)
+        claimed = msgspec.json.decode(parts["timestamp"], type=str)
+        metadata = msgspec.json.decode(parts.get("metadata", b"{}"), type=_Parts)
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        return body
+    if _is_in_time(claimed, recorded_at.decode()):
+        return body
+    kept = {**metadata, CLAIMED: parts["timestamp"]}
+    return msgspec.json.encode({**parts, "timestamp": recorded_at.decode(), "metadata": kept})
+
+
+def _is_in_time(claimed: str, recorded_at: str) -> bool:
+    try:
+        late = datetime.fromisoformat(claimed).replace(tzinfo=UTC) - datetime.fromisoformat(recorded_at)
+    except ValueError:
+        return False
+    return len(claimed) == len(recorded_at) and claimed.endswith("Z") and late <= CLOCK_SLACK
 
 
 def unstamp(line: bytes) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ What may not move:
 
 - Lines are stamped and written under `_lock`, in the order of their seqs, each with its LF in one write.
 - At most `PROMISED_EVENTS` of them wait for a checkpoint, however many come at once; the next append waits for it.
-- `recorded_at` never goes back, whatever the clock does (see `clock`).
+- `recorded_at` never goes back, whatever the clock does (see `clock`), and no `timestamp` is later (`entry.in_time`).
 
 What waits for a checkpoint, and what becomes of it when the disk fails, is in `unsealed`; what the trail says of
 itself, and when there is no room for others' events, in `watched`. This builds on both.
@@ -30,7 +30,7 @@ from indelible.trail import durable
 from indelible.trail.active import ActiveFile, close_into_segment
 from indelible.trail.anchors.handout import HandOut
 from indelible.trail.commit import Done, GroupCommit, Item, Late, OwnWord
-from indelible.trail.entry import stamp_line
+from indelible.trail.entry import TIME, in_time, stamp_line
 from indelible.trail.proofs import ownwords
 from indelible.trail.sealer import HURRY_BYTES, HURRY_EVENTS, Sealer
 from indelible.trail.turn import Turn
@@ -181,8 +181,10 @@ class Writer(Watched):
         count = len(pending)
         if self._failure is not None or count >= MAX_PENDING_EVENTS or not self._open:
             return self._usable() and bool(self._write((Item(body, opens, closes),)))
-        seq = self._seq
-        line = stamp_line(seq, self._tick(), body)
+        seq, recorded_at = self._seq, self._tick()
+        if body[TIME] > recorded_at:
+            body = in_time(body, recorded_at)
+        line = stamp_line(seq, recorded_at, body)
         active = self._active
         size, pending_bytes = active.size, self._pending_bytes
         if size + len(line) > self.audit.max_size or pending_bytes >= MAX_PENDING_BYTES or self._steps:
@@ -267,7 +269,9 @@ class Writer(Watched):
         lines: list[bytes] = []
         size = 0
         for item in items[start:most]:
-            body = ownwords.sign(self.signer, seq, item.body) if type(item) is OwnWord else item.body
+            body = item.body if item.body[TIME] <= recorded_at else in_time(item.body, recorded_at)
+            if type(item) is OwnWord:
+                body = ownwords.sign(self.signer, seq, body)
             line = stamp_line(seq, recorded_at, body)
             if size + len(line) > room and (has_events or lines):
                 break

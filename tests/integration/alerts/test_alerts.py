@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,10 +65,10 @@ def told(receiver: HttpReceiver) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def recorder(folder: Path) -> Iterator[Callable[[str], None]]:
+def recorder(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Callable[[str], None]]:
     process = subprocess.Popen(
         [sys.executable, "-c", RECORDER, str(folder / "indelible.yaml")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
@@ -200,6 +202,105 @@ def test_a_watch_that_is_killed_neither_loses_nor_repeats_an_alert(
         "actor u3",
     ]
     assert len({one["event_id"] for one in told(receiver)}) == 3
+
+
+def test_alerts_are_told_while_the_clock_is_set_forward_and_back(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """The recorder, and the process beside it that looks by the rules, have one clock, which is not the machine's."""
+    assert shutil.which("faketime"), "requirements/system.txt has it"
+    [library] = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")  # noqa: PTH207 - an absolute pattern
+    clock = tmp_path / "clock"
+
+    def set_clock(seconds: int) -> None:
+        beside = tmp_path / "clock.new"
+        beside.write_text(f"{seconds:+d}")
+        beside.rename(clock)
+
+    set_clock(0)
+    faked = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    still = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    configure(tmp_path, receiver)
+    with recorder(tmp_path, {**os.environ, **faked, **still}) as record:
+        record("ada 1")
+        watched(tmp_path)
+        for user, seconds in [("ada", 0), ("bob", 3600), ("cy", 0), ("dan", -86_400)]:
+            set_clock(seconds)
+            record(f"{user} 12")
+            until(
+                lambda: any(one["user"] == user for one in told(receiver)),  # noqa: B023 - called at once
+                f"the alert about {user}",
+            )
+    firing = [one for one in told(receiver) if one["state"] == "firing"]
+    assert [one["user"] for one in firing] == ["ada", "bob", "cy", "dan"]
+    assert [one["summary"].split(":")[0] for one in alerts_of(tmp_path) if one["state"] == "firing"] == [
+        "actor ada", "actor bob", "actor cy", "actor dan",
+    ]  # fmt: skip
+    steps = run(tmp_path, "log", "--events", "clock_stepped", "--json", "-n", "0").stdout.splitlines()
+    assert len(steps) == 3
+    assert run(tmp_path, "verify").returncode == 0
+
+
+SHIPPER = """
+import sys
+from indelible import cli
+from indelible.alert_settings import rules
+rules.MIN_INTERVAL_S = 0.2
+sys.exit(cli.main(["ship", "-c", sys.argv[1]]))
+"""
+"""`indelible ship` that looks at sinks more often than anybody may ask for."""
+
+
+@contextmanager
+def shipping(folder: Path, receiver: HttpReceiver, sinks: list[dict[str, Any]], **rules: Any) -> Iterator[None]:
+    """Ship and watch by hand, while `indelible.yaml` says that nobody else does."""
+    configure(folder, receiver, ship="off", sinks=sinks)
+    found = yaml.safe_load((folder / "indelible.yaml").read_text())
+    found["alerts"]["rules"] |= rules
+    (folder / "watch.yaml").write_text(yaml.safe_dump(found))
+    process = subprocess.Popen([sys.executable, "-c", SHIPPER, str(folder / "watch.yaml")])
+    try:
+        yield
+        assert process.poll() is None, "it ships to the end"
+        process.send_signal(signal.SIGINT)
+        process.wait(LIMIT_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_sink_that_hangs_is_told_and_so_is_that_it_has_caught_up(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    siem = HttpReceiver(lambda _asked: Reply())
+    sink = {
+        "type": "http", "name": "siem", "url": siem.url, "allow_private": True, "format": "indelible",
+        "timeout": "30s", "flush_interval": "100ms", "start": "beginning",
+    }  # fmt: skip
+    rules = {"actor_calls": "off", "sink_behind": {"over": 9, "every": "200ms", "well_after": 0}}
+    try:
+        configure(tmp_path, None, ship="off", sinks=[sink])
+        with recorder(tmp_path) as record, shipping(tmp_path, receiver, [sink], **rules):
+            record("ada 1")
+            watched(tmp_path)
+            until(lambda: siem.asked, "the first batch")
+            siem.goes_on.clear()  # it takes what is sent, and answers nothing any more
+            record("ada 30")
+            until(lambda: receiver.asked, "the alert")
+            siem.goes_on.set()
+            until(lambda: len(receiver.asked) > 1, "its end")
+    finally:
+        siem.stop()
+    firing, resolved = told(receiver)
+    assert [one["rule"] for one in (firing, resolved)] == ["sink_behind"] * 2
+    assert (firing["state"], resolved["state"]) == ("firing", "resolved")
+    assert firing["summary"].startswith("sink siem is not up to date: ")
+    assert firing["dedup_key"] == resolved["dedup_key"]
+    assert [one["state"] for one in alerts_of(tmp_path) if one["rule"] == "sink_behind"] == [
+        "firing",
+        "resolved",
+    ]
+    assert b"".join(one.body for one in siem.asked).count(b'"user_id":"ada"') >= 31
 
 
 def test_a_configuration_that_is_read_again_counts_from_then_on(tmp_path: Path, receiver: HttpReceiver) -> None:

@@ -89,6 +89,33 @@ def test_printed_nothing_is_cut_off(
     assert [once(row, heads) for row in rows_of_pdf(printed)] == shown
 
 
+ALONE = """() => [...document.querySelectorAll("h2, h3")].flatMap(head => {
+  const next = head.nextElementSibling;
+  const said = [head.innerText, next?.tagName === "P" ? head.innerText + next.innerText : head.innerText];
+  return head.tagName === "H2" && next?.nextElementSibling?.tagName !== "H2" ? said : said.slice(0, 1);
+}).map(text => text.replaceAll(/\\s+/g, ""))"""
+"""What must not be the last on a sheet: a heading, or with what says what it is about, before what it is about."""
+
+
+def test_no_heading_stands_alone_at_the_foot_of_a_sheet(chromium: Browser, file: Path, tmp_path: Path) -> None:
+    page, _ = opened(chromium, file, viewport={"width": 688, "height": 900})
+    printed, sheets = tmp_path / "page.pdf", list[str]()
+    try:
+        every = "".join(page.locator("body").inner_text().split())
+        heads = [head for head in page.evaluate(ALONE) if every.count(head) == 1]
+        assert len(heads) > 5
+        for height in range(200, 300, 9):
+            page.pdf(path=printed, width="210mm", height=f"{height}mm")
+            done = subprocess.run(
+                ["pdftotext", "-raw", printed, "-"], capture_output=True, text=True, check=True, timeout=60
+            )
+            sheets += ["".join(sheet.split()) for sheet in done.stdout.split("\f")]
+    finally:
+        page.close()
+    assert len(sheets) > 30
+    assert [(head, sheet[-200:]) for sheet in sheets for head in heads if sheet.endswith(head)] == []
+
+
 def read(pdf: Path) -> str:
     """Return the text of a PDF in the order of its content, without blanks and page breaks."""
     done = subprocess.run(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pagerduty
 import pytest
 
 from indelible.alert_settings import parse_alerts
@@ -104,3 +105,34 @@ def test_a_key_that_is_not_there_is_said_and_not_shown(
         made.open()
     made.close()
     assert receiver.asked == []
+
+
+def test_the_requests_are_those_that_pagerduty_s_own_client_makes(
+    receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is given what ours says, and puts it together by itself: place, key, action, severity, details."""
+    made = sink(receiver, monkeypatch)
+    made.open()
+    made.send([shipment(), shipment(state="resolved")])
+    made.close()
+    ours = [json.loads(one.body) for one in receiver.asked]
+    receiver.asked.clear()
+    trigger, resolve = ours
+    payload, said_apart = trigger["payload"], ("summary", "source", "severity", "custom_details")
+    with pagerduty.EventsApiV2Client(KEY) as theirs:
+        monkeypatch.setattr(theirs, "_url", receiver.url)  # by its own way in, it takes https:// alone
+        theirs.trigger(
+            payload["summary"],
+            payload["source"],
+            dedup_key=trigger["dedup_key"],
+            severity=payload["severity"],
+            custom_details=payload["custom_details"],
+            payload={name: payload[name] for name in payload.keys() - set(said_apart)},
+            links=trigger.get("links"),
+        )
+        theirs.resolve(resolve["dedup_key"])
+    found = [json.loads(one.body) for one in receiver.asked]
+    assert {(one.method, one.path) for one in receiver.asked} == {("POST", "/v2/enqueue")}
+    own = {"client", "client_url"}  # optional, and its method has no words for them
+    assert {name: value for name, value in trigger.items() if name not in own} == found[0]
+    assert {name: resolve[name] for name in found[1]} == found[1]

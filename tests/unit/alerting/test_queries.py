@@ -187,3 +187,17 @@ def test_an_alert_of_the_longest_names_is_recorded() -> None:
         said = as_metadata(alert, ORIGIN)
         assert len(json.dumps(said)) < MAX_ALERT_BYTES
         assert ("query" in said) != ("query_note" in said)
+
+
+@pytest.mark.parametrize(
+    ("user", "within", "said"),
+    [
+        ("", "1d", "actor without a name: first use of the destructive tool rm of files in 1 day"),
+        (" ", "90d", "actor without a name: first use of the destructive tool rm of files in 90 days"),
+        ("ada", "36h", "actor ada: first use of the destructive tool rm of files in 1.5 days"),
+    ],
+)
+def test_a_sentence_says_who_and_how_long(user: str, within: str, said: str) -> None:
+    rules = settings(first_destructive={"within": within}).rules
+    told = run(rules, [entry(0, 0, user=user, tool="rm", effects="destructive")])
+    assert [as_metadata(one, ORIGIN)["summary"] for one in told] == [said]

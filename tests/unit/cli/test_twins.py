@@ -82,6 +82,19 @@ def test_they_are_checked(run: Run, trail: Path) -> None:
     assert "something else than its lines" in run("twins", "--check")[1]
 
 
+def test_twins_that_do_not_fit_are_told_and_not_called_whole(run: Run, trail: Path) -> None:
+    assert run("twins", "--check")[1].splitlines()[0].endswith(": twins: none")
+    run("twins")
+    for note in Layout(trail).twins.glob("*.json"):
+        note.write_text(json.dumps({**json.loads(note.read_text()), "columns": "of an earlier version"}))
+    first, second, third = run("twins", "--check")[1].splitlines()
+    assert first.endswith(": twins: none that fit")
+    assert second.startswith(
+        "  2 not asked, of lines that are others now, or of another version; 'indelible twins"
+    )
+    assert third == "  0 checked: there is none that fits"
+
+
 def test_they_are_removed(run: Run, trail: Path) -> None:
     run("twins")
     code, out, _ = run("twins", "--remove")

@@ -1,9 +1,11 @@
 """SQL says of a trail what a plain loop over its lines says, whatever the lines are."""
 
 import datetime as dt
+import itertools
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from indelible.errors import TrailError
 from indelible.query.columns import EVENT_COLUMNS, plain_line, row_of
+from indelible.query.engine import connection
 from indelible.query.engine.asking import ALL, Asked
-from indelible.query.engine.connection import Caps, Connection
+from indelible.query.engine.connection import FETCHED, Caps, Connection
 from indelible.query.engine.guard import SqlError
 from indelible.query.engine.parts import Part
 from indelible.query.filters import Filter, parse_row
@@ -469,3 +472,34 @@ def test_a_rotation_between_looking_and_asking_changes_no_answer(tmp_path: Path,
         assert asked.corrupt.count == 0
         ((count,),) = asked.summary(None, [], None, None, 0).rows
         assert opened <= count <= maker.seq
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_the_time_of_a_query_that_does_not_end_is_for_all_its_rows_or_for_each_batch(
+    trail: Path, monkeypatch: pytest.MonkeyPatch, total: bool
+) -> None:
+    """What a batch takes is said to be a quarter of the time; what its reader takes does not count."""
+    ticks = itertools.count(0, 10)
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    with Asked([trail], ALL, Caps(seconds=40.0, total=total)) as asked_:
+        rows = asked_.query("SELECT range FROM range(1000000000000)").rows
+        if not total:
+            assert len(list(itertools.islice(rows, 20 * FETCHED))) == 20 * FETCHED
+            return
+        assert len(list(itertools.islice(rows, 4 * FETCHED))) == 4 * FETCHED
+        with pytest.raises(TrailError, match="took longer than 40 s and was ended"):
+            next(rows)
+
+
+def test_the_old_arrow_of_functions_is_answered_by_what_works(trail: Path) -> None:
+    old, new = "list_transform([1], x -> x + 1)", "list_transform([1], lambda x: x + 1)"
+    with Asked([trail], ALL) as asked_:
+        for ask in (
+            lambda: list(asked_.query(f"SELECT {old} FROM logs").rows),
+            lambda: asked_.check_condition(f"{old} = [2]"),
+        ):
+            with pytest.raises(SqlError, match="write 'lambda x: …'") as caught:
+                ask()
+            assert "SET" not in str(caught.value)
+        assert next(asked_.query(f"SELECT {new} FROM logs").rows) == ([2],)
+        assert next(asked_.query("SELECT (args->>'path') IS NULL FROM logs").rows) == (False,)

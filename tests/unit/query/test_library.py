@@ -129,7 +129,7 @@ def test_a_damaged_compressed_file_ends_nothing(maker: Maker, filters: Any) -> N
         ({"since": "1h", "until": "2h"}, "nothing can lie between them"),
         ({"since": at(3), "until": at(3)}, "nothing can lie between them"),
         ({"user": 5}, "user: expected a text, or several, found 5"),
-        ({"user": ["ada", None]}, "user: expected a text, or several, found None"),
+        ({"user": ["ada", None]}, "user: expected a text, or several, found nothing"),
         ({"tool": []}, "tool: expected a text, or several, found []"),
         ({"tol": "x"}, "search: no filter 'tol'"),
         ({"limit": 0}, "limit: expected a number from 1 on"),

@@ -481,6 +481,30 @@ def test_counting_asks_the_twins_and_reads_the_rest(trail: Maker, monkeypatch: p
 
 
 @pytest.mark.usefixtures("eager")
+def test_duckdb_is_started_where_a_twin_fits_and_nowhere_else(
+    trail: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(quick, "_begin", lambda: begun.append(True))
+    path = trail.layout.active
+    expected = lines_of(path, U1)
+    assert quick.count([path], U1, Corrupt()) == len(expected)
+    assert begun
+    begun.clear()
+    for note in trail.layout.twins.glob("*.json"):
+        note.write_text(json.dumps({**json.loads(note.read_text()), "columns": "of an earlier version"}))
+    assert quick.count([path], U1, Corrupt()) == len(expected)
+    with quick.QuickSearch(path, U1, Corrupt()) as search:
+        assert [hit.line for hit in search.newest(3)] == expected[-3:]
+    with quick.QuickSearch(path, U1, Corrupt()) as search:
+        assert [hit.line for hit in search.all()] == expected
+    assert not begun
+    found = making.standing(path)
+    assert (found.twins, found.events) == (0, 0)
+    assert found.unfit > 0
+
+
+@pytest.mark.usefixtures("eager")
 def test_without_duckdb_lines_are_read(trail: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

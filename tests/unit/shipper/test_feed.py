@@ -6,12 +6,14 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from indelible.shipper import feed as feeding
 from indelible.shipper.feed import Feed, Gap
 from indelible.trail.durable import Access
 from indelible.trail.entry import line_seq
@@ -167,6 +169,60 @@ def test_a_line_with_a_seq_that_no_checkpoint_covers_hides_none_after_it(
     assert seqs == [0, 1, 3, *range(5, size)]
     assert gaps == [Gap(2, 3, damaged=True), Gap(4, 5, damaged=True)]
     assert drain(feed, size, maker.seq) == ([size, size + 1], [])
+
+
+@given(
+    files=st.lists(st.tuples(st.integers(30, 90), st.booleans()), min_size=1, max_size=3),
+    where=st.integers(0, 10**6),
+    claim=st.integers(-40, 40) | st.integers(-300, 300),
+    begin=st.integers(0, 60),
+    count=st.integers(1, 40),
+)
+@example(files=[(60, False)], where=20, claim=40, begin=0, count=7)
+@example(files=[(60, True)], where=20, claim=1, begin=0, count=7)
+@example(files=[(60, False)], where=50, claim=-45, begin=5, count=7)
+@hypothesis_settings(max_examples=examples(60), deadline=None)
+def test_a_line_that_was_altered_to_any_seq_costs_no_other(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[tuple[int, bool]],
+    where: int,
+    claim: int,
+    begin: int,
+    count: int,
+) -> None:
+    maker = Maker(tmp_path_factory.mktemp("t") / "a.jsonl")
+    size = sum(number + 1 for number, _ in files)
+    altered = where % size
+    claimed = max(0, altered + claim)
+    for number, compress in files:
+        maker.add_many(number)
+        plain = maker.layout.active.read_bytes()
+        changed = plain.replace(b'{"seq":%d,' % altered, b'{"seq":%d,' % claimed)
+        maker.layout.active.write_bytes(changed)
+        is_first = changed != plain and changed.startswith(b'{"seq":%d,"sc' % claimed) and claim != 0
+        assume(not is_first)  # by its first line, and by its name, a file is told from the others
+        maker.rotate(compress=compress)
+    with contextlib.closing(Feed(maker.layout)) as feed, mock.patch.object(feeding, "CHUNK_BYTES", 16_000):
+        seqs, gaps = drain(feed, begin, size, count)
+    wanted = [seq for seq in range(begin, size) if seq != altered or not claim]
+    assert seqs == wanted
+    assert gaps == ([Gap(altered, altered + 1, damaged=True)] if claim and altered >= begin else [])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_stands_before_damage_in_a_packed_file_is_read(
+    tmp_path: Path, reading: Open, compress: bool
+) -> None:
+    maker = Maker(tmp_path / "a.jsonl")
+    maker.add_many(20_000)
+    closed = maker.rotate(compress=compress)
+    packed = closed.read_bytes()
+    closed.write_bytes(packed[: len(packed) // 2])
+    seqs, gaps = drain(reading(maker.layout), 0, maker.seq, 5_000)
+    assert seqs[0] == 0
+    assert 5_000 < len(seqs) - 1 < 15_000
+    assert seqs == [*range(len(seqs) - 1), maker.seq - 1]
+    assert gaps == [Gap(len(seqs) - 1, maker.seq - 1, damaged=True)]
 
 
 def test_a_trail_that_is_gone_is_an_error_and_one_without_a_line_is_nothing_yet(

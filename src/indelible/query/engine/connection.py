@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,12 @@ FETCHED: Final = 2_000
 
 TRY: Final = "; TRY_CAST(… AS …) gives NULL for a value that is no such"
 
+ARROW: Final = (
+    "'->' reads JSON here, and makes no function: write 'lambda x: …', as in "
+    "list_transform(roles, lambda x: lower(x))"
+)
+"""In place of DuckDB's advice to change a setting, which nobody can here."""
+
 _PLACE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _COLUMN = re.compile(r'(?:Referenced column|Table "\w+" does not have a column named|column) "([^"]*)"')
 
@@ -58,6 +65,8 @@ class Caps(NamedTuple):
     more_time: str = "give it more with --timeout"
     more_memory: str = "give it more with --memory"
     """What whoever asks can do when it was not enough."""
+    total: bool = False
+    """Whether the time is for all of its rows together; else for each batch of them, since somebody looks at it."""
 
 
 class Result(NamedTuple):
@@ -174,24 +183,33 @@ class Connection:
     def run(self, sql: str, said: str = "", head: str = "") -> Result:
         """Run a query that was checked. `said` is what the user wrote of it, and stands behind `head`.
 
-        Each batch of its rows has the time anew. Raises SqlError, TrailError; both are raised by the rows, too.
+        Each batch of its rows has the time anew, unless that is for all of them. What the reader takes does not count.
+        Raises SqlError, TrailError; both are raised by the rows, too.
         """
         cursor = self._main.cursor()
+        began = time.monotonic()
         with self._limited(cursor), self._translated(said, head):
             rows = interruptible(cursor, lambda: cursor.execute(sql).fetchmany(FETCHED))
             columns = cursor.description or []
+        spent = time.monotonic() - began
         names, types = [str(column[0]) for column in columns], [str(column[1]) for column in columns]
-        return Result(names, types, self._rows(cursor, rows, said, head))
+        return Result(names, types, self._rows(cursor, rows, spent, (said, head)))
 
-    def _rows(self, cursor: Any, rows: list[Any], said: str, head: str) -> Iterator[tuple[Any, ...]]:
+    def _rows(
+        self, cursor: Any, rows: list[Any], spent: float, words: tuple[str, str]
+    ) -> Iterator[tuple[Any, ...]]:
         with contextlib.closing(cursor):
             while rows:
                 yield from rows
-                with self._limited(cursor), self._translated(said, head):
+                began = time.monotonic()
+                with self._limited(cursor, spent if self._caps.total else 0.0), self._translated(*words):
                     rows = interruptible(cursor, lambda: cursor.fetchmany(FETCHED))
+                spent += time.monotonic() - began
 
     @contextlib.contextmanager
-    def _limited(self, cursor: Any) -> Iterator[None]:
+    def _limited(self, cursor: Any, spent: float = 0.0) -> Iterator[None]:
+        if spent >= self._caps.seconds:
+            raise TrailError(_late(self._caps))
         over, done = threading.Event(), threading.Event()
 
         def end() -> None:
@@ -200,7 +218,7 @@ class Connection:
             if self._caps.stuck is not None and not done.wait(GRACE):
                 self._caps.stuck(self._caps.seconds)
 
-        timer = threading.Timer(self._caps.seconds, end)
+        timer = threading.Timer(self._caps.seconds - spent, end)
         timer.daemon = True
         timer.start()
         try:
@@ -267,6 +285,8 @@ def _explained(message: str, said: str, head: str) -> str:
     """Return one line: what is wrong, where in what the user wrote, and which name may have been meant."""
     text = _one_line(message)
     at = _place_in(message, said, head)
+    if "lambda_syntax" in text:
+        text = ARROW
     named = _COLUMN.search(text)
     if named is None:
         return f"{text} {at}".rstrip()

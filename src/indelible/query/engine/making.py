@@ -328,6 +328,8 @@ class Standing(NamedTuple):
     """Of the lines that they have."""
     by_line: int
     """Ranges of lines that have to be read one by one."""
+    unfit: int
+    """Those that stand beside the trail and count for nothing: of lines that are others now, or of another version."""
 
 
 def standing(path: Path) -> Standing:
@@ -342,4 +344,5 @@ def standing(path: Path) -> Standing:
         sum(twin.rows.size for twin in have if twin.rows is not None),
         sum(twin.stop - twin.begin for twin in have),
         len(found) - len(have),
+        len(twins.names(Layout(path)) - {(twin.first, twin.end) for twin in found}),
     )

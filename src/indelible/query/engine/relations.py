@@ -14,8 +14,8 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from indelible.events import MAX_LINE_BYTES
-from indelible.query.columns import EVENT_COLUMNS, LOGS, OTHERS, PARTS, RFC3339, Column
-from indelible.query.filters import Filter
+from indelible.query.columns import EVENT_COLUMNS, LOGS, OTHERS, PARTS, Column
+from indelible.query.filters import RFC3339, Filter, earlier
 
 RECEIVED: Final = "_timestamp"
 """The internal column that time filters compare: `timestamp` as the line has it."""
@@ -215,6 +215,8 @@ def condition(wanted: Filter) -> str:
         checks.append(f"({' OR '.join(any_of)})")
     if wanted.since is not None:
         checks.append(f"{RECEIVED} >= {literal(wanted.since)}")
+        earliest = f"TIMESTAMPTZ {literal(earlier(wanted.since))}"
+        checks.append(f"(recorded_at IS NULL OR recorded_at >= {earliest})")
     if wanted.until is not None:
         checks.append(f"{RECEIVED} <> '' AND {RECEIVED} < {literal(wanted.until)}")
     return " AND ".join(checks) or "true"

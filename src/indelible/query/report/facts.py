@@ -41,7 +41,7 @@ def _about_calls(scope: Scope) -> list[Fact]:
     return [
         Fact(
             "calls",
-            "Calls on record: {calls}; callers: {callers}; tools, prompts and resources: {names}; servers: "
+            "Calls on record: {calls}; named callers: {callers}; tools, prompts and resources: {names}; servers: "
             "{backends}.",
             "SELECT count(*) AS calls, count(DISTINCT user_id) AS callers, count(DISTINCT (backend, name)) AS "
             "names, "
@@ -65,7 +65,7 @@ def _about_calls(scope: Scope) -> list[Fact]:
         ),
         Fact(
             "destructive",
-            "Calls of tools that are destructive: {calls}; their callers: {callers}; ended with an error: "
+            "Calls of tools that are destructive: {calls}; their named callers: {callers}; ended with an error: "
             "{errors}; calls of tools of which nobody has said what they do: {unknown}.",
             "SELECT count(*) FILTER (effects = 'destructive') AS calls, "
             "count(DISTINCT user_id) FILTER (effects = 'destructive') AS callers, "

@@ -82,7 +82,7 @@ def summary(scope: Scope) -> Section:
             Column("denied", "Denied", "count"),
             Column("warned", "Warned", "count"),
             Column("destructive", "Destructive", "count"),
-            Column("callers", "Callers", "count"),
+            Column("callers", "Named callers", "count"),
             Column("sessions", "Sessions", "count"),
             Column("tools", "Tools", "count"),
             Column("centicents", "Cost", "money"),
@@ -277,7 +277,7 @@ def _new_tools(scope: Scope) -> Section:
         "new_tools",
         "New tools",
         "Tools (a server's, by name) that were called in the period, and never before in what the trail holds.",
-        (BACKEND, NAME, FIRST, CALLS, Column("callers", "Callers", "count")),
+        (BACKEND, NAME, FIRST, CALLS, Column("callers", "Named callers", "count")),
         "SELECT backend, name, min(timestamp) AS first, count(*) AS calls, count(DISTINCT user_id) AS callers "
         f"FROM logs WHERE type = 'tool' AND timestamp < '{scope.until}' GROUP BY backend, name "
         f"HAVING first >= '{scope.since}' ORDER BY first, backend NULLS FIRST, name NULLS FIRST",
@@ -289,7 +289,8 @@ def _new_callers(scope: Scope) -> Section:
     return Section(
         "new_callers",
         "New callers",
-        "Callers that called in the period, and never before in what the trail holds.",
+        "Callers that called in the period, and never before in what the trail holds; calls that name nobody are one "
+        "of them.",
         (CALLER, FIRST, CALLS, Column("names", "Targets", "count"), Column("sessions", "Sessions", "count")),
         "SELECT user_id, min(timestamp) AS first, count(*) AS calls, count(DISTINCT name) AS names, "
         f"count(DISTINCT session_id) AS sessions FROM logs WHERE timestamp < '{scope.until}' GROUP BY user_id "
