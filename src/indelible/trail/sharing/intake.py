@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import collections
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from indelible.errors import TrailUnavailable, WireError
@@ -78,7 +78,7 @@ class Intake(ABC):
     def _check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
         """Return an event as it may be written, or why it may not. This is what takes time."""
         checked = peer.door.check(peer, put)
-        if isinstance(checked, str):
+        if isinstance(checked, str) or not (checked.opens or checked.closes):
             return checked
         if self._is_anothers(peer, checked):
             return "it opens or closes a call of another recorder"
@@ -90,6 +90,9 @@ class Intake(ABC):
             return
         fit: list[wire.Put] = []
         for put, found in puts:
+            if not isinstance(found, str) and not (found.again or found.deaths):  # as nearly all are
+                fit.append(found)
+                continue
             checked = found
             if not isinstance(found, str) and self._is_forgotten(peer, found):
                 checked = "it was sent so long ago that it cannot be known any more whether it is recorded"
@@ -120,7 +123,7 @@ class Intake(ABC):
             return False
         _, error = self._writer.append_all((Item(bytes(put.body), put.opens, put.closes),))
         if error is None:
-            self._note(peer, put)
+            self._note(peer, (put,))
             peer.recorded += 1
             peer.acknowledged = put.n
             self._send(peer, wire.Ack(put.n, self._news(peer)))
@@ -193,7 +196,7 @@ class Intake(ABC):
         if self._writer.lost:
             msg = "this process holds the trail no more; another may"
             raise WireError(msg)
-        new = [put for put in puts if not self._is_there(peer, put)]
+        new = [put for put in puts if not (put.again and self._is_there(peer, put))]
         if not new:
             self._answer(peer, puts, len(puts), None)
             return
@@ -251,8 +254,7 @@ class Intake(ABC):
         """Send the answers that are due, in order."""
         for batch in peer.due():
             puts, safe = batch.puts, batch.safe
-            for put in puts[:safe]:
-                self._note(peer, put)
+            self._note(peer, puts[:safe])
             if safe:
                 peer.recorded += safe
                 peer.acknowledged = puts[safe - 1].n
@@ -268,13 +270,16 @@ class Intake(ABC):
         peer.told = size
         return size
 
-    def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known.add(peer.door.mark(peer, put.id), self._writer.size)
-        if put.opens:
-            peer.open.put(put.opens, bytes(put.body))
-        elif put.closes:
-            peer.open.drop(put.closes)
-            self._calls.closed(put.closes)
+    def _note(self, peer: Peer, puts: Sequence[wire.Put]) -> None:
+        """These are in the trail now."""
+        mark, size = peer.door.mark, self._writer.size
+        self._known.add([mark(peer, put.id) for put in puts], size)
+        for put in puts:
+            if put.opens:
+                peer.open.put(put.opens, bytes(put.body))
+            elif put.closes:
+                peer.open.drop(put.closes)
+                self._calls.closed(put.closes)
 
 
 def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:

@@ -135,8 +135,9 @@ class Peer:
         """
         if not self._came:
             self._receive()
-        while self._came:
-            yield self._message(self._came.popleft())
+        came = self._came
+        while came:
+            yield self._message(came.popleft())
 
     def put_back(self, message: wire.ToHolder) -> None:
         """Let a message, and what came after it, have another turn."""
@@ -160,17 +161,14 @@ class Peer:
             msg = "it sent what is no message"
             raise WireError(msg) from exc
         if isinstance(message, wire.Put):
-            self._number(message)
+            if message.n != self._last + 1 or not self.recorder:
+                msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
+                raise WireError(msg)
+            self._last = message.n
         elif not self.door.hears(message):
             msg = "it sent what only the trail's own user may"
             raise WireError(msg)
         return message
-
-    def _number(self, put: wire.Put) -> None:
-        if not self.recorder or put.n != self._last + 1:
-            msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
-            raise WireError(msg)
-        self._last = put.n
 
     def expect(self, batch: Batch) -> None:
         """Answer these events after those that came before."""
