@@ -7,6 +7,10 @@ What may not move:
   is looked for among the newest events first.
 - Nobody opens or closes a call that somebody else has open.
 
+A batch on the disk is acknowledged by the thread that committed it, where nothing earlier is to be said: on a busy
+machine the hub's own would be waited for. What else there is to note it notes before it reads anything more. Users with
+quotas wait for it, since what waits is on their account until then.
+
 Who is connected, and what becomes of a connection, is for `hub` to say, which builds on this.
 """
 
@@ -44,6 +48,8 @@ class Intake(ABC):
         self._aside: dict[str, str] = {}
         """What was said of suspects that were set aside, by mark."""
         self._on_disk = opened.writer.audit.durability == "disk"
+        self._at_once = True
+        """Whether the trail's own user hears of a batch from the thread that committed it."""
         self._peers: dict[socket.socket, Peer] = {}
         self._lingering: list[Peer] = []
         """Those that are gone, while what they sent is on its way to the disk."""
@@ -207,23 +213,30 @@ class Intake(ABC):
             return
 
         batch = Batch(puts)
+        peer.expect(batch)
 
         def done(safe: int, error: TrailUnavailable | None) -> None:
             at = len(puts) if error is None else _position(puts, new, safe)
-            self._committed.append((peer, batch, at, error))
+
+            def note() -> None:
+                self._committed.append((peer, batch, at, error))
+
+            if error is not None or peer.account is not None or not self._at_once or self._has_news(peer):
+                note()
+            elif peer.acknowledge(batch, note):
+                return  # the rest is done when the hub's thread wakes next
             self._wake()
 
         try:
             self._writer.submit(items, done)
         except TrailUnavailable as exc:
-            self._answer(peer, puts, _position(puts, new, 0), exc)
-        else:
-            peer.expect(batch)
+            batch.settle(_position(puts, new, 0), exc)
+            self._tell(peer)
 
     def _answer_committed(self) -> None:
         while self._committed:
             peer, batch, safe, error = self._committed.popleft()
-            batch.settle(safe, error)
+            peer.settle(batch, safe, error)
             try:
                 self._tell(peer)
                 if peer.sock in self._peers:
@@ -258,17 +271,21 @@ class Intake(ABC):
             if safe:
                 peer.recorded += safe
                 peer.acknowledged = puts[safe - 1].n
-                self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
+                if not batch.acknowledged:
+                    self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
             for put in puts[safe:]:
                 self._send(peer, wire.Nack(put.n, str(batch.error)))
 
+    def _has_news(self, peer: Peer) -> bool:
+        """Tell whether it is time that a recorder is told how many lines the trail has; from any thread."""
+        return self._writer.size - peer.told >= wire.TOLD_EVERY
+
     def _news(self, peer: Peer) -> int:
         """Return how many lines the trail has, when it is time that a recorder is told; else 0."""
-        size = self._writer.size
-        if size - peer.told < wire.TOLD_EVERY:
+        if not self._has_news(peer):
             return 0
-        peer.told = size
-        return size
+        peer.told = self._writer.size
+        return peer.told
 
     def _note(self, peer: Peer, puts: Sequence[wire.Put]) -> None:
         """These are in the trail now."""
