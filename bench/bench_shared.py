@@ -1,4 +1,4 @@
-"""What it costs that several processes write one trail: `python -m bench.bench_shared [--json FILE]`.
+"""What it costs that several processes write one trail: `python -m bench.bench_shared [--only PART] [--json FILE]`.
 
 Producers are processes of their own, also the lone one; one of the four holds the trail. Each ratio compares two things
 measured next to each other in one round. A trail of a million events is opened with its lines in the page cache, and in
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import indelible
 from bench import big_trail
@@ -84,15 +85,26 @@ class Other:
 # --- four processes against one -----------------------------------------------------------------------------
 
 
-def rate(producers: int) -> float:
-    """Return the acknowledged events a second, from the first start to the last end, of so many processes together."""
+class Run(NamedTuple):
+    """What so many processes came to together."""
+
+    rate: float
+    """Acknowledged events a second, from the first start to the last end."""
+    served_s: float
+    """CPU seconds of the holder's thread that serves the others, for each of their events."""
+
+
+def run(producers: int) -> Run:
+    """Record from so many processes; the first one holds the trail."""
     with folder() as place, ExitStack() as stack:
         about = ("produce", place / "audit.jsonl", PER_ROUND // producers, OUTSTANDING // producers)
         others = [stack.enter_context(Other(*about)) for _ in range(producers)]
         for other in others:
             other.tell()
         times = [[float(word) for word in other.said().split()] for other in others]
-    return PER_ROUND / (max(end for _, end in times) - min(start for start, _ in times))
+    theirs = PER_ROUND - PER_ROUND // producers
+    seconds = max(end for _, end, _ in times) - min(start for start, _, _ in times)
+    return Run(PER_ROUND / seconds, times[0][2] / max(1, theirs))
 
 
 def rate_through() -> float:
@@ -104,21 +116,31 @@ def rate_through() -> float:
         for other in others:
             other.tell()
         times = [[float(word) for word in other.said().split()] for other in others]
-    return PER_ROUND / (max(end for _, end in times) - min(start for start, _ in times))
+    return PER_ROUND / (max(end for _, end, _ in times) - min(start for start, _, _ in times))
 
 
 def throughput(report: Report) -> None:
     """`disk`: four processes with 128 events outstanding each against one with 512."""
-    one, four, served = [], [], []
+    one, four, busy = [], [], []
     for _ in range(ROUNDS):
-        one.append(rate(1))
-        four.append(rate(PRODUCERS))
-        served.append(rate_through())
+        one.append(run(1).rate)
+        many, served_s = run(PRODUCERS)
+        four.append(many)
+        busy.append(served_s)
     each = OUTSTANDING // PRODUCERS
     report.add(f"disk, one process, {OUTSTANDING} outstanding, events/s", statistics.median(one))
     report.add(f"disk, {PRODUCERS} processes, {each} outstanding each, events/s", statistics.median(four))
     ratios = [many / alone for many, alone in zip(four, one, strict=True)]
     report.add("  of one process (times)", statistics.median(ratios), Goal.at_least(1.0))
+    report.add("  CPU of the holder's thread for an event of another, µs", 1e6 * statistics.median(busy))
+
+
+def service(report: Report) -> None:
+    """The same four through `indelible record`, which checks all of it again, against one without."""
+    one, served = [], []
+    for _ in range(ROUNDS):
+        one.append(run(1).rate)
+        served.append(rate_through())
     report.add(f"disk, {PRODUCERS} processes through `record`, events/s", statistics.median(served))
     ratios = [many / alone for many, alone in zip(served, one, strict=True)]
     report.add("  of one process (times)", statistics.median(ratios), Goal.at_least(0.4))
@@ -233,12 +255,22 @@ def opening(report: Report) -> None:
     report.add("  without any hint, ms", 1e3 * first)
 
 
+PARTS: dict[str, Callable[[Report], None]] = {
+    "throughput": throughput,
+    "service": service,
+    "latency": latency,
+    "opening": opening,
+}
+
+
 def main() -> int:
     """Measure, print, and tell whether the goals are met."""
-    report = Report("one trail, several writers")
-    throughput(report)
-    latency(report)
-    opening(report)
+    report = Report("one trail, several writers", only=f"measure this alone: {', '.join(PARTS)}")
+    chosen = report.said.only
+    if chosen not in (None, *PARTS):
+        sys.exit(f"bench_shared: no such part: {chosen}; there are {', '.join(PARTS)}")
+    for part in PARTS.values() if chosen is None else [PARTS[chosen]]:
+        part(report)
     return report.finish()
 
 

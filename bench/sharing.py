@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def through(path: str, count: str, outstanding: str) -> None:
 
 
 def produce_into(recorder: indelible.Recorder, count: str, outstanding: str) -> None:
-    """Print ``ready``; then, when a line has come, ``START END`` of recording; go on when the next has."""
+    """Print ``ready``; then, when a line has come, ``START END BUSY``; go on when the next has.
+
+    `START` and `END` are those of recording; `BUSY` is the CPU that was spent meanwhile on other processes' events.
+    """
     each = int(count) // int(outstanding)
 
     async def worker() -> None:
@@ -57,10 +61,17 @@ def produce_into(recorder: indelible.Recorder, count: str, outstanding: str) -> 
 
     print("ready", flush=True)
     sys.stdin.readline()
-    started = time.monotonic()
+    started, busy = time.monotonic(), served_s()
     asyncio.run(all_of_them())
-    print(started, time.monotonic(), flush=True)
+    ended = time.monotonic()
+    print(started, ended, served_s() - busy, flush=True)
     sys.stdin.readline()
+
+
+def served_s() -> float:
+    """Return the CPU seconds of the threads that serve other processes."""
+    idents = [thread.ident for thread in threading.enumerate() if thread.name == "indelible-hub"]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in idents if ident is not None)
 
 
 def serve(path: str) -> None:

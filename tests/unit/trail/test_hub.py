@@ -25,6 +25,7 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability
 from indelible.errors import TrailUnavailable
 from indelible.events import new_id, now
+from indelible.trail import durable
 from indelible.trail.layout import Layout
 from indelible.trail.sharing import calls, porter, wire
 from indelible.trail.sharing import peer as peers
@@ -432,6 +433,93 @@ def test_a_second_connection_waits_for_what_the_first_sent(start: Callable[..., 
     second.send(put(1, "e1", again=True), put(2, "e2", again=True), put(3, "e3"))
     second.acknowledged(3)
     assert trail.ids() == ["e1", "e2", "e3"]
+
+
+class Gate:
+    """Holds whoever comes to a function, from its making on, until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+        passed = getattr(place, name)
+
+        def held(*args: Any) -> Any:
+            self.reached.set()
+            assert self._open.wait(LIMIT_S)
+            return passed(*args)
+
+        monkeypatch.setattr(place, name, held)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def held_up(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Trail, Raw, Raw, Gate]]:
+    """Give a trail, who was acknowledged his event, another one, and the gate at which the hub's thread stands."""
+    trail = start(durability="disk")
+    first, second = Raw(trail), Raw(trail, "second")
+    first.send(put(1, "r1"))
+    first.acknowledged(1)
+    disk = Gate(monkeypatch, durable, "datasync")
+    first.send(put(2, "r2", opens="r2"))
+    assert disk.reached.wait(LIMIT_S)
+    hub = Gate(monkeypatch, wire, "check_body")
+    second.send(put(1, "s1", "second"))
+    assert hub.reached.wait(LIMIT_S)
+    disk.open()
+    yield trail, first, second, hub
+    hub.open()
+
+
+def test_who_has_committed_acknowledges_though_the_hub_has_no_time(
+    held_up: tuple[Trail, Raw, Raw, Gate],
+) -> None:
+    trail, first, second, hub = held_up
+    first.acknowledged(2)
+    (peer,) = (peer for peer in trail.hub._peers.values() if peer.recorder == "raw")
+    assert (peer.waiting, peer.recorded) == (1, 1)  # the hub's thread does not know it yet
+    hub.open()
+    second.acknowledged(1)
+    first.send(put(3, "r3"))
+    assert first.next() == wire.Ack(3)  # and it does not say a second time what was said
+    wait_for(lambda: (peer.waiting, peer.recorded, list(peer.open)) == (0, 3, ["r2"]))
+    assert trail.ids() == ["r1", "r2", "s1", "r3"]
+
+
+def test_a_whole_window_upon_such_an_acknowledgement_is_not_too_much(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = start(durability="disk")
+    raw = Raw(trail)
+    disk = Gate(monkeypatch, durable, "datasync")
+    raw.send(put(1, "r1"))
+    assert disk.reached.wait(LIMIT_S)
+    reading = Gate(monkeypatch, peers.Peer, "_receive")
+    raw.send(put(2, "r2"))
+    assert reading.reached.wait(LIMIT_S)  # the hub's thread has noted all that was known, and is about to read
+    disk.open()
+    raw.acknowledged(1)
+    numbers = range(3, 2 + wire.WINDOW)
+    raw.send(*(put(number, f"r{number}") for number in numbers))
+    reading.open()
+    raw.acknowledged(numbers[-1])
+    assert trail.ids() == [f"r{number}" for number in range(1, 2 + wire.WINDOW)]
+    assert not warnings(caplog)
+
+
+def test_who_goes_upon_such_an_acknowledgement_leaves_his_call_open(
+    held_up: tuple[Trail, Raw, Raw, Gate],
+) -> None:
+    trail, first, second, hub = held_up
+    first.acknowledged(2)
+    first.sock.close()
+    hub.open()
+    second.acknowledged(1)
+    wait_for(lambda: len(trail.hub._peers) == 1)
+    wait_for(lambda: trail.hub._calls.ids == {"r2"})
+    assert not trail.hub._lingering
 
 
 def test_a_refusal_names_its_reason_and_touches_no_other(trail: Trail) -> None:

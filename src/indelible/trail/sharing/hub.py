@@ -131,7 +131,9 @@ class Hub(Porter):
         while not self._closing or self._desk.busy:
             ready: list[tuple[Peer, int]] = []
             behind = self._behind()
-            for key, events in self._selector.select(0 if behind else self._look_in_s()):
+            found = self._selector.select(0 if behind else self._look_in_s())
+            self._answer_committed()
+            for key, events in found:
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
                 if sock in self._doors:
@@ -142,9 +144,10 @@ class Hub(Porter):
                 elif sock in self._peers:  # what came before it in this round may have ended it
                     ready.append((self._peers[sock], events))
             ready += ((peer, selectors.EVENT_READ) for peer in behind.difference(peer for peer, _ in ready))
+            self._answer_committed()  # once more: what the thread was woken for may have come since
             for peer, events in self._in_turn(ready):
                 self._serve(peer, events)
-            self._answer_committed()
+                self._answer_committed()
             self._answer_orders()
             self._calls.settle()
             self._keep_accounts()
@@ -166,7 +169,8 @@ class Hub(Porter):
                 self._serve(peer, 0)
 
     def _sealed(self) -> None:
-        if self._writer.size - self._told >= wire.TOLD_EVERY:
+        """Wake the thread for what it owes, and for what was acknowledged without it, which it keeps in memory."""
+        if self._committed or self._writer.size - self._told >= wire.TOLD_EVERY:
             self._wake()
 
     def _look_in_s(self) -> float | None:
@@ -247,7 +251,7 @@ class Hub(Porter):
         ends_at = None if accounts is None or accounts.users < 2 else time.thread_time() + TURN_S
         for message in peer.received():
             if isinstance(message, wire.Put):
-                if peer.waiting + len(puts) >= wire.WINDOW:
+                if peer.waiting + len(puts) >= wire.WINDOW and not self._has_room(peer, len(puts)):
                     msg = f"more than {wire.WINDOW} events came without waiting for their acknowledgement"
                     raise WireError(msg)
                 puts.append((message, self._check(peer, message)))
@@ -270,6 +274,13 @@ class Hub(Porter):
             self._take(peer, puts)
         if peer.account is not None:
             peer.account.spend(len(puts), 0, time.monotonic())
+
+    def _has_room(self, peer: Peer, came: int) -> bool:
+        """Tell whether so many may be on their way, when all is noted that was acknowledged meanwhile."""
+        self._answer_committed()
+        if peer.sock not in self._peers:
+            raise ConnectionResetError
+        return peer.waiting + came < wire.WINDOW
 
     # --- greeting ----------------------------------------------------------------------------------------------
 
@@ -378,7 +389,7 @@ class Hub(Porter):
             return
         if peer.out:
             with contextlib.suppress(OSError):
-                peer.sock.send(peer.out)
+                peer.flush()
         self._let_go(peer)
         self._desk.leave(peer)
         if peer.waiting:
@@ -401,7 +412,7 @@ class Hub(Porter):
         if peer.account is not None:
             peer.account.connections -= 1
             peer.account.recorders -= bool(peer.recorder)
-        peer.sock.close()
+        peer.close()
 
     def _say_good_bye(self) -> None:
         """Read what has come already, acknowledge it, and let go of everybody.
@@ -417,6 +428,7 @@ class Hub(Porter):
             while peer.account.busy_s < ends[peer.uid] and self._serve(peer, selectors.EVENT_READ):
                 pass
         deadline = time.monotonic() + self._writer.audit.write_timeout
+        self._at_once = False
         self._wake_out.settimeout(0.05)
         while self._lingering or any(peer.waiting for peer in self._peers.values()):
             self._answer_committed()
@@ -431,7 +443,7 @@ class Hub(Porter):
         for peer in list(self._peers.values()):
             with contextlib.suppress(OSError, WireError):
                 self._send(peer, wire.Bye())
-                peer.sock.send(peer.out)
+                peer.flush()
             peer.out.clear()
             self._let_go(peer)
             self._left.append(peer)  # it lives: whoever holds the trail next hears from it

@@ -7,6 +7,10 @@ What may not move:
   is looked for among the newest events first.
 - Nobody opens or closes a call that somebody else has open.
 
+A batch on the disk is acknowledged by the thread that committed it, where nothing earlier is to be said: on a busy
+machine the hub's own would be waited for. What else there is to note it notes before it reads anything more. Users with
+quotas wait for it, since what waits is on their account until then.
+
 Who is connected, and what becomes of a connection, is for `hub` to say, which builds on this.
 """
 
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import collections
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from indelible.errors import TrailUnavailable, WireError
@@ -44,6 +48,8 @@ class Intake(ABC):
         self._aside: dict[str, str] = {}
         """What was said of suspects that were set aside, by mark."""
         self._on_disk = opened.writer.audit.durability == "disk"
+        self._at_once = True
+        """Whether the trail's own user hears of a batch from the thread that committed it."""
         self._peers: dict[socket.socket, Peer] = {}
         self._lingering: list[Peer] = []
         """Those that are gone, while what they sent is on its way to the disk."""
@@ -78,7 +84,7 @@ class Intake(ABC):
     def _check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
         """Return an event as it may be written, or why it may not. This is what takes time."""
         checked = peer.door.check(peer, put)
-        if isinstance(checked, str):
+        if isinstance(checked, str) or not (checked.opens or checked.closes):
             return checked
         if self._is_anothers(peer, checked):
             return "it opens or closes a call of another recorder"
@@ -90,6 +96,9 @@ class Intake(ABC):
             return
         fit: list[wire.Put] = []
         for put, found in puts:
+            if not isinstance(found, str) and not (found.again or found.deaths):  # as nearly all are
+                fit.append(found)
+                continue
             checked = found
             if not isinstance(found, str) and self._is_forgotten(peer, found):
                 checked = "it was sent so long ago that it cannot be known any more whether it is recorded"
@@ -120,7 +129,7 @@ class Intake(ABC):
             return False
         _, error = self._writer.append_all((Item(bytes(put.body), put.opens, put.closes),))
         if error is None:
-            self._note(peer, put)
+            self._note(peer, (put,))
             peer.recorded += 1
             peer.acknowledged = put.n
             self._send(peer, wire.Ack(put.n, self._news(peer)))
@@ -193,7 +202,7 @@ class Intake(ABC):
         if self._writer.lost:
             msg = "this process holds the trail no more; another may"
             raise WireError(msg)
-        new = [put for put in puts if not self._is_there(peer, put)]
+        new = [put for put in puts if not (put.again and self._is_there(peer, put))]
         if not new:
             self._answer(peer, puts, len(puts), None)
             return
@@ -204,23 +213,30 @@ class Intake(ABC):
             return
 
         batch = Batch(puts)
+        peer.expect(batch)
 
         def done(safe: int, error: TrailUnavailable | None) -> None:
             at = len(puts) if error is None else _position(puts, new, safe)
-            self._committed.append((peer, batch, at, error))
+
+            def note() -> None:
+                self._committed.append((peer, batch, at, error))
+
+            if error is not None or peer.account is not None or not self._at_once or self._has_news(peer):
+                note()
+            elif peer.acknowledge(batch, note):
+                return  # the rest is done when the hub's thread wakes next
             self._wake()
 
         try:
             self._writer.submit(items, done)
         except TrailUnavailable as exc:
-            self._answer(peer, puts, _position(puts, new, 0), exc)
-        else:
-            peer.expect(batch)
+            batch.settle(_position(puts, new, 0), exc)
+            self._tell(peer)
 
     def _answer_committed(self) -> None:
         while self._committed:
             peer, batch, safe, error = self._committed.popleft()
-            batch.settle(safe, error)
+            peer.settle(batch, safe, error)
             try:
                 self._tell(peer)
                 if peer.sock in self._peers:
@@ -251,30 +267,36 @@ class Intake(ABC):
         """Send the answers that are due, in order."""
         for batch in peer.due():
             puts, safe = batch.puts, batch.safe
-            for put in puts[:safe]:
-                self._note(peer, put)
+            self._note(peer, puts[:safe])
             if safe:
                 peer.recorded += safe
                 peer.acknowledged = puts[safe - 1].n
-                self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
+                if not batch.acknowledged:
+                    self._send(peer, wire.Ack(peer.acknowledged, self._news(peer)))
             for put in puts[safe:]:
                 self._send(peer, wire.Nack(put.n, str(batch.error)))
 
+    def _has_news(self, peer: Peer) -> bool:
+        """Tell whether it is time that a recorder is told how many lines the trail has; from any thread."""
+        return self._writer.size - peer.told >= wire.TOLD_EVERY
+
     def _news(self, peer: Peer) -> int:
         """Return how many lines the trail has, when it is time that a recorder is told; else 0."""
-        size = self._writer.size
-        if size - peer.told < wire.TOLD_EVERY:
+        if not self._has_news(peer):
             return 0
-        peer.told = size
-        return size
+        peer.told = self._writer.size
+        return peer.told
 
-    def _note(self, peer: Peer, put: wire.Put) -> None:
-        self._known.add(peer.door.mark(peer, put.id), self._writer.size)
-        if put.opens:
-            peer.open.put(put.opens, bytes(put.body))
-        elif put.closes:
-            peer.open.drop(put.closes)
-            self._calls.closed(put.closes)
+    def _note(self, peer: Peer, puts: Sequence[wire.Put]) -> None:
+        """These are in the trail now."""
+        mark, size = peer.door.mark, self._writer.size
+        self._known.add([mark(peer, put.id) for put in puts], size)
+        for put in puts:
+            if put.opens:
+                peer.open.put(put.opens, bytes(put.body))
+            elif put.closes:
+                peer.open.drop(put.closes)
+                self._calls.closed(put.closes)
 
 
 def _position(puts: list[wire.Put], new: list[wire.Put], safe: int) -> int:

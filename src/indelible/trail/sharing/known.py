@@ -25,11 +25,13 @@ class Known:
         self._came: collections.OrderedDict[str, int] = collections.OrderedDict()
         """With the size of the trail when that was noted."""
 
-    def add(self, mark: str, size: int) -> None:
-        """An event is in the trail now, which has `size` lines."""
-        self._came[mark] = size
-        if len(self._came) > wire.REMEMBERED:
-            self.first = max(self.first, self._came.popitem(last=False)[1])
+    def add(self, marks: Iterable[str], size: int) -> None:
+        """Events are in the trail now, which has `size` lines."""
+        came = self._came
+        for mark in marks:
+            came[mark] = size
+        while len(came) > wire.REMEMBERED:
+            self.first = max(self.first, came.popitem(last=False)[1])
 
     def has(self, mark: str) -> bool:
         """Tell whether an event is in the trail. Raises WireError when that cannot be known."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import collections
 import socket
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from indelible.errors import TrailUnavailable, WireError
@@ -29,7 +30,7 @@ Who = tuple[str, int, int]
 class Batch:
     """Events that came together, and what became of them."""
 
-    __slots__ = ("error", "puts", "safe", "size")
+    __slots__ = ("acknowledged", "error", "puts", "safe", "size")
 
     def __init__(self, puts: list[wire.Put]) -> None:
         self.puts = puts
@@ -38,6 +39,8 @@ class Batch:
         self.safe = -1
         """How many of them, from the first on, are in the trail; below 0 while that is not known."""
         self.error: TrailUnavailable | str | None = None
+        self.acknowledged = False
+        """Whether that was said by whoever committed them."""
 
     def settle(self, safe: int, error: TrailUnavailable | str | None) -> None:
         """It is known now: the first `safe` are in the trail, the others are not, because of `error`."""
@@ -116,6 +119,9 @@ class Peer:
         self._batches: collections.deque[Batch] = collections.deque()
         self._last = 0
         """The number of the last event that came."""
+        self._sending = threading.Lock()
+        """Covers `out` and what is sent, and the socket's end: its number may be another connection's after that."""
+        self._closed = False
 
     @property
     def who(self) -> Who:
@@ -135,8 +141,9 @@ class Peer:
         """
         if not self._came:
             self._receive()
-        while self._came:
-            yield self._message(self._came.popleft())
+        came = self._came
+        while came:
+            yield self._message(came.popleft())
 
     def put_back(self, message: wire.ToHolder) -> None:
         """Let a message, and what came after it, have another turn."""
@@ -160,17 +167,14 @@ class Peer:
             msg = "it sent what is no message"
             raise WireError(msg) from exc
         if isinstance(message, wire.Put):
-            self._number(message)
+            if message.n != self._last + 1 or not self.recorder:
+                msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
+                raise WireError(msg)
+            self._last = message.n
         elif not self.door.hears(message):
             msg = "it sent what only the trail's own user may"
             raise WireError(msg)
         return message
-
-    def _number(self, put: wire.Put) -> None:
-        if not self.recorder or put.n != self._last + 1:
-            msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
-            raise WireError(msg)
-        self._last = put.n
 
     def expect(self, batch: Batch) -> None:
         """Answer these events after those that came before."""
@@ -185,6 +189,11 @@ class Peer:
             self.account.waiting += sign * len(batch.puts)
             self.account.waiting_bytes += sign * batch.size
 
+    def settle(self, batch: Batch, safe: int, error: TrailUnavailable | str | None) -> None:
+        """It is known now what became of a batch, and whether the thread that committed it has acknowledged it."""
+        with self._sending:
+            batch.settle(safe, error)
+
     def due(self) -> Iterator[Batch]:
         """Yield what can be answered now, in order."""
         while self._batches and self._batches[0].safe >= 0:
@@ -194,7 +203,8 @@ class Peer:
 
     def say(self, message: wire.ToRecorder) -> None:
         """Send a message with the next `flush`. Raises WireError when it does not read what it is told."""
-        self.out += wire.pack(message)
+        with self._sending:
+            self.out += wire.pack(message)
         if len(self.out) > MAX_UNREAD:
             msg = "it does not read its acknowledgements"
             raise WireError(msg)
@@ -202,5 +212,31 @@ class Peer:
     def flush(self) -> None:
         """Send as much as it takes. Raises OSError."""
         if self.out:
-            sent = self.sock.send(self.out)
-            del self.out[:sent]
+            with self._sending:
+                sent = self.sock.send(self.out)
+                del self.out[:sent]
+
+    def acknowledge(self, batch: Batch, note: Callable[[], None]) -> bool:
+        """Say that a batch is in the trail, from the thread that committed it; tell whether nothing is left to say.
+
+        `note` is called before: the hub's thread knows of it before it reads what the recorder sends upon it. Nothing
+        is said while an answer to earlier events is owed.
+        """
+        with self._sending:
+            note()
+            if self._closed or self.out or not self._batches or self._batches[0] is not batch:
+                return False
+            message = wire.pack(wire.Ack(batch.puts[-1].n))
+            try:
+                sent = self.sock.send(message)
+            except OSError:
+                return False
+            batch.acknowledged = True
+            self.out += message[sent:]
+            return not self.out
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._sending:
+            self._closed = True
+            self.sock.close()
