@@ -90,3 +90,26 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "before that, 1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
     ):  # fmt: skip
         assert words in said, words
+
+
+def test_what_was_deleted_before_a_sink_had_it_is_lost_and_not_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while its destination is away, so that it has not come to the gap."""
+    maker = Maker(tmp_path / "a.jsonl").add_many(9)
+    gone = maker.rotate()
+    maker.add_many(3).seal()
+    configure(tmp_path, FILE)
+    cursor.write(maker.layout, cursor.Cursor(sink="out.log", origin=maker.origin, next=4), Access())
+    gone.unlink()
+    found, said = status(tmp_path, capsys)
+    [sink] = found["sinks"]
+    assert (sink["next"], sink["lost"], sink["behind"]) == (4, 6, 4)
+    assert sink["behind_s"] > 0
+    assert "4 events behind, the first of " in said
+    assert "6 events lost" in said
+    process = start(tmp_path)
+    until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the rest")
+    end(process)
+    [sink] = status(tmp_path, capsys)[0]["sinks"]
+    assert (sink["lost"], sink["behind"], sink["taken"]) == (6, 0, 4), "counted once"
