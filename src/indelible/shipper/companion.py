@@ -20,11 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible import configfile
 from indelible.compliance import OUTPUT
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.registry import make_sink
 from indelible.shipper.names import check_names, parts
 from indelible.shipper.place import begin
+from indelible.shipper.reloading import OnRecord, change
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import Shipper
 from indelible.sinks.base import SinkUnavailable
@@ -123,9 +125,9 @@ class Companion:
         self._thread = threading.Thread(target=self._watch, name="indelible-companion", daemon=True)
         self._thread.start()
 
-    def reload(self) -> bool:
-        """Have the configuration read again; tell whether the shipper can. From a signal's handler."""
-        return self._shipper.reload()
+    def reload(self) -> None:
+        """Have the configuration read again, soon. May be called by a signal's handler."""
+        self._shipper.reload()
 
     def close(self) -> None:
         """Let go of the shipper; one that is a process goes on for a moment by itself."""
@@ -146,6 +148,7 @@ class Companion:
     def _look(self) -> None:
         now = time.monotonic()
         if self._shipper.runs:
+            self._shipper.look()
             if now - self._shipper.began > WELL_S:
                 self._pause, self._said = FIRST_RETRY_S, ""
             return
@@ -212,13 +215,15 @@ class _Process:
         code = child.returncode
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
-    def reload(self) -> bool:
+    def reload(self) -> None:
         """Have it read its configuration again; one that is not there just now does when it starts."""
         child = self._child
         if child is not None and child.returncode is None:
             with contextlib.suppress(OSError):
                 child.send_signal(signal.SIGHUP)
-        return True
+
+    def look(self) -> None:
+        """Do nothing: it looks after itself."""
 
     def end(self) -> None:
         """Let it end by itself; it is reaped when it does, or when this process ends."""
@@ -246,10 +251,12 @@ class _Threads:
     """A shipper in this process."""
 
     def __init__(self, settings: Settings, layout: Layout, version: str) -> None:
-        self._audit = settings.audit
+        self._settings = settings
         self._layout = layout
         self._parts = parts(version, stdout_is_taken=True)
         self._shipper: Shipper | None = None
+        self._is_told = False
+        self._on_record = OnRecord(layout, log.error)
         self.began = 0.0
 
     @property
@@ -260,15 +267,46 @@ class _Threads:
     def start(self) -> None:
         """Start it. Raises TrailError when another process ships."""
         self.began = time.monotonic()
-        self._shipper = Shipper(self._layout, durable.access_for(self._audit.group), self._parts)
-        self._shipper.start(self._audit.sinks)
+        audit = self._settings.audit
+        self._shipper = Shipper(self._layout, durable.access_for(audit.group), self._parts)
+        self._shipper.start(audit.sinks)
 
     def how_it_ended(self) -> None:
         """Return None: threads end with their process."""
 
-    def reload(self) -> bool:
-        """Do nothing: this process reads its configuration once."""
-        return False
+    def reload(self) -> None:
+        """Have the sinks of the configuration read again at the next `look`: this may be a signal's handler."""
+        self._is_told = True
+
+    def look(self) -> None:
+        """Do what `reload` asked for: go on with the sinks that there are now; wrong ones change nothing."""
+        if not self._is_told or self._shipper is None:
+            return
+        self._is_told = False
+        try:
+            fresh = self._read()
+        except IndelibleError as exc:
+            log.warning("%s; shipping goes on as before", exc)
+            return
+        sinks = fresh.audit.sinks
+        changed = change([lane.settings for lane in self._shipper.lanes], sinks)
+        self._settings = fresh
+        self._shipper.reload(sinks)
+        log.info("the configuration was read again: %d sinks", len(sinks))
+        if changed is not None:
+            self._on_record.put(changed)
+
+    def _read(self) -> Settings:
+        """Read the configuration again. Raises ConfigError, one line."""
+        source = self._settings.source
+        if source is None:
+            raise ConfigError("the sinks are from no configuration file, so that there is none to read again")
+        profile, trail = self._settings.profile, str(self._layout.active)
+        fresh = configfile.with_export(
+            configfile.load(source, profile=profile, trail=trail), configfile.compliance()
+        )
+        check(fresh)
+        return fresh
 
     def end(self) -> None:
         """Ship what was sealed last, as far as that is done at once, and end."""
@@ -283,3 +321,4 @@ class _Threads:
                 break
             time.sleep(0.02)
         shipper.close()
+        self._on_record.close()
