@@ -28,7 +28,7 @@ from indelible.shipper.names import check_names, parts
 from indelible.shipper.place import begin
 from indelible.shipper.reloading import OnRecord, change
 from indelible.shipper.route import sealed
-from indelible.shipper.shipper import Shipper
+from indelible.shipper.shipper import Shipper, current_shipper
 from indelible.sinks.base import SinkUnavailable
 from indelible.trail import durable
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from indelible.config import Settings
     from indelible.sink_settings import SinkSettings
+    from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
 
 log = logging.getLogger("indelible")
@@ -93,7 +94,10 @@ def companion_of(
 ) -> Companion | None:
     """Return what ships beside a recorder, or None when nothing is to be. `holds` tells whether it holds the trail."""
     audit = settings.audit
-    if audit.ship == "off" or not (audit.sinks or looks(settings)):
+    if audit.ship == "off":
+        _leave_export(layout, durable.access_for(audit.group))
+        return None
+    if not (audit.sinks or looks(settings)):
         return None
     with contextlib.suppress(OSError, TrailError):  # the shipper says what is wrong
         begin(layout, audit.sinks, durable.access_for(audit.group))
@@ -104,6 +108,17 @@ def companion_of(
         )
     shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
     return Companion(shipper, holds)
+
+
+def _leave_export(layout: Layout, access: Access) -> None:
+    """Let the file that the environment asks for begin now, where somebody else is to ship; say so if nobody does."""
+    export = configfile.compliance()
+    if export is None or export.type != "file":
+        return
+    with contextlib.suppress(OSError, TrailError):  # whoever ships says what is wrong
+        begin(layout, [export], access)
+    if current_shipper(layout) is None:
+        log.warning("%s: 'audit.ship' is off: 'indelible ship', with the same variables, writes it", OUTPUT)
 
 
 def looks(settings: Settings) -> bool:

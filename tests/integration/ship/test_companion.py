@@ -23,7 +23,7 @@ from indelible.errors import ConfigError
 from indelible.shipper import companion
 from indelible.shipper.shipper import current_shipper
 from indelible.trail.layout import Layout
-from tests.integration.ship.shipped import COMMAND, LIMIT_S, configure, next_of, seqs_of, until
+from tests.integration.ship.shipped import COMMAND, LIMIT_S, configure, next_of, run, seqs_of, until
 from tests.trails import Maker
 
 FILE = {"type": "file", "path": "out.log", "start": "beginning", "intents": True}
@@ -155,6 +155,21 @@ def test_off_is_off(tmp_path: Path) -> None:
     with indelible.open_trail(config=str(file)) as trail, trail.operation("tools/call", "x"):
         pass
     assert not (tmp_path / "a.jsonl.d" / "cursors").exists()
+
+
+def test_where_shipping_is_off_an_export_begins_with_its_recorder_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was written, and later nothing was there to write, in silence."""
+    file = configure(tmp_path, ship="off")
+    monkeypatch.setenv("MCP_COMPLIANCE_FORMAT", "jsonlines")
+    monkeypatch.setenv("MCP_COMPLIANCE_OUTPUT", str(tmp_path / "out.log"))
+    with indelible.open_trail(config=str(file)) as trail, trail.operation("tools/call", "x"):
+        pass
+    assert "MCP_COMPLIANCE_OUTPUT: 'audit.ship' is off: 'indelible ship', with the same var" in caplog.text
+    assert run(tmp_path, "--once").returncode == 0
+    [line] = (tmp_path / "out.log").read_bytes().splitlines()
+    assert json.loads(line)["tool_name"] == "x"
 
 
 @pytest.mark.parametrize(
