@@ -6,6 +6,7 @@ sink of the shipper's; on standard error each process writes what it recorded it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,6 +23,10 @@ FORMATS: Final = ("cef", "leef", "jsonlines", "json-lines", "syslog")
 
 EVENTS: Final = frozenset({"mcp_operation", "auth_rejected", "mcp_server_state_changed"})
 """What passes: what became of calls, callers that were refused, what became of servers."""
+
+
+is_export: Final = re.compile(r"compliance-[0-9a-f]{8}").fullmatch
+"""Tells whether a sink's name is one that a file of the environment's has."""
 
 
 def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from indelible.compliance import is_export
 from indelible.errors import TrailCorrupt, TrailError
 from indelible.shipper import route
 from indelible.shipper.feed import Feed
@@ -17,6 +18,8 @@ from indelible.trail.shipping import backlog, cursor, letters, state
 from indelible.trail.upkeep.unshipped import look
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from indelible.config import AuditSettings
     from indelible.shipper.feed import Piece
     from indelible.shipper.route import Sealed
@@ -44,12 +47,19 @@ def sink_states(layout: Layout, audit: AuditSettings | None) -> dict[str, Any]:
                     **_one(layout, name, is_shipped=shipper is not None),
                     "dead_letters": dead.get(name, 0),
                     "backlog_percent": full.get(name),
-                    "configured": None if audit is None else name in known,
+                    "configured": None if audit is None else _is_meant(name, known),
                 }
                 for name in [*known, *(name for name in cursor.sinks(layout) if name not in known)]
             ],
         }
     return {"shipped_by": None, "sinks": None}
+
+
+def _is_meant(name: str, known: Collection[str]) -> bool | None:
+    """Tell whether a sink is configured; None for one of an environment, which is not the one of who asks."""
+    if name in known:
+        return True
+    return None if is_export(name) else False
 
 
 def _one(layout: Layout, name: str, *, is_shipped: bool) -> dict[str, Any]:

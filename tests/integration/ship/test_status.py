@@ -12,7 +12,7 @@ from indelible.cli import main
 from indelible.trail.durable import Access
 from indelible.trail.shipping import cursor, letters, state
 from indelible.trail.shipping.state import SinkState
-from tests.integration.ship.shipped import configure, end, next_of, start, until
+from tests.integration.ship.shipped import configure, end, next_of, run, start, until
 from tests.trails import Maker
 
 FILE = {"type": "file", "path": "out.log", "start": "beginning"}
@@ -90,6 +90,24 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "before that, 1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
     ):  # fmt: skip
         assert words in said, words
+
+
+def test_a_file_of_the_environment_is_not_one_that_was_taken_out_of_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for the status has other variables, as a rule."""
+    maker = Maker(tmp_path / "a.jsonl").add_many(3).seal()
+    configure(tmp_path, FILE)
+    with monkeypatch.context() as environment:
+        environment.setenv("MCP_COMPLIANCE_FORMAT", "cef")
+        environment.setenv("MCP_COMPLIANCE_OUTPUT", str(tmp_path / "out.cef"))
+        assert run(tmp_path, "--once").returncode == 0
+    assert next_of(tmp_path, "out.log") == maker.seq
+    found, said = status(tmp_path, capsys)
+    [name] = [sink["sink"] for sink in found["sinks"] if sink["configured"] is None]
+    [line] = [line for line in said.splitlines() if name in line]
+    assert line.endswith("out.cef, cef): stopped, asked for by MCP_COMPLIANCE_OUTPUT")
+    assert "not in the configuration" not in said
 
 
 def test_what_was_deleted_before_a_sink_had_it_is_lost_and_not_behind(
