@@ -31,6 +31,7 @@ from indelible.shipper.route import sealed
 from indelible.shipper.shipper import Shipper, current_shipper
 from indelible.sinks.base import SinkUnavailable
 from indelible.trail import durable
+from indelible.trail.shipping import state
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,6 +50,9 @@ FIRST_RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 60.0
 WELL_S: Final = 60.0
 """A shipper that lived so long begins its pauses anew."""
+
+HEED_S: Final = 5.0
+"""So long after its start a process that does not hold the trail looks whether whoever does writes its export, too."""
 
 DRAIN_S: Final = 2.0
 """How long the end of a recorder waits for a shipper that is a thread of it, when its sinks are well."""
@@ -107,7 +111,28 @@ def companion_of(
             "alerts: no process can be started here that looks by the rules; run 'indelible ship' by hand"
         )
     shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
-    return Companion(shipper, holds)
+    return Companion(shipper, holds, _heed_export(layout))
+
+
+def _heed_export(layout: Layout) -> Callable[[], None] | None:
+    """Return what says, once, that whoever holds the trail does not write the file that this process is to write."""
+    export = configfile.compliance()
+    if export is None or export.type != "file":
+        return None
+    name, target, due = export.name, export.target, [time.monotonic() + HEED_S]
+
+    def look() -> None:
+        if not due or time.monotonic() < due[0]:
+            return
+        holder = current_shipper(layout)
+        if holder is None or not state.is_shipped_by(state.read(layout, name), holder.pid):
+            due.clear()
+            log.warning(
+                "%s: whoever holds the trail does not write %s: set the variables for every process that writes it",
+                OUTPUT, target,
+            )  # fmt: skip
+
+    return look
 
 
 def _leave_export(layout: Layout, access: Access) -> None:
@@ -129,9 +154,16 @@ def looks(settings: Settings) -> bool:
 class Companion:
     """Sees to it that a trail is shipped while this process holds it, until `close`."""
 
-    def __init__(self, shipper: _Process | _Threads, holds: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        shipper: _Process | _Threads,
+        holds: Callable[[], bool],
+        heed: Callable[[], None] | None = None,
+    ) -> None:
+        """`heed` looks what others do while this process does not hold the trail."""
         self._shipper = shipper
         self._holds = holds
+        self._heed = heed
         self._end = threading.Event()
         self._due = 0.0
         self._pause = FIRST_RETRY_S
@@ -162,6 +194,8 @@ class Companion:
 
     def _look(self) -> None:
         now = time.monotonic()
+        if self._heed is not None and not self._holds():
+            self._heed()
         if self._shipper.runs:
             self._shipper.look()
             if now - self._shipper.began > WELL_S:

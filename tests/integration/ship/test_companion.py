@@ -172,6 +172,36 @@ def test_where_shipping_is_off_an_export_begins_with_its_recorder_all_the_same(
     assert json.loads(line)["tool_name"] == "x"
 
 
+@pytest.mark.parametrize("knows", [False, True])
+def test_who_has_an_export_says_when_the_holder_does_not_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, knows: bool
+) -> None:
+    monkeypatch.setattr(companion, "LOOK_S", 0.01)
+    monkeypatch.setattr(companion, "HEED_S", 0.0)
+    file, out = configure(tmp_path), tmp_path / "out.cef"
+    export = {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": str(out)}
+
+    def enter() -> None:
+        for name, value in export.items():
+            monkeypatch.setenv(name, value)
+
+    if knows:
+        enter()
+    with recorder(tmp_path) as process:
+        record(process)
+        if knows:
+            until(lambda: out.read_bytes().count(b"\n") == 1, "the holder's call")
+        enter()
+        with indelible.open_trail(config=str(file)) as trail:
+            with trail.operation("tools/call", "y"):
+                pass
+            if knows:
+                until(lambda: out.read_bytes().count(b"\n") == 2, "the other's call")
+            else:
+                until(lambda: f"whoever holds the trail does not write {out}" in caplog.text, "a line")
+        assert caplog.text.count("does not write") == (not knows)
+
+
 @pytest.mark.parametrize(
     ("sink", "why"),
     [
