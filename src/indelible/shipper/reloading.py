@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from indelible.errors import IndelibleError
 from indelible.events import new_id
-from indelible.trail.upkeep.manage import through_holder
 from indelible.trail.upkeep.orders import Reloaded
 
 if TYPE_CHECKING:
@@ -54,6 +53,9 @@ class OnRecord:
     def _put(self, order: Reloaded, before: threading.Thread | None) -> None:
         if before is not None:
             before.join()
+        # Here: a recorder that reloads nothing starts without it.
+        from indelible.trail.upkeep.manage import through_holder
+
         try:
             if through_holder(self._layout, order) is None:
                 self._say("the change of sinks is not on record: nobody records into the trail now")
