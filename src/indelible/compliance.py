@@ -6,6 +6,7 @@ sink of the shipper's; on standard error each process writes what it recorded it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +25,13 @@ EVENTS: Final = frozenset({"mcp_operation", "auth_rejected", "mcp_server_state_c
 """What passes: what became of calls, callers that were refused, what became of servers."""
 
 
+STREAMS: Final = frozenset({"-", "/dev/stderr", "/dev/stdout", "/dev/fd/1", "/dev/fd/2"})
+"""What elsewhere is a stream's name, and would be refused for a link, or be a file of that name."""
+
+is_export: Final = re.compile(r"compliance-[0-9a-f]{8}").fullmatch
+"""Tells whether a sink's name is one that a file of the environment's has."""
+
+
 def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:
     """Return the sink that the environment asks for; None when it asks for none. Raises ConfigError, one line.
 
@@ -38,6 +46,8 @@ def compliance_sink(env: Mapping[str, str]) -> SinkSettings | None:
     if known not in FORMATS:
         raise ConfigError(f"{FORMAT}: no such format {shown(name)}{nearest(known, FORMATS)}")
     if output:
+        if output in STREAMS:
+            raise ConfigError(f"{OUTPUT}: expected a file, found {shown(output)}; unset, it is standard error")
         if "\0" in output:
             raise ConfigError(f"{OUTPUT}: expected a path, found {shown(output)}")
         whole = FileSettings(path=output, backup_count=0)  # it is one file, whoever reads it

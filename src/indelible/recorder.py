@@ -265,7 +265,7 @@ class Recorder:
                 )
 
     def reload_sinks(self) -> None:
-        """Have the shipper read the configuration again, when it is a process. May be called by a signal's handler."""
+        """Have the shipper read the configuration again. May be called by a signal's handler."""
         if self._companion is not None:
             self._companion.reload()
 

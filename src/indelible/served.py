@@ -100,8 +100,11 @@ class Served:
         return self._writer.lost or (self._hub is not None and not self._hub.is_alive)
 
     def reload_sinks(self) -> bool:
-        """Have the shipper read the configuration again; tell whether there is one that can."""
-        return self._companion is not None and self._companion.reload()
+        """Have the shipper read the configuration again; tell whether there is one."""
+        if self._companion is None:
+            return False
+        self._companion.reload()
+        return True
 
     def check(self, limit_s: float) -> None:
         """Make sure that the trail can be written just now: its lock, its disk, and the thread that takes events in.

@@ -36,6 +36,14 @@ def test_nothing_is_asked_for(env: dict[str, str]) -> None:
         ({"MCP_COMPLIANCE_FORMAT": "mxcp"}, "MCP_COMPLIANCE_FORMAT: no such format 'mxcp'"),
         ({"MCP_COMPLIANCE_OUTPUT": "/x"}, "MCP_COMPLIANCE_OUTPUT is set and MCP_COMPLIANCE_FORMAT is not"),
         (
+            {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "/dev/stderr"},
+            "MCP_COMPLIANCE_OUTPUT: expected a file, found '/dev/stderr'; unset, it is standard error",
+        ),
+        (
+            {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "-"},
+            "MCP_COMPLIANCE_OUTPUT: expected a file",
+        ),
+        (
             {"MCP_COMPLIANCE_FORMAT": "CEF", "MCP_COMPLIANCE_OUTPUT": "/x\0"},
             "MCP_COMPLIANCE_OUTPUT: expected a path",
         ),

@@ -17,11 +17,11 @@ import click
 
 from indelible import __version__, configfile, loglines
 from indelible.cli.common import Where, note
-from indelible.cli.reloading import OnRecord, change
 from indelible.cli.text import counted, one_line
 from indelible.cli.watching import Beside
 from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.shipper.names import check_names, parts
+from indelible.shipper.reloading import OnRecord, change
 from indelible.shipper.route import sealed
 from indelible.shipper.shipper import Shipper
 from indelible.trail import durable
@@ -99,7 +99,7 @@ class Run:
             _step_back()
         self._lanes: list[Lane] = []
         self._interrupted = False
-        self._on_record = OnRecord(layout)
+        self._on_record = OnRecord(layout, note)
         self._beside = Beside(layout, where, wanted=not names)
         self._said = f"{layout.active}: nothing is sealed yet"
 

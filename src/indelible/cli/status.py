@@ -10,6 +10,7 @@ import click
 from indelible.cli.common import Trails, Where, note, print_json, where_options
 from indelible.cli.hints import options, placed
 from indelible.cli.text import byte_count, compact, counted, one_line
+from indelible.compliance import OUTPUT, is_export
 from indelible.errors import ConfigError, TrailError
 
 if TYPE_CHECKING:
@@ -296,6 +297,8 @@ def _sink(sink: dict[str, Any]) -> str:
             "before that, " if sink["state"] == "stopped" else ""
         )  # whether it would fail now, nobody has tried
         said.append(f"{when}{attempts} failed, the last at {sink['failed_at']}: {sink['error']}")
+    if sink["configured"] is None and is_export(sink["sink"]):
+        said.append(f"asked for by {OUTPUT}")
     if sink["configured"] is False:
         said.append("not in the configuration any more")
     return ", ".join(said)

@@ -20,21 +20,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indelible import configfile
 from indelible.compliance import OUTPUT
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import ConfigError, IndelibleError, TrailError
 from indelible.registry import make_sink
 from indelible.shipper.names import check_names, parts
 from indelible.shipper.place import begin
+from indelible.shipper.reloading import OnRecord, change
 from indelible.shipper.route import sealed
-from indelible.shipper.shipper import Shipper
+from indelible.shipper.shipper import Shipper, current_shipper
 from indelible.sinks.base import SinkUnavailable
 from indelible.trail import durable
+from indelible.trail.shipping import state
 
 if TYPE_CHECKING:
     import subprocess
 
     from indelible.config import Settings
     from indelible.sink_settings import SinkSettings
+    from indelible.trail.durable import Access
     from indelible.trail.layout import Layout
 
 log = logging.getLogger("indelible")
@@ -46,6 +50,9 @@ FIRST_RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 60.0
 WELL_S: Final = 60.0
 """A shipper that lived so long begins its pauses anew."""
+
+HEED_S: Final = 5.0
+"""So long after its start a process that does not hold the trail looks whether whoever does writes its export, too."""
 
 DRAIN_S: Final = 2.0
 """How long the end of a recorder waits for a shipper that is a thread of it, when its sinks are well."""
@@ -91,7 +98,10 @@ def companion_of(
 ) -> Companion | None:
     """Return what ships beside a recorder, or None when nothing is to be. `holds` tells whether it holds the trail."""
     audit = settings.audit
-    if audit.ship == "off" or not (audit.sinks or looks(settings)):
+    if audit.ship == "off":
+        _leave_export(layout, durable.access_for(audit.group))
+        return None
+    if not (audit.sinks or looks(settings)):
         return None
     with contextlib.suppress(OSError, TrailError):  # the shipper says what is wrong
         begin(layout, audit.sinks, durable.access_for(audit.group))
@@ -101,7 +111,39 @@ def companion_of(
             "alerts: no process can be started here that looks by the rules; run 'indelible ship' by hand"
         )
     shipper = _Process(settings, layout) if alone else _Threads(settings, layout, version)
-    return Companion(shipper, holds)
+    return Companion(shipper, holds, _heed_export(layout))
+
+
+def _heed_export(layout: Layout) -> Callable[[], None] | None:
+    """Return what says, once, that whoever holds the trail does not write the file that this process is to write."""
+    export = configfile.compliance()
+    if export is None or export.type != "file":
+        return None
+    name, target, due = export.name, export.target, [time.monotonic() + HEED_S]
+
+    def look() -> None:
+        if not due or time.monotonic() < due[0]:
+            return
+        holder = current_shipper(layout)
+        if holder is None or not state.is_shipped_by(state.read(layout, name), holder.pid):
+            due.clear()
+            log.warning(
+                "%s: whoever holds the trail does not write %s: set the variables for every process that writes it",
+                OUTPUT, target,
+            )  # fmt: skip
+
+    return look
+
+
+def _leave_export(layout: Layout, access: Access) -> None:
+    """Let the file that the environment asks for begin now, where somebody else is to ship; say so if nobody does."""
+    export = configfile.compliance()
+    if export is None or export.type != "file":
+        return
+    with contextlib.suppress(OSError, TrailError):  # whoever ships says what is wrong
+        begin(layout, [export], access)
+    if current_shipper(layout) is None:
+        log.warning("%s: 'audit.ship' is off: 'indelible ship', with the same variables, writes it", OUTPUT)
 
 
 def looks(settings: Settings) -> bool:
@@ -112,9 +154,16 @@ def looks(settings: Settings) -> bool:
 class Companion:
     """Sees to it that a trail is shipped while this process holds it, until `close`."""
 
-    def __init__(self, shipper: _Process | _Threads, holds: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        shipper: _Process | _Threads,
+        holds: Callable[[], bool],
+        heed: Callable[[], None] | None = None,
+    ) -> None:
+        """`heed` looks what others do while this process does not hold the trail."""
         self._shipper = shipper
         self._holds = holds
+        self._heed = heed
         self._end = threading.Event()
         self._due = 0.0
         self._pause = FIRST_RETRY_S
@@ -123,9 +172,9 @@ class Companion:
         self._thread = threading.Thread(target=self._watch, name="indelible-companion", daemon=True)
         self._thread.start()
 
-    def reload(self) -> bool:
-        """Have the configuration read again; tell whether the shipper can. From a signal's handler."""
-        return self._shipper.reload()
+    def reload(self) -> None:
+        """Have the configuration read again, soon. May be called by a signal's handler."""
+        self._shipper.reload()
 
     def close(self) -> None:
         """Let go of the shipper; one that is a process goes on for a moment by itself."""
@@ -145,7 +194,10 @@ class Companion:
 
     def _look(self) -> None:
         now = time.monotonic()
+        if self._heed is not None and not self._holds():
+            self._heed()
         if self._shipper.runs:
+            self._shipper.look()
             if now - self._shipper.began > WELL_S:
                 self._pause, self._said = FIRST_RETRY_S, ""
             return
@@ -212,13 +264,15 @@ class _Process:
         code = child.returncode
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
-    def reload(self) -> bool:
+    def reload(self) -> None:
         """Have it read its configuration again; one that is not there just now does when it starts."""
         child = self._child
         if child is not None and child.returncode is None:
             with contextlib.suppress(OSError):
                 child.send_signal(signal.SIGHUP)
-        return True
+
+    def look(self) -> None:
+        """Do nothing: it looks after itself."""
 
     def end(self) -> None:
         """Let it end by itself; it is reaped when it does, or when this process ends."""
@@ -246,10 +300,12 @@ class _Threads:
     """A shipper in this process."""
 
     def __init__(self, settings: Settings, layout: Layout, version: str) -> None:
-        self._audit = settings.audit
+        self._settings = settings
         self._layout = layout
         self._parts = parts(version, stdout_is_taken=True)
         self._shipper: Shipper | None = None
+        self._is_told = False
+        self._on_record = OnRecord(layout, log.error)
         self.began = 0.0
 
     @property
@@ -260,15 +316,46 @@ class _Threads:
     def start(self) -> None:
         """Start it. Raises TrailError when another process ships."""
         self.began = time.monotonic()
-        self._shipper = Shipper(self._layout, durable.access_for(self._audit.group), self._parts)
-        self._shipper.start(self._audit.sinks)
+        audit = self._settings.audit
+        self._shipper = Shipper(self._layout, durable.access_for(audit.group), self._parts)
+        self._shipper.start(audit.sinks)
 
     def how_it_ended(self) -> None:
         """Return None: threads end with their process."""
 
-    def reload(self) -> bool:
-        """Do nothing: this process reads its configuration once."""
-        return False
+    def reload(self) -> None:
+        """Have the sinks of the configuration read again at the next `look`: this may be a signal's handler."""
+        self._is_told = True
+
+    def look(self) -> None:
+        """Do what `reload` asked for: go on with the sinks that there are now; wrong ones change nothing."""
+        if not self._is_told or self._shipper is None:
+            return
+        self._is_told = False
+        try:
+            fresh = self._read()
+        except IndelibleError as exc:
+            log.warning("%s; shipping goes on as before", exc)
+            return
+        sinks = fresh.audit.sinks
+        changed = change([lane.settings for lane in self._shipper.lanes], sinks)
+        self._settings = fresh
+        self._shipper.reload(sinks)
+        log.info("the configuration was read again: %d sinks", len(sinks))
+        if changed is not None:
+            self._on_record.put(changed)
+
+    def _read(self) -> Settings:
+        """Read the configuration again. Raises ConfigError, one line."""
+        source = self._settings.source
+        if source is None:
+            raise ConfigError("the sinks are from no configuration file, so that there is none to read again")
+        profile, trail = self._settings.profile, str(self._layout.active)
+        fresh = configfile.with_export(
+            configfile.load(source, profile=profile, trail=trail), configfile.compliance()
+        )
+        check(fresh)
+        return fresh
 
     def end(self) -> None:
         """Ship what was sealed last, as far as that is done at once, and end."""
@@ -283,3 +370,4 @@ class _Threads:
                 break
             time.sleep(0.02)
         shipper.close()
+        self._on_record.close()

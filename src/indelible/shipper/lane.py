@@ -17,6 +17,7 @@ import msgspec
 
 from indelible.errors import FOREIGN, IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, fault, refusals
+from indelible.shipper.feed import Gap
 from indelible.shipper.place import Place
 from indelible.shipper.seals import Seals
 from indelible.shipper.standing import Standing
@@ -231,8 +232,7 @@ class Lane:
         if asked is None:
             return False
         if asked.begin is not None:
-            self._place.jump(asked.origin, asked.begin)
-            log.warning("sink %s: begins again at event %d, as it was asked to", self.name, asked.begin)
+            self._begin_again(asked.origin, asked.begin)
         if asked.letters:
             self._seals.follows_on = False
             try:
@@ -241,6 +241,16 @@ class Lane:
                 self._seals.follows_on = True
         request.done(self._layout, self.name)
         return True
+
+    def _begin_again(self, origin: str, asked: int) -> None:
+        """Go on from there. What is deleted by now is lost when the sink never had it, and else only not there."""
+        before, first = self._place.at, self._place.first_from(origin, asked)
+        since = asked if before is None or before.origin != origin else max(asked, before.next)
+        if since < first:
+            self.standing.lost(origin, Gap(since, first, damaged=False))
+        self._place.jump(origin, first)
+        deleted = f"; from {asked} on they are deleted" if asked < first else ""
+        log.warning("sink %s: begins again at event %d, as it was asked to%s", self.name, first, deleted)
 
     def _replay(self) -> None:
         """Send the dead letters again, and take out what was taken. Raises SinkUnavailable, OSError.

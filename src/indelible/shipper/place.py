@@ -147,6 +147,15 @@ class Place:
         self._at = None
         self.move(origin, following, at_once=True)
 
+    def first_from(self, origin: str, seq: int) -> int:
+        """Return the seq of the first event from `seq` on that is not deleted. Raises OSError."""
+        trail = route.find(self._layout, origin)
+        if trail is None:
+            return seq
+        with contextlib.closing(Feed(trail.layout)) as feed:
+            piece = feed.read(seq, trail.size, 1, BATCH_BYTES)
+        return seq if any(gap.damaged for gap in piece.gaps) or not piece.lines else piece.lines[0][0]
+
     def reached(self, goal: Sealed) -> bool:
         """Tell whether everything up to a point of a trail was taken, or a later trail is being read."""
         at = self._at

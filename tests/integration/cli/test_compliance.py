@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cefp
 import pytest
 
 from indelible.formats.found import read_found
+from tests.environments import old_python
 from tests.integration.cli.conftest import COMMAND, Run
 from tests.integration.wrap.harness import call, request, wait_for
 
@@ -169,6 +171,38 @@ def test_wrap_exports_what_it_records(home: dict[str, str], tmp_path: Path) -> N
     records = [json.loads(line) for line in done.stderr.split(b"\n")[:-1]]
     calls = {one["tool_name"]: one["event_type"] for one in records if one.get("tool_name")}
     assert calls == {"reads": "ToolInvocationCompleted", "fails": "ToolInvocationFailed"}
+
+
+@pytest.mark.parametrize("to", ["a file", "standard error"])
+@pytest.mark.parametrize("capture", ["fastmcp", "sdk", "sdk1", "asgi", "decorator"])
+def test_every_middleware_exports_what_it_records(
+    run: Run, home: dict[str, str], tmp_path: Path, capture: str, to: str
+) -> None:
+    trail, out = tmp_path / "audit.jsonl", tmp_path / "out.cef"
+    python = str(old_python()) if capture == "sdk1" else sys.executable
+    env = {**home, "PYTHONPATH": "", "MCP_COMPLIANCE_FORMAT": "Cef"}
+    if to == "a file":
+        env["MCP_COMPLIANCE_OUTPUT"] = str(out)
+    done = subprocess.run(
+        [python, str(Path(__file__).with_name("exporting.py")), capture, str(trail)],
+        env=env, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    if to == "a file":
+        assert run("ship", "--once", "--trail", trail, **env).returncode == 0
+        exported = out.read_bytes()
+    else:
+        exported = b"".join(line for line in done.stderr.splitlines(keepends=True) if line.startswith(b"CEF:"))
+    (tmp_path / "found").write_bytes(exported)
+    read = [cefp.parse(line.decode()) for line in exported.split(b"\n")[:-1]]
+    calls = [(one["extension"]["cs2"], one["name"], one["severity"]) for one in read]
+    assert calls == [
+        ("good", "ToolInvocationCompleted", "5"),
+        ("bad", "ToolInvocationFailed", "7"),
+        *([("refused", "ToolInvocationDenied", "8")] if capture == "asgi" else []),
+    ]
+    said = run("verify", "--line", tmp_path / "found", "--trail", trail, "--json")
+    assert json.loads(said.stdout)["counts"] == {"yes": len(calls)}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from indelible.errors import ConfigError
 from indelible.shipper import companion
 from indelible.shipper.shipper import current_shipper
 from indelible.trail.layout import Layout
-from tests.integration.ship.shipped import COMMAND, LIMIT_S, configure, next_of, seqs_of, until
+from tests.integration.ship.shipped import COMMAND, LIMIT_S, configure, next_of, run, seqs_of, until
 from tests.trails import Maker
 
 FILE = {"type": "file", "path": "out.log", "start": "beginning", "intents": True}
@@ -157,6 +157,51 @@ def test_off_is_off(tmp_path: Path) -> None:
     assert not (tmp_path / "a.jsonl.d" / "cursors").exists()
 
 
+def test_where_shipping_is_off_an_export_begins_with_its_recorder_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was written, and later nothing was there to write, in silence."""
+    file = configure(tmp_path, ship="off")
+    monkeypatch.setenv("MCP_COMPLIANCE_FORMAT", "jsonlines")
+    monkeypatch.setenv("MCP_COMPLIANCE_OUTPUT", str(tmp_path / "out.log"))
+    with indelible.open_trail(config=str(file)) as trail, trail.operation("tools/call", "x"):
+        pass
+    assert "MCP_COMPLIANCE_OUTPUT: 'audit.ship' is off: 'indelible ship', with the same var" in caplog.text
+    assert run(tmp_path, "--once").returncode == 0
+    [line] = (tmp_path / "out.log").read_bytes().splitlines()
+    assert json.loads(line)["tool_name"] == "x"
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_who_has_an_export_says_when_the_holder_does_not_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, knows: bool
+) -> None:
+    monkeypatch.setattr(companion, "LOOK_S", 0.01)
+    monkeypatch.setattr(companion, "HEED_S", 0.0)
+    file, out = configure(tmp_path), tmp_path / "out.cef"
+    export = {"MCP_COMPLIANCE_FORMAT": "cef", "MCP_COMPLIANCE_OUTPUT": str(out)}
+
+    def enter() -> None:
+        for name, value in export.items():
+            monkeypatch.setenv(name, value)
+
+    if knows:
+        enter()
+    with recorder(tmp_path) as process:
+        record(process)
+        if knows:
+            until(lambda: out.read_bytes().count(b"\n") == 1, "the holder's call")
+        enter()
+        with indelible.open_trail(config=str(file)) as trail:
+            with trail.operation("tools/call", "y"):
+                pass
+            if knows:
+                until(lambda: out.read_bytes().count(b"\n") == 2, "the other's call")
+            else:
+                until(lambda: f"whoever holds the trail does not write {out}" in caplog.text, "a line")
+        assert caplog.text.count("does not write") == (not knows)
+
+
 @pytest.mark.parametrize(
     ("sink", "why"),
     [
@@ -218,7 +263,7 @@ def test_a_reload_waits_for_a_shipper_that_is_only_starting(tmp_path: Path) -> N
     try:
         shipper.start()
         for _ in range(100):
-            assert shipper.reload()
+            shipper.reload()
         until(lambda: next_of(tmp_path, "out.log") == maker.seq, "what is sealed")
         assert shipper.runs, "SIGHUP ended it before it listened"
     finally:
@@ -253,6 +298,57 @@ def test_a_service_ships_and_passes_a_reload_on(tmp_path: Path) -> None:
     assert seqs_of(tmp_path / "out.log") == list(range(sealed(tmp_path)))
 
 
+def test_a_service_that_ships_as_threads_reads_its_sinks_again_and_goes_on(tmp_path: Path) -> None:
+    """SIGHUP costs no sink its place, and ends nothing; what is wrong changes nothing."""
+    configure(tmp_path, FILE, ship="thread")
+    process = subprocess.Popen(
+        [*COMMAND, "record", "-c", str(tmp_path / "indelible.yaml"), "--listen", str(tmp_path / "s")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until(lambda: next_of(tmp_path, "out.log"), "the first events")
+    assert shipper_pid(tmp_path) == process.pid
+    assert process.stderr is not None
+    (tmp_path / "indelible.yaml").write_text("audit: {sinks: [{type: file}]}")
+    process.send_signal(signal.SIGHUP)
+    refused = next(line for line in process.stderr if b"goes on as before" in line)
+    assert b"indelible.yaml: audit.sinks: sink 1: type file needs 'path'; shipping goes on as before" in refused
+    configure(tmp_path, FILE, {"type": "file", "path": "more.log", "start": "beginning"}, ship="thread")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: next_of(tmp_path, "more.log") and reloads(tmp_path), "the second sink")
+    process.send_signal(signal.SIGHUP)
+    configure(tmp_path, ship="thread")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: len(reloads(tmp_path)) == 2, "the end of all sinks")
+    assert [one["sinks"] for one in reloads(tmp_path)] == [
+        {"added": ["more.log"]},
+        {"removed": ["out.log", "more.log"]},
+    ]
+    configure(tmp_path, FILE, ship="thread")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: len(reloads(tmp_path)) == 3, "the first sink again")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, said
+    assert seqs_of(tmp_path / "out.log") == list(range(sealed(tmp_path)))
+    assert seqs_of(tmp_path / "more.log") == list(range(len(seqs_of(tmp_path / "more.log"))))
+
+
+def test_threads_without_a_file_have_nothing_to_read_again_and_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("INDELIBLE_CONFIG", "")
+    monkeypatch.setenv("MCP_COMPLIANCE_FORMAT", "cef")
+    monkeypatch.setenv("MCP_COMPLIANCE_OUTPUT", "out.cef")
+    with indelible.open_trail("a.jsonl") as trail:
+        trail.reload_sinks()
+        until(lambda: "there is none to read again; shipping goes on as before" in caplog.text, "a line")
+        with trail.operation("tools/call", "x"):
+            pass
+    assert (tmp_path / "out.cef").read_bytes().count(b"\n") == 1
+
+
 def test_a_shipper_that_cannot_be_started_is_said_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +372,9 @@ def test_a_shipper_that_cannot_be_started_is_said_and_tried_again(
             why, self.ended = self.ended, None
             return why
 
-        def reload(self) -> bool:
-            return False
+        def reload(self) -> None: ...
+
+        def look(self) -> None: ...
 
         def end(self) -> None: ...
 

@@ -12,7 +12,7 @@ from indelible.cli import main
 from indelible.trail.durable import Access
 from indelible.trail.shipping import cursor, letters, state
 from indelible.trail.shipping.state import SinkState
-from tests.integration.ship.shipped import configure, end, next_of, start, until
+from tests.integration.ship.shipped import configure, end, next_of, run, start, until
 from tests.trails import Maker
 
 FILE = {"type": "file", "path": "out.log", "start": "beginning"}
@@ -90,3 +90,44 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "before that, 1 attempt failed, the last at", "no room", "is no cursor", "not in the configuration any more",
     ):  # fmt: skip
         assert words in said, words
+
+
+def test_a_file_of_the_environment_is_not_one_that_was_taken_out_of_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for the status has other variables, as a rule."""
+    maker = Maker(tmp_path / "a.jsonl").add_many(3).seal()
+    configure(tmp_path, FILE)
+    with monkeypatch.context() as environment:
+        environment.setenv("MCP_COMPLIANCE_FORMAT", "cef")
+        environment.setenv("MCP_COMPLIANCE_OUTPUT", str(tmp_path / "out.cef"))
+        assert run(tmp_path, "--once").returncode == 0
+    assert next_of(tmp_path, "out.log") == maker.seq
+    found, said = status(tmp_path, capsys)
+    [name] = [sink["sink"] for sink in found["sinks"] if sink["configured"] is None]
+    [line] = [line for line in said.splitlines() if name in line]
+    assert line.endswith("out.cef, cef): stopped, asked for by MCP_COMPLIANCE_OUTPUT")
+    assert "not in the configuration" not in said
+
+
+def test_what_was_deleted_before_a_sink_had_it_is_lost_and_not_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while its destination is away, so that it has not come to the gap."""
+    maker = Maker(tmp_path / "a.jsonl").add_many(9)
+    gone = maker.rotate()
+    maker.add_many(3).seal()
+    configure(tmp_path, FILE)
+    cursor.write(maker.layout, cursor.Cursor(sink="out.log", origin=maker.origin, next=4), Access())
+    gone.unlink()
+    found, said = status(tmp_path, capsys)
+    [sink] = found["sinks"]
+    assert (sink["next"], sink["lost"], sink["behind"]) == (4, 6, 4)
+    assert sink["behind_s"] > 0
+    assert "4 events behind, the first of " in said
+    assert "6 events lost" in said
+    process = start(tmp_path)
+    until(lambda: next_of(tmp_path, "out.log") == maker.seq, "the rest")
+    end(process)
+    [sink] = status(tmp_path, capsys)[0]["sinks"]
+    assert (sink["lost"], sink["behind"], sink["taken"]) == (6, 0, 4), "counted once"

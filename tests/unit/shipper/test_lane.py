@@ -94,6 +94,34 @@ def test_beginning_is_the_oldest_event_that_is_there(tmp_path: Path, running: Ru
     assert state.read(maker.layout, "s").lost == 0
 
 
+def test_history_that_is_deleted_is_lost_only_where_the_sink_never_had_it(
+    tmp_path: Path, running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(3)
+    first = maker.rotate()
+    maker.add_many(3)
+    second = maker.rotate()
+    maker.seal()
+    sink = FakeSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 9)
+    maker.delete_file(first)
+    until(lambda: at(maker) == 10)
+    request.put(maker.layout, "s", Request(origin=maker.origin, begin=0), Access())
+    until(lambda: sink.seqs[10:] == [4, 5, 6, 7, 8, 9])
+    running.end()
+    assert state.read(maker.layout, "s").lost == 0
+    assert "begins again at event 4, as it was asked to; from 0 on they are deleted" in caplog.text
+
+    cursor.write(maker.layout, cursor.Cursor(sink="s", origin=maker.origin, next=6), Access())
+    maker.delete_file(second)
+    request.put(maker.layout, "s", Request(origin=maker.origin, begin=2), Access())
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: sink.seqs[16:] == [8, 9, 10])
+    until(lambda: state.read(maker.layout, "s").lost == 2)
+    assert "events 6 to 7 of" in caplog.text
+
+
 def test_the_cursor_stands_after_what_the_sink_is_not_for(maker: Maker, running: Running) -> None:
     sink = FakeSink()
     running.start(lane(maker.layout.active, sink, filter={"kind": "denied"}))

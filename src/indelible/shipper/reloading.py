@@ -1,20 +1,18 @@
 """A change of sinks is put on record: what a shipper ships to is the trail's business, and only its holder writes it.
 
-The shipper gives the holder an order, on a thread of its own: who is shipped to waits neither for the trail nor for a
-holder that does not answer. A shipper never writes to a trail itself, not to one that nobody holds either. Where a
-change cannot be recorded, a line says so, and it stands.
+The shipper gives the holder an order, on a thread of its own, also where both are one process: who is shipped to waits
+neither for the trail nor for a holder that does not answer. A shipper never writes to a trail itself, not to one that
+nobody holds either. Where a change cannot be recorded, a line says so, and it stands.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from indelible.cli.common import note
 from indelible.errors import IndelibleError
 from indelible.events import new_id
-from indelible.trail.upkeep.manage import through_holder
 from indelible.trail.upkeep.orders import Reloaded
 
 if TYPE_CHECKING:
@@ -40,8 +38,10 @@ def change(before: Sequence[SinkSettings], after: Sequence[SinkSettings]) -> Rel
 class OnRecord:
     """Has changes recorded, one after the other."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, say: Callable[[str], None]) -> None:
+        """`say` is what a change that cannot be recorded is told to."""
         self._layout = layout
+        self._say = say
         self._last: threading.Thread | None = None
 
     def put(self, order: Reloaded) -> None:
@@ -53,11 +53,14 @@ class OnRecord:
     def _put(self, order: Reloaded, before: threading.Thread | None) -> None:
         if before is not None:
             before.join()
+        # Here: a recorder that reloads nothing starts without it.
+        from indelible.trail.upkeep.manage import through_holder
+
         try:
             if through_holder(self._layout, order) is None:
-                note("the change of sinks is not on record: nobody records into the trail now")
+                self._say("the change of sinks is not on record: nobody records into the trail now")
         except (IndelibleError, OSError) as exc:
-            note(f"the change of sinks is not on record: {exc}", "ERROR")
+            self._say(f"the change of sinks is not on record: {exc}")
 
     def close(self) -> None:
         """Wait for what is under way, for a moment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from indelible.cli.reloading import change
+from indelible.shipper.reloading import change
 from indelible.sink_settings.sinks import SinkSettings, parse_sinks
 
 
