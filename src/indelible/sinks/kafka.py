@@ -51,7 +51,8 @@ NONE_IS_UP_S: Final = 1.5
 
 SAY_S: Final = 4.0
 """Of brokers that do not answer it is said after this, whatever the time-out: what is wrong is told within five
-seconds. The client stays meanwhile, and goes on connecting, until its time is over."""
+seconds. The client stays, and goes on connecting, until its time is over; the next attempt has all of the time-out, so
+that whoever comes back is not waited for in pauses alone."""
 
 PURGE_S: Final = 2.0
 """What is given up comes back at once."""
@@ -89,6 +90,8 @@ class KafkaSink:
         """When it was asked for the topic last."""
         self._asked_since: float | None = None
         """Since when this client was asked, and has not answered; None: it has, or there is none."""
+        self._is_away = False
+        """It was said that nobody answers, and nobody has since."""
         self._partitions: tuple[int, ...] = ()
         self._turn = itertools.count()
         self._chosen = PARTITION_ANY
@@ -97,17 +100,20 @@ class KafkaSink:
         """See `Sink`. The topic is asked for: it is there, and we may see it."""
         self._waits.check()
         begun = time.monotonic()
-        until = min(begun + SAY_S, self._begin(begun) + self._timeout)
+        until = self._begin(begun) + self._timeout
+        if not self._is_away:
+            until = min(until, begun + SAY_S)
         look = min(FIRST_LOOK_S, self._timeout)
         while not self._asked(look):
             self._waits.check()
             if self._troubles.are_lasting:
                 self._give_up()
             now = time.monotonic()
-            if self._troubles.none_is_up and now > begun + NONE_IS_UP_S:
+            if self._troubles.none_is_up and now > begun + NONE_IS_UP_S and not self._has_some:
                 self._asked_since = None
                 raise SinkUnavailable(self._why())
             if now >= until:
+                self._is_away = True
                 raise SinkUnavailable(self._why())
             look = min(2 * look, max(FIRST_LOOK_S, until - now))
         self._troubles.clear()
@@ -260,6 +266,7 @@ class KafkaSink:
                 if self._asked(FIRST_LOOK_S) and none_is_up:  # it also says when the topic is gone
                     self._troubles.somebody_is_up()
                 else:
+                    self._is_away = True
                     raise SinkUnavailable(self._why())
         if self._is_broken or self._out:
             self._recall()
@@ -329,13 +336,15 @@ class KafkaSink:
         return self._producer
 
     def _begin(self, now: float) -> float:
-        """Have a client that is to be asked; return since when it is: a slow one goes on until its time is over."""
+        """Have a client that is to be asked; return since when it is: a slow one goes on until its time is over.
+
+        One that has records is the same all through an outage, and says the same of it only twice a minute.
+        """
         if self._asked_since is None or not self._is_coming(now):
             if not self._has_some:
                 self._drop()
+                self._troubles.clear()
             self._connected()
-            self._flush(0)  # what it says of the time before
-            self._troubles.clear()
             self._asked_since = now
         return self._asked_since
 
@@ -357,7 +366,7 @@ class KafkaSink:
             if exc.args[0].name() not in ("_TRANSPORT", "_TIMED_OUT"):
                 self._noticed(exc.args[0])
             return False
-        self._asked_since = None
+        self._asked_since, self._is_away = None, False
         if found.error is not None:
             raise SinkUnavailable(said(found.error.name(), found.error.str()))
         self._partitions = tuple(sorted(found.partitions))
