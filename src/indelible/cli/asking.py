@@ -54,6 +54,12 @@ class Question(NamedTuple):
         return self.is_table or self.where_sql is not None or self.sort is not None
 
     @property
+    def asked_of_lines(self) -> tuple[str, ...]:
+        """What only a line of a trail can answer, by the names of its options."""
+        given = {"where": self.where_sql, "sort": self.sort, "group_by": self.group_by, "sum": self.sum_of}
+        return tuple(name for name, value in given.items() if value is not None)
+
+    @property
     def needs_sql(self) -> bool:
         """Whether DuckDB is needed: counting is done without it."""
         return any(one is not None for one in (self.where_sql, self.sort, self.group_by, self.sum_of))
@@ -79,7 +85,7 @@ def question_options(function: F) -> F:
 
 
 def refuse_others(
-    question: Question, view: View, limit: int | None, *, follow: bool, elsewhere: bool, format_name: str | None
+    question: Question, view: View, limit: int | None, *, follow: bool, format_name: str | None
 ) -> None:
     """Raise UsageError for options that do not go together."""
     if not question.is_asked:
@@ -91,8 +97,6 @@ def refuse_others(
         raise click.UsageError(
             "--sort, --group-by, --sum and --count ask what is there: not together with --follow"
         )
-    if elsewhere:
-        raise click.UsageError(f"{asked} ask a trail: not together with --from")
     if view.around is not None or view.timeline:
         other = "--around" if view.around is not None else "--timeline"
         raise click.UsageError(f"{asked} list or count: not together with {other}")
@@ -105,6 +109,16 @@ def refuse_others(
         raise click.UsageError(f"{one}, of all that match: not together with -n")
     if question.sum_of is not None and question.sort is not None and question.group_by is None:
         raise click.UsageError("--sum without --group-by gives one row: there is nothing to --sort")
+
+
+def check(question: Question) -> None:
+    """Raise ConfigError for what is wrong with a question before anything is read, TrailError without DuckDB."""
+    from indelible.query.engine.asking import Asked
+
+    Columns(question)
+    with Asked((), Filter()) as asked, named():
+        if question.where_sql is not None:
+            asked.check_condition(question.where_sql)
 
 
 def answer(
@@ -239,6 +253,13 @@ def events(asked: Asked, question: Question, columns: Columns, limit: int) -> It
 
 def _closing(hits: Iterable[Any]) -> Any:
     yield from hits
+
+
+def print_count(count: int, *, as_json: bool) -> None:
+    """Print how many there are, as ``--count`` does."""
+    from indelible.query.search import Corrupt
+
+    _print_table(["count"], [(count,)], Corrupt(), as_json=as_json)
 
 
 def _print_table(

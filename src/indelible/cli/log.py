@@ -100,8 +100,7 @@ def command(
     question = Question(*(options.pop(name) for name in Question._fields))
     wanted = make_filter(**options)
     exports.refuse_others(question, view, follow=follow, as_json=as_json, format_name=format_name)
-    elsewhere = bool(sources.names)
-    asking.refuse_others(question, view, limit, follow=follow, elsewhere=elsewhere, format_name=format_name)
+    asking.refuse_others(question, view, limit, follow=follow, format_name=format_name)
     chosen = chosen_format(format_name, as_json=as_json)
     count = DEFAULT_LIMIT if limit is None else limit
     listed = follow or question.is_asked or bool(sources.names or chosen or exports.names)
@@ -113,6 +112,9 @@ def command(
         from indelible.cli import log_from
 
         log_from.refuse_others(where, sources, follow=follow)
+        if question.is_asked:
+            opened = sources.open(where, wanted.since)
+            return log_from.ask(opened, wanted, limit, chosen, question, as_json=as_json)
         return log_from.show(sources.open(where, wanted.since), wanted, count, chosen)
     if not follow:
         paths = with_earlier(find_trails(where))

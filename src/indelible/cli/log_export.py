@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from indelible.cli.log_views import View
     from indelible.query.exports.exporting import Exported, Kind, Order
     from indelible.query.filters import Filter
+    from indelible.query.readback import Readback
     from indelible.query.search import Hit
 
 HELP: Final[dict[Kind, str]] = {
@@ -70,10 +71,13 @@ class Exports(NamedTuple):
         if needs_everything(orders) and not as_asked and not limit:
             every = msgspec.structs.replace(wanted, events=None)
         with contextlib.ExitStack() as stack:
-            if sources.names:
+            if sources.names and question.needs_sql:
+                hits, report = _asked_elsewhere(stack, where, sources, every, limit, question, orders)
+            elif sources.names:
                 hits, report = _found_elsewhere(stack, where, sources, every, limit)
             elif question.needs_sql:
-                hits, report = _asked(stack, where, every, limit, question, orders)
+                paths = _paths(where)
+                hits, report = _asked(stack, paths, every, limit, question, orders, _bar(stack, paths))
             else:
                 hits, report = _found(stack, where, every, limit)
             done = export(hits, orders, wanted)
@@ -118,23 +122,22 @@ def _found(stack: contextlib.ExitStack, where: Where, wanted: Filter, limit: int
 
 def _asked(
     stack: contextlib.ExitStack,
-    where: Where,
+    paths: list[Path],
     wanted: Filter,
     limit: int,
     question: Question,
     orders: list[Order],
+    progress: Callable[[int], None] | None = None,
 ) -> Hits:
     from indelible.cli import asking
     from indelible.cli.caps import bounded, make_caps
     from indelible.cli.log import report_corrupt
     from indelible.query.engine.asking import Asked
 
-    paths, columns = _paths(where), asking.Columns(question)
+    columns = asking.Columns(question)
     caps = make_caps(question.timeout, question.memory)
     stack.enter_context(bounded(caps._replace(memory_mb=caps.memory_mb + _writers_mb(orders))))
-    asked = stack.enter_context(
-        Asked(paths, wanted, caps, _bar(stack, paths), with_twins=not question.no_twins)
-    )
+    asked = stack.enter_context(Asked(paths, wanted, caps, progress, with_twins=not question.no_twins))
     stack.enter_context(asking.named())
     if question.where_sql is not None:
         asked.check_condition(question.where_sql)
@@ -144,6 +147,32 @@ def _asked(
 def _found_elsewhere(
     stack: contextlib.ExitStack, where: Where, sources: From, wanted: Filter, limit: int
 ) -> Hits:
+    back, report = _read_elsewhere(stack, where, sources, wanted)
+    return back.newest(limit) if limit else back.all(), report
+
+
+def _asked_elsewhere(
+    stack: contextlib.ExitStack,
+    where: Where,
+    sources: From,
+    wanted: Filter,
+    limit: int,
+    question: Question,
+    orders: list[Order],
+) -> Hits:
+    from indelible.cli import asking
+    from indelible.query.gathered import chosen_already, gathered
+
+    asking.check(question)
+    back, report = _read_elsewhere(stack, where, sources, wanted, question.asked_of_lines)
+    paths = stack.enter_context(gathered(back))
+    own = question._replace(no_twins=True)
+    return _asked(stack, paths, chosen_already(wanted), limit, own, orders)[0], report
+
+
+def _read_elsewhere(
+    stack: contextlib.ExitStack, where: Where, sources: From, wanted: Filter, of_lines: Sequence[str] = ()
+) -> tuple[Readback, Callable[[], None]]:
     from indelible.cli import log_from
     from indelible.cli.progress import byte_bar
     from indelible.query.readback import Readback
@@ -151,8 +180,8 @@ def _found_elsewhere(
     log_from.refuse_others(where, sources, follow=False)
     opened = sources.open(where, wanted.since)
     progress = stack.enter_context(byte_bar(sum(source.size() for source in opened), "exporting"))
-    back = Readback(opened, wanted, progress)
-    return back.newest(limit) if limit else back.all(), lambda: log_from.report(back, opened)
+    back = Readback(opened, wanted, progress, of_lines=of_lines)
+    return back, lambda: log_from.report(back, opened)
 
 
 def _paths(where: Where) -> list[Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,8 +14,12 @@ from indelible.cli.progress import byte_bar
 from indelible.cli.rendering import Chosen, make_printer
 from indelible.cli.text import counted
 from indelible.query.filters import Filter
+from indelible.query.gathered import chosen_already, gathered
 from indelible.query.readback import Readback
 from indelible.query.sources.base import Source
+
+if TYPE_CHECKING:
+    from indelible.cli.asking import Question
 
 SHOWN_UNREAD: Final = 5
 """So many of the places that could not be read are named."""
@@ -42,6 +47,28 @@ def show(sources: Sequence[Source], wanted: Filter, limit: int, chosen: Chosen |
     report(back, sources)
     if not found and sys.stderr.isatty():
         click.secho("no event matches", dim=True, err=True)
+    return 0
+
+
+def ask(
+    sources: Sequence[Source], wanted: Filter, limit: int | None, chosen: Chosen | None, question: Question,
+    *, as_json: bool,
+) -> int:  # fmt: skip
+    """Print the answer to a question; what was left out, and why, is said on stderr. Raises ConfigError, TrailError."""
+    from indelible.cli import asking
+
+    with contextlib.ExitStack() as stack:
+        if question.needs_sql:
+            asking.check(question)
+        progress = stack.enter_context(byte_bar(sum(source.size() for source in sources), "reading"))
+        back = Readback(sources, wanted, progress, of_lines=question.asked_of_lines)
+        if question.needs_sql:
+            paths = stack.enter_context(gathered(back))
+            own = question._replace(no_twins=True)
+            asking.answer(paths, chosen_already(wanted), limit, chosen, own, as_json=as_json)
+        else:
+            asking.print_count(sum(1 for _ in back.all()), as_json=as_json)
+    report(back, sources)
     return 0
 
 

@@ -50,11 +50,17 @@ class Readback:
     """One search through sources; counts what it has met."""
 
     def __init__(
-        self, sources: Sequence[Source], wanted: Filter, progress: Callable[[int], None] | None = None
+        self,
+        sources: Sequence[Source],
+        wanted: Filter,
+        progress: Callable[[int], None] | None = None,
+        *,
+        of_lines: Sequence[str] = (),
     ) -> None:
+        """`of_lines` names what is asked besides that only a line of a trail can answer."""
         self._sources = sources
         self._matches = wanted.predicate()
-        self._asked = _asked(wanted)
+        self._asked = _asked(wanted) | frozenset(of_lines)
         self._progress = progress or (lambda _count: None)
         self._trails: dict[str, int] = {}
         self._names: list[str] = []

@@ -28,7 +28,7 @@ from indelible.sink_settings.kafka import KafkaSettings
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
 from indelible.sinks.broker import client
 from indelible.sinks.broker.flight import Flight
-from indelible.sinks.broker.troubles import REFUSED, Troubles, said
+from indelible.sinks.broker.troubles import NO_ANSWER, REFUSED, Troubles, said
 from indelible.sinks.waits import Waits
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ LOOK_S: Final = 300.0
 
 NONE_IS_UP_S: Final = 1.5
 """When every broker has been tried for so long, and none was there, it is said; one may have several addresses."""
+
+SAY_S: Final = 4.0
+"""Of brokers that do not answer it is said after this, whatever the time-out: what is wrong is told within five
+seconds. The client stays, and goes on connecting, until its time is over; the next attempt has all of the time-out, so
+that whoever comes back is not waited for in pauses alone."""
 
 PURGE_S: Final = 2.0
 """What is given up comes back at once."""
@@ -83,6 +88,10 @@ class KafkaSink:
         self._waits = Waits(settings.timeout)
         self._looked = float("-inf")
         """When it was asked for the topic last."""
+        self._asked_since: float | None = None
+        """Since when this client was asked, and has not answered; None: it has, or there is none."""
+        self._is_away = False
+        """It was said that nobody answers, and nobody has since."""
         self._partitions: tuple[int, ...] = ()
         self._turn = itertools.count()
         self._chosen = PARTITION_ANY
@@ -90,18 +99,23 @@ class KafkaSink:
     def open(self) -> None:
         """See `Sink`. The topic is asked for: it is there, and we may see it."""
         self._waits.check()
-        self._connected()
-        self._flush(0)  # what it says of the time before
-        self._troubles.clear()
-        begun, look = time.monotonic(), min(FIRST_LOOK_S, self._timeout)
+        begun = time.monotonic()
+        until = self._begin(begun) + self._timeout
+        if not self._is_away:
+            until = min(until, begun + SAY_S)
+        look = min(FIRST_LOOK_S, self._timeout)
         while not self._asked(look):
             self._waits.check()
             if self._troubles.are_lasting:
                 self._give_up()
-            left = begun + self._timeout - time.monotonic()
-            if left <= 0 or (self._troubles.none_is_up and left < self._timeout - NONE_IS_UP_S):
+            now = time.monotonic()
+            if self._troubles.none_is_up and now > begun + NONE_IS_UP_S and not self._has_some:
+                self._asked_since = None
                 raise SinkUnavailable(self._why())
-            look = min(2 * look, max(FIRST_LOOK_S, left))
+            if now >= until:
+                self._is_away = True
+                raise SinkUnavailable(self._why())
+            look = min(2 * look, max(FIRST_LOOK_S, until - now))
         self._troubles.clear()
 
     def send(self, shipments: Sequence[Shipment]) -> Delivery:
@@ -125,7 +139,7 @@ class KafkaSink:
 
     def close(self) -> None:
         """See `Sink`. What is under way stays so, and is waited for when it is opened again, unless it was stopped."""
-        if not self._has_some or self._waits.stopped:
+        if self._waits.stopped or not (self._has_some or self._is_coming(time.monotonic())):
             self._drop()
         self._waits.close()
 
@@ -235,7 +249,8 @@ class KafkaSink:
     def _wait(self) -> None:
         """Wait until the client has nothing any more, or cannot go on. Raises SinkUnavailable."""
         producer = self._connected()
-        before, deadline = len(producer), time.monotonic() + self._timeout
+        before, since = len(producer), time.monotonic()
+        patience = max(self._timeout - FIRST_LOOK_S - SLICE_S, self._timeout / 2)
         while left := self._flush(SLICE_S):
             if self._is_broken:
                 self._recall()
@@ -243,11 +258,16 @@ class KafkaSink:
             self._waits.check()
             if self._troubles.are_lasting:
                 self._give_up()
+            quiet = time.monotonic() - since
+            none_is_up = self._troubles.none_is_up and quiet >= NONE_IS_UP_S
             if left < before:
-                before, deadline = left, time.monotonic() + self._timeout
-            elif time.monotonic() >= deadline:
-                self._asked(FIRST_LOOK_S)  # says when the topic is gone
-                raise SinkUnavailable(self._why())
+                before, since = left, time.monotonic()
+            elif none_is_up or quiet >= patience:
+                if self._asked(FIRST_LOOK_S) and none_is_up:  # it also says when the topic is gone
+                    self._troubles.somebody_is_up()
+                else:
+                    self._is_away = True
+                    raise SinkUnavailable(self._why())
         if self._is_broken or self._out:
             self._recall()
         elif not self._failed:
@@ -315,6 +335,23 @@ class KafkaSink:
             )
         return self._producer
 
+    def _begin(self, now: float) -> float:
+        """Have a client that is to be asked; return since when it is: a slow one goes on until its time is over.
+
+        One that has records is the same all through an outage, and says the same of it only twice a minute.
+        """
+        if self._asked_since is None or not self._is_coming(now):
+            if not self._has_some:
+                self._drop()
+                self._troubles.clear()
+            self._connected()
+            self._asked_since = now
+        return self._asked_since
+
+    def _is_coming(self, now: float) -> bool:
+        """Whether the client may still answer what it was asked."""
+        return self._asked_since is not None and now < self._asked_since + self._timeout
+
     def _asked(self, seconds: float) -> bool:
         """Ask for the topic; tell whether it is there. Raises SinkUnavailable: it is not."""
         topic = self._own.topic
@@ -329,6 +366,7 @@ class KafkaSink:
             if exc.args[0].name() not in ("_TRANSPORT", "_TIMED_OUT"):
                 self._noticed(exc.args[0])
             return False
+        self._asked_since, self._is_away = None, False
         if found.error is not None:
             raise SinkUnavailable(said(found.error.name(), found.error.str()))
         self._partitions = tuple(sorted(found.partitions))
@@ -343,7 +381,7 @@ class KafkaSink:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._producer, self._is_broken = None, False
+        self._producer, self._is_broken, self._asked_since = None, False, None
 
     def _why(self) -> str:
-        return self._troubles.said() or f"it does not answer within {self._timeout:g} s"
+        return self._troubles.said() or NO_ANSWER

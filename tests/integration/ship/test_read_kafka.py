@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,6 +98,8 @@ def test_a_sink_of_the_configuration_says_how_to_come_in(shipped: Path, broker: 
     )
     done = command(shipped, *args)
     assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    counted = command(shipped, *args[:-3], "--where", "seq < 9", "--count", "--json")
+    assert (counted.returncode, counted.stdout, counted.stderr) == (0, b'{"count":8}\n', b"")
     wrong = command(shipped, *args, env={**SECRETS, "KAFKA_PASSWORD": "wrong-0ne"})
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count(b"\n")) == (3, b"", 1)
     assert b"cannot be read" in wrong.stderr
@@ -107,7 +110,9 @@ def test_a_sink_of_the_configuration_says_how_to_come_in(shipped: Path, broker: 
     ("place", "args", "code", "said"),
     [
         ("kafka://{plaintext}/nowhere", (), 3, "there is no such topic"),
-        ("kafka://127.0.0.1:1/x", (), 3, "nothing listens there"),
+        ("kafka://127.0.0.1:1,127.0.0.1:2/x", (), 3, "127.0.0.1:1: nothing listens there"),
+        ("kafka://{scram}/x", (), 3, "it closed the connection; does it expect TLS"),
+        ("kafka://{silent}/x", (), 3, "it does not answer in time"),
         ("kafka://ada:secret@{plaintext}/x", (), 2, "no password stands in it"),
         ("kafka://{plaintext}", (), 2, "expected kafka://HOST:PORT"),
         ("kafka://{plaintext}/x", ("-c", "indelible.yaml", "--sink", "file"), 2, "not kafka"),
@@ -122,7 +127,10 @@ def test_a_sink_of_the_configuration_says_how_to_come_in(shipped: Path, broker: 
 def test_what_cannot_be_read_is_one_line(
     shipped: Path, broker: Broker, place: str, args: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = command(shipped, "log", "--from", place.format(plaintext=broker.address()), *args)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"127.0.0.1:{server.getsockname()[1]}"
+        there = {"plaintext": broker.address(), "scram": broker.address("scram"), "silent": silent}
+        done = command(shipped, "log", "--from", place.format(**there), *args)
     assert (done.returncode, done.stdout) == (code, b"")
     assert done.stderr.count(b"\n") == 1
     assert said in done.stderr.decode()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from indelible.registry import make_sink
 from indelible.sink_settings import parse_sinks
@@ -459,3 +460,33 @@ def test_the_page_for_a_local_broker_is_run_as_it_stands(broker: Broker, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"mcp-audit (mcp-audit at {broker.address()}): 11 events taken; at event 11\n"
     assert sorted(one.value for one in broker.read(topic)) == sorted(lines(maker))
+
+
+INTO = {"confluent": "plain", "msk": "scram", "msk-mtls": "mtls"}
+"""Through which listener of the test's broker each sink of the page comes in."""
+
+
+@pytest.mark.parametrize("name", INTO)
+def test_the_pages_shapes_for_the_cloud_come_in(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """But for addresses, certificates of ours, and where a password lies. Public authorities are the system's."""
+    shown = [yaml.safe_load(block.text) for block in blocks(PAGE) if block.language == "yaml"]
+    [sink] = [one for page in shown for one in page["audit"]["sinks"] if one.get("name") == name]
+    monkeypatch.setenv("SSL_CERT_FILE", str(broker.ca))
+    sink["brokers"] = [broker.address(INTO[name])] * len(sink["brokers"])
+    sink |= {"topic": broker.topic(next(names), partitions=3), "start": "beginning"}
+    if "cert_file" in sink["tls"]:
+        sink["tls"] = dict(zip(sink["tls"], map(str, broker.client), strict=True))
+    sasl = sink.get("sasl", {})
+    for key in ("username", "password"):
+        if f"{key}_env" in sasl:
+            monkeypatch.setenv(sasl[f"{key}_env"], {"username": USER, "password": PASSWORD}[key])
+    if "password_file" in sasl:
+        (tmp_path / "password").write_text(f"{PASSWORD}\n")
+        sasl["password_file"] = "password"
+    maker = Maker(tmp_path / "a.jsonl").add_many(10).seal()
+    configure(tmp_path, sink)
+    done = run(tmp_path, "--once")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(one.value for one in broker.read(sink["topic"])) == sorted(lines(maker))

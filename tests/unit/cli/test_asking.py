@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import random
 import signal
 import subprocess
 import sys
@@ -102,6 +103,73 @@ def test_groups_and_sums(run: Run) -> None:
     assert run("log", "--sum", "latency_ms", "--json")[1] == '{"count":40,"sum_latency_ms":780.0}\n'
 
 
+QUESTIONS = (
+    ("--where", "latency_ms > 30", "--json"),
+    ("--where", "latency_ms > (SELECT avg(latency_ms) FROM logs)", "--status", "error"),
+    ("--where", "latency_ms < 9", "--sort", "latency_ms:desc", "-n", "4"),
+    ("--sort", "latency_ms:desc", "-n", "3", "--format", "mxcp"),
+    ("--group-by", "name,status,origin", "--sum", "latency_ms"),
+    ("--sum", "latency_ms", "--json"),
+    ("--count", "--since", "2026-11-18T11:07:00Z"),
+    ("--count", "--where", "name = 'tool_1'", "--json"),
+    ("--where", "name = 'nobody'"),
+    ("--where", "latency_ms > 35", "--export-csv", "-"),
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
+def test_what_is_held_elsewhere_is_asked_as_the_trail_is(
+    run: Run,
+    trail: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    question: tuple[str, ...],
+) -> None:
+    """Of lines in any order, some twice, beside records in other words of the same events."""
+    code, wanted, _ = run("log", *question)
+    assert code == 0
+    lines = run("log", "--events", "all", "-n", "0", "--json")[1].splitlines()
+    as_cef = run("log", "-n", "0", "--format", "cef")[1].splitlines()
+    first, *held = lines  # names the trail, as the first line of a sink's file does
+    held += held[:7]
+    random.Random(7).shuffle(held)
+    (tmp_path / "held.jsonl").write_text("\n".join([first, *held]) + "\n")
+    (tmp_path / "held.cef").write_text("\n".join(as_cef) + "\n")
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    sources = ["--from", str(tmp_path / "held.cef"), "--from", str(tmp_path / "held.jsonl")]
+    assert main(["log", *sources, *question]) == 0
+    found = capfd.readouterr()
+    assert found.out == wanted
+    assert not list(folder.iterdir())
+    if question[0] != "--count" or "--where" in question:
+        assert "40 records left out, in 'cef', which does not say what --" in found.err
+
+
+def test_records_in_any_words_are_counted(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "held.cef").write_text(run("log", "-n", "9", "--format", "cef")[1] * 2)
+    assert main(["log", "--from", str(tmp_path / "held.cef"), "--count", "--json"]) == 0
+    assert capfd.readouterr() == ('{"count":9}\n', "indelible: 9 repeated records left out\n")
+
+
+def test_a_question_that_is_wrong_is_refused_before_anything_is_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indelible.query.readback.Readback.all", lambda _: pytest.fail("it was read"))
+    (tmp_path / "held").write_text("x\n")
+    for question, line in (
+        (("--where", "nmae = 'x'"), "--where: no column 'nmae' at character 1; did you mean 'name'?"),
+        (("--where", "nmae = 'x'", "--export-csv", "-"), "--where: no column 'nmae' at character 1"),
+        (("--group-by", "nmae"), "--group-by: no column 'nmae'; did you mean 'name'?"),
+    ):
+        assert main(["log", "--from", str(tmp_path / "held"), *question]) == 2
+        said = capfd.readouterr()
+        assert said.out == ""
+        assert line in said.err
+
+
 REFUSED = {
     ("log", "--where", "nmae = 'x'"): "--where: no column 'nmae' at character 1; did you mean 'name'?",
     ("log", "--where", "name = "): "--where: syntax error",
@@ -124,7 +192,6 @@ REFUSED = {
         "--follow",
     ): "--where: it asks other events besides",
     ("log", "--where", "nmae = 'x'", "-f"): "--where: no column 'nmae' at character 1; did you mean 'name'?",
-    ("log", "--count", "--from", "x"): "not together with --from",
     ("log", "--count", "-n", "5"): "--count gives one number, of all that match: not together with -n",
     (
         "log",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from types import ModuleType
-from typing import Any
+from itertools import permutations
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -17,7 +21,7 @@ from hypothesis import strategies as st
 
 from indelible.registry import make_sink
 from indelible.sink_settings import parse_sinks
-from indelible.sinks.base import Delivery, Shipment, Sink, SinkUnavailable
+from indelible.sinks.base import NOTHING, Delivery, Shipment, Sink, SinkUnavailable
 from indelible.sinks.broker import client
 from indelible.sinks.broker.flight import Flight
 from indelible.sinks.broker.troubles import Troubles, said
@@ -139,7 +143,7 @@ def test_of_several_causes_the_telling_one_is_told() -> None:
     assert troubles.said() is None
     troubles.note("_ALL_BROKERS_DOWN", "1/1 brokers are down")
     assert troubles.none_is_up
-    assert troubles.said() == "no broker can be reached"
+    assert troubles.said() == "it does not answer in time"
     troubles.note("_TRANSPORT", "h:1/bootstrap: Connect to x failed: Connection refused")
     assert troubles.said() == "h:1: nothing listens there"
     assert not troubles.are_lasting
@@ -148,6 +152,17 @@ def test_of_several_causes_the_telling_one_is_told() -> None:
     assert "refuses our user name" in str(troubles.said())
     troubles.clear()
     assert troubles.said() is None
+
+
+def test_of_several_brokers_one_is_told_whichever_was_tried_last() -> None:
+    lines = set()
+    for order in permutations(("a:1", "b:2", "c:3")):
+        troubles = Troubles()
+        for place in order:
+            troubles.note("_TRANSPORT", f"{place}/bootstrap: Connect to x failed: Connection refused")
+            troubles.note("_TRANSPORT", f"{place}/bootstrap: Connection setup timed out in state CONNECT")
+        lines.add(troubles.said())
+    assert lines == {"a:1: nothing listens there"}
 
 
 def test_what_says_little_of_the_cause_is_not_told_where_something_says_more() -> None:
@@ -236,6 +251,136 @@ def test_nobody_there_is_said_long_before_the_time_is_over() -> None:
     with pytest.raises(SinkUnavailable, match=r"127\.0\.0\.1:1: nothing listens there"):
         sink.open()
     sink.close()
+
+
+class Slow:
+    """Stands in front of a broker, and lets what comes through when it is told to."""
+
+    def __init__(self, broker: str) -> None:
+        host, _, port = broker.rpartition(":")
+        self._there = (host, int(port))
+        self._flows = threading.Event()
+        self.accepted = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def release(self) -> None:
+        self._flows.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.release()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                self.accepted += 1
+                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        self._flows.wait(PATIENCE_S)
+        with contextlib.suppress(OSError), client, socket.create_connection(self._there) as server:
+            other = {client: server, server: client}
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    other[source].sendall(data)
+
+
+def test_who_does_not_answer_is_said_before_the_time_is_over_and_may_answer_late(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt says so soon; the connection is not broken off, so that a slow one comes all the same."""
+    monkeypatch.setattr("indelible.sinks.kafka.SAY_S", 0.3)
+    slow = Slow(cluster.partition(",")[0])
+    sink = sink_to(slow.address, timeout=290)
+    with pytest.raises(SinkUnavailable, match="it does not answer in time"):
+        sink.open()
+    sink.close()
+    assert slow.accepted == 1
+    slow.release()
+    sink.open()
+    assert slow.accepted == 1
+    assert sink.send(shipments(0, 5)) == Delivery(5)
+    sink.close()
+    slow.close()
+
+
+def test_a_connection_that_takes_longer_than_its_time_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indelible.sinks.kafka.SAY_S", 0.05)
+    slow = Slow("127.0.0.1:1")
+    sink = sink_to(slow.address, timeout=0.5)
+    deadline = time.monotonic() + PATIENCE_S
+    while slow.accepted < 2:
+        with pytest.raises(SinkUnavailable):
+            sink.open()
+        sink.close()
+        assert time.monotonic() < deadline
+    slow.close()
+
+
+class Hanging:
+    """A client that keeps what it is given, and whose brokers have gone; in the end they answer again."""
+
+    made: ClassVar[list[Hanging]] = []
+
+    def __init__(self, settings: dict[str, Any], **_: object) -> None:
+        self._tell = settings["error_cb"]
+        self.held: list[Any] = []
+        self.is_up, self.asked = False, 0
+        self.made.append(self)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def produce(self, *_: object, on_delivery: Any, headers: object) -> None:
+        del headers
+        self.held.append(on_delivery)
+
+    def flush(self, _seconds: float) -> int:
+        if self.is_up:
+            held, self.held = self.held, []
+            for tell in held:
+                tell(None, None)
+        elif self.held and not self.asked:
+            self._tell(KafkaError(KafkaError._TRANSPORT, "h:1/1: Connect to x failed: Connection refused"))
+            self._tell(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        return len(self.held)
+
+    def list_topics(self, name: str, **_: object) -> Any:
+        self.asked += 1
+        if not self.is_up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        topic = SimpleNamespace(error=None, partitions={0: None})
+        return SimpleNamespace(topics={name: topic})
+
+
+def test_brokers_that_die_with_records_under_way_are_said_soon_and_get_them_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client.library(), "Producer", Hanging)
+    monkeypatch.setattr("indelible.sinks.kafka.NONE_IS_UP_S", 0.01)
+    monkeypatch.setattr(Hanging, "made", [])
+    sink: Any = sink_to("127.0.0.1:1", timeout=290)
+    with pytest.raises(SinkUnavailable, match="h:1: nothing listens there") as raised:
+        sink.send(shipments(0, 5))
+    assert raised.value.delivery == NOTHING
+    sink.close()
+    sink._timeout = 0.1
+    with pytest.raises(SinkUnavailable, match="h:1: nothing listens there"):  # though the client says it once
+        sink.open()
+    sink.close()
+    [made] = Hanging.made
+    made.is_up = True
+    sink.open()
+    assert sink.send(shipments(0, 5)) == Delivery(5)
+    sink.close()
+    assert Hanging.made == [made], "it was given them once"
 
 
 def test_a_look_for_the_topic_ends_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from indelible.query.sources.base import LIMIT, Block, Unread
 from indelible.sink_settings.kafka import KafkaSettings
 from indelible.sink_settings.sinks import parse_sinks
 from indelible.sinks.base import SinkUnavailable
-from indelible.sinks.broker.client import library, security
-from indelible.sinks.broker.troubles import Troubles
+from indelible.sinks.broker.client import ClientLog, library, security
+from indelible.sinks.broker.troubles import NO_ANSWER, Troubles
 from indelible.values import shown
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ QUEUED_KB: Final = 16_384
 
 SILENCE_S: Final = 30.0
 """After this without a record, and without the end of a partition, nothing more is waited for."""
+
+HANDED_OVER: Final = 100
+"""So many of the things that went wrong are looked at before it is asked again."""
 
 ORIGIN: Final = "origin"
 """The header that says which trail a record is of."""
@@ -97,11 +100,10 @@ class KafkaSource:
             "check.crcs": True,
             "queued.max.messages.kbytes": QUEUED_KB,
             "enable.metrics.push": False,
-            "log_level": 0,
             **security(self._settings),
         }
         try:
-            return kafka.Consumer({**settings, "error_cb": self._note})
+            return kafka.Consumer({**settings, "error_cb": self._note}, logger=ClientLog(self._troubles))
         except kafka.KafkaException as exc:  # it may show a value, and passwords are any
             raise ConfigError(
                 f"--from: {self.name}: the client refuses its settings: {exc.args[0].name()}"
@@ -112,9 +114,9 @@ class KafkaSource:
 
     def _failed(self, error: Any) -> SourceError:
         """Return what to raise of an error: what the client said by itself is the cause of what it says when asked."""
-        if self._troubles.said() is None:
+        if self._troubles.said() is None and error.name() not in ("_TRANSPORT", "_TIMED_OUT"):
             self._note(error)
-        return SourceError(f"{self.name}: cannot be read: {self._troubles.said()}")
+        return SourceError(f"{self.name}: cannot be read: {self._troubles.said() or NO_ANSWER}")
 
     def _assign(self, kafka: Any, consumer: Any) -> dict[int, tuple[int, int]]:
         """Have all partitions read from their beginnings; return (first offset, the one after the last) of each."""
@@ -139,7 +141,8 @@ class KafkaSource:
             try:
                 return ask(1.0)
             except kafka.KafkaException:
-                consumer.poll(0)  # which hands over what went wrong
+                for _ in range(HANDED_OVER):  # it hands over what went wrong, one thing after the other
+                    consumer.poll(0)
                 if self._troubles.are_lasting or self._troubles.none_is_up or time.monotonic() > deadline:
                     raise
 

@@ -67,7 +67,7 @@ def library() -> Any:
         raise SinkUnavailable(f"the package confluent-kafka cannot be loaded: {exc}") from exc
 
 
-class _Log(logging.Logger):
+class ClientLog(logging.Logger):
     """What the client writes, which goes nowhere but for the connections that failed."""
 
     def __init__(self, troubles: Troubles) -> None:
@@ -75,6 +75,7 @@ class _Log(logging.Logger):
         self._troubles = troubles
 
     def log(self, level: int, msg: object, *args: object, **_other: Any) -> None:
+        """See `logging.Logger`; the client calls nothing else."""
         del level
         text = str(msg) % args
         if text.startswith("FAIL "):
@@ -91,7 +92,7 @@ def make(
     kafka = library()
     try:
         return kafka.Producer(
-            {**_configuration(settings, level, timeout), "error_cb": on_error}, logger=_Log(troubles)
+            {**_configuration(settings, level, timeout), "error_cb": on_error}, logger=ClientLog(troubles)
         )
     except (
         kafka.KafkaException

@@ -17,7 +17,9 @@ REFUSED: Final = {
 }
 """Errors of a record that will never be taken as it is, and what they mean."""
 
+NO_ANSWER: Final = "it does not answer in time"
 _PERMANENT: Final = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "_SSL")
+_OF_CONNECTIONS: Final = ("_TRANSPORT", "_FAIL")
 _MEANINGS: Final = {
     "UNKNOWN_TOPIC_OR_PART": "there is no such topic",
     "_UNKNOWN_TOPIC": "there is no such topic",
@@ -29,9 +31,9 @@ _MEANINGS: Final = {
     "NOT_ENOUGH_REPLICAS": "too few replicas of the topic are in sync",
     "NOT_ENOUGH_REPLICAS_AFTER_APPEND": "too few replicas of the topic are in sync",
     "KAFKA_STORAGE_ERROR": "the broker cannot write to its disk",
-    "_TIMED_OUT": "no broker answers",
+    "_TIMED_OUT": NO_ANSWER,
     "_MSG_TIMED_OUT": "no broker has taken it in time",
-    "_ALL_BROKERS_DOWN": "no broker can be reached",
+    "_ALL_BROKERS_DOWN": NO_ANSWER,  # what says more, such as a connection that was refused, is told instead
     "INVALID_TOPIC_EXCEPTION": "the brokers do not take the topic's name",
     "INVALID_TIMESTAMP": "it does not take messages of this time: is this machine's clock right?",
     "UNSUPPORTED_COMPRESSION_TYPE": "the brokers do not take this 'compression'",
@@ -49,15 +51,24 @@ class Troubles:
     """What went wrong since it was well: the cause that says most is told."""
 
     def __init__(self) -> None:
-        self._found: dict[str, str] = {}
+        self._found: dict[str, dict[str, str]] = {}
+        """The last text for each error's name, and each broker that it is of."""
 
     def note(self, name: str, text: str) -> None:
-        """Add what the client says."""
-        self._found[name] = text
+        """Add what the client says; of time-outs nothing, as who waits has one, too, and one of them is enough."""
+        if name in _OF_CONNECTIONS and "timed out" in text.lower():
+            return
+        match = _PLACE.match(text.strip())
+        self._found.setdefault(name, {})[match[1] if match else ""] = text
 
     def add(self, others: Troubles) -> None:
         """Add what others know."""
-        self._found.update(others._found)
+        for name, texts in others._found.items():
+            self._found.setdefault(name, {}).update(texts)
+
+    def somebody_is_up(self) -> None:
+        """That none could be reached is over."""
+        self._found.pop("_ALL_BROKERS_DOWN", None)
 
     def clear(self) -> None:
         """All is well."""
@@ -74,8 +85,14 @@ class Troubles:
         return "_ALL_BROKERS_DOWN" in self._found
 
     def said(self) -> str | None:
-        """Return the cause in one line; None when nothing is known."""
-        return said(*min(self._found.items(), key=lambda item: _rank(item[0]))) if self._found else None
+        """Return the cause in one line; None when nothing is known.
+
+        Of several brokers the same one is named each time: the order in which they were tried makes no other line.
+        """
+        if not self._found:
+            return None
+        name, texts = min(self._found.items(), key=lambda item: _rank(item[0]))
+        return said(name, texts[min(texts)])
 
 
 _RANKS: Final = {
@@ -94,7 +111,7 @@ def said(name: str, text: str) -> str:
     shown = "".join(sign if sign.isprintable() or sign.isspace() else "�" for sign in text[:MAX_TEXT])
     match = _PLACE.fullmatch(shown.strip())
     place, detail = (f"{match[1]}: ", match[2]) if match else ("", shown)
-    if name in ("_TRANSPORT", "_FAIL"):
+    if name in _OF_CONNECTIONS:
         return f"{place}{_of_connection(' '.join(detail.split()))}"[:MAX_CHARS]
     return f"{place}{_meaning(name, _without_state(detail))}"[:MAX_CHARS]
 
