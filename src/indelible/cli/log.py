@@ -25,7 +25,7 @@ from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.log_export import Exports, export_options
 from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
-from indelible.cli.text import counted, said_missing
+from indelible.cli.text import counted, said_missing, said_newer
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.quick import open_search
@@ -172,6 +172,4 @@ def about_lines(corrupt: Corrupt) -> Iterator[str]:
     if missing.lines:
         yield f"{said_missing(missing)}; 'indelible verify' says more"
     if corrupt.newer:
-        lines = counted(corrupt.newer, "line")
-        them = "it" if corrupt.newer == 1 else "them"
-        yield f"{lines} written by a newer indelible, read as if this one had written {them}: upgrade to be sure"
+        yield said_newer(corrupt.newer)

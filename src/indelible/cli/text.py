@@ -56,6 +56,13 @@ def said_missing(missing: Missing) -> str:
     return f"{least}{counted(missing.lines, 'line')} {are} missing{first}{missing.place()}"
 
 
+def said_newer(lines: int) -> str:
+    """Return that so many lines were written by a newer version, and what is to be done."""
+    them = "it" if lines == 1 else "them"
+    said = f"{counted(lines, 'line')} written by a newer indelible, read as if this one had written {them}"
+    return f"{said}: upgrade to be sure"
+
+
 def width(text: str) -> int:
     """Return how many cells a terminal gives a neutralised text."""
     if text.isascii():

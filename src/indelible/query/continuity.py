@@ -23,7 +23,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES, SCHEMA
@@ -32,9 +32,6 @@ from indelible.trail.entry import parse_line, pruned_in
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import parse, split_note
 from indelible.trail.reader import TrailFile, open_snapshot, origin_in, read_small
-
-if TYPE_CHECKING:
-    from indelible.query.filters import Row
 
 MAX_RUNS: Final = 200_000
 """Of one file so many pieces are told apart, which takes some megabytes; of more it is said that there are."""
@@ -81,6 +78,18 @@ class Missing(NamedTuple):
         return f"{where} of {self.path}"
 
 
+class Numbered(Protocol):
+    """What is looked at in a line."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+
+    @property
+    def schema(self) -> Any:
+        """The version of what it means."""
+
+
 class Run:
     """Lines whose seqs follow each other, from `first` up to and without `end`."""
 
@@ -113,7 +122,7 @@ class Span:
         """Whether there were more runs than are told apart."""
         self._last = _NO_RUN
 
-    def take(self, row: Row | None) -> None:
+    def take(self, row: Numbered | None) -> None:
         """Go on with a line; None is one that cannot be read."""
         if row is None:
             self.torn += 1
@@ -143,7 +152,7 @@ class Span:
         self.newer += newer
         return self
 
-    def precede(self, rows: Iterable[Row | None], file: TrailFile, begin: int) -> None:
+    def precede(self, rows: Iterable[Numbered | None], file: TrailFile, begin: int) -> None:
         """Put lines in front, in their order, which begin at a byte; None is one that cannot be read."""
         front = Span(self.order, file, self.limit, begin)
         for row in rows:
@@ -234,6 +243,14 @@ def _cover(found: list[Gap], starts: list[int], torn: int, after: int, before: i
         torn -= taken
 
 
+def of_file(span: Span) -> Missing:
+    """Return what is missing within a file of a trail that is read for itself, to its end."""
+    one = Continuity(span.path, 0, 1)
+    span.stop = None
+    one.add(span)
+    return one.missing()
+
+
 class Continuity:
     """What one search has read of one trail."""
 
@@ -301,7 +318,7 @@ class Continuity:
 
     def _begin(self, span: Span, runs: list[Run]) -> int:
         """Return from which seq on lines belong there."""
-        if not span.begin and not span.order and Layout(self._path).directory.is_dir():
+        if not span.begin and not span.order and has_directory(self._path):
             return 0
         if not span.begin and span.named is not None:
             return span.named
@@ -359,6 +376,14 @@ def total(found: Iterable[Missing]) -> Missing:
 
 
 # --- what the trail says of itself -------------------------------------------------------------------------------
+
+
+def has_directory(path: Path) -> bool:
+    """Tell whether what belongs to a trail lies beside a file: it is a trail's active one, and no copy of a part."""
+    try:
+        return Layout(path).directory.is_dir()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def sealed_seq(layout: Layout, origin: str) -> int:

@@ -15,10 +15,14 @@ from indelible.query import continuity, library, quick
 from indelible.query.engine import making
 from indelible.query.engine.asking import ALL, Asked
 from indelible.query.filters import Filter
+from indelible.query.follow import Follower
+from indelible.query.readback import Readback
 from indelible.query.search import Corrupt, TrailSearch
+from indelible.query.sources.files import FileSource
 from indelible.trail.durable import Access
+from indelible.trail.entry import stamp
 from tests.effort import examples
-from tests.trails import Maker, at, erased, operation
+from tests.trails import Maker, at, encode, erased, operation
 
 FEW = Filter(user=frozenset({"nobody"}))
 """Of all lines it means none: they are looked at all the same."""
@@ -353,3 +357,54 @@ def test_a_trail_full_of_holes_is_counted_in_little_memory(
     missing = corrupt.missing()
     assert missing.at_least
     assert 5 <= missing.lines <= 20
+
+
+# --- what is read as it comes, and what is read elsewhere ----------------------------------------------------------
+
+
+def test_a_follower_tells_what_is_missing_of_new_lines(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(5).seal()
+    corrupt = Corrupt()
+    follower = Follower(maker.layout.active, ALL, corrupt)
+    follower.start(0)
+    lines = [stamp(seq, at(seq), encode(operation(seq))) for seq in (6, 7, 10, 11)]
+    lines[1] = with_schema(lines[1], "2")
+    maker.raw(b"".join(line + b"\n" for line in lines))
+    assert [hit.row.seq for hit in follower.poll()] == [6, 7, 10, 11]
+    follower.close()
+    assert corrupt.missing() == (2, 1, 7, 10, maker.layout.active, False)
+    assert (follower.missed, corrupt.newer) == (0, 1)
+
+
+@given(st.data())
+@settings(max_examples=examples(40), deadline=None)
+def test_of_a_trails_own_file_elsewhere_the_same_is_told(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    maker = Maker(tmp_path_factory.mktemp("trail") / "audit.jsonl").add_many(6)
+    maker.rotate().unlink()
+    closed = maker.add_many(data.draw(st.integers(0, 20))).rotate(compress=data.draw(st.booleans()))
+    for _ in range(data.draw(st.integers(0, 2))):
+        if lines := read(closed):
+            rewrite(closed, data.draw(damaged(lines)))
+    copy = tmp_path_factory.mktemp("elsewhere") / closed.name
+    copy.write_bytes(closed.read_bytes())
+    back = Readback([FileSource(str(copy))], ALL)
+    list(back.newest(1))
+    said = [seq_and_schema(line) for line in read(closed)]
+    seqs = [None if one is None else one[0] for one in said]
+    end = max([7, *(seq + 1 for seq in [seq for seq in seqs if seq is not None][-5:])])
+    absent = set(range(7, end)) - set(seqs)
+    first = [None if seq is None else seq - 7 for seq in seqs]
+    torn = covered(first, {seq - 7 for seq in absent}, end - 7)
+    newer = [one for one in said if one is not None and type(one[1]) is int and one[1] > 1]
+    assert (back.missing().lines, back.newer) == (len(absent) - len(torn), len(newer))
+
+
+def test_what_a_sink_was_sent_is_not_held_against_it(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "audit.jsonl").add_many(9)
+    sent = tmp_path / "sent.jsonl"
+    rewrite(sent, read(maker.layout.active)[::2])
+    back = Readback([FileSource(str(sent))], ALL)
+    assert len(list(back.newest(100))) == 5
+    assert not back.missing().lines

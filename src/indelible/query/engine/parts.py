@@ -155,6 +155,11 @@ class Part:
         """Whether, once settled, DuckDB reads the lines as they stand."""
         return self._settled and not self._is_anew
 
+    @property
+    def newer(self) -> int:
+        """How many of its lines a newer version wrote, as is known once it is settled and plain."""
+        return 0 if self._seen is None else self._seen.newer
+
     def paths(self) -> list[str]:
         """Return every path that DuckDB may be told to read of it."""
         return [str(DESCRIPTORS / str(fd)) for fd in (self._fd, self._anew.fileno())]
@@ -273,6 +278,8 @@ class Part:
         if found is None or found[0] != found[1]:
             return None
         lines, _, last, first, seqs, newer, *_ = found
+        if newer:
+            [newer] = connection.trial(_NEWER + self._stored.typed()) or (0,)
         return Seen(lines, (last if last is not None else -1) + 1, first or 0, seqs, newer)
 
     # --- writing it anew ----------------------------------------------------------------------------------
@@ -314,10 +321,13 @@ class Part:
 _COUNT: Final = (
     "SELECT count(*), count(*) FILTER (json_type(seq) IN ('UBIGINT', 'BIGINT')), max(TRY_CAST(seq AS BIGINT)), "
     "min(TRY_CAST(seq AS BIGINT)), count(DISTINCT TRY_CAST(seq AS BIGINT)), "
-    "count(*) FILTER (schema <> '1' AND json_type(schema) IN ('UBIGINT', 'BIGINT') "
-    f"AND TRY_CAST(schema AS BIGINT) > {SCHEMA}), " + ", ".join(f'count("{key}")' for key in KEYS) + " FROM "
+    f"count(*) FILTER (schema <> '{SCHEMA}'), " + ", ".join(f'count("{key}")' for key in KEYS) + " FROM "
     # Every key is asked for: over what nobody asks for the reader passes, and over a second one of the same name.
 )
+
+_IS_WHOLE: Final = "json_type(schema) IN ('UBIGINT', 'BIGINT')"
+
+_NEWER: Final = f"SELECT count(*) FILTER ({_IS_WHOLE} AND TRY_CAST(schema AS BIGINT) > {SCHEMA}) FROM "
 
 _DEEP: Final = (
     f"(strlen(json) > {2 * DEEP} AND "

@@ -183,7 +183,17 @@ def _is_whole(found: list[Rows]) -> str:
 
 
 def _newer(found: list[Rows]) -> str:
-    return f"(SELECT count(*) FROM {_read(found)} WHERE schema > {SCHEMA})"
+    """Return what gives how many lines a newer version wrote: what the notes say, and the others' rows."""
+    known, unknown = sum(one.twin.newer or 0 for one in found), _unknown(found)
+    return (
+        f"({known} + (SELECT count(*) FROM {_read(unknown)} WHERE schema > {SCHEMA}))"
+        if unknown
+        else str(known)
+    )
+
+
+def _unknown(found: list[Rows]) -> list[Rows]:
+    return [one for one in found if one.twin.newer is None]
 
 
 def newer_of(found: list[Rows], connection: Connection) -> dict[int, int]:
@@ -191,9 +201,13 @@ def newer_of(found: list[Rows], connection: Connection) -> dict[int, int]:
 
     Raises SqlError, TrailError.
     """
-    query = f"SELECT filename, count(*) FROM {_read(found, 'filename=true')} WHERE schema > {SCHEMA} GROUP BY filename"
-    of_path: dict[str, int] = dict(connection.run(query).rows)
-    return {one.twin.first: of_path[one.path] for one in found if one.path in of_path}
+    of_path, unknown = dict[str, int](), _unknown(found)
+    if unknown:
+        read = _read(unknown, "filename=true")
+        query = f"SELECT filename, count(*) FROM {read} WHERE schema > {SCHEMA} GROUP BY filename"
+        of_path = dict(connection.run(query).rows)
+    newer = {one.twin.first: one.twin.newer or of_path.get(one.path, 0) for one in found}
+    return {first: count for first, count in newer.items() if count}
 
 
 def span(search: TrailSearch, one: Rows, newer: dict[int, int]) -> Span:
