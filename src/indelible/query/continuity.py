@@ -13,8 +13,7 @@ The rules that live here:
   without a signature. What was taken out, and whether the rest is what was sealed, `indelible verify` says.
 - **Newer** is a line whose schema is greater than this version knows. It is read as if this version had written it.
 
-What was read is kept as runs of seqs, so that a trail that is whole costs one of them for each file. Pure, but for
-`Continuity.deleted` and `sealed_seq`.
+What was read is kept as runs of seqs, so that a trail that is whole costs one of them for each file.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain as chained
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -260,6 +260,8 @@ class Continuity:
         self._sealed = sealed
         self._files = files
         self._spans: list[Span] = []
+        self._deleted: list[tuple[int, int]] = []
+        """What was found to be deleted on record: who asks again need not look again."""
 
     def add(self, span: Span) -> None:
         """Note what is read; where the same was read before, that counts no more."""
@@ -280,8 +282,8 @@ class Continuity:
         for spans in self._stretches():
             chain = self._chain(spans)
             found = gaps(chain)
-            for ranges in deleted(self._path) if found else ():
-                found = gaps(chain, ranges)
+            for ranges in chained([self._deleted], deleted(self._path)) if found else ():
+                self._deleted, found = ranges, gaps(chain, ranges)
                 if not found:
                     break
             every += [_placed(gap, chain, spans) for gap in found[:1]]
