@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.log_export import Exports, export_options
 from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
+from indelible.cli.text import counted, said_missing, said_newer
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.quick import open_search
@@ -159,9 +160,18 @@ def show(
 
 
 def report_corrupt(corrupt: Corrupt) -> None:
-    """Say on stderr how many lines could not be read, and where the first stands."""
+    """Say on stderr how many lines could not be read, are missing, or mean what this version cannot know."""
+    for sentence in about_lines(corrupt):
+        note(sentence)
+
+
+def about_lines(corrupt: Corrupt) -> Iterator[str]:
+    """Yield a sentence each about lines that cannot be read, are missing, or were written by a newer version."""
     if corrupt.count:
-        lines = "line" if corrupt.count == 1 else "lines"
-        note(
-            f"{corrupt.count} {lines} could not be read, the first: {corrupt.first()}; 'indelible verify' says more"
-        )
+        lines = counted(corrupt.count, "line")
+        yield f"{lines} could not be read, the first: {corrupt.first()}; 'indelible verify' says more"
+    missing = corrupt.missing()
+    if missing.lines:
+        yield f"{said_missing(missing)}; 'indelible verify' says more"
+    if corrupt.newer:
+        yield said_newer(corrupt.newer)

@@ -12,7 +12,7 @@ import click
 from indelible.cli.common import From, Where, note
 from indelible.cli.progress import byte_bar
 from indelible.cli.rendering import Chosen, make_printer
-from indelible.cli.text import counted
+from indelible.cli.text import counted, said_missing, said_newer
 from indelible.query.filters import Filter
 from indelible.query.gathered import chosen_already, gathered
 from indelible.query.readback import Readback
@@ -97,6 +97,11 @@ def _report(back: Readback) -> None:
     if back.unreadable:
         first = f", the first: {back.first_unreadable}"
         note(f"{counted(back.unreadable, 'line')} could not be read as a record{first}")
+    missing = back.missing()
+    if missing.lines:
+        note(f"{said_missing(missing)}; 'indelible verify' says more")
+    if back.newer:
+        note(said_newer(back.newer))
 
 
 def _report_stores(sources: Sequence[Source]) -> None:

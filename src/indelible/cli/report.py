@@ -22,7 +22,7 @@ from indelible.query.report.scope import ERROR_PERCENT, MIN_CALLS, PER_HOUR, PER
 from indelible.values import parse_duration, shown
 
 if TYPE_CHECKING:
-    from indelible.cli.report_words import Words
+    from indelible.cli.report_words import Unread, Words
     from indelible.query.engine.connection import Caps
     from indelible.query.exports.place import Target
     from indelible.query.report.controls.base import Framework
@@ -73,7 +73,7 @@ class Made(NamedTuple):
     """What was made, and the lines that are in none of it: how many, and where the first stands."""
 
     report: Report | Controls
-    unread: tuple[int, str]
+    unread: Unread
 
 
 @click.command("report", epilog=EPILOG)
@@ -155,7 +155,8 @@ def _verified(paths: list[Path], vkeys: tuple[str, ...]) -> list[VerifyResult]:
 
 
 def _made(paths: list[Path], scope: Scope, asked_for: Output, caps: Caps) -> Made:
-    """Return what was asked for, and how many lines could not be read, with the place of the first."""
+    """Return what was asked for, and what could not be read, or is missing."""
+    from indelible.cli.report_words import Unread
     from indelible.query.engine.asking import ALL, Asked
     from indelible.query.report import making
     from indelible.trail.reader import with_earlier
@@ -167,7 +168,8 @@ def _made(paths: list[Path], scope: Scope, asked_for: Output, caps: Caps) -> Mad
             report: Report | Controls = making.make(asked, scope, asked_for.limit, step)
         else:
             report = making.make_controls(asked, scope, framework, step)
-    return Made(report, (asked.corrupt.count, asked.corrupt.first()))
+    corrupt = asked.corrupt
+    return Made(report, Unread(corrupt.count, corrupt.first(), corrupt.missing()))
 
 
 def _framework(name: str | None) -> Framework | None:

@@ -17,7 +17,7 @@ from indelible.query.columns import json_text
 from indelible.query.report.facts import VERIFIED
 
 if TYPE_CHECKING:
-    from indelible.cli.report_words import Words
+    from indelible.cli.report_words import Unread, Words
     from indelible.query.report.making import Controls, Report, Table
     from indelible.query.report.scope import Scope
     from indelible.trail.findings import VerifyResult
@@ -27,13 +27,14 @@ FORM: Final = 1
 
 
 def as_json(
-    report: Report, results: Sequence[VerifyResult] | None, unread: tuple[int, str], words: Words
+    report: Report, results: Sequence[VerifyResult] | None, unread: Unread, words: Words
 ) -> dict[str, Any]:
     """Return the report."""
     return {
         **head(report.scope, words),
         "notes": words.notes,
-        "unreadable": {"lines": unread[0], "first": unread[1] or None},
+        "unreadable": {"lines": unread.lines, "first": unread.first or None},
+        "missing": {"lines": unread.missing.lines, "first": unread.missing.place() or None},
         "verification": verification(results),
         "verify_command": words.verify_command,
         "summary": _row(report.summary),
@@ -92,7 +93,7 @@ def _section(table: Table, words: Words) -> dict[str, Any]:
 
 
 def controls(
-    made: Controls, results: Sequence[VerifyResult] | None, unread: tuple[int, str], words: Words
+    made: Controls, results: Sequence[VerifyResult] | None, unread: Unread, words: Words
 ) -> dict[str, Any]:
     """Return what the trail shows of a framework's controls."""
     framework = made.framework
@@ -106,7 +107,8 @@ def controls(
             "no_certificate": NO_CERTIFICATE,
         },
         "notes": words.notes,
-        "unreadable": {"lines": unread[0], "first": unread[1] or None},
+        "unreadable": {"lines": unread.lines, "first": unread.first or None},
+        "missing": {"lines": unread.missing.lines, "first": unread.missing.place() or None},
         "verification": verification(results),
         "verify_command": words.verify_command,
         "held": _row(made.held),

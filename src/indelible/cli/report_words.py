@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from indelible.cli.text import counted
+from indelible.cli.text import counted, said_missing
 from indelible.query.report.scope import Scope
 from indelible.query.report.sections import command
 from indelible.values import shell_word
 
 if TYPE_CHECKING:
+    from indelible.query.continuity import Missing
     from indelible.query.report.making import Shown
     from indelible.trail.findings import VerifyResult
 
@@ -71,9 +72,15 @@ _TO_BE_KNOWN: Final = {
 }
 
 
-def notes_of(
-    held: dict[str, Any], results: Sequence[VerifyResult] | None, unread: tuple[int, str]
-) -> list[str]:
+class Unread(NamedTuple):
+    """What the figures are without: lines that could not be read, with the place of the first, and missing ones."""
+
+    lines: int
+    first: str
+    missing: Missing
+
+
+def notes_of(held: dict[str, Any], results: Sequence[VerifyResult] | None, unread: Unread) -> list[str]:
     """Return what is to be known first: what is not as it was sealed, could not be read, or is in no section."""
     found: list[str] = []
     count = sum(len(result.findings) + result.omitted for result in results or ())
@@ -83,9 +90,12 @@ def notes_of(
             f"figure "
             "here is evidence"
         )
-    count, first = unread
-    if count:
-        found.append(f"lines that could not be read, and are in no figure: {count}, the first: {first}")
+    if unread.lines:
+        found.append(
+            f"lines that could not be read, and are in no figure: {unread.lines}, the first: {unread.first}"
+        )
+    if unread.missing.lines:
+        found.append(f"{said_missing(unread.missing)}: what they said is in no figure")
     for name, says in _TO_BE_KNOWN.items():
         if held[name]:
             found.append(f"{says}: {held[name]}")

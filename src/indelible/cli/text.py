@@ -7,9 +7,12 @@ half surrogate pairs. `neutralise` makes each of them visible; widths are counte
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+if TYPE_CHECKING:
+    from indelible.query.continuity import Missing
 
 MAX_SCAN: Final = 2_000
 """A cell shows far fewer characters; what lies beyond is never looked at."""
@@ -43,6 +46,21 @@ def one_line(text: str, limit: int = MAX_SCAN) -> str:
 def counted(count: int, noun: str) -> str:
     """Return ``1 file``, ``2 files``."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def said_missing(missing: Missing) -> str:
+    """Return how many lines are missing, and where the first would stand."""
+    least = "at least " if missing.at_least else ""
+    are = "is" if missing.lines == 1 and not missing.at_least else "are"
+    first = ", the first " if missing.gaps > 1 else " "
+    return f"{least}{counted(missing.lines, 'line')} {are} missing{first}{missing.place()}"
+
+
+def said_newer(lines: int) -> str:
+    """Return that so many lines were written by a newer version, and what is to be done."""
+    them = "it" if lines == 1 else "them"
+    said = f"{counted(lines, 'line')} written by a newer indelible, read as if this one had written {them}"
+    return f"{said}: upgrade to be sure"
 
 
 def width(text: str) -> int:

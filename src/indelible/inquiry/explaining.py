@@ -117,6 +117,8 @@ def explain(paths: Sequence[Path], role: Role, asked: Explain, room: int) -> tup
         before=_last_fitting(before, left // 2),
         after=_last_fitting(after[::-1], left // 2)[::-1],
         unreadable_lines=corrupt.count,
+        missing_lines=corrupt.missing().lines,
+        newer_lines=corrupt.newer,
     )
     return body, " ".join(map(str, words[:2])).removesuffix(".")
 

@@ -209,7 +209,14 @@ def _next(kept: Sequence[Shown], before: Cursor | None, *, more: bool) -> str | 
 
 
 def _unread(corrupt: Corrupt) -> Shown:
-    return {"unreadable_lines": corrupt.count, "first_unreadable": corrupt.first() or None}
+    missing = corrupt.missing()
+    return {
+        "unreadable_lines": corrupt.count,
+        "first_unreadable": corrupt.first() or None,
+        "missing_lines": missing.lines,
+        "first_missing": missing.place() or None,
+        "newer_lines": corrupt.newer,
+    }
 
 
 def _many(count: int, noun: str) -> str:

@@ -211,6 +211,18 @@ _SEEN: Final[dict[str, Schema]] = {
     "truncated": {**_YES, "description": "There is more than this answer holds."},
     "unreadable_lines": {**_COUNT, "description": "Torn or altered lines that were met, and are in no answer."},
     "first_unreadable": {**_MAYBE, "description": "FILE, line N of the first of them."},
+    "missing_lines": {
+        **_COUNT,
+        "description": "Lines that should stand between those that were read, and stand nowhere: verify says more.",
+    },
+    "first_missing": {
+        **_MAYBE,
+        "description": "Where the first of them should stand: between seq A and B of FILE.",
+    },
+    "newer_lines": {
+        **_COUNT,
+        "description": "Lines that a newer version wrote, read as if this one had: they may mean something else.",
+    },
 }
 _NEXT: Final[Schema] = {
     **_MAYBE,
@@ -372,6 +384,8 @@ TOOLS: Final = (
             before=_EVENTS,
             after=_EVENTS,
             unreadable_lines=_SEEN["unreadable_lines"],
+            missing_lines=_SEEN["missing_lines"],
+            newer_lines=_SEEN["newer_lines"],
         ),
     ),
     Tool(

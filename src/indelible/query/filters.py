@@ -76,6 +76,7 @@ class Row(_Lenient, frozen=True, gc=False):
     """What filters look at in a line."""
 
     seq: int
+    schema: Any = None
     recorded_at: str = ""
     timestamp: str = ""
     event_type: str = ""
@@ -149,6 +150,7 @@ def _is_too_deep(line: bytes) -> bool:
 
 
 _SHAPE: Final[dict[str, type]] = {
+    "schema": int,
     **dict.fromkeys(("recorded_at", "timestamp", "event_type"), str),
     **dict.fromkeys(("source", "target", "request", "policy", "outcome"), dict),
 }

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from indelible.errors import TrailCorrupt
-from indelible.events import MAX_LINE_BYTES
+from indelible.events import MAX_LINE_BYTES, SCHEMA
+from indelible.query.continuity import Chain, Missing, deleted, gaps, is_newer
 from indelible.query.filters import Filter, Row, parse_event, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch
 from indelible.trail.entry import line_seq
@@ -71,7 +72,7 @@ class Follower:
         self._named = ""
         """The trail that the lines are of: as the newest file that was begun says."""
         self.missed = 0
-        """Events that the writer had deleted before they could be read; whoever says so sets it back."""
+        """Events that the writer had deleted, on record, before they could be read; whoever says so sets it back."""
         self._unread = 0
         """Lines since the last one with a seq that could not be read."""
 
@@ -217,10 +218,26 @@ class Follower:
     def _take_row(self, line: bytes, row: Row, hits: list[Hit]) -> None:
         if row.seq < self._next_seq:
             return
-        self.missed += max(0, row.seq - self._next_seq - self._unread)
+        if row.seq > self._next_seq + self._unread:
+            self._skip(row.seq)
         self._next_seq, self._seen, self._unread = row.seq + 1, 0, 0
+        if row.schema != SCHEMA and is_newer(row.schema):
+            self._corrupt.newer_followed += 1
         if self._matches(row):
             hits.append(Hit(line, row, self._named))
+
+    def _skip(self, seq: int) -> None:
+        """Note what is not there before a line: deleted on record, or missing."""
+        chain = Chain([], self._unread, self._next_seq, seq)
+        found = gaps(chain)
+        before = sum(gap.count for gap in found)
+        for ranges in deleted(self.layout.active):
+            found = gaps(chain, ranges)
+            if not found:
+                break
+        self.missed += before - sum(gap.count for gap in found)
+        for gap in found:
+            self._corrupt.miss(Missing(gap.count, 1, gap.first - 1, gap.end, self.layout.active))
 
     def _note_corrupt(self) -> None:
         self._unread += 1

@@ -74,6 +74,21 @@ class Search:
         """Where the first of them stands: ``FILE, line N``."""
         return self._corrupt.first() or None
 
+    @property
+    def missing(self) -> int:
+        """How many lines stand nowhere that should stand between those of the last iteration."""
+        return self._corrupt.missing().lines
+
+    @property
+    def first_missing(self) -> str | None:
+        """Where the first of them should stand: ``between seq A and B of FILE``."""
+        return self._corrupt.missing().place() or None
+
+    @property
+    def newer(self) -> int:
+        """How many lines a newer version wrote, which were read as if this one had."""
+        return self._corrupt.newer
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._corrupt = corrupt = Corrupt()
         with reading(self._paths[0]):

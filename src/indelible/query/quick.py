@@ -107,6 +107,7 @@ def _count_of_twins(units: Sequence[_Read | _Asked], wanted: Filter) -> int:
     with contextlib.suppress(IndelibleError), _connected(every) as connection:
         found = connection.trial(twinned.counted(every, condition(wanted)))
         if found is not None and found[1]:
+            _note(asked, connection if found[2] else None)
             return int(found[0])
     return sum(unit.count() for unit in asked)
 
@@ -149,6 +150,7 @@ class QuickSearch(TrailSearch):
     def _near(self, limit: int) -> list[Hit] | None:
         """Return what the last of the lines give, when that is enough."""
         corrupt, self._corrupt = self._corrupt, Corrupt()
+        is_enough = False
         found: deque[Hit] = deque()
         last = len(self.files) - 1
         try:
@@ -161,9 +163,12 @@ class QuickSearch(TrailSearch):
             if len(found) < limit:
                 return None
             corrupt.take(self._corrupt)
+            is_enough = True
             return list(found)
         finally:
             self._corrupt = corrupt
+            if not is_enough:
+                self.continuity.forget()
 
     def units(self, stack: contextlib.ExitStack) -> list[_Read | _Asked]:
         """Return what is read and what is asked, in the order of the trail."""
@@ -224,10 +229,23 @@ def _connect(units: list[_Read | _Asked], wanted: Filter, stack: contextlib.Exit
         return units
     with contextlib.suppress(IndelibleError):
         connection = stack.enter_context(_connected(every))
-        if connection.trial(twinned.checked(every)) == (True,):
+        found = connection.trial(twinned.checked(every))
+        if found is not None and found[0]:
+            newer = twinned.newer_of(every, connection) if found[1] else {}
             for unit in asked:
-                unit.connection, unit.condition = connection, condition(wanted)
+                unit.connection, unit.condition, unit.newer = connection, condition(wanted), newer
     return units
+
+
+def _note(asked: Sequence[_Asked], connection: Connection | None) -> None:
+    """Note that all of these were asked; with a connection, lines of a newer version are among them."""
+    from indelible.query.engine import twinned
+
+    every = [one for unit in asked for one in unit.twins]
+    newer = {} if connection is None else twinned.newer_of(every, connection)
+    for unit in asked:
+        unit.newer = newer
+        unit.note()
 
 
 def _connected(twins: Sequence[Rows]) -> Connection:
@@ -272,7 +290,16 @@ class _Asked:
         self.twins = twins
         self.connection: Any = None
         self.condition = ""
+        self.newer: dict[int, int] = {}
+        """Of twins with lines of a newer version, by their first seq, how many."""
         self._search = search
+
+    def note(self) -> None:
+        """Note that all of the lines were looked at."""
+        from indelible.query.engine import twinned
+
+        for one in self.twins:
+            self._search.continuity.add(twinned.span(self._search, one, self.newer))
 
     def count(self) -> int:
         """Return how many matches there are, of the lines themselves."""
@@ -300,6 +327,7 @@ class _Asked:
 
         if self.connection is None:
             raise IndelibleError
+        self.note()
         query = twinned.seqs(self.twins, self.condition) + order
         return (seq for (seq,) in self.connection.run(query).rows)
 

@@ -6,7 +6,8 @@ The rules that live here:
   out and counted, and never taken for one that does not match.
 - One event is listed once, whatever repeats its record: the same trail, seq and leaf hash are the same event. Two
   records that agree in seq and say different things are both listed, and counted: which is true only a trail can tell.
-- What cannot be read is counted, with the place of the first, and hides nothing.
+- What cannot be read is counted, with the place of the first, and hides nothing. So is what is missing within a trail's
+  own file, known by its name or what lies beside it; what a sink was sent has gaps wherever it is not to have an event.
 - Of each trail records are listed by seq; those of several trails by the time that they have.
 """
 
@@ -16,6 +17,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,12 +27,14 @@ from indelible.events import MAX_LINE_BYTES
 from indelible.formats.back import EXPOSED_NAMES_ONLY, Back, read_back
 from indelible.formats.back_parts import NAMES
 from indelible.formats.found import read_found
+from indelible.query.continuity import Missing, Span, has_directory, is_newer, of_file, total
 from indelible.query.filters import Filter, Row, parse_row
 from indelible.query.search import Hit
 from indelible.query.sources.base import LIMIT, Block, Source, place
 from indelible.query.spool import Item, Spool
+from indelible.trail.layout import segment_first_seq
 from indelible.trail.proofs.elsewhere import leaf_of
-from indelible.trail.reader import origin_in
+from indelible.trail.reader import TrailFile, origin_in
 
 MAX_TRAILS: Final = 10_000
 """Trails whose names are remembered; a forger's millionth one is of the trail without a name."""
@@ -69,6 +73,9 @@ class Readback:
         self.unreadable = 0
         self.first_unreadable = ""
         """Where the first of them stands."""
+        self.newer = 0
+        """Lines that a newer version wrote, which were read as if this one had."""
+        self._of_trails: list[Span] = []
         self.repeated = 0
         self.contradicting = 0
         """Records with the seq of another one of the same trail, that say something else."""
@@ -101,6 +108,7 @@ class Readback:
     def _matching(self) -> Iterator[tuple[int, int, bytes]]:
         for source in self._sources:
             opened: tuple[str, str] = "", NAMELESS
+            span: Span | None = None
             for block in source.blocks():
                 self._progress(block.size)
                 for index, data in enumerate(block.records):
@@ -109,14 +117,36 @@ class Readback:
                         continue
                     if block.where != opened[0]:
                         opened = block.where, NAMELESS
+                        span = self._span(block.where)
                     if b'"file_opened"' in record[:200]:
                         opened = block.where, origin_in(record) or opened[1]
                     origin = block.origins[index] if block.origins is not None else opened[1]
                     seen = read_record(record, origin)
+                    self._note_line(seen, span)
                     if seen is None:
                         self._note_unreadable(block, index)
                     elif self._wants(seen):
                         yield self._number(seen.hit.origin), seen.hit.row.seq, record
+
+    def _span(self, where: str) -> Span | None:
+        """Return what is to be told of the lines of a trail's own file; a sink leaves out what it is not to have."""
+        path = Path(where)
+        first = segment_first_seq(path.name.removesuffix(".gz"))
+        if first is None and not has_directory(path):
+            return None
+        span = Span(1, TrailFile(path, first), None)
+        self._of_trails.append(span)
+        return span
+
+    def _note_line(self, seen: Seen | None, span: Span | None) -> None:
+        if seen is not None and seen.says is None:
+            self.newer += is_newer(seen.hit.row.schema)
+        if span is not None:
+            span.take(None if seen is None else seen.hit.row)
+
+    def missing(self) -> Missing:
+        """Return what is missing within the files of trails that were read, which have every line."""
+        return total(map(of_file, self._of_trails))
 
     def _note_unreadable(self, block: Block, index: int) -> None:
         self.unreadable += 1

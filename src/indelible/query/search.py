@@ -22,6 +22,7 @@ from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from indelible.errors import TrailCorrupt
 from indelible.events import MAX_LINE_BYTES
+from indelible.query.continuity import Continuity, Missing, Span, sealed_seq, total
 from indelible.query.filters import Filter, Row, earlier, parse_row
 from indelible.trail.entry import line_recorded_at
 from indelible.trail.files import CHUNK_BYTES, blocks_backward
@@ -49,10 +50,14 @@ class Hit(NamedTuple):
 
 
 class Corrupt:
-    """Lines that could not be read: how many, and where the first of them stands."""
+    """Lines that could not be read: how many, and where the first stands; and what is missing between the others."""
 
     def __init__(self) -> None:
         self.count = 0
+        self._read: list[Continuity] = []
+        self._gone = Missing()
+        self.newer_followed = 0
+        """Of lines that are read as they come, how many a newer version wrote."""
         self._first: tuple[str, int, Path, int | None, int | None] | None = None
 
     def add(self, trail: str, order: int, file: TrailFile, *, offset: int | None, number: int | None) -> None:
@@ -70,10 +75,33 @@ class Corrupt:
     def forget(self) -> None:
         """Begin anew."""
         self.count, self._first = 0, None
+        self._read.clear()
+        self._gone, self.newer_followed = Missing(), 0
+
+    def watch(self, one: Continuity) -> Continuity:
+        """Tell from now on what is missing of a trail; return what is to be told of the lines that are read of it."""
+        self._read.append(one)
+        return one
+
+    @property
+    def newer(self) -> int:
+        """How many lines a newer version wrote, which were read as if this one had."""
+        return sum(one.newer for one in self._read) + self.newer_followed
+
+    def missing(self) -> Missing:
+        """Return what is missing between the lines that were read."""
+        return total([*(one.missing() for one in self._read), self._gone])
+
+    def miss(self, gone: Missing) -> None:
+        """Note what is missing of lines that are read as they come."""
+        self._gone = total([self._gone, gone])
 
     def take(self, other: Corrupt) -> None:
         """Note what another one has."""
         self.count += other.count
+        self._read += other._read
+        self.miss(other._gone)
+        self.newer_followed += other.newer_followed
         if other._first is not None:
             self._keep(other._first)
 
@@ -127,8 +155,11 @@ class TrailSearch:
         self._earliest = None if wanted.since is None else earlier(wanted.since)
         with reading(path):
             self.origin = origin_of(Layout(path))
+            sealed = sealed_seq(Layout(path), self.origin)
             self._snapshot = open_snapshot(path)
         self.files = self._snapshot.files
+        self.continuity = corrupt.watch(Continuity(path, sealed, len(self.files)))
+        """What was read of it, and so what is missing."""
         self.strangers = self._snapshot.strangers
         self._ends: dict[int, int | None] = {}
 
@@ -142,6 +173,10 @@ class TrailSearch:
         """Return what tells whether a line of a file is the trail's, and asked for."""
         end, matches = self.end(order), self._matches
         return matches if end is None else lambda row: row.seq < end and matches(row)
+
+    def span(self, order: int, begin: int = 0) -> Span:
+        """Return what is to be told of the lines that are read of a file, from a byte on."""
+        return Span(order, self.files[order], self.end(order), begin)
 
     def __enter__(self) -> TrailSearch:
         return self
@@ -181,7 +216,9 @@ class TrailSearch:
 
         Raises TooFarError when more than `most` bytes have been read, and there may be more.
         """
-        matches = self._accepted(order)
+        matches, span = self._accepted(order), self.span(order)
+        span.stop = None
+        self.continuity.add(span)
         with _opened(file) as stream:
             fd = stream.fileno()
             size = os.fstat(fd).st_size
@@ -189,15 +226,20 @@ class TrailSearch:
                 if most is not None and size - offset > most:
                     raise TooFarError
                 at = offset + sum(map(len, lines)) + len(lines)
+                looked_at = deque[Row | None]()
                 for line in reversed(lines):
                     at -= len(line) + 1
                     row = parse_row(line)
+                    looked_at.appendleft(row)
                     if row is None:
                         self._corrupt.add(str(self.path), order, file, offset=at, number=None)
                     elif matches(row):
                         found.appendleft(Hit(line, row, self.origin))
                         if len(found) >= limit:
-                            return True
+                            break
+                span.precede(looked_at, file, at)
+                if len(found) >= limit:
+                    return True
                 self._progress(sum(map(len, lines)) + len(lines))
                 if self._all_early(lines):
                     return True
@@ -264,6 +306,7 @@ class TrailSearch:
         trail, matches = str(self.path), self._accepted(order)
         number = 1 if not offset else None
         may_be_early = file.compressed and self._earliest is not None
+        span = self.span(order, offset)
         with _opened(file) as stream:
             if offset:
                 _go_to(stream, offset)
@@ -273,6 +316,7 @@ class TrailSearch:
                     if may_be_early and self._all_early(some[-LAST_LINES:]):
                         size = sum(map(len, some)) + len(some)
                         offset, number = offset + size, None if number is None else number + len(some)
+                        span = self.span(order, offset)
                         self._progress(size)
                         continue
                     may_be_early = False
@@ -280,6 +324,7 @@ class TrailSearch:
                         if stop is not None and offset >= stop:
                             return
                         row = parse_row(line)
+                        span.take(row)
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
                         elif matches(row):
@@ -289,12 +334,17 @@ class TrailSearch:
                     self._progress(sum(map(len, some)) + len(some))
             except TrailCorrupt:
                 lines.rest = b"damaged"
+            finally:
+                span.stop = offset
+                self.continuity.add(span)
             if lines.rest:
                 row = parse_row(lines.rest)
+                span.take(row)
                 if row is None:
                     self._corrupt.add(trail, order, file, offset=offset, number=number)
                 elif matches(row):
                     yield Hit(lines.rest, row, self.origin)
+            span.stop = None
 
 
 def _until(matches: Callable[[Row], bool], time: str | None) -> Callable[[Row], bool]:

@@ -90,6 +90,8 @@ class Twin(msgspec.Struct, frozen=True, kw_only=True):
     """The file that it was made of; of a range of the active file only the inode counts."""
     ends: str | None = None
     """Of such a range, the SHA-256 of what stands at both its ends; None for a closed file, which is whole."""
+    newer: int | None = None
+    """How many of the lines a newer version wrote; None where whoever made it did not look."""
     rows: Stamp | None = None
     """How the Parquet file was left; None where there is none, since the lines have to be read."""
 

@@ -410,3 +410,13 @@ def test_a_trail_that_vanished_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(TrailError, match="there is no trail in this directory"):
         ask(tmp_path, "search")
+
+
+def test_missing_and_newer_lines_are_told(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-3] = lines[-3].replace(b'"schema":1,', b'"schema":3,', 1)
+    path.write_bytes(b"".join([*lines[:-6], *lines[-4:]]))
+    for tool, arguments in (("search", {"limit": 1_000}), ("statistics", {}), ("sql", {"query": "FROM logs"})):
+        found = ask(path, tool, **arguments)
+        assert (found["missing_lines"], found["newer_lines"]) == (2, 1), tool
+        assert found["first_missing"].endswith(f" of {path}")

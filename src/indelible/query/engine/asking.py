@@ -194,8 +194,12 @@ class Asked:
         if self._is_settled:
             return
         found = [one for trail in self._trails for one in trail.twins]
-        if found and self._connection.trial(twinned.checked(found)) != (True,):
+        told = self._connection.trial(twinned.checked(found)) if found else (True, 0)
+        if told is None or not told[0]:
             self._without_twins()
+        elif told[1]:
+            for trail in self._trails:
+                trail.newer = twinned.newer_of(trail.twins, self._connection) if trail.twins else {}
 
     def _define(self, everything: str, views: Sequence[str]) -> None:
         """Put views over rows.
@@ -355,6 +359,7 @@ class TrailQuery:
                     yield hit
 
     def _of_twins(self, group: Twins, order: str) -> Iterator[Hit]:
+        self._trail.note(group)
         seqs = (seq for (seq,) in self._run("seq", group.rows(), order))
         for _, line in group.fetch(sorted(seqs) if "DESC" in order else seqs):
             hit = _hit(line, group.origin)

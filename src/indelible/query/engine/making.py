@@ -233,7 +233,7 @@ def _make(
         except _UncleanError:
             return _published(twin, job, layout, access)
         rows = twins.stamp_of(os.fstat(made))
-        return _published(msgspec.structs.replace(twin, rows=rows), job, layout, access)
+        return _published(msgspec.structs.replace(twin, rows=rows, newer=part.newer), job, layout, access)
 
 
 class _UncleanError(Exception):

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 from indelible.errors import TrailCorrupt
-from indelible.events import MAX_LINE_BYTES
+from indelible.events import MAX_LINE_BYTES, SCHEMA
 from indelible.query.columns import plain_line
 from indelible.query.engine.connection import Connection
 from indelible.query.engine.relations import DEEP, KEYS, SUSPECT, Source, literal, rows, rows_with_lines
-from indelible.query.filters import reads_alike
+from indelible.query.filters import parse_row, reads_alike
 from indelible.query.search import Corrupt, TrailSearch
 from indelible.trail import packed
 from indelible.trail.entry import SEQ_PREFIX
@@ -71,10 +71,21 @@ def _skip(content: io.RawIOBase, count: int) -> None:
 
 
 class Seen(NamedTuple):
-    """What a look through a file has found: how many lines, and one more than the greatest seq."""
+    """What a look through a file has found: how many lines, one more than the greatest seq, and what else there is."""
 
     lines: int
     end: int
+    first: int = 0
+    """The least seq."""
+    seqs: int = 0
+    """How many different ones there are."""
+    newer: int = 0
+    """How many lines a newer version wrote."""
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether there is one line for each seq between the least and the greatest."""
+        return self.lines == self.seqs == self.end - self.first
 
 
 class Range(NamedTuple):
@@ -98,8 +109,10 @@ class Part:
         self.origin = search.origin
         self.first = file.named_seq
         self.size = (file.size() if span.stop is None else span.stop) - span.begin
+        self._search = search
         self._trail = str(search.path)
         self._order = order
+        self._stop = span.stop
         self._file = file
         with file.open() as stream:  # a file that was compressed meanwhile has another name from here on
             self.compressed = file.compressed
@@ -141,6 +154,11 @@ class Part:
     def is_plain(self) -> bool:
         """Whether, once settled, DuckDB reads the lines as they stand."""
         return self._settled and not self._is_anew
+
+    @property
+    def newer(self) -> int:
+        """How many of its lines a newer version wrote, as is known once it is settled and plain."""
+        return 0 if self._seen is None else self._seen.newer
 
     def paths(self) -> list[str]:
         """Return every path that DuckDB may be told to read of it."""
@@ -200,10 +218,23 @@ class Part:
             self._write_anew(corrupt)
             self._is_anew = True
             seen = self._counted(connection)
+        else:
+            self._note(seen)
         self._seen = seen
         self.lines = 0 if seen is None else seen.lines
         if self.end is None and seen is not None:
             self.end = seen.end  # nothing after it was looked through
+
+    def _note(self, seen: Seen) -> None:
+        """Note which seqs there are; where they do not follow each other, the lines are gone through once more."""
+        span = self._search.span(self._order, self._begin)
+        span.stop = self._stop
+        if seen.lines and seen.is_dense and (span.limit is None or seen.end <= span.limit):
+            span.fill(seen.first, seen.end, seen.newer)
+        else:
+            for line in self._lines():
+                span.take(None if line is None else parse_row(line))
+        self._search.continuity.add(span)
 
     def take_anew(self, corrupt: Corrupt) -> None:
         """Go on with what is written anew: the file was renamed since it was opened."""
@@ -246,13 +277,18 @@ class Part:
         found = connection.trial(_COUNT + self.source.typed(strict=True))
         if found is None or found[0] != found[1]:
             return None
-        return Seen(found[0], (found[2] if found[2] is not None else -1) + 1)
+        lines, _, last, first, seqs, newer, *_ = found
+        if newer:
+            [newer] = connection.trial(_NEWER + self._stored.typed()) or (0,)
+        return Seen(lines, (last if last is not None else -1) + 1, first or 0, seqs, newer)
 
     # --- writing it anew ----------------------------------------------------------------------------------
 
     def _write_anew(self, corrupt: Corrupt) -> None:
         """Write every line that Python reads, as both read it; count the others."""
-        at = self._begin
+        at, span = self._begin, self._search.span(self._order, self._begin)
+        span.stop = self._stop
+        self._search.continuity.add(span)
         for number, line in enumerate(self._lines(), 1):
             plain = plain_line(line) if line is not None else None
             if plain is None and self._begin:
@@ -261,6 +297,7 @@ class Part:
                 corrupt.add(self._trail, self._order, self._file, offset=None, number=number)
             else:
                 self._anew.write(plain + b"\n")
+            span.take(None if line is None or plain is None else parse_row(line))
             at += len(line or b"") + 1
         self._anew.flush()
 
@@ -283,10 +320,14 @@ class Part:
 
 _COUNT: Final = (
     "SELECT count(*), count(*) FILTER (json_type(seq) IN ('UBIGINT', 'BIGINT')), max(TRY_CAST(seq AS BIGINT)), "
+    "min(TRY_CAST(seq AS BIGINT)), count(DISTINCT TRY_CAST(seq AS BIGINT)), "
+    f"count(*) FILTER (schema <> '{SCHEMA}'), " + ", ".join(f'count("{key}")' for key in KEYS) + " FROM "
     # Every key is asked for: over what nobody asks for the reader passes, and over a second one of the same name.
-    + ", ".join(f'count("{key}")' for key in KEYS)
-    + " FROM "
 )
+
+_IS_WHOLE: Final = "json_type(schema) IN ('UBIGINT', 'BIGINT')"
+
+_NEWER: Final = f"SELECT count(*) FILTER ({_IS_WHOLE} AND TRY_CAST(schema AS BIGINT) > {SCHEMA}) FROM "
 
 _DEEP: Final = (
     f"(strlen(json) > {2 * DEEP} AND "

@@ -122,6 +122,9 @@ class Pieces:
         self._search = search
         self.origin = search.origin
         self.groups: list[Group] = []
+        self.newer: dict[int, int] = {}
+        """Of twins with lines of a newer version, by their first seq, how many."""
+        self._noted = set[Rows]()
         cover = Cover(search) if with_twins else None
         first, offset = search.start()
         for order in range(first, len(search.files)):
@@ -177,6 +180,15 @@ class Pieces:
         for group in self.groups:
             if isinstance(group, Part):
                 group.settle(connection, corrupt)
+            else:
+                self.note(group)
+
+    def note(self, group: Twins) -> None:
+        """Note that the lines of twins were looked at."""
+        for one in group.twins:
+            if one not in self._noted:
+                self._noted.add(one)
+                self._search.continuity.add(twinned.span(self._search, one, self.newer))
 
     def keep(self, connection: Connection, name: str) -> bool:
         """Hold the rows of what is read, where they are few, under names that begin so; tell whether."""

@@ -17,7 +17,10 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from indelible.errors import TrailCorrupt, TrailError
+from indelible.events import SCHEMA
 from indelible.query.columns import EVENT_COLUMNS
+from indelible.query.continuity import Span
+from indelible.query.engine.connection import Connection
 from indelible.query.engine.parts import DESCRIPTORS, Range
 from indelible.query.engine.relations import RECEIVED, Source, literal, rows
 from indelible.query.search import TrailSearch
@@ -162,17 +165,65 @@ def seqs(found: list[Rows], condition: str) -> str:
 
 
 def checked(found: list[Rows]) -> str:
-    """Return a query that tells whether twins have as many rows as their notes say."""
-    return f"SELECT count(*) = {sum(one.twin.end - one.twin.first for one in found)} FROM {_read(found)}"
+    """Return a query that tells whether twins have as many rows as their notes say, and of how many a newer schema is.
+
+    Both stand in what Parquet says of its row groups: no row is read.
+    """
+    return f"SELECT {_is_whole(found)}, {_newer(found)}"
 
 
 def counted(found: list[Rows], condition: str) -> str:
     """Return a query that tells of how many rows of twins a condition is true, and what `checked` does."""
-    return f"SELECT count(*), ({checked(found)}) FROM {_read(found)} WHERE {condition}"
+    return f"SELECT count(*), {_is_whole(found)}, {_newer(found)} FROM {_read(found)} WHERE {condition}"
 
 
-def _read(found: list[Rows]) -> str:
-    return f"read_parquet([{', '.join(literal(one.path) for one in found)}])"
+def _is_whole(found: list[Rows]) -> str:
+    rows = sum(one.twin.end - one.twin.first for one in found)
+    return f"(SELECT count(*) = {rows} FROM {_read(found)})"
+
+
+def _newer(found: list[Rows]) -> str:
+    """Return what gives how many lines a newer version wrote: what the notes say, and the others' rows."""
+    known, unknown = sum(one.twin.newer or 0 for one in found), _unknown(found)
+    return (
+        f"({known} + (SELECT count(*) FROM {_read(unknown)} WHERE schema > {SCHEMA}))"
+        if unknown
+        else str(known)
+    )
+
+
+def _unknown(found: list[Rows]) -> list[Rows]:
+    return [one for one in found if one.twin.newer is None]
+
+
+def newer_of(found: list[Rows], connection: Connection) -> dict[int, int]:
+    """Return how many lines a newer version wrote, of those twins that have any, by their first seqs.
+
+    Raises SqlError, TrailError.
+    """
+    of_path, unknown = dict[str, int](), _unknown(found)
+    if unknown:
+        read = _read(unknown, "filename=true")
+        query = f"SELECT filename, count(*) FROM {read} WHERE schema > {SCHEMA} GROUP BY filename"
+        of_path = dict(connection.run(query).rows)
+    newer = {one.twin.first: one.twin.newer or of_path.get(one.path, 0) for one in found}
+    return {first: count for first, count in newer.items() if count}
+
+
+def span(search: TrailSearch, one: Rows, newer: dict[int, int]) -> Span:
+    """Return what is to be told of the lines that a twin stands for: it is made of such as follow each other."""
+    twin = one.twin
+    found = search.span(one.order, twin.begin).fill(twin.first, twin.end, newer.get(twin.first, 0))
+    found.stop = None if twin.ends is None else twin.stop
+    return found
+
+
+def _read(found: list[Rows], *how: str) -> str:
+    return f"read_parquet({', '.join([_paths(found), *how])})"
+
+
+def _paths(found: list[Rows]) -> str:
+    return f"[{', '.join(literal(one.path) for one in found)}]"
 
 
 def _quoted(name: str) -> str:

@@ -78,6 +78,7 @@ class Line(_Part, frozen=True, gc=False):
     """What is looked at in a line."""
 
     seq: int
+    schema: Any = None
     recorded_at: Any = ""
     timestamp: Any = ""
     event_type: Any = ""
@@ -120,7 +121,11 @@ def _parse_carefully(line: bytes) -> Line | None:
             if "args" in known:
                 known["args"] = _raw(known["args"])
             parts[name] = kind(**known)
-    own = {key: event[key] for key in ("recorded_at", "timestamp", "event_type", "event_id") if key in event}
+    own = {
+        key: event[key]
+        for key in ("schema", "recorded_at", "timestamp", "event_type", "event_id")
+        if key in event
+    }
     return Line(seq=event["seq"], **own, **parts)
 
 

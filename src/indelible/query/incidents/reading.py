@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from indelible.errors import TrailCorrupt
+from indelible.query.continuity import Span
 from indelible.query.filters import Filter
 from indelible.query.incidents.calls import shifted
 from indelible.query.incidents.signs import PATTERN, Incident, Signs, grouped, line_before, newest
@@ -175,15 +176,27 @@ class _Trail:
         """Let windows and baseline take every line; return how many intents could not be followed."""
         gatherer = Gatherer(self.name, windows, baseline, self._first_seq())
         until = max(window.until for window in windows)
-        take = gatherer.take
+        take, span = gatherer.take, None
         for block in self._blocks(min(window.baseline_since for window in windows)):
+            if span is None or span.order != block.order:
+                span = self._span(block)
             if _is_late(block.lines, until):
+                span.stop = block.offset
                 break
             for index, line in enumerate(block.lines):
-                if not take(line):
+                found = take(line)
+                span.take(found)
+                if found is None:
                     self._add_corrupt(block, index)
         gatherer.end()
         return gatherer.let_go
+
+    def _span(self, block: Block) -> Span:
+        """Return what is to be told of the lines of another file, whose end is its own unless reading ends before."""
+        span = self._search.span(block.order, block.offset)
+        span.stop = None
+        self._search.continuity.add(span)
+        return span
 
     def _add_corrupt(self, block: Block, index: int) -> None:
         number = None if block.number is None else block.number + index

@@ -280,11 +280,11 @@ class Gatherer:
         self.let_go = 0
         """Intents that were no longer followed."""
 
-    def take(self, raw: bytes) -> bool:
-        """Take a line; False when it cannot be read."""
+    def take(self, raw: bytes) -> Line | None:
+        """Take a line, and return what was looked at; None when it cannot be read."""
         line = parse(raw)
         if line is None:
-            return False
+            return None
         recorded, kind = line.recorded_at, line.event_type
         if isinstance(recorded, str) and recorded >= self._next:
             self._enter(recorded, line.seq)
@@ -297,7 +297,7 @@ class Gatherer:
             self._stopped(line)
         elif kind == "audit_started":
             self._started(line, raw)
-        return True
+        return line
 
     def _outcome(self, line: Line) -> None:
         intent = line.request.intent
