@@ -46,7 +46,7 @@ def test_that_no_rule_can_look_is_said(
 ) -> None:
     """An interpreter within another program does not know itself how it is started."""
     monkeypatch.setattr(companion, "_Threads", Never)
-    monkeypatch.setattr(companion, "Companion", lambda shipper, _holds: shipper)
+    monkeypatch.setattr(companion, "Companion", lambda shipper, *_: shipper)
     monkeypatch.setattr(sys, "executable", "")
     with caplog.at_level(logging.ERROR, "indelible"):
         made: Any = companion.companion_of(settings(), Layout(tmp_path / "a.jsonl"), "0", lambda: False)
