@@ -18,12 +18,11 @@ What was read is kept as runs of seqs, so that a trail that is whole costs one o
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain as chained
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from indelible.errors import NoteError, TrailCorrupt, TrailError
 from indelible.events import MAX_LINE_BYTES, SCHEMA
@@ -78,16 +77,18 @@ class Missing(NamedTuple):
         return f"{where} of {self.path}"
 
 
-class Numbered(Protocol):
-    """What is looked at in a line."""
+if TYPE_CHECKING:
 
-    @property
-    def seq(self) -> int:
-        """Its number."""
+    class Numbered(Protocol):
+        """What is looked at in a line."""
 
-    @property
-    def schema(self) -> Any:
-        """The version of what it means."""
+        @property
+        def seq(self) -> int:
+            """Its number."""
+
+        @property
+        def schema(self) -> Any:
+            """The version of what it means."""
 
 
 class Run:
@@ -126,9 +127,10 @@ class Span:
         """Go on with a line; None is one that cannot be read."""
         if row is None:
             self.torn += 1
+            self._last = _NO_RUN
             return
         last, seq = self._last, row.seq
-        if seq == last.end and not self.torn:
+        if seq == last.end:
             last.end += 1
         else:
             self._turn(seq)
@@ -137,8 +139,8 @@ class Span:
 
     def _turn(self, seq: int) -> None:
         if len(self.runs) >= MAX_RUNS:
-            self.is_cut = True
-            self._last.end = max(self._last.end, seq + 1)
+            self.is_cut, last = True, self.runs[-1]
+            last.end = max(last.end, seq + 1)
             return
         self._last = Run(self.torn, seq, seq + 1)
         self.torn = 0
@@ -175,7 +177,8 @@ def _follow(one: Run, other: Run) -> bool:
     return one.end == other.first and not other.torn
 
 
-_NO_RUN: Final = Run(0, -1, -1)
+_NO_RUN: Final = Run(0, 0, -(2**64))
+"""Which no seq follows that a line may have."""
 
 
 # --- what is missing ---------------------------------------------------------------------------------------------
@@ -197,13 +200,15 @@ class Gap:
         return self.end - self.first - self.torn
 
 
-class Chain(NamedTuple):
+class Chain:
     """Runs of lines that were read one after the other, in the order of the files; within these bounds."""
 
-    runs: list[Run]
-    torn: int
-    begin: int
-    end: int
+    def __init__(self, runs: list[Run], torn: int, begin: int, end: int) -> None:
+        """`torn` is how many lines after the last run cannot be read."""
+        self.runs = runs
+        self.torn = torn
+        self.begin = begin
+        self.end = end
 
 
 def gaps(chain: Chain, deleted: Sequence[tuple[int, int]] = ()) -> list[Gap]:
@@ -234,6 +239,8 @@ def _between(chain: Chain, deleted: Sequence[tuple[int, int]]) -> list[Gap]:
 
 def _cover(found: list[Gap], starts: list[int], torn: int, after: int, before: int) -> None:
     """Let lines that cannot be read, and stand between these two seqs, take the place of missing ones."""
+    from bisect import bisect_left  # of a whole trail nobody asks
+
     for index in range(bisect_left(starts, after), len(found)):
         gap = found[index]
         if not torn or gap.first >= before:

@@ -307,6 +307,7 @@ class TrailSearch:
         number = 1 if not offset else None
         may_be_early = file.compressed and self._earliest is not None
         span = self.span(order, offset)
+        take = span.take
         with _opened(file) as stream:
             if offset:
                 _go_to(stream, offset)
@@ -317,6 +318,7 @@ class TrailSearch:
                         size = sum(map(len, some)) + len(some)
                         offset, number = offset + size, None if number is None else number + len(some)
                         span = self.span(order, offset)
+                        take = span.take
                         self._progress(size)
                         continue
                     may_be_early = False
@@ -324,7 +326,7 @@ class TrailSearch:
                         if stop is not None and offset >= stop:
                             return
                         row = parse_row(line)
-                        span.take(row)
+                        take(row)
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)
                         elif matches(row):

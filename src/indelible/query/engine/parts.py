@@ -39,6 +39,9 @@ DESCRIPTORS: Final = Path("/proc/self/fd") if Path("/proc/self/fd").is_dir() els
 MAX_SUSPECTS: Final = 2_000
 """So many lines of a file are looked at one by one; of more, the whole file is written anew."""
 
+LISTED_BYTES: Final = 4 << 20
+"""Of no more the seqs are counted here, which is quicker than to have them counted there, where many are."""
+
 LOOKS: Final = 3
 """How often a file that grows meanwhile is looked through again."""
 
@@ -274,10 +277,14 @@ class Part:
 
     def _counted(self, connection: Connection) -> Seen | None:
         """Return how many lines there are; None when one is no entry, has a key twice, or a part that is none."""
-        found = connection.trial(_COUNT + self.source.typed(strict=True))
+        is_small = 0 < self.size <= LISTED_BYTES
+        found = connection.trial(_ALL + (_EACH if is_small else _TOLD) + _KEYS + self.source.typed(strict=True))
         if found is None or found[0] != found[1]:
             return None
         lines, _, last, first, seqs, newer, *_ = found
+        if is_small:
+            each = {seq for seq in last or () if seq is not None}
+            last, first, seqs = max(each, default=None), min(each, default=None), len(each)
         if newer:
             [newer] = connection.trial(_NEWER + self._stored.typed()) or (0,)
         return Seen(lines, (last if last is not None else -1) + 1, first or 0, seqs, newer)
@@ -318,11 +325,16 @@ class Part:
                 yield lines.rest
 
 
-_COUNT: Final = (
-    "SELECT count(*), count(*) FILTER (json_type(seq) IN ('UBIGINT', 'BIGINT')), max(TRY_CAST(seq AS BIGINT)), "
-    "min(TRY_CAST(seq AS BIGINT)), count(DISTINCT TRY_CAST(seq AS BIGINT)), "
-    f"count(*) FILTER (schema <> '{SCHEMA}'), " + ", ".join(f'count("{key}")' for key in KEYS) + " FROM "
+_SEQ: Final = "TRY_CAST(seq AS BIGINT)"
+_EACH: Final = f"list({_SEQ}), NULL, NULL, "
+_TOLD: Final = f"max({_SEQ}), min({_SEQ}), count(DISTINCT {_SEQ}), "
+
+_ALL: Final = "SELECT count(*), count(*) FILTER (json_type(seq) IN ('UBIGINT', 'BIGINT')), "
+_KEYS: Final = (
+    f"count(*) FILTER (schema <> '{SCHEMA}'), "
     # Every key is asked for: over what nobody asks for the reader passes, and over a second one of the same name.
+    + ", ".join(f'count("{key}")' for key in KEYS)
+    + " FROM "
 )
 
 _IS_WHOLE: Final = "json_type(schema) IN ('UBIGINT', 'BIGINT')"
