@@ -130,7 +130,9 @@ def sealed(maker: Maker) -> int:
 
 def rewrite(path: Path, lines: list[bytes], end: bytes = b"\n") -> None:
     data = b"\n".join(lines) + (end if lines else b"")
-    path.write_bytes(zstandard.ZstdCompressor().compress(data) if path.suffix == ".zst" else data)
+    new = path.with_name(f".{path.name}.tmp")  # as an editor does: a twin of the active file is of its inode
+    new.write_bytes(zstandard.ZstdCompressor().compress(data) if path.suffix == ".zst" else data)
+    new.replace(path)
 
 
 def with_seq(line: bytes, seq: int) -> bytes:
