@@ -22,7 +22,7 @@ from indelible.query.engine.bounds import make_room
 from indelible.query.engine.connection import FETCHED, Caps, Connection, FilesMovedError, Result
 from indelible.query.engine.guard import SqlError, where
 from indelible.query.engine.parts import Part
-from indelible.query.engine.pieces import DESCRIPTORS_PER_FILE, Group, Pieces, Twins
+from indelible.query.engine.pieces import DESCRIPTORS_PER_FILE, Group, MisfitError, Pieces, Twins
 from indelible.query.engine.relations import RECEIVED, condition, literal, logs, no_rows, seen
 from indelible.query.filters import Filter, parse_row
 from indelible.query.search import Corrupt, Hit, TrailSearch
@@ -265,8 +265,17 @@ class Asked:
 
     def sorted(self, sql: str | None, sort: tuple[str, bool], limit: int) -> Iterator[Hit]:
         """Yield the matches in the order of a column, the first `limit` of them; 0 is all."""
-        found = self._run(lambda: self._sorted(sql, sort, limit), self._asked(sql)).rows
-        yield from self._lines(found)
+        views = self._asked(sql)
+        found = self._lines(self._run(lambda: self._sorted(sql, sort, limit), views).rows)
+        try:
+            first = next(found, None)  # and with it the lines of many more
+        except MisfitError:
+            self._without_twins()
+            found = self._lines(self._run(lambda: self._sorted(sql, sort, limit), views).rows)
+            first = next(found, None)
+        if first is not None:
+            yield first
+        yield from found
 
     def _asked(self, sql: str | None) -> Sequence[str]:
         """Return the views that a condition asks besides. Raises SqlError."""
@@ -359,12 +368,30 @@ class TrailQuery:
                     yield hit
 
     def _of_twins(self, group: Twins, order: str) -> Iterator[Hit]:
+        """Yield the lines of the rows; from the first on that is not as its twin says all are read."""
         self._trail.note(group)
+        last = -1
         seqs = (seq for (seq,) in self._run("seq", group.rows(), order))
-        for _, line in group.fetch(sorted(seqs) if "DESC" in order else seqs):
-            hit = _hit(line, group.origin)
-            if hit is not None:
-                yield hit
+        try:
+            for seq, line in group.fetch(sorted(seqs) if "DESC" in order else seqs):
+                hit = _hit(line, group.origin)
+                if hit is not None:
+                    yield hit
+                last = seq
+        except MisfitError:
+            if self._asks_views:  # these are over the twins, too
+                raise
+            yield from self._instead(group, last)
+
+    def _instead(self, group: Twins, last: int) -> Iterator[Hit]:
+        """Yield the matches after a seq of what twins stand for, read line by line."""
+        for part in self._trail.unread(group, last):
+            with contextlib.closing(part), self._connection.frugal(part.paths()) as connection:
+                part.settle(connection, self._corrupt)
+                for (text,) in self._run("_line", part.rows_with_lines(), "", connection):
+                    hit = _hit(text.encode(), part.origin)
+                    if hit is not None and hit.row.seq > last:
+                        yield hit
 
     def _run(
         self, column: str, every: str, order: str, connection: Connection | None = None

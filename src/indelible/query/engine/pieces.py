@@ -40,6 +40,10 @@ DESCRIPTORS_PER_FILE: Final = 3
 """What a file that is read needs, and one more."""
 
 
+class MisfitError(TrailError):
+    """A line is not what a twin says of it: the file was changed between the two ends by which it is known."""
+
+
 class Twins:
     """Twins of one trail that follow each other."""
 
@@ -57,16 +61,22 @@ class Twins:
         return twinned.twin_rows(self.twins, self.origin)
 
     def fetch(self, seqs: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield each seq, which rise, with its line. Raises TrailError when a line is not there."""
+        """Yield each seq, which rise, with its line. Raises MisfitError when a line is not there."""
         for index, some in groupby(seqs, self._index):
             twin = self.twins[index]
             for seq, line in lines_of(twin.file, twin.file.first_seq() or 0, some):
                 if line is None:
-                    raise TrailError(
+                    raise MisfitError(
                         f"{twin.file.path}: has no line of seq {seq}, which its twin names: 'indelible verify' says "
                         "more, 'indelible twins --rebuild' makes twins anew, --no-twins asks the lines"
                     )
                 yield seq, line
+
+    def ranges(self, after: int) -> Iterator[tuple[Rows, Range]]:
+        """Yield what of which file they stand for, but for those whose seqs are all at this one or before."""
+        for one in self.twins:
+            if one.twin.end > after + 1:
+                yield one, Range(one.twin.begin, None if one.twin.ends is None else one.twin.stop)
 
     def _index(self, seq: int) -> int:
         return next(index for index, one in enumerate(self.twins) if one.twin.first <= seq < one.twin.end)
@@ -189,6 +199,11 @@ class Pieces:
             if one not in self._noted:
                 self._noted.add(one)
                 self._search.continuity.add(twinned.span(self._search, one, self.newer))
+
+    def unread(self, group: Twins, after: int) -> Iterator[Part]:
+        """Yield what twins stand for, from a seq on, as something to be read; whoever takes it closes it."""
+        for one, span in group.ranges(after):
+            yield Part(self._search, one.order, one.file, self._search.end(one.order), span)
 
     def keep(self, connection: Connection, name: str) -> bool:
         """Hold the rows of what is read, where they are few, under names that begin so; tell whether."""
