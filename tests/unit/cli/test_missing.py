@@ -58,7 +58,9 @@ def test_it_is_said_once_and_is_no_failure(run: Run, trail: Path, tmp_path: Path
     code, _, err = run(*(str(tmp_path / "calls.out") if part == "EXPORT" else part for part in command))
     closed = f"{trail}.d/segments/{0:020d}.jsonl"
     assert code == 0
-    missing = f"2 lines are missing between seq 3 and 6 of {closed}; 'indelible verify' says more"
+    missing = (
+        f"2 lines are missing between seq 3 and 6 of {closed}; 'indelible verify --trail {trail}' says more"
+    )
     assert err.count(missing) == err.count(" missing") == 1
     assert err.count(NEWER) == err.count("newer") == 1
 
