@@ -42,6 +42,8 @@ class Question(NamedTuple):
     timeout: str | None = None
     memory: int | None = None
     no_twins: bool = False
+    gathered: bool = False
+    """What is asked are lines that were chosen among records held elsewhere (`query.gathered`)."""
 
     @property
     def is_table(self) -> bool:
@@ -174,7 +176,8 @@ def _ask(
     from indelible.query.engine.asking import Asked
 
     columns, limit = Columns(question), DEFAULT_LIMIT if given is None else given
-    with Asked(paths, wanted, caps, with_twins=not question.no_twins) as asked, named():
+    twins, complete = not question.no_twins, not question.gathered
+    with Asked(paths, wanted, caps, with_twins=twins, complete=complete) as asked, named():
         if question.where_sql is not None:
             asked.check_condition(question.where_sql)
         if not question.is_table:

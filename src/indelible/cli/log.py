@@ -98,7 +98,7 @@ def command(
     """List recorded calls, oldest first; with --events other events too."""
     from indelible.cli import asking
 
-    question = Question(*(options.pop(name) for name in Question._fields))
+    question = Question(**{name: options.pop(name) for name in Question._fields if name in options})
     wanted = make_filter(**options)
     exports.refuse_others(question, view, follow=follow, as_json=as_json, format_name=format_name)
     asking.refuse_others(question, view, limit, follow=follow, format_name=format_name)

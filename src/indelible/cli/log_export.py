@@ -137,7 +137,8 @@ def _asked(
     columns = asking.Columns(question)
     caps = make_caps(question.timeout, question.memory)
     stack.enter_context(bounded(caps._replace(memory_mb=caps.memory_mb + _writers_mb(orders))))
-    asked = stack.enter_context(Asked(paths, wanted, caps, progress, with_twins=not question.no_twins))
+    twins, complete = not question.no_twins, not question.gathered
+    asked = stack.enter_context(Asked(paths, wanted, caps, progress, with_twins=twins, complete=complete))
     stack.enter_context(asking.named())
     if question.where_sql is not None:
         asked.check_condition(question.where_sql)
@@ -166,7 +167,7 @@ def _asked_elsewhere(
     asking.check(question)
     back, report = _read_elsewhere(stack, where, sources, wanted, question.asked_of_lines)
     paths = stack.enter_context(gathered(back))
-    own = question._replace(no_twins=True)
+    own = question._replace(no_twins=True, gathered=True)
     return _asked(stack, paths, chosen_already(wanted), limit, own, orders)[0], report
 
 

@@ -64,7 +64,7 @@ def ask(
         back = Readback(sources, wanted, progress, of_lines=question.asked_of_lines)
         if question.needs_sql:
             paths = stack.enter_context(gathered(back))
-            own = question._replace(no_twins=True)
+            own = question._replace(no_twins=True, gathered=True)
             asking.answer(paths, chosen_already(wanted), limit, chosen, own, as_json=as_json)
         else:
             asking.print_count(sum(1 for _ in back.all()), as_json=as_json)

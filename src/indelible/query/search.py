@@ -52,8 +52,10 @@ class Hit(NamedTuple):
 class Corrupt:
     """Lines that could not be read: how many, and where the first stands; and what is missing between the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, complete: bool = True) -> None:
+        """Unless the lines are `complete`, whoever chose them tells what is missing and newer."""
         self.count = 0
+        self._complete = complete
         self._read: list[Continuity] = []
         self._gone = Missing()
         self.newer_followed = 0
@@ -80,7 +82,8 @@ class Corrupt:
 
     def watch(self, one: Continuity) -> Continuity:
         """Tell from now on what is missing of a trail; return what is to be told of the lines that are read of it."""
-        self._read.append(one)
+        if self._complete:
+            self._read.append(one)
         return one
 
     @property

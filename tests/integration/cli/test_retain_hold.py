@@ -172,4 +172,4 @@ def test_whoever_holds_the_trail_knows_its_rules(run: Run, trail: Path, config: 
 
 def test_a_hold_that_does_not_stand_cannot_be_released(run: Run, trail: Path, config: Path) -> None:
     said = one_line(run("hold", "release", "4f1a09c2d7be", "--reason", "x", "-c", str(config)), 2)
-    assert "no hold '4f1a09c2d7be' stands; 'indelible hold list' shows those that do" in said
+    assert f"no hold '4f1a09c2d7be' stands; 'indelible hold list -c {config}' shows those that do" in said

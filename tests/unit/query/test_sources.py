@@ -230,7 +230,8 @@ def test_what_cannot_be_read_at_all_is_one_line(name: str, said: str) -> None:
 class Cluster:
     """A topic of two partitions: one goes on for ever, the other one has nobody who hands it out."""
 
-    def __init__(self, _settings: object) -> None:
+    def __init__(self, _settings: object, *, logger: object) -> None:
+        del logger
         self.paused: set[int] = set()
         self.at = 0
 

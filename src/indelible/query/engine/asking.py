@@ -74,18 +74,20 @@ class Asked:
         *,
         sight: Sight | None = None,
         with_twins: bool = True,
+        complete: bool = True,
     ) -> None:
         """`wanted` are the filters that hold for everything; with a `sight`, for who must not look behind them.
 
         `progress` is told of bytes of lines that are done with. `trails` and `sorted` give whole lines, and are not for
-        who has a sight. Without `with_twins` the lines themselves are read. Raises TrailError: no trail, no DuckDB.
+        who has a sight. Without `with_twins` the lines themselves are read; see `Corrupt` for `complete`. Raises
+        TrailError: no trail, no DuckDB.
         """
         self._progress = progress or (lambda _bytes: None)
         self._sight = sight
         self._paths = list(paths)
         self._caps = caps or Caps()
         self._wanted = wanted
-        self.corrupt = Corrupt()
+        self.corrupt = Corrupt(complete=complete)
         self._open(with_twins=with_twins)
 
     def _open(self, *, with_twins: bool) -> None:
