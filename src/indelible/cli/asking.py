@@ -45,6 +45,10 @@ class Question(NamedTuple):
     gathered: bool = False
     """What is asked are lines that were chosen among records held elsewhere (`query.gathered`)."""
 
+    def of_gathered(self) -> Question:
+        """Return it for lines that were gathered, which have no twins."""
+        return self._replace(no_twins=True, gathered=True)
+
     @property
     def is_table(self) -> bool:
         """Whether the answer is numbers, and no events."""

@@ -25,7 +25,7 @@ from indelible.cli.filtering import filter_options, make_filter
 from indelible.cli.log_export import Exports, export_options
 from indelible.cli.log_views import View, view_options
 from indelible.cli.rendering import Chosen, chosen_format, format_option, make_printer
-from indelible.cli.text import counted, said_missing, said_newer
+from indelible.cli.text import about_seqs, counted
 from indelible.errors import TrailError
 from indelible.query.filters import Filter
 from indelible.query.quick import open_search
@@ -170,8 +170,4 @@ def about_lines(corrupt: Corrupt) -> Iterator[str]:
     if corrupt.count:
         lines = counted(corrupt.count, "line")
         yield f"{lines} could not be read, the first: {corrupt.first()}; 'indelible verify' says more"
-    missing = corrupt.missing()
-    if missing.lines:
-        yield f"{said_missing(missing)}; 'indelible verify' says more"
-    if corrupt.newer:
-        yield said_newer(corrupt.newer)
+    yield from about_seqs(corrupt.missing(), corrupt.newer)

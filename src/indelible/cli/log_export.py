@@ -167,8 +167,7 @@ def _asked_elsewhere(
     asking.check(question)
     back, report = _read_elsewhere(stack, where, sources, wanted, question.asked_of_lines)
     paths = stack.enter_context(gathered(back))
-    own = question._replace(no_twins=True, gathered=True)
-    return _asked(stack, paths, chosen_already(wanted), limit, own, orders)[0], report
+    return _asked(stack, paths, chosen_already(wanted), limit, question.of_gathered(), orders)[0], report
 
 
 def _read_elsewhere(

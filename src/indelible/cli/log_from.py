@@ -12,7 +12,7 @@ import click
 from indelible.cli.common import From, Where, note
 from indelible.cli.progress import byte_bar
 from indelible.cli.rendering import Chosen, make_printer
-from indelible.cli.text import counted, said_missing, said_newer
+from indelible.cli.text import about_seqs, counted
 from indelible.query.filters import Filter
 from indelible.query.gathered import chosen_already, gathered
 from indelible.query.readback import Readback
@@ -64,8 +64,7 @@ def ask(
         back = Readback(sources, wanted, progress, of_lines=question.asked_of_lines)
         if question.needs_sql:
             paths = stack.enter_context(gathered(back))
-            own = question._replace(no_twins=True, gathered=True)
-            asking.answer(paths, chosen_already(wanted), limit, chosen, own, as_json=as_json)
+            asking.answer(paths, chosen_already(wanted), limit, chosen, question.of_gathered(), as_json=as_json)
         else:
             asking.print_count(sum(1 for _ in back.all()), as_json=as_json)
     report(back, sources)
@@ -97,11 +96,8 @@ def _report(back: Readback) -> None:
     if back.unreadable:
         first = f", the first: {back.first_unreadable}"
         note(f"{counted(back.unreadable, 'line')} could not be read as a record{first}")
-    missing = back.missing()
-    if missing.lines:
-        note(f"{said_missing(missing)}; 'indelible verify' says more")
-    if back.newer:
-        note(said_newer(back.newer))
+    for sentence in about_seqs(back.missing(), back.newer):
+        note(sentence)
 
 
 def _report_stores(sources: Sequence[Source]) -> None:

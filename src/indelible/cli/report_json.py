@@ -33,8 +33,7 @@ def as_json(
     return {
         **head(report.scope, words),
         "notes": words.notes,
-        "unreadable": {"lines": unread.lines, "first": unread.first or None},
-        "missing": {"lines": unread.missing.lines, "first": unread.missing.place() or None},
+        **_unread(unread),
         "verification": verification(results),
         "verify_command": words.verify_command,
         "summary": _row(report.summary),
@@ -92,6 +91,14 @@ def _section(table: Table, words: Words) -> dict[str, Any]:
     }
 
 
+def _unread(unread: Unread) -> dict[str, Any]:
+    missing = unread.missing
+    return {
+        "unreadable": {"lines": unread.lines, "first": unread.first or None},
+        "missing": {"lines": missing.lines, "first": missing.place() or None},
+    }
+
+
 def controls(
     made: Controls, results: Sequence[VerifyResult] | None, unread: Unread, words: Words
 ) -> dict[str, Any]:
@@ -107,8 +114,7 @@ def controls(
             "no_certificate": NO_CERTIFICATE,
         },
         "notes": words.notes,
-        "unreadable": {"lines": unread.lines, "first": unread.first or None},
-        "missing": {"lines": unread.missing.lines, "first": unread.missing.place() or None},
+        **_unread(unread),
         "verification": verification(results),
         "verify_command": words.verify_command,
         "held": _row(made.held),

@@ -7,6 +7,7 @@ half surrogate pairs. `neutralise` makes each of them visible; widths are counte
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -46,6 +47,14 @@ def one_line(text: str, limit: int = MAX_SCAN) -> str:
 def counted(count: int, noun: str) -> str:
     """Return ``1 file``, ``2 files``."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def about_seqs(missing: Missing, newer: int) -> Iterator[str]:
+    """Yield a sentence each about lines that are missing, and about those that a newer version wrote."""
+    if missing.lines:
+        yield f"{said_missing(missing)}; 'indelible verify' says more"
+    if newer:
+        yield said_newer(newer)
 
 
 def said_missing(missing: Missing) -> str:
