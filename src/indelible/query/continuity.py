@@ -18,6 +18,7 @@ What was read is kept as runs of seqs, so that a trail that is whole costs one o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain as chained
@@ -239,8 +240,6 @@ def _between(chain: Chain, deleted: Sequence[tuple[int, int]]) -> list[Gap]:
 
 def _cover(found: list[Gap], starts: list[int], torn: int, after: int, before: int) -> None:
     """Let lines that cannot be read, and stand between these two seqs, take the place of missing ones."""
-    from bisect import bisect_left  # of a whole trail nobody asks
-
     for index in range(bisect_left(starts, after), len(found)):
         gap = found[index]
         if not torn or gap.first >= before:

@@ -72,12 +72,6 @@ class Twins:
                     )
                 yield seq, line
 
-    def ranges(self, after: int) -> Iterator[tuple[Rows, Range]]:
-        """Yield what of which file they stand for, but for those whose seqs are all at this one or before."""
-        for one in self.twins:
-            if one.twin.end > after + 1:
-                yield one, Range(one.twin.begin, None if one.twin.ends is None else one.twin.stop)
-
     def _index(self, seq: int) -> int:
         return next(index for index, one in enumerate(self.twins) if one.twin.first <= seq < one.twin.end)
 
@@ -202,8 +196,10 @@ class Pieces:
 
     def unread(self, group: Twins, after: int) -> Iterator[Part]:
         """Yield what twins stand for, from a seq on, as something to be read; whoever takes it closes it."""
-        for one, span in group.ranges(after):
-            yield Part(self._search, one.order, one.file, self._search.end(one.order), span)
+        for one in group.twins:
+            if one.twin.end > after + 1:
+                span = Range(one.twin.begin, None if one.twin.ends is None else one.twin.stop)
+                yield Part(self._search, one.order, one.file, self._search.end(one.order), span)
 
     def keep(self, connection: Connection, name: str) -> bool:
         """Hold the rows of what is read, where they are few, under names that begin so; tell whether."""
