@@ -342,9 +342,7 @@ def _audit(top: Mapping[str, Any], chosen: str | None, where: str, *, foreign: b
     audit = _section(top.get("audit"), AUDIT_KEYS, where, "audit")
     profiles = _mapping(top.get("profiles") or {}, where, "profiles")
     overlays = {
-        name: _profile(
-            body, where, f"profiles.{name if isinstance(name, str) else shown(name)}", foreign=foreign
-        )
+        name: _profile(body, where, f"profiles.{_word(name)}", foreign=foreign)
         for name, body in profiles.items()
     }
     if chosen is None:
@@ -397,8 +395,7 @@ def _section(body: object, keys: Mapping[str, tuple[str, Parser]], where: str, a
 
 def _refuse_unknown(body: Mapping[Any, Any], known: tuple[str, ...], where: str, at: str) -> None:
     for key in body:
-        word = key if isinstance(key, str) else shown(key)
-        path = f"{at}.{word}" if at else word
+        path = f"{at}.{_word(key)}" if at else _word(key)
         if key in known:
             continue
         if re.sub(r"^profiles\.[^.]+\.", "", path) in LATER_KEYS:
@@ -431,6 +428,11 @@ def _expand(value: Any, env: Mapping[str, str], where: str, at: str = "") -> Any
     if isinstance(value, list):
         return [_expand(item, env, where, f"{at}[{index}]") for index, item in enumerate(value)]
     return value
+
+
+def _word(key: object) -> str:
+    """Return a key as a message has it: the file's own word."""
+    return key if isinstance(key, str) else shown(key)
 
 
 def _kind(value: object) -> str:
