@@ -66,7 +66,7 @@ def close(fd: int) -> None:
         os.close(fd)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Bring a directory's names to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -75,7 +75,7 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def sync_directories(paths: Iterable[Path]) -> None:
+def sync_directories(paths: Iterable[Path | str]) -> None:
     """Bring the names of several directories to the disk, each once."""
     for path in sorted(set(paths)):
         sync_directory(path)
@@ -239,25 +239,23 @@ def sweep(path: Path) -> None:
     _beside(path).unlink(missing_ok=True)
 
 
-def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
+def write_once(files: Iterable[tuple[str, bytes]], access: Access) -> None:
     """Write files whose content never changes (tiles), then sync them and their directories once each.
 
-    A file that is there is kept when its content is the same (a retry after a crash), and replaced when it is
-    not (a torn write of the same tile).
+    A file that is there already (an earlier attempt's, before or after a crash) is replaced.
     """
-    directories: dict[Path, str] = {}
+    directories: set[str] = set()
     written: list[tuple[str, str, int]] = []
     try:
-        for path, data in files:
-            directory = directories.get(path.parent)
-            if directory is None:
-                make_directory(path.parent, access)
-                directory = directories[path.parent] = str(path.parent)
-            name = f"{directory}/{path.name}"
-            if _has_content(name, data):
-                continue
-            beside = f"{directory}/.{path.name}.tmp"
-            fd = _create_anew(beside, access)
+        for name, data in files:
+            directory, _, last = name.rpartition("/")
+            beside = f"{directory}/.{last}.tmp"
+            try:
+                fd = _create_anew(beside, access)
+            except FileNotFoundError:
+                make_directory(Path(directory), access)
+                fd = _create_anew(beside, access)
+            directories.add(directory)
             written.append((beside, name, fd))
             write_all(fd, data)
         for _, _, fd in written:  # all are written before the first sync waits
@@ -268,15 +266,6 @@ def write_once(files: Iterable[tuple[Path, bytes]], access: Access) -> None:
     for beside, name, _ in written:
         os.rename(beside, name)  # noqa: PTH104 - see `_create_anew`
     sync_directories(directories)
-
-
-def _has_content(path: str, data: bytes) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    with open(fd, "rb", closefd=True) as file:  # noqa: PTH123
-        return file.read(len(data) + 1) == data
 
 
 # --- file systems ------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from indelible.trail.proofs.merkle import Tile, TileTree, tile_path
 
 def write_full_tiles(layout: Layout, tiles: Iterable[Tile], access: Access) -> None:
     """Write tiles and sync them."""
+    place = layout.directory
     durable.write_once(
-        ((layout.directory / tile_path(tile.level, tile.number, tile.width), tile.data()) for tile in tiles),
-        access,
+        ((f"{place}/{tile_path(tile.level, tile.number, tile.width)}", tile.data()) for tile in tiles), access
     )
 
 

@@ -33,6 +33,10 @@ HURRY_EVENTS: Final = 2048
 HURRY_BYTES: Final = 4 << 20
 """So do so many bytes of them: they are kept in memory."""
 
+HINT_S: Final = 1.0
+"""Under load, for so long after a hint, checkpoints end at a full tile and leave none: that is half the system calls,
+and each of them is a hand-over of the interpreter's lock. Then one covers all that there is, with a hint."""
+
 RETRY_S: Final = 0.1
 """Pause after a checkpoint that could not be made."""
 
@@ -55,6 +59,7 @@ class Sealer:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stopped = False
+        self._hinted_at = -math.inf
         self._notice = Notice(good="")
         self._thread = threading.Thread(target=self._run, name="indelible-sealer", daemon=True)
 
@@ -125,7 +130,7 @@ class Sealer:
 
     def _try(self) -> None:
         try:
-            self.seal()
+            self.seal(in_tiles=time.monotonic() < self._hinted_at + HINT_S)
             self._notice.well()
         except (OSError, IndelibleError) as exc:
             if self._writer.lost:
@@ -138,22 +143,25 @@ class Sealer:
         """Return the lock under which checkpoints are made, and keys hand over."""
         return self._sealing
 
-    def seal(self) -> None:
-        """Put everything pending under a checkpoint. Raises OSError or TrailUnavailable."""
+    def seal(self, *, in_tiles: bool = False) -> None:
+        """Put everything pending under a checkpoint; with `in_tiles`, of much, only what fills tiles.
+
+        Raises OSError or TrailUnavailable.
+        """
         with self._sealing:
             self._writer.ensure_hold()
             try:
-                self._seal()
+                self._seal(in_tiles=in_tiles)
             except (OSError, TrailUnavailable) as exc:
                 if not self._writer.make_room(exc):
                     raise
                 self._seal()
 
-    def _seal(self) -> None:
+    def _seal(self, *, in_tiles: bool = False) -> None:
         if self._keyring.look():
             self._writer.hand_over(self._keyring)
         self._writer.covered(self._tree.size)
-        pending = self._writer.take_pending()
+        pending = self._writer.take_pending(in_tiles=in_tiles)
         if pending is None:
             return
         self._sync(pending)
@@ -170,8 +178,10 @@ class Sealer:
         self._writer.published(note)
         self._writer.sealed_now(pending)
         seal.drop_partials(layout, filled, was)
-        signer = self._keyring.signer
-        intents.write_hint(layout, signer, tree, pending.intents, pending.pruned, access)
+        if not pending.left:
+            signer = self._keyring.signer
+            intents.write_hint(layout, signer, tree, pending.intents, pending.pruned, access)
+            self._hinted_at = time.monotonic()
 
     def _sync(self, pending: Pending) -> None:
         try:

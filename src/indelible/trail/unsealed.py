@@ -30,6 +30,7 @@ from indelible.trail.condition import Condition
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
 from indelible.trail.proofs import ownwords
+from indelible.trail.proofs.merkle import TILE_WIDTH
 from indelible.trail.space import NO_SPACE
 from indelible.trail.turn import Turn
 
@@ -58,10 +59,16 @@ MAX_PENDING_BYTES: Final = 16 << 20
 """So many bytes of pending lines are kept in memory at the most."""
 
 
+FEW_TILES: Final = 4
+"""Of so many or fewer, the one that is not full yet is no small part."""
+
+
 class Pending(NamedTuple):
-    """A moment of the trail that the sealer puts under a checkpoint: all of `lines`, and what was so after them."""
+    """A moment of the trail that the sealer puts under a checkpoint: `lines`, and what was so after all there were."""
 
     lines: list[bytes]
+    left: int
+    """So many more waited, which are left for the next one."""
     file: ActiveFile
     size: int
     next_seq: int
@@ -368,8 +375,11 @@ class Unsealed(ABC):
                 self._pending_bytes = sum(map(len, self._pending))
                 self._room.notify_all()
 
-    def take_pending(self) -> Pending | None:
-        """Return everything that waits for a checkpoint, or None; repairs first what has failed."""
+    def take_pending(self, *, in_tiles: bool = False) -> Pending | None:
+        """Return everything that waits for a checkpoint, or None; repairs first what has failed.
+
+        With `in_tiles`, only as much as fills tiles, where that is most of it.
+        """
         with self._lock:
             if self._lost:
                 raise self._unavailable()
@@ -381,7 +391,9 @@ class Unsealed(ABC):
             if not self._pending:
                 return None
             active, pruned = self._active, list(self._housekeeper.pruned)
-            return Pending(list(self._pending), active, active.size, self._seq, dict(self._intents), pruned)
+            left = self._seq % TILE_WIDTH if in_tiles and len(self._pending) > FEW_TILES * TILE_WIDTH else 0
+            lines = self._pending[: len(self._pending) - left]
+            return Pending(lines, left, active, active.size, self._seq, dict(self._intents), pruned)
 
     def is_active(self, file: ActiveFile) -> bool:
         """Tell whether lines go to this file, or have gone on to another."""
@@ -401,7 +413,7 @@ class Unsealed(ABC):
             self._stuck = False
             self._room.notify_all()
             if self._pending:  # what came meanwhile was not the first, and did not wake the sealer
-                self._sealer.wake()
+                self._sealer.note(len(self._pending), len(self._pending), self._pending_bytes)
         self._housekeeper.sealed()
 
     def owed_s(self) -> float | None:

@@ -306,6 +306,54 @@ def test_calls_that_were_under_way_are_recorded_as_interrupted(path: Path) -> No
     assert interrupted[0]["outcome"] == {"status": "error", "kind": "interrupted"}
 
 
+def test_under_load_checkpoints_end_at_a_full_tile_and_a_crash_finds_the_calls_all_the_same(path: Path) -> None:
+    writer = start(path)
+    writer._sealer.stop()  # its thread makes none in between
+    for name in ("before", "ends"):
+        writer.append(body(name, "mcp_operation_started", request={"request_id": name}), opens=name)
+    writer.seal()
+    partial = Layout(path).directory / merkle.tile_path(0, 0, writer.sealed)
+    assert partial.is_file()
+
+    def burst(count: int) -> None:
+        for number in range(count):
+            writer.append(body(str(number)))
+
+    burst(1000)
+    writer.append(body("o", request={"request_id": "ends", "intent": "ends"}), closes="ends")
+    writer.append(body("under", "mcp_operation_started", request={"request_id": "under"}), opens="under")
+    burst(1000)
+    writer._sealer.seal(in_tiles=True)
+    assert writer.sealed == writer.size - writer.size % 256 < writer.size
+    assert not partial.parent.exists()
+    writer.append(body("after", "mcp_operation_started", request={"request_id": "after"}), opens="after")
+    burst(1500)
+    writer._sealer.seal(in_tiles=True)
+    assert writer.sealed == writer.size - writer.size % 256
+    assert not list((Layout(path).tiles / "0").glob("*.p"))
+    crash(path, writer)
+    start(path).close()
+    found = read_all(path)
+    assert_sealed(path, found)
+    interrupted = [e for e in found if e.get("outcome", {}).get("kind") == "interrupted"]
+    assert [e["request"]["intent"] for e in interrupted] == ["before", "under", "after"]
+
+
+def test_a_few_lines_are_not_split_at_a_tile_and_a_seal_that_is_asked_for_covers_all(path: Path) -> None:
+    writer = start(path)
+    writer._sealer.stop()
+    for number in range(700):
+        writer.append(body(str(number)))
+    writer._sealer.seal(in_tiles=True)
+    assert writer.sealed == writer.size
+    for number in range(3000):
+        writer.append(body(str(number)))
+    writer.seal()
+    assert writer.sealed == writer.size
+    writer.close()
+    assert_sealed(path, read_all(path))
+
+
 def test_open_calls_whose_recorder_lives_are_told_from_the_others_at_one_look(path: Path) -> None:
     """There may be 65,536 of them: none is compared with another."""
     writer = start(path)
