@@ -29,8 +29,10 @@ from indelible.recorder import Recorder
 ROUNDS = 7
 EVENTS = 3000
 OUTSTANDING = 512
-LONE = 1000
-"""Events of a caller in sequence: long enough that the checkpoints beside it have their usual share."""
+SLICES = 20
+SLICE = 100
+"""So many events of a caller in sequence, then as many of the bare loop, in turn: what the disk takes drifts within a
+second. A round is long enough that the checkpoints beside it have their usual share."""
 
 SOURCE = Source(caller="library", session_id="s1", client="probe/1.0", user_id="alice", caller_type="agent")
 TARGET = Target(
@@ -114,28 +116,41 @@ def caller_cost(report: Report) -> None:
         report.add("  the same of json.dumps itself: 1 or 2 on a quiet machine", statistics.median(busy))
 
 
-def bare_loop(count: int) -> float:
-    """Return the rate of write + fdatasync of 500-byte lines in sequence."""
+@contextmanager
+def bare_loop() -> Iterator[Callable[[], object]]:
+    """Give what writes a 500-byte line and has it on the disk when it returns."""
     directory = Path(tempfile.mkdtemp(prefix="indelible-bench-"))
     fd = os.open(directory / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     line = b"x" * 499 + b"\n"
+
+    def step() -> None:
+        os.write(fd, line)
+        os.fdatasync(fd)
+
     try:
-        started = time.perf_counter()
-        for _ in range(count):
-            os.write(fd, line)
-            os.fdatasync(fd)
-        return count / (time.perf_counter() - started)
+        yield step
     finally:
         os.close(fd)
         shutil.rmtree(directory)
 
 
-def lone_rate(recorder: Recorder, count: int) -> float:
-    """Return the rate of one caller in sequence."""
+def seconds(step: Callable[[], object], count: int) -> float:
+    """Return the wall seconds of so many steps in sequence."""
     started = time.perf_counter()
     for _ in range(count):
-        recorder.record(make(NOTHING))
-    return count / (time.perf_counter() - started)
+        step()
+    return time.perf_counter() - started
+
+
+def lone_rates(recorder: Recorder) -> tuple[float, float]:
+    """Return the rates of a bare loop and of one caller in sequence, taken in turn."""
+    with bare_loop() as bare:
+        steps = (bare, lambda: recorder.record(make(NOTHING)))
+        for step in steps:  # what a start does beside the first events is measured elsewhere
+            seconds(step, SLICE)
+        taken = [tuple(seconds(step, SLICE) for step in steps) for _ in range(SLICES)]
+    floor, lone = map(sum, zip(*taken, strict=True))
+    return SLICES * SLICE / floor, SLICES * SLICE / lone
 
 
 def outstanding_rate(recorder: Recorder, count: int) -> float:
@@ -157,10 +172,10 @@ def disk(report: Report) -> None:
     """`disk` durability, alone and with 512 outstanding, against the bare loop and against `memory`."""
     bare, lone, many, memory = [], [], [], []
     for _ in range(5):
-        bare.append(bare_loop(LONE))
         with trail("disk") as recorder:
-            lone_rate(recorder, LONE // 5)  # what a start does beside the first events is measured elsewhere
-            lone.append(lone_rate(recorder, LONE))
+            floor, rate = lone_rates(recorder)
+            bare.append(floor)
+            lone.append(rate)
             many.append(outstanding_rate(recorder, 20 * OUTSTANDING))
         with trail("memory") as recorder:
             memory.append(outstanding_rate(recorder, 20 * OUTSTANDING))
