@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from indelible.trail.writer import Writer
 
 INTERVAL_S: Final = 0.5
-"""How long the first pending line waits for company. The promise is 1 s; the rest is for signing and syncing."""
+"""How long the first pending line waits for company. The promise is 1 s; the rest is for signing and syncing.
+
+Under load, checkpoints made before that time is over end at a full tile and leave no hint: that is half the system
+calls, and each of them is a hand-over of the interpreter's lock. What they leave waits no longer than what they took
+would have: then one covers all that there is, with a hint.
+"""
 
 HURRY_EVENTS: Final = 2048
 """So many pending lines start a checkpoint at once; 4,096 is the promise."""
 
 HURRY_BYTES: Final = 4 << 20
 """So do so many bytes of them: they are kept in memory."""
-
-HINT_S: Final = 1.0
-"""Under load, for so long after a hint, checkpoints end at a full tile and leave none: that is half the system calls,
-and each of them is a hand-over of the interpreter's lock. Then one covers all that there is, with a hint."""
 
 RETRY_S: Final = 0.1
 """Pause after a checkpoint that could not be made."""
@@ -59,7 +60,8 @@ class Sealer:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stopped = False
-        self._hinted_at = -math.inf
+        self._left_until = 0.0
+        """When the lines that the last checkpoint left are to be under one; 0 when it left none."""
         self._notice = Notice(good="")
         self._thread = threading.Thread(target=self._run, name="indelible-sealer", daemon=True)
 
@@ -119,54 +121,59 @@ class Sealer:
                 self._hurry.wait(DRAIN_S)
                 writer.look()  # many may be queued, and the disk full meanwhile
                 writer.drain()
-            self._hurry.wait(INTERVAL_S)
+            until = self._left_until or time.monotonic() + INTERVAL_S
+            self._hurry.wait(max(0.0, until - time.monotonic()))
             if self._stopped:
                 return
             self._wake.clear()
             self._hurry.clear()
             writer.look()
-            self._try()
+            self._left_until = until if self._try(in_tiles=time.monotonic() < until) else 0.0
             beat_at = time.monotonic() + heartbeat
 
-    def _try(self) -> None:
+    def _try(self, *, in_tiles: bool) -> bool:
+        """Make a checkpoint; tell whether it left lines for the next one."""
         try:
-            self.seal(in_tiles=time.monotonic() < self._hinted_at + HINT_S)
+            left = self.seal(in_tiles=in_tiles)
             self._notice.well()
         except (OSError, IndelibleError) as exc:
             if self._writer.lost:
-                return  # it has been said, and no attempt can help
+                return False  # it has been said, and no attempt can help
             self._notice.bad(f"{self._writer.layout.active}: cannot make a checkpoint: {exc}")
             self._wake.set()
             self._hurry.wait(RETRY_S)
+            return False
+        return left
 
     def pause(self) -> threading.Lock:
         """Return the lock under which checkpoints are made, and keys hand over."""
         return self._sealing
 
-    def seal(self, *, in_tiles: bool = False) -> None:
+    def seal(self, *, in_tiles: bool = False) -> bool:
         """Put everything pending under a checkpoint; with `in_tiles`, of much, only what fills tiles.
 
-        Raises OSError or TrailUnavailable.
+        Tell whether lines were left. Raises OSError or TrailUnavailable.
         """
         with self._sealing:
             self._writer.ensure_hold()
             try:
-                self._seal(in_tiles=in_tiles)
+                return self._seal(in_tiles=in_tiles)
             except (OSError, TrailUnavailable) as exc:
                 if not self._writer.make_room(exc):
                     raise
-                self._seal()
+                return self._seal()
 
-    def _seal(self, *, in_tiles: bool = False) -> None:
+    def _seal(self, *, in_tiles: bool = False) -> bool:
         if self._keyring.look():
             self._writer.hand_over(self._keyring)
+            in_tiles = False  # the first checkpoint by the new key covers the event that says so
         self._writer.covered(self._tree.size)
         pending = self._writer.take_pending(in_tiles=in_tiles)
         if pending is None:
-            return
+            return False
         self._sync(pending)
         if not self._writer.still_pending(pending):
-            return  # a switch wrote them anew and woke us again
+            return False  # a switch wrote them anew and woke us again
         layout, access = self._writer.layout, self._writer.access
         tree = self._tree.copy()
         was = tree.size
@@ -181,7 +188,7 @@ class Sealer:
         if not pending.left:
             signer = self._keyring.signer
             intents.write_hint(layout, signer, tree, pending.intents, pending.pruned, access)
-            self._hinted_at = time.monotonic()
+        return pending.left > 0
 
     def _sync(self, pending: Pending) -> None:
         try:

@@ -178,6 +178,18 @@ def test_the_three_phases(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_sealed(path, read_all(path))
 
 
+def test_under_load_too_the_first_checkpoint_by_a_new_key_covers_the_event_that_says_so(path: Path) -> None:
+    with without_threads():
+        writer = start(path)
+        for number in range(2000):
+            writer.append(body(str(number)))
+        put_in_front(Layout(path))
+        writer._sealer.seal(in_tiles=True)
+        assert writer.sealed == writer.size
+        assert len(rotated(path)) == 1
+        writer.close()
+
+
 def test_an_earlier_key_signs_on_to_its_own_end_after_a_later_one_has_ended(path: Path) -> None:
     layout = Layout(path)
     start(path).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from indelible.trail import durable, files, seal, unsealed
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint, merkle
-from indelible.trail.sealer import Sealer
+from indelible.trail.sealer import HURRY_EVENTS, Sealer
 from indelible.trail.start import recovery
 from indelible.trail.start.opening import open_writer
 from indelible.trail.writer import Writer
@@ -352,6 +353,19 @@ def test_a_few_lines_are_not_split_at_a_tile_and_a_seal_that_is_asked_for_covers
     assert writer.sealed == writer.size
     writer.close()
     assert_sealed(path, read_all(path))
+
+
+def test_lines_that_have_waited_their_time_are_all_under_the_next_checkpoint(path: Path) -> None:
+    """A part of them left for the one after it would be twice as far behind as is promised."""
+    writer = start(path)
+    sealed: queue.SimpleQueue[int] = queue.SimpleQueue()
+    writer.on_sealed = lambda: sealed.put(writer.sealed)
+    writer.append(body("first"))
+    while sealed.get(timeout=60) < writer.size:
+        pass
+    writer.append_all([Item(body(str(number))) for number in range(HURRY_EVENTS // 2 + 100)])
+    assert sealed.get(timeout=60) == writer.size
+    writer.close()
 
 
 def test_open_calls_whose_recorder_lives_are_told_from_the_others_at_one_look(path: Path) -> None:

@@ -1,11 +1,11 @@
 """Calls under way when a writer died: intents whose outcome nobody recorded.
 
-The writer leaves a hint after a checkpoint, under load after one a second (which intents are open, which files were
-deleted), so that the next start need not read the trail; so does a start that seals what the last writer left, since
-a writer that is killed soon after each start would else make each of them longer. A writer that died before the next
-leaves that of an earlier checkpoint: what was sealed since is read then. The hint is a convenience: one that does not
-belong to this trail is ignored, and the files are read back to the last start instead. So is one that the trail's key
-has not signed: what a hint says of deleted files goes into the next file's first line, which the writer signs, and
+The writer leaves a hint after a checkpoint, under load after about two a second (which intents are open, which files
+were deleted), so that the next start need not read the trail; so does a start that seals what the last writer left,
+since a writer that is killed soon after each start would else make each of them longer. A writer that died before the
+next leaves that of an earlier checkpoint: what was sealed since is read then. The hint is a convenience: one that does
+not belong to this trail is ignored, and the files are read back to the last start instead. So is one that the trail's
+key has not signed: what a hint says of deleted files goes into the next file's first line, which the writer signs, and
 would excuse a file that somebody took away. Verification never looks at it.
 """
 
