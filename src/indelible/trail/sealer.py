@@ -166,9 +166,8 @@ class Sealer:
     def _seal(self, *, in_tiles: bool = False) -> bool:
         if self._keyring.look():
             self._writer.hand_over(self._keyring)
-            in_tiles = False  # the first checkpoint by the new key covers the event that says so
         self._writer.covered(self._tree.size)
-        pending = self._writer.take_pending(in_tiles=in_tiles)
+        pending = self._writer.take_pending(in_tiles=in_tiles and self._keyring.settled)
         if pending is None:
             return False
         self._sync(pending)

@@ -178,18 +178,6 @@ def test_the_three_phases(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_sealed(path, read_all(path))
 
 
-def test_under_load_too_the_first_checkpoint_by_a_new_key_covers_the_event_that_says_so(path: Path) -> None:
-    with without_threads():
-        writer = start(path)
-        for number in range(2000):
-            writer.append(body(str(number)))
-        put_in_front(Layout(path))
-        writer._sealer.seal(in_tiles=True)
-        assert writer.sealed == writer.size
-        assert len(rotated(path)) == 1
-        writer.close()
-
-
 def test_an_earlier_key_signs_on_to_its_own_end_after_a_later_one_has_ended(path: Path) -> None:
     layout = Layout(path)
     start(path).close()
@@ -290,6 +278,22 @@ def test_a_tail_that_holds_the_rotation_is_not_told_twice(path: Path) -> None:
         start(path).close()
     assert [said["to"] for said in rotated(path)] == [new]
     assert layout.vkey.read_text().strip() == new
+
+
+def test_under_load_too_the_first_checkpoint_of_a_new_key_covers_the_event_that_says_so(path: Path) -> None:
+    layout = Layout(path)
+    with without_threads():
+        writer = start(path)
+        writer.seal()
+        new = put_in_front(layout)
+        for number in range(1500):
+            writer.append(body(str(number)))
+        writer._sealer.seal(in_tiles=True)
+        assert layout.vkey.read_text().strip() == new
+        sealed = read_all(path)[: writer.sealed]
+        assert [e["metadata"]["to"] for e in sealed if e["event_type"] == "key_rotated"] == [new]
+        writer.close()
+    assert_sealed(path, read_all(path))
 
 
 # --- by command --------------------------------------------------------------------------------------------------

@@ -236,6 +236,11 @@ class Keyring:
         ]
         self.signer = Signer(self._origin, self._held[self._at].key, old, *beside)
 
+    @property
+    def settled(self) -> bool:
+        """No hand-over waits for its first checkpoint, which has to cover the event that says so."""
+        return self._settled
+
     def settle(self) -> None:
         """A checkpoint was made: `key.vkey` names the key that signed it first. Raises OSError."""
         if not self._settled:
