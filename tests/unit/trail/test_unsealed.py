@@ -297,6 +297,41 @@ def test_what_one_dropped_batch_both_opened_and_closed_leaves_nothing(path: Path
     assert interrupted_after(path, writer) == []
 
 
+def test_a_batch_that_began_a_file_on_a_disk_that_failed_then_leaves_a_trail_that_goes_on(path: Path) -> None:
+    """What was written before the rotation is safe; of the new file nothing is, not even its own first line."""
+    with mock.patch.object(Sealer, "start"):
+        writer = start(path, AuditSettings(durability="disk", max_size=6_000))
+    items = [Item(body(f"e{number}")) for number in range(80)]
+    create, broken = writer._create_active, mock.patch.multiple(ActiveFile, put=fail, sync=fail)
+
+    def breaks() -> None:
+        create()
+        broken.start()
+
+    try:
+        with (
+            mock.patch.object(switch, "switch", side_effect=FULL),
+            mock.patch.object(writer, "_create_active", breaks),
+        ):
+            safe = writer._commit(items)
+    finally:
+        broken.stop()
+    assert 0 < safe < len(items)
+    writer.try_again()
+    writer.append(body("after"))
+    writer.close()
+    found = read_all(path)
+    assert_sealed(path, found)
+    expected = [*(f"e{number}" for number in range(safe)), "after"]
+    assert [e["event_id"] for e in found if e["event_type"] == "mcp_operation"] == expected
+    assert "the disk failed" in [e["metadata"].get("reason") for e in found if e["event_type"] == "file_opened"]
+
+
+def fail(self: ActiveFile, *_: Any) -> None:
+    self.doubtful = True
+    raise FULL
+
+
 # --- lines that were written again ------------------------------------------------------------------------------
 
 
