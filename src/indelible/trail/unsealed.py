@@ -287,7 +287,9 @@ class Unsealed(ABC):
             return len(seqs)
         if self._repair_doubtful(exc):
             return len(seqs)
-        keep = max(file.synced_seq, file.first_seq + 1, seqs[0])  # the file's first line is nobody's, and is made again
+        keep = max(
+            file.synced_seq, file.first_seq + 1, seqs[0]
+        )  # the file's first line is nobody's, and is made again
         open_again = dict(closing)
         for item, seq in zip(items, seqs, strict=False):
             if seq < keep:

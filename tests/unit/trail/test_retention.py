@@ -332,3 +332,46 @@ def test_a_damaged_file_stops_no_other(path: Path) -> None:
         closed[2].path.write_bytes(data)
         prune(writer)
     assert_well(path)
+
+
+# --- rotations meanwhile ------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_closed_while_files_are_judged_is_not_deleted_with_the_one_before_it(path: Path) -> None:
+    with trail(path) as writer:
+        writer.append(body("sealed"))
+        writer.seal()
+        of, meant = files.first_seq, writer.active_size[0]
+
+        def rotates(place: Path) -> int | None:
+            writer.rotate()
+            return of(place)
+
+        store = FactsStore(writer.layout, writer.access)
+        with mock.patch.object(files, "first_seq", rotates):
+            plan = due.make_plan(writer.layout, ALL_GO, writer.sealed, store, None, ())
+        assert files.segments(writer.layout)[-1].first_seq == meant
+        assert plan.due[-1][1].file.last == meant - 1  # what goes on record as deleted
+    assert verify(path).ok
+
+
+def test_the_newest_file_may_be_closed_just_before_it_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trail(path) as writer:
+        pruner = writer.housekeeper.pruner
+        said = pruner._said = prune(writer)["deleted"] and pruner.pruned
+        pruner._said = None
+        writer.append(body("new"))
+
+        def rotates(file: TrailFile) -> Any:
+            monkeypatch.undo()
+            file.path.rename(file.path.with_name("away"))
+            try:
+                return files.open_file(file)
+            finally:
+                file.path.with_name("away").rename(file.path)
+
+        monkeypatch.setattr(files, "open_file", rotates)
+        pruner.finish()
+        assert pruner._said == said

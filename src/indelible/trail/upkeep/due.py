@@ -67,10 +67,16 @@ class Plan(NamedTuple):
 
 
 def ends(layout: Layout, closed: Sequence[TrailFile], pruned: Sequence[tuple[int, int]] = ()) -> list[int]:
-    """Return for each closed file the seq after its last; `pruned` are the ranges whose files were deleted before."""
+    """Return for each closed file the seq after its last; `pruned` are the ranges whose files were deleted before.
+
+    A file that was closed since they were listed ends the last of them: the active one begins after it.
+    """
+    if not closed:
+        return []
     starts = [file.first_seq for file in closed[1:]]
     active = files.first_seq(layout.active)
-    found = [*starts, active if active is not None else NO_END] if closed else []
+    since = (file.first_seq for file in files.segments(layout) if file.first_seq > closed[-1].first_seq)
+    found = [*starts, next(since, active if active is not None else NO_END)]
     return [
         min([end, *(low for low, _ in pruned if file.first_seq < low < end)])
         for file, end in zip(closed, found, strict=True)

@@ -39,6 +39,9 @@ PER_RECORD: Final = 50
 MAX_RANGES: Final = 500
 """Ranges of deleted seqs that a file's first line has room for; more make no further hole."""
 
+ROTATIONS: Final = 8
+"""So many in a row may take the newest file away from whoever is about to read it."""
+
 
 def _within(first: int, last: int, ranges: Sequence[tuple[int, int]]) -> bool:
     return any(low <= first and last <= high for low, high in ranges)
@@ -100,7 +103,7 @@ class Pruner:
     def finish(self) -> None:
         """Delete what is on record as deleted: by the word of the trail's lines, not of the hint beside them."""
         if self._said is None:  # the last record may be younger than the hint
-            self._said = intents.pruned_ranges(self._layout, None, intents.Tracker(self._own_words()))
+            self._said = self._read_said()
             self.pruned = intents.merge_ranges([*self.pruned, *self._said])
         closed = files.segments(self._layout)
         left = [
@@ -111,6 +114,13 @@ class Pruner:
         if left:
             self._writer.seal()  # the record, if it is not yet
             self._unlink(left)
+
+    def _read_said(self) -> list[tuple[int, int]]:
+        """Return what the newest file says; a rotation may rename it just before it is opened: then the next one."""
+        for _ in range(ROTATIONS):
+            with contextlib.suppress(FileNotFoundError):
+                return intents.pruned_ranges(self._layout, None, intents.Tracker(self._own_words()))
+        return intents.pruned_ranges(self._layout, None, intents.Tracker(self._own_words()))
 
     def _unlink(self, gone: Sequence[TrailFile]) -> None:
         firsts = [*(file.first_seq for file in files.segments(self._layout)), 2**63]
