@@ -3,7 +3,8 @@
 The rules that live here:
 
 - A question carries its role. Everything that is looked at goes through the role's filter and columns first.
-- Trails are looked for anew for each question: they grow, rotate, appear and vanish meanwhile.
+- Trails are looked for anew for each question: they grow, rotate, appear and vanish meanwhile. What is kept of the
+  question before (`indelible.query.kept`) saves time, and is asked about nothing that may have changed.
 - What cannot be read is counted in the answer, and never ends it.
 """
 
@@ -44,6 +45,7 @@ from indelible.query.filters import (
     parse_time,
     trail_time,
 )
+from indelible.query.kept import Kept
 from indelible.query.search import Corrupt, Hit, TrailSearch
 from indelible.query.timeline import Item, make_timeline
 from indelible.trail.reader import reading, trails_at, with_earlier
@@ -97,6 +99,8 @@ class Question(NamedTuple):
     role: Role
     place: Place
     bounds: Bounds
+    kept: Kept | None = None
+    """What whoever answers keeps from one question to the next; it goes nowhere."""
 
 
 class Answered(NamedTuple):
@@ -110,7 +114,8 @@ def answer(question: Question) -> Answered:
     """Answer a question. Raises IndelibleError, whose message is for whoever asked."""
     question.role.check_tool(question.tool)
     asked = tools.parse(tools.BY_NAME[question.tool], question.arguments)
-    with reading(question.place.path), bounded(question.bounds.caps()):
+    kept = contextlib.nullcontext() if question.kept is None else question.kept.question()
+    with kept, reading(question.place.path), bounded(question.bounds.caps()):
         return _ANSWERS[question.tool](question, asked)
 
 
@@ -129,7 +134,7 @@ def _search(question: Question, asked: tools.Search) -> Answered:
     else:
         found = [
             one
-            for hit in newest(question.place.paths(), wanted, before, limit + 1, corrupt)
+            for hit in newest(question, wanted, before, limit + 1, corrupt)
             if (one := _shown_hit(hit, role)) is not None
         ]
     kept = fitting(found[:limit], question.bounds.bytes)
@@ -158,22 +163,22 @@ def _by_condition(
 
 
 def newest(
-    paths: Sequence[Path], wanted: Filter, before: Cursor | None, limit: int, corrupt: Corrupt
+    question: Question, wanted: Filter, before: Cursor | None, limit: int, corrupt: Corrupt
 ) -> list[Hit]:
     """Return the newest matches of all trails, the newest first, from where a cursor stands on."""
     skip, until = (before.skip, before.until) if before is not None else (0, None)
     found: list[list[Hit]] = []
-    for path in paths:
-        with _opened(path, wanted, corrupt, until) as search:
+    for path in question.place.paths():
+        with _opened(path, wanted, corrupt, until, question.kept) as search:
             found.append(search.newest(limit + skip)[::-1])
     merged = heapq.merge(*found, key=lambda hit: hit.row.recorded_at, reverse=True)
     return list(islice(merged, skip, skip + limit))
 
 
-def _opened(path: Path, wanted: Filter, corrupt: Corrupt, until: str | None) -> TrailSearch:
+def _opened(path: Path, wanted: Filter, corrupt: Corrupt, until: str | None, kept: Kept | None) -> TrailSearch:
     """Open a trail for a page: the first by twins, where they help; for those after it the lines are read."""
     if until is None:
-        return quick.open_search(path, wanted, corrupt)
+        return quick.open_search(path, wanted, corrupt, kept=kept)
     return TrailSearch(path, wanted, corrupt, recorded_until=until)
 
 
@@ -234,7 +239,7 @@ def _timeline(question: Question, asked: tools.Timeline) -> Answered:
     wanted = role.narrowed(Filter(events=None, session=frozenset({asked.session})))
     corrupt, hits = Corrupt(), list[Hit]()
     if wanted is not None:
-        hits = newest(question.place.paths(), wanted, before, limit + 1, corrupt)
+        hits = newest(question, wanted, before, limit + 1, corrupt)
     room = question.bounds.bytes
     while True:
         kept = hits[:limit]
@@ -300,7 +305,7 @@ def _statistics(question: Question, asked: tools.Statistics) -> Answered:
         rows = [] if columns.group_by else [[0, *([] if asked.sum is None else [None])]]
         return _table(names, rows, limit, question, corrupt)
     if not asked.group_by and asked.sum is None and asked.where is None:
-        count = quick.count(question.place.paths(), wanted, corrupt)
+        count = quick.count(question.place.paths(), wanted, corrupt, question.kept)
         if count is not None:
             return _table(["count"], [[count]], limit, question, corrupt)
     with _asked(question, wanted, corrupt) as engine:

@@ -9,6 +9,7 @@ The rules that live here:
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import signal
@@ -23,11 +24,14 @@ from indelible.inquiry.answers import Shown
 from indelible.inquiry.plain import plain
 from indelible.inquiry.questions import Question, answer
 from indelible.inquiry.roles import NotAllowed
+from indelible.query.kept import Kept
 
 LOOK_S: Final = 0.5
-"""How often it is looked whether the process that asked is still there."""
+"""How often it is looked whether the process that asked is still there, and what is kept may be kept on."""
 
 MAX_ERROR: Final = 1_000
+
+_KEPT: Final = Kept()
 
 NO_MEMORY: Final = "the answer needs more memory than it may have; ask for less"
 
@@ -46,7 +50,7 @@ def work(question: Question) -> Reply:
     """Answer one question; never raises."""
     _settle(os.getppid())
     try:
-        found = answer(question)
+        found = answer(question._replace(kept=_KEPT))
     except NotAllowed as exc:
         return Reply(summary=plain(str(exc), MAX_ERROR), denied=True)
     except IndelibleError as exc:
@@ -64,10 +68,12 @@ def _settle(parent: int) -> None:
     """Leave Ctrl-C to the process that asked, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.modules.setdefault("__main__", ModuleType("__main__"))  # DuckDB looks into it, and there is none here
+    atexit.register(_KEPT.close)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_S)
+        _KEPT.look()
     os._exit(3)

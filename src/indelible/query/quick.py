@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from indelible.errors import IndelibleError
-from indelible.query.filters import CALLS, Filter, parse_row
+from indelible.query.filters import CALLS, Filter, Row, parse_row
 from indelible.query.search import Corrupt, Hit, TooFarError, TrailSearch
 from indelible.trail.layout import Layout
 from indelible.trail.packed import content_size
@@ -26,8 +26,8 @@ from indelible.trail.reader import names_in
 from indelible.trail.twins import has_duckdb
 
 if TYPE_CHECKING:
-    from indelible.query.engine.connection import Connection
     from indelible.query.engine.twinned import Rows
+    from indelible.query.kept import Kept, Opened
 
 LEAST_BYTES: Final = 16 << 20
 """Of fewer bytes of lines reading takes less than a fifth of a second."""
@@ -47,10 +47,13 @@ _VALUES: Final = (
 )  # fmt: skip
 
 
-def open_search(path: Path, wanted: Filter, corrupt: Corrupt, *, with_twins: bool = True) -> TrailSearch:
+def open_search(
+    path: Path, wanted: Filter, corrupt: Corrupt, *, with_twins: bool = True, kept: Kept | None = None
+) -> TrailSearch:
     """Return a search of a trail; a context manager. Raises TrailError when there is none, or it may not be read."""
-    kind = QuickSearch if with_twins and is_selective(wanted) and may_help(path) else TrailSearch
-    return kind(path, wanted, corrupt)
+    if with_twins and is_selective(wanted) and may_help(path):
+        return QuickSearch(path, wanted, corrupt, kept)
+    return TrailSearch(path, wanted, corrupt)
 
 
 def may_help(path: Path) -> bool:
@@ -79,46 +82,67 @@ def is_large(search: TrailSearch) -> bool:
     return False
 
 
-def count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt) -> int | None:
+def count(paths: Sequence[Path], wanted: Filter, corrupt: Corrupt, kept: Kept | None = None) -> int | None:
     """Return how many events match; None where so much has no twin that SQL over the lines is quicker.
 
     Raises TrailError when there is no trail, or it may not be read.
     """
     with contextlib.ExitStack() as stack:
-        searches = [stack.enter_context(QuickSearch(path, wanted, corrupt)) for path in paths]
+        searches = [stack.enter_context(QuickSearch(path, wanted, corrupt, kept)) for path in paths]
         if not any(may_help(path) for path in paths) or not any(map(is_large, searches)):
             return sum(1 for search in searches for _ in TrailSearch.all(search))
         units = [unit for search in searches for unit in search.units(stack)]
         if sum(unit.size for unit in units if isinstance(unit, _Read)) > READ_BYTES:
             return None
         read = sum(unit.count() for unit in units if isinstance(unit, _Read))  # while DuckDB is started
-        return read + _count_of_twins(units, wanted)
+        return read + _count_of_twins(units, wanted, kept)
 
 
-def _count_of_twins(units: Sequence[_Read | _Asked], wanted: Filter) -> int:
+def _count_of_twins(units: Sequence[_Read | _Asked], wanted: Filter, kept: Kept | None) -> int:
     """Count by one question to all twins; where it cannot be answered, one by one."""
     from indelible.query.engine import twinned
     from indelible.query.engine.relations import condition
 
     asked = [unit for unit in units if isinstance(unit, _Asked)]
-    every = [one for unit in asked for one in unit.twins]
-    if not every:
+    if not asked:
         return 0
-    with contextlib.suppress(IndelibleError), _connected(every) as connection:
-        found = connection.trial(twinned.counted(every, condition(wanted)))
-        if found is not None and found[1]:
-            _note(asked, connection if found[2] else None)
-            return int(found[0])
+    with contextlib.suppress(IndelibleError), _opened(asked, kept) as opened:
+        is_known = opened.newer is not None
+        number, *told = _told(opened, twinned.counted(opened.twins, condition(wanted), checked=is_known))
+        _believe(opened, *told)
+        for unit in asked:
+            unit.newer = opened.newer or {}
+            unit.note()
+        return int(number)
     return sum(unit.count() for unit in asked)
+
+
+def _told(opened: Opened, query: str) -> tuple[Any, ...]:
+    """Return the one row of a query of ours. Raises IndelibleError when it fails on what a twin has in it."""
+    found = opened.connection.trial(query)
+    if found is None:
+        raise IndelibleError
+    return found
+
+
+def _believe(opened: Opened, is_whole: bool, newer: int) -> None:  # noqa: FBT001 - as the query has them
+    """Take what the first answer says of the twins. Raises IndelibleError where they are not to be believed."""
+    from indelible.query.engine import twinned
+
+    if not is_whole:
+        raise IndelibleError
+    if opened.newer is None:
+        opened.newer = twinned.newer_of(opened.twins, opened.connection) if newer else {}
 
 
 class QuickSearch(TrailSearch):
     """One trail at one moment; a context manager."""
 
-    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt) -> None:
+    def __init__(self, path: Path, wanted: Filter, corrupt: Corrupt, kept: Kept | None = None) -> None:
         """Raises TrailError when there is no trail, or it may not be read."""
         super().__init__(path, wanted, corrupt)
         self._wanted = wanted
+        self._kept = kept
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +153,7 @@ class QuickSearch(TrailSearch):
             yield from super().all()
             return
         with contextlib.ExitStack() as stack:
-            for unit in _connect(self.units(stack), self._wanted, stack):
+            for unit in _connect(self.units(stack), self._wanted, stack, self._kept):
                 yield from unit.all()
 
     def newest(self, limit: int) -> list[Hit]:
@@ -141,7 +165,7 @@ class QuickSearch(TrailSearch):
             return near
         found: deque[Hit] = deque()
         with contextlib.ExitStack() as stack:
-            for unit in reversed(_connect(self.units(stack), self._wanted, stack)):
+            for unit in reversed(_connect(self.units(stack), self._wanted, stack, self._kept)):
                 found.extendleft(reversed(unit.newest(limit - len(found))))
                 if len(found) >= limit:
                     break
@@ -177,7 +201,7 @@ class QuickSearch(TrailSearch):
 
         # DuckDB is started by the first twin that fits: where none does, lines are read, and nobody needs it.
         cover = twinned.Cover(self)
-        make_room(len(self.files) + len(cover))
+        make_room(len(self.files) + len(cover) * (1 if self._kept is None else 2))
         units: list[_Read | _Asked] = []
         first, offset = self.start()
         for order in range(first, len(self.files)):
@@ -187,7 +211,8 @@ class QuickSearch(TrailSearch):
                 after = offset if order == first else 0
                 if isinstance(piece, twinned.Rows):
                     if piece.twin.stop > after:
-                        _begin()
+                        if self._kept is None or not self._kept.is_open:
+                            _begin()
                         _join(self, units, piece)
                 elif piece.stop is None or piece.stop > after:
                     units.append(_Read(self, order, max(piece.begin, after), piece.stop))
@@ -196,6 +221,10 @@ class QuickSearch(TrailSearch):
     def hits_of(self, order: int, begin: int, stop: int | None) -> Iterator[Hit]:
         """Yield the matches of a range of a file's bytes, read one by one."""
         return self._hits_of(order, self.files[order], begin, stop)
+
+    def _rows(self, stream: BinaryIO, offset: int, lines: list[bytes], data: bytes) -> Iterable[Row | None]:
+        rows = None if self._kept is None else self._kept.rows(stream, offset, lines, data)
+        return super()._rows(stream, offset, lines, data) if rows is None else rows
 
     def judge(self, line: bytes | None) -> Hit | None:
         """Return a line as a hit, if it is one."""
@@ -218,40 +247,41 @@ def _join(search: QuickSearch, units: list[_Read | _Asked], piece: Rows) -> None
         units.append(_Asked(search, [piece]))
 
 
-def _connect(units: list[_Read | _Asked], wanted: Filter, stack: contextlib.ExitStack) -> list[_Read | _Asked]:
+def _connect(
+    units: list[_Read | _Asked], wanted: Filter, stack: contextlib.ExitStack, kept: Kept | None
+) -> list[_Read | _Asked]:
     """Let those that are asked be asked; return all."""
     from indelible.query.engine import twinned
     from indelible.query.engine.relations import condition
 
     asked = [unit for unit in units if isinstance(unit, _Asked)]
-    every = [one for unit in asked for one in unit.twins]
-    if not every:
+    if not asked:
         return units
-    with contextlib.suppress(IndelibleError):
-        connection = stack.enter_context(_connected(every))
-        found = connection.trial(twinned.checked(every))
-        if found is not None and found[0]:
-            newer = twinned.newer_of(every, connection) if found[1] else {}
-            for unit in asked:
-                unit.connection, unit.condition, unit.newer = connection, condition(wanted), newer
+    with contextlib.suppress(IndelibleError), contextlib.ExitStack() as meanwhile:
+        opened = meanwhile.enter_context(_opened(asked, kept))
+        if opened.newer is None:
+            _believe(opened, *_told(opened, twinned.checked(opened.twins)))
+        for unit in asked:
+            unit.connection, unit.condition = opened.connection, condition(wanted)
+            unit.newer = opened.newer or {}
+        stack.push(meanwhile.pop_all())
     return units
 
 
-def _note(asked: Sequence[_Asked], connection: Connection | None) -> None:
-    """Note that all of these were asked; with a connection, lines of a newer version are among them."""
-    from indelible.query.engine import twinned
+@contextlib.contextmanager
+def _opened(asked: Sequence[_Asked], kept: Kept | None) -> Iterator[Opened]:
+    """Have the twins of all of these open, those that are kept in the place of theirs. Raises TrailError."""
+    from indelible.query.kept import opened
 
     every = [one for unit in asked for one in unit.twins]
-    newer = {} if connection is None else twinned.newer_of(every, connection)
-    for unit in asked:
-        unit.newer = newer
-        unit.note()
-
-
-def _connected(twins: Sequence[Rows]) -> Connection:
-    from indelible.query.engine.connection import Caps, Connection
-
-    return Connection([one.path for one in twins], Caps(seconds=SECONDS))
+    with opened(every) if kept is None else kept.opened(every) as found:
+        own = iter(zip(found.twins, every, strict=True))
+        for unit in asked:
+            unit.twins = [
+                mine._replace(file=one.file, order=one.order)
+                for mine, one in itertools.islice(own, len(unit.twins))
+            ]
+        yield found
 
 
 class _Read:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
@@ -304,6 +304,10 @@ class TrailSearch:
                     return order
         return 0
 
+    def _rows(self, _stream: BinaryIO, _offset: int, lines: list[bytes], _data: bytes) -> Iterable[Row | None]:
+        """Return the row of each line of a block, which was read from a byte of a file on, and `_data` begins with."""
+        return map(parse_row, lines)
+
     def _hits_of(self, order: int, file: TrailFile, offset: int, stop: int | None = None) -> Iterator[Hit]:
         """Yield the matches of a file from a byte of its content on, which is the beginning of a line, to another."""
         trail, matches = str(self.path), self._accepted(order)
@@ -316,7 +320,7 @@ class TrailSearch:
                 _go_to(stream, offset)
             lines = Lines(stream)
             try:
-                for some, _ in lines:
+                for some, data in lines:
                     if may_be_early and self._all_early(some[-LAST_LINES:]):
                         size = sum(map(len, some)) + len(some)
                         offset, number = offset + size, None if number is None else number + len(some)
@@ -325,10 +329,9 @@ class TrailSearch:
                         self._progress(size)
                         continue
                     may_be_early = False
-                    for line in some:
+                    for line, row in zip(some, self._rows(stream, offset, some, data), strict=True):
                         if stop is not None and offset >= stop:
                             return
-                        row = parse_row(line)
                         take(row)
                         if row is None:
                             self._corrupt.add(trail, order, file, offset=offset, number=number)

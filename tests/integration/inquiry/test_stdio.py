@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,8 +20,11 @@ from mcp.shared.exceptions import MCPError
 
 import indelible
 from indelible.inquiry.tools import BY_NAME
+from indelible.query.engine import making
+from indelible.trail import twins
+from indelible.trail.durable import Access
 from tests.integration.inquiry.conftest import LIMIT_S, Connect, Raw, command
-from tests.trails import VKEY
+from tests.trails import VKEY, Maker, erased, erasure, operation
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -229,6 +233,68 @@ def test_a_question_is_ended_by_its_client_and_others_go_on(
     kinds = [event["outcome"]["kind"] for event in own(audit)]
     assert kinds.count("cancelled") == 1
     assert kinds.count("completed") == 5
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Maker:
+    """A trail that is worth asking twins of, which it has, but for its newest lines."""
+    maker = Maker(tmp_path / "trails" / "audit.jsonl")
+    text = "x" * 50_000
+    for _ in range(2):
+        maker.add_many(180, lambda seq: operation(seq, request__args={"text": text})).rotate()
+    maker.add_many(5).seal()
+    made = making.make(maker.layout.active, Access())
+    assert len(made.made) == 2
+    return maker.add_many(5)
+
+
+@pytest.mark.slow
+def test_a_process_that_answers_again_sees_what_became_of_the_trail(
+    raw: Callable[..., Raw], large: Maker
+) -> None:
+    path = large.layout.active
+    server = raw("--trail", path, "--no-audit", "--role", "auditor")
+    server.begin()
+
+    def counted() -> int:
+        said = server.ask("statistics", user=["ada"], status=["success"])["result"]["structuredContent"]
+        assert not any(said[name] for name in ("unreadable_lines", "missing_lines", "newer_lines"))
+        return int(said["rows"][0][0])
+
+    assert counted() == counted() == 370
+    [worker] = psutil.Process(server.process.pid).children()
+    held = [one.path for one in worker.open_files() if one.path.endswith(".parquet")]
+    assert sorted(held) == sorted(map(str, large.layout.twins.glob("*.parquet")))
+    large.add_many(3)
+    assert counted() == 373
+    closed = large.layout.segment(0)
+    lines = closed.read_bytes().splitlines(keepends=True)
+    large.add(erasure(large, 4))
+    large.seal()
+    with twins.alone(large.layout, Access()):
+        twins.forget(large.layout, [(4, 4)])
+    until = time.monotonic() + LIMIT_S
+    while any("twins" in name for name in opened(worker.pid)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    lines[4] = erased(lines[4][:-1], 4) + b"\n"
+    closed.with_name("new").write_bytes(b"".join(lines))
+    closed.with_name("new").replace(closed)
+    assert counted() == 372
+    large.rotate()
+    large.add_many(2)
+    assert counted() == counted() == 374
+    assert psutil.Process(server.process.pid).children() == [worker]
+    assert server.end() == 0
+
+
+def opened(pid: int) -> list[str]:
+    """Return what a process has open, also what was removed."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(fd.readlink()))
+    return found
 
 
 def test_a_question_without_end_is_ended(raw: Callable[..., Raw], trail: Path, tmp_path: Path) -> None:

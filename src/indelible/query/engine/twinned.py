@@ -174,9 +174,13 @@ def checked(found: list[Rows]) -> str:
     return f"SELECT {_is_whole(found)}, {_newer(found)}"
 
 
-def counted(found: list[Rows], condition: str) -> str:
-    """Return a query that tells of how many rows of twins a condition is true, and what `checked` does."""
-    return f"SELECT count(*), {_is_whole(found)}, {_newer(found)} FROM {_read(found)} WHERE {condition}"
+def counted(found: list[Rows], condition: str, *, checked: bool = False) -> str:
+    """Return a query that tells of how many rows of twins a condition is true, and what the query of `checked` does.
+
+    With `checked` that was told before.
+    """
+    told = "true, NULL" if checked else f"{_is_whole(found)}, {_newer(found)}"
+    return f"SELECT count(*), {told} FROM {_read(found)} WHERE {condition}"
 
 
 def _is_whole(found: list[Rows]) -> str:
