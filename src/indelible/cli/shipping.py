@@ -10,13 +10,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from indelible import __version__, configfile, loglines
 from indelible.cli.common import Where, note
+from indelible.cli.priority import be_nice
 from indelible.cli.text import counted, one_line
 from indelible.cli.watching import Beside
 from indelible.errors import ConfigError, IndelibleError, TrailError
@@ -42,9 +42,6 @@ DRAIN_S: Final = 5.0
 
 NICE: Final = 5
 """A shipper that a recorder has started leaves the processor to it: what it does can wait, a call cannot."""
-
-AUTOGROUP: Final = Path("/proc/self/autogroup")
-"""Of the session that this process leads."""
 
 INTERRUPTED: Final = 130
 
@@ -96,7 +93,7 @@ class Run:
         self._attached = attached
         self._signals = Signals()
         if attached:
-            _step_back()
+            be_nice(NICE)
         self._lanes: list[Lane] = []
         self._interrupted = False
         self._on_record = OnRecord(layout, note)
@@ -258,17 +255,6 @@ class Run:
                 note(line, "INFO")
             else:
                 click.echo(one_line(line), err=self.fills_stdout)
-
-
-def _step_back() -> None:
-    """Take a lower priority than the recorder has.
-
-    Where Linux schedules sessions as groups (autogroup), a priority counts within one only, and we have one of our own.
-    """
-    os.nice(NICE)
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # there is no such group
-            AUTOGROUP.write_text(str(NICE))
 
 
 def _has(layout: Layout, sink: SinkSettings, goal: Sealed) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ import click
 
 from indelible.cli.common import Where, find_trails, print_json, where_options
 from indelible.cli.hints import placed
+from indelible.cli.priority import be_idle
 from indelible.cli.text import byte_count, counted, one_line
 from indelible.errors import TrailError
 
@@ -36,7 +38,10 @@ ends that). They can be removed at any time: nothing is lost. Exit code 1: --che
 twin that says something else than its lines.
 """
 
-IDLE_NICE: Final = 19
+SHARE: Final = 0.25
+"""Of one processor a recorder's child takes no more, from its beginning on: enough for 6 MB of lines a second."""
+
+BEGAN: Final = time.monotonic()
 
 LOOK_S: Final = 0.1
 
@@ -77,7 +82,7 @@ def _attached(where: Where) -> int:
     """Make what is due, as the child of a recorder: with what the machine has left over, while that one lives."""
     from indelible.query.engine import making
 
-    _be_idle()
+    be_idle()
     gone = threading.Event()
 
     def watch() -> None:
@@ -89,17 +94,22 @@ def _attached(where: Where) -> int:
     threading.Thread(target=watch, name="indelible-parent", daemon=True).start()
     for path in find_trails(where):
         with _told(path):
-            while making.make(path, _access(path), stop=gone.is_set).made:
-                pass  # more may be due by now
+            while making.make(path, _access(path), most=1, stop=gone.is_set).made:
+                _rest(gone)  # more may be due by now
     return 0
 
 
-def _be_idle() -> None:
-    with contextlib.suppress(OSError):
-        os.nice(IDLE_NICE)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def _rest(gone: threading.Event) -> None:
+    """Leave the machine to others, until so much time is over that what was worked is no more than its share of it.
+
+    Also with what is left over one is in the way: of the memory and of the disk, and a system does not move another's
+    thread to a processor that is not idle, whatever works there.
+    """
+    while not gone.is_set():
+        late = time.process_time() / SHARE - (time.monotonic() - BEGAN)
+        if late <= 0:
+            return
+        gone.wait(late)
 
 
 def _make(path: Path, *, rebuild: bool = False) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from indelible.cli.twins import SHARE
 from indelible.config import AuditSettings
 from indelible.query.engine import making
 from indelible.query.engine.asking import ALL, Asked
@@ -117,7 +118,40 @@ def child_of(path: Path, *options: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "indelible", "twins", *options, "--trail", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
+
+
+def test_a_recorder_s_child_takes_what_nobody_else_wants(large: Path) -> None:
+    child = child_of(large, "--attached")
+    until(lambda: list(Layout(large).twins.glob(".*.tmp")) if Layout(large).twins.is_dir() else False)
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+    if hasattr(os, "SCHED_IDLE"):
+        assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE
+    session = Path(f"/proc/{child.pid}/autogroup")
+    if session.exists() and os.geteuid() == 0:  # others may change one in a tenth of a second, of all there are
+        assert session.read_text().split()[-1] == "19"
+    child.kill()
+    child.communicate(timeout=LIMIT_S)
+
+
+def test_a_recorder_s_child_rests_between_twins_and_makes_all(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "audit.jsonl")
+    for _ in range(4):
+        maker.add_many(20).rotate()
+    maker.seal()
+    began = time.monotonic()
+    child = child_of(maker.layout.active, "--attached")
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.monotonic() - began
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert made(maker.layout.active) >= closed(maker.layout.active)
+    assert (
+        usage.ru_utime + usage.ru_stime < 2 * SHARE * seconds
+    )  # from before it began to count until it had ended
+    assert child.stdin is not None
+    child.stdin.close()
 
 
 def test_a_kill_in_the_midst_leaves_nothing_that_counts(large: Path) -> None:

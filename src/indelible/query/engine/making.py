@@ -156,11 +156,13 @@ def make(
     *,
     rebuild: bool = False,
     chunk: int = CHUNK_BYTES,
+    most: int | None = None,
     progress: Callable[[int], Progress] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Made:
     """Make the twins of a trail that are due, and remove what fits nothing; with `rebuild` all are made anew.
 
+    With `most` no more of them than that, the oldest first, so that whoever has time to spare looks anew after each.
     `progress` is called with the bytes of lines that are to be gone through; `stop` tells, on any thread, to make no
     more. Raises TwinsBusyError, StoppedError, TrailError,
     OSError.
@@ -187,6 +189,8 @@ def make(
                 made.append(twin)
             if step is not None:
                 step(job.size)
+            if len(made) == most:
+                break
     with contextlib.suppress(TwinsBusyError):
         removed += tidy(path, access)
     return Made(made, removed)
