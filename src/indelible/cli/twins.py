@@ -38,10 +38,14 @@ ends that). They can be removed at any time: nothing is lost. Exit code 1: --che
 twin that says something else than its lines.
 """
 
-SHARE: Final = 0.25
-"""Of one processor a recorder's child takes no more, from its beginning on: enough for 6 MB of lines a second."""
-
 BEGAN: Final = time.monotonic()
+
+RESTS: Final = 3
+"""Times as long as a recorder's child was at work for a twin it rests before the next one. So it is at work a quarter
+of the time: also with what is left over one is in the way, since Linux fetches no other's waiting thread to where
+something runs already. It is enough for some 6 MB of lines a second."""
+
+LONGEST_REST_S: Final = 60.0
 
 LOOK_S: Final = 0.1
 
@@ -83,7 +87,7 @@ def _attached(where: Where) -> int:
     from indelible.query.engine import making
 
     be_idle()
-    gone = threading.Event()
+    gone, began = threading.Event(), BEGAN
 
     def watch() -> None:
         with contextlib.suppress(OSError):
@@ -95,21 +99,9 @@ def _attached(where: Where) -> int:
     for path in find_trails(where):
         with _told(path):
             while making.make(path, _access(path), most=1, stop=gone.is_set).made:
-                _rest(gone)  # more may be due by now
+                gone.wait(min(RESTS * (time.monotonic() - began), LONGEST_REST_S))
+                began = time.monotonic()  # more may be due by now
     return 0
-
-
-def _rest(gone: threading.Event) -> None:
-    """Leave the machine to others, until so much time is over that what was worked is no more than its share of it.
-
-    Also with what is left over one is in the way: of the memory and of the disk, and a system does not move another's
-    thread to a processor that is not idle, whatever works there.
-    """
-    while not gone.is_set():
-        late = time.process_time() / SHARE - (time.monotonic() - BEGAN)
-        if late <= 0:
-            return
-        gone.wait(late)
 
 
 def _make(path: Path, *, rebuild: bool = False) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The rules that live here:
 
 - Nothing of it is done in the recorder's own process but to look whether enough is due: names in a directory, and the
   size of files. The child does it with what the machine has left over (nice 19, also among sessions, and SCHED_IDLE
-  where there is such), and rests between one twin and the next: a quarter of a processor is its share.
+  where there is such), and rests after each twin three times as long as it worked.
 - The child is known by the pipe on its standard input: when the recorder is gone, however it ended, the child ends. A
   recorder that is closed, or erases, kills it: what that leaves is removed by whoever makes twins next.
 - Without the package duckdb, or with `twins: off`, there is none.
