@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from itertools import filterfalse
 from typing import Annotated, Final, Protocol
 
 import msgspec
@@ -178,9 +179,8 @@ def read_heads(lines: list[bytes]) -> list[Head] | None:
     if max(map(len, lines), default=0) > MAX_LINE_BYTES:
         return None
     try:
-        for line in lines:
-            if not line.isascii():
-                line.decode()
+        for line in filterfalse(bytes.isascii, lines):
+            line.decode()
         return list(map(_decode_head, lines))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -32,6 +32,8 @@ from indelible.trail.reader import Snapshot
 CHUNK_BYTES: Final = 1 << 21
 """How much is read at once, unless a batch is more; more than the longest line."""
 
+AHEAD_BYTES: Final = 1 << 16
+"""So much more than is wanted is read: the last line is hardly ever cut, and nobody reads again for its rest."""
 
 LOOK_AHEAD: Final = 16
 """Before a step to a later seq is believed, so many lines after it are looked at, if there are as many."""
@@ -161,7 +163,7 @@ class Feed:
         if stream is None:
             return piece, 0
         limit = size if self._end is None else min(size, self._end)
-        asked = max(CHUNK_BYTES, max_bytes)
+        asked = max(CHUNK_BYTES, max_bytes + AHEAD_BYTES)
         try:
             data = stream.peek(asked)
         except TrailCorrupt:  # what comes after this file is shipped all the same

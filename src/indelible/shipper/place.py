@@ -107,12 +107,12 @@ class Place:
         if self._feed is None:
             self._feed = Feed(trail.layout)
         piece = self._feed.read(first, trail.size, most, most_bytes)
-        size = sum(len(line) for _, line in piece.lines)
+        size = _size(piece)
         while piece.lines and not piece.gaps and piece.next < trail.size and size < most_bytes:
             more = self._feed.read(piece.next, trail.size, most - len(piece.lines), most_bytes - size)
             if more.gaps or not more.lines:
                 break
-            size += sum(len(line) for _, line in more.lines)
+            size += _size(more)
             piece = Piece([*piece.lines, *more.lines], more.next, [])
         return piece
 
@@ -238,3 +238,8 @@ class Place:
         self._left.add(at.origin)
         self.jump(self._trail.origin, 0)
         return self._trail
+
+
+def _size(piece: Piece) -> int:
+    """Return how many bytes the lines of a piece are in their file."""
+    return sum(len(line) for _, line in piece.lines) + len(piece.lines)
