@@ -96,9 +96,15 @@ class KafkaSink:
         """Since when this client was asked, and has not answered; None: it has, or there is none."""
         self._is_away = False
         """It was said that nobody answers, and nobody has since."""
+        self._work: Callable[[], None] = _nothing
+        """What is done while records are on their way."""
         self._partitions: tuple[int, ...] = ()
         self._turn = itertools.count()
         self._chosen = PARTITION_ANY
+
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """See `Idling`."""
+        self._work = work
 
     def open(self) -> None:
         """See `Sink`. The topic is asked for: it is there, and we may see it."""
@@ -155,8 +161,11 @@ class KafkaSink:
 
     def _carry(self) -> None:
         """Have all that is to be sent acknowledged, or refused for good. Raises SinkUnavailable."""
+        work = self._work
         while self._flight.waiting or not self._is_settled:
             self._hand_over()
+            work()
+            work = _nothing
             self._wait()
             failed, self._failed = self._failed, []
             if failed:
@@ -412,3 +421,7 @@ class KafkaSink:
 
     def _why(self) -> str:
         return self._troubles.said() or NO_ANSWER
+
+
+def _nothing() -> None:
+    """Nobody has anything to do."""
