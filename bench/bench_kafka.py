@@ -33,7 +33,7 @@ from bench.report import Goal, Report
 from tests import brokers
 
 EVENTS = 400_000
-ROUNDS = 3
+ROUNDS = 5
 TURNS = 16
 PARTITIONS = 4
 ORIGIN = b"indelible/00112233445566778899aabbccddeeff"

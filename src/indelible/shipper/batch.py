@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import FOREIGN
 from indelible.formats.indelible import IndelibleFormat
-from indelible.formats.record import NoEntryError, Record, read_heads
+from indelible.formats.record import Head, NoEntryError, Record, RequestHead, read_heads
 from indelible.shipper.choice import choice
 from indelible.shipper.feed import Piece
 from indelible.sinks.base import Delivery, Shipment
@@ -44,8 +44,12 @@ KEYS: Final[dict[str | None, Callable[[Any], str | None]]] = {
 }
 """What a destination with partitions may be asked to keep in order: `partition_key` → what an event has of it."""
 
-OF_HEADS: Final = frozenset({None, "session_id", "request_id"})
-"""Those that a line's head has, too."""
+HEADS: Final[dict[str | None, type[Head]]] = {
+    None: RequestHead,
+    "session_id": Head,
+    "request_id": RequestHead,
+}
+"""Those that a line's head has, too: `partition_key` → which head."""
 
 
 class Renderer:
@@ -62,7 +66,8 @@ class Renderer:
         self._render = made.render
         named = getattr(settings.own, "partition_key", None)
         self._key = KEYS[named]
-        self._heads_do = isinstance(made, IndelibleFormat) and not self._choice.by_values and named in OF_HEADS
+        self._heads_do = isinstance(made, IndelibleFormat) and not self._choice.by_values and named in HEADS
+        self._head = HEADS.get(named, RequestHead)
 
     def batch(self, piece: Piece, origin: str) -> Batch:
         """Choose and render. What has no record is refused here, so that it holds up nothing."""
@@ -94,7 +99,7 @@ class Renderer:
 
     def _as_they_stand(self, lines: list[tuple[int, bytes]], origin: str) -> list[Shipment] | None:
         """Return what there is to ship of lines that are not rendered; None when one of them has to be read whole."""
-        heads = read_heads([line for _, line in lines])
+        heads = read_heads([line for _, line in lines], self._head)
         if heads is None:
             return None
         of_type, key = self._choice.of_type, self._key

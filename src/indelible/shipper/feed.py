@@ -32,7 +32,6 @@ from indelible.trail.reader import Snapshot
 CHUNK_BYTES: Final = 1 << 21
 """How much is read at once, unless a batch is more; more than the longest line."""
 
-
 LOOK_AHEAD: Final = 16
 """Before a step to a later seq is believed, so many lines after it are looked at, if there are as many."""
 
@@ -98,7 +97,7 @@ class Feed:
         """
         piece = Piece([], seq, [])
         while piece.next < size and not piece.lines:
-            if not self._is_current(piece.next):
+            if not self.is_current(piece.next):
                 self.close()
                 opened = looking_again(lambda: self._open(piece.next))  # noqa: B023 - called at once
                 if opened is None:
@@ -113,8 +112,8 @@ class Feed:
                 return piece
         return piece
 
-    def _is_current(self, seq: int) -> bool:
-        """Tell whether the open file is the one with `seq`, as it stands in its place now."""
+    def is_current(self, seq: int) -> bool:
+        """Tell whether the open file is the one with `seq`, which comes next there, as it stands in its place now."""
         if self._stream is None or seq != self._at:
             return False
         if seq >= self._end if self._end is not None else self._path != self._layout.active:

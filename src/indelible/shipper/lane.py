@@ -1,8 +1,10 @@
 """One sink's way: what comes next in the trail, chosen, rendered, sent, and then its cursor moved. On its own thread.
 
-The rule that lives here: of what was read and not taken nothing is kept. After a failure the same events are read
-again, so that what was erased meanwhile is not shipped, and memory holds one batch, whatever the backlog. Dead letters
-are on the disk before the cursor passes their events.
+The rules that live here. Of what was read and not taken nothing is kept: after a failure the same events are read
+again, so that what was erased meanwhile is not shipped. While a sink waits for its destination the next batch is read
+and rendered, where more than that waits; it is sent only if the one before was taken whole, and its file still stands
+as it was read. Memory holds one batch, or these two, whatever the backlog. Dead letters are on the disk before the
+cursor passes their events.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ import msgspec
 
 from indelible.errors import FOREIGN, IndelibleError
 from indelible.shipper.batch import BATCH_EVENTS, Batch, Renderer, accepted, fault, refusals
-from indelible.shipper.feed import Gap
+from indelible.shipper.feed import Gap, Piece
 from indelible.shipper.place import Place
 from indelible.shipper.seals import Seals
 from indelible.shipper.standing import Standing
-from indelible.sinks.base import NOTHING, Delivery, Sealing, Shipment, Sink, SinkUnavailable
+from indelible.sinks.base import NOTHING, Delivery, Idling, Sealing, Shipment, Sink, SinkUnavailable
 from indelible.trail.shipping import letters, request
 
 if TYPE_CHECKING:
@@ -48,6 +50,14 @@ class Parts(NamedTuple):
     """What else is asked of an event before a sink gets it."""
 
 
+class Ahead(NamedTuple):
+    """What was read while the batch before it was under way."""
+
+    trail: Sealed
+    piece: Piece
+    batch: Batch
+
+
 class Lane:
     """One sink of one trail, from `start` until it ends."""
 
@@ -70,6 +80,10 @@ class Lane:
         self._goal: Sealed | None = None
         self._batch = settings.own.batch
         self._hurries = False
+        self._under_way: Batch | None = None
+        """What is being sent; not while dead letters are."""
+        self._ahead: Ahead | None = None
+        """What was read meanwhile."""
         self._sent_at: float | None = None
         """When a batch was sent last, by the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name=f"indelible-sink-{self.name}", daemon=True)
@@ -152,6 +166,7 @@ class Lane:
             if self._goal is not None and self._place.reached(self._goal):
                 self.done.set()
             return 0.0 if busy else POLL_S
+        self._ahead = None
         self._place.save(at_once=True)
         self._let_go()
         return 0.0 if self._stopping.is_set() else self.standing.failed(why, asked)
@@ -165,20 +180,21 @@ class Lane:
             self._sink = self._parts.make_sink(self.settings)
             if isinstance(self._sink, Sealing):
                 self._sink.seal_with(self._seals)
+            if isinstance(self._sink, Idling):
+                self._sink.meanwhile(self._look_ahead)
         if not self._is_open:
             self._sink.open()
             self._is_open = True
 
     def _step(self) -> bool:
         """Ship a batch; tell whether there was one. Raises what kept it from being taken."""
-        batch, times = self._batch, self.settings.own.batches
-        if batch is not None and self._waits(batch):
+        ahead, self._ahead = self._ahead, None
+        if self._batch is not None and self._waits(self._batch):
             return False
-        found = (
-            self._place.next(times * batch.lines, times * batch.bytes)
-            if batch is not None
-            else self._place.next()
-        )
+        if ahead is not None and self._place.is_next(ahead.trail, ahead.piece):
+            self._ship(ahead.batch, ahead.trail.origin)
+            return True
+        found = self._place.next(*self._most)
         if found is None:
             return False
         trail, piece = found
@@ -186,6 +202,23 @@ class Lane:
             self.standing.lost(trail.origin, gap)
         self._ship(self._renderer.batch(piece, trail.origin), trail.origin)
         return True
+
+    @property
+    def _most(self) -> tuple[int, int]:
+        """How many lines, and bytes of them, are sent at once; 0: as `Place.next` has it."""
+        batch, times = self._batch, self.settings.own.batches
+        return (0, 0) if batch is None else (times * batch.lines, times * batch.bytes)
+
+    def _look_ahead(self) -> None:
+        """Read and render what comes after what is under way. What keeps us from it is said when its turn comes."""
+        if self._under_way is None or self._stopping.is_set():
+            return
+        try:
+            found = self._place.ahead(self._under_way.next, *self._most)
+            if found is not None:
+                self._ahead = Ahead(*found, self._renderer.batch(found[1], found[0].origin))
+        except FOREIGN:
+            self._place.let_go()
 
     def _waits(self, batch: BatchSettings) -> bool:
         """Tell whether what has come is to wait for more. Raises OSError, TrailError."""
@@ -198,7 +231,11 @@ class Lane:
     def _ship(self, batch: Batch, origin: str) -> None:
         """Send a batch, and move the cursor as far as it was taken. Raises what kept it from being taken."""
         shipments = batch.shipments
-        delivery, failure = self._send(shipments)
+        self._under_way = batch
+        try:
+            delivery, failure = self._send(shipments)
+        finally:
+            self._under_way = None
         taken = accepted(delivery, len(shipments))
         following = batch.next if taken == len(shipments) else shipments[taken].seq
         refused = list(refusals(self.name, origin, shipments, delivery))

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("indelible")
 
+ENOUGH: Final = 63 / 64
+"""What lacks less of its bytes is a batch: nobody goes back to the file for a line or two."""
+
 CURSOR_S: Final = 0.25
 """How often a cursor is written while events flow."""
 
@@ -108,13 +111,36 @@ class Place:
             self._feed = Feed(trail.layout)
         piece = self._feed.read(first, trail.size, most, most_bytes)
         size = sum(len(line) for _, line in piece.lines)
-        while piece.lines and not piece.gaps and piece.next < trail.size and size < most_bytes:
+        while piece.lines and not piece.gaps and piece.next < trail.size and size < ENOUGH * most_bytes:
             more = self._feed.read(piece.next, trail.size, most - len(piece.lines), most_bytes - size)
             if more.gaps or not more.lines:
                 break
             size += sum(len(line) for _, line in more.lines)
             piece = Piece([*piece.lines, *more.lines], more.next, [])
         return piece
+
+    def ahead(self, first: int, most: int, most_bytes: int) -> tuple[Sealed, Piece] | None:
+        """Return what comes from a seq on, while what lies before it is under way; None unless more comes after it.
+
+        Of one file, so that `is_next` can tell whether it still stands there. Raises OSError.
+        """
+        trail = self._trail
+        if trail is None or self._feed is None or first >= trail.size:
+            return None
+        piece = self._feed.read(first, trail.size, most or BATCH_EVENTS, most_bytes or BATCH_BYTES)
+        return (trail, piece) if piece.lines and not piece.gaps and piece.next < trail.size else None
+
+    def is_next(self, read: Sealed, piece: Piece) -> bool:
+        """Tell whether a piece that `ahead` returned is what `next` would find now: nobody has touched its file."""
+        trail = self._current()
+        if trail is None or self._at is None or self._feed is None or trail != read._replace(size=trail.size):
+            return False
+        place = (read.origin, piece.lines[0][0])
+        return (
+            (self._at.origin, self._at.next) == place
+            and piece.next <= trail.size
+            and self._feed.is_current(piece.next)
+        )
 
     def has_batch(self, lines: int, size: int) -> bool:
         """Tell whether so much waits, or something that no more comes to. Raises OSError, TrailError."""

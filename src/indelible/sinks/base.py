@@ -16,7 +16,7 @@ The rules that live here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -128,6 +128,14 @@ class Sealer(Protocol):
 
         `proves`: with the proof of their lines. Raises TooScattered: only of fewer of them.
         """
+
+
+@runtime_checkable
+class Idling(Protocol):
+    """A sink that has nothing to do while what it has sent is on its way."""
+
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """Have this done then: once in each `send`, and on its thread. It raises nothing."""
 
 
 @runtime_checkable

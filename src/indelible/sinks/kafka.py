@@ -5,6 +5,8 @@ The rules that live here:
 - A batch is taken when the brokers have acknowledged it. The client sends as an idempotent producer and goes on trying
   for as long as it lives, so what was under way when a broker died arrives once, in its place. A sink that is closed
   after a failure therefore keeps the client while it has records; `stop` lets go of them, and they may come again.
+- The client says what it failed, and nothing of what it did not: once it has nothing any more, the rest of what it was
+  given has arrived, and not before. Where it may have been kept from saying all, the rest is in doubt, and sent again.
 - A request that the brokers refuse is refused as a whole, whichever record is at fault: it is sent again in smaller
   ones, at last record by record; only what is refused alone is refused for good. Until then nothing behind it in its
   partition can arrive (librdkafka's gapless guarantee).
@@ -77,11 +79,13 @@ class KafkaSink:
         self._producer: Any = None
         self._flight = Flight()
         self._tellers: list[Callable[[Any, object], None]] = []
-        """What is called when the record at this place of the flight was acknowledged, or is given back: made once."""
-        self._out: set[int] = set()
-        """Numbers of records that the client has said nothing of yet."""
+        """What is called when the record at this place of the flight is given back: made once."""
+        self._out: list[int] = []
+        """Numbers of records that it was given, until it is known which of them have arrived."""
         self._failed: list[tuple[int, Any]] = []
         """Numbers of records that it has given back, and why."""
+        self._in_doubt = False
+        """Whether it may have failed others, and was kept from saying so."""
         self._troubles = Troubles()
         self._is_broken = False
         """The client takes nothing any more."""
@@ -92,9 +96,15 @@ class KafkaSink:
         """Since when this client was asked, and has not answered; None: it has, or there is none."""
         self._is_away = False
         """It was said that nobody answers, and nobody has since."""
+        self._work: Callable[[], None] = _nothing
+        """What is done while records are on their way."""
         self._partitions: tuple[int, ...] = ()
         self._turn = itertools.count()
         self._chosen = PARTITION_ANY
+
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """See `Idling`."""
+        self._work = work
 
     def open(self) -> None:
         """See `Sink`. The topic is asked for: it is there, and we may see it."""
@@ -122,7 +132,7 @@ class KafkaSink:
         """See `Sink`."""
         if not self._flight.begin(shipments):  # somebody begins elsewhere, or a line was erased meanwhile
             self._drop()
-            self._flight, self._out, self._failed = Flight(), set(), []
+            self._flight, self._out, self._failed, self._in_doubt = Flight(), [], [], False
             self._flight.begin(shipments)
         try:
             self._waits.check()
@@ -131,9 +141,9 @@ class KafkaSink:
             if self._waits.stopped:
                 self._recall()
                 self._give_back()
-            if not self._has_some and not self._are_believed:
+            if self._is_settled and not self._are_believed:
                 self._flight.disbelieve()
-            exc.delivery = self._flight.take(len(shipments), settled=not self._has_some)
+            exc.delivery = self._flight.take(len(shipments), settled=self._is_settled)
             raise
         return self._flight.take(len(shipments), settled=True)
 
@@ -151,8 +161,11 @@ class KafkaSink:
 
     def _carry(self) -> None:
         """Have all that is to be sent acknowledged, or refused for good. Raises SinkUnavailable."""
-        while self._flight.waiting or self._has_some:
+        work = self._work
+        while self._flight.waiting or not self._is_settled:
             self._hand_over()
+            work()
+            work = _nothing
             self._wait()
             failed, self._failed = self._failed, []
             if failed:
@@ -184,32 +197,34 @@ class KafkaSink:
         if self._own.partition_strategy != "hash" and time.monotonic() - self._looked > LOOK_S:
             self._asked(FIRST_LOOK_S)
         produce, topic = self._connected().produce, self._own.topic
-        out, partition, chooses = self._out, PARTITION_ANY, self._chooses
+        failure, partition, chooses = client.library().KafkaException, PARTITION_ANY, self._chooses
         first, tellers = self._flight.first, self._tellers
         tellers += [partial(self._reported, place) for place in range(len(tellers), len(self._flight))]
-        origin, schema = "", 0
-        common: tuple[tuple[str, str], ...] = ()
-        for sent, (number, shipment) in enumerate(self._flight.hand_over()):
-            if shipment.schema != schema or shipment.origin != origin:
-                origin, schema = shipment.origin, shipment.schema
-                common = (("origin", origin), ("schema", str(schema)))
-            headers = [("seq", str(shipment.seq)), *common]
-            if shipment.event_id:
-                headers.append(("event_id", shipment.event_id))
-            if chooses:
-                partition = self._partition(sent)
-            try:
-                produce(
-                    topic,
-                    shipment.record,
-                    shipment.key or None,
-                    partition,
-                    on_delivery=tellers[number - first],
-                    headers=headers,
-                )
-                out.add(number)
-            except client.library().KafkaException as exc:
-                tellers[number - first](exc.args[0], None)
+        numbers, shipments = self._flight.hand_over()
+        origin, schema, given = "", None, 0
+        whole: dict[str, str] = {}  # headers, of which the client makes a copy
+        erased: dict[str, str] = {}
+        try:
+            for given, (number, shipment) in enumerate(zip(numbers, shipments, strict=True)):
+                if shipment.schema != schema or shipment.origin != origin:
+                    origin, schema = shipment.origin, shipment.schema
+                    erased = {"seq": "", "origin": origin, "schema": str(schema)}
+                    whole = {**erased, "event_id": ""}
+                headers = whole if shipment.event_id else erased
+                headers["seq"] = str(shipment.seq)
+                if shipment.event_id:
+                    headers["event_id"] = shipment.event_id
+                if chooses:
+                    partition = self._partition(given)
+                tell = tellers[number - first]
+                try:  # by place: names cost 0.4 µs more
+                    produce(topic, shipment.record, shipment.key or None, partition, tell, None, 0, headers)
+                except failure as exc:
+                    tell(exc.args[0], None)
+            given = len(numbers)
+        finally:
+            self._out += numbers[:given]
+            self._flight.give_back(numbers[given:])
 
     @property
     def _chooses(self) -> bool:
@@ -223,24 +238,29 @@ class KafkaSink:
         return self._chosen
 
     def _reported(self, place: int, error: Any, _message: object) -> None:
-        number = self._flight.first + place  # which stays while the client has some
-        self._out.discard(number)
-        if error is None:
-            self._arrived = True
-        else:
-            self._failed.append((number, error))
+        self._failed.append((self._flight.first + place, error))  # the first stays while the client has some
 
-    def _flush(self, seconds: float) -> int:
-        """Let the client work for so long; return how many records it still has."""
+    def _flush(self, seconds: float = SLICE_S) -> int:
+        """Let the client work for so long, a slice at the most; return how many records it still has.
+
+        When a callback raises it calls no other, and we get that at once. Out of a longer wait, which it divides, we
+        would get it at the end only, and what it calls meanwhile would fail.
+        """
         try:
             return int(self._producer.flush(seconds))
-        except (client.library().KafkaException, SystemError) as exc:
-            # A fatal error comes so, and not by the callback; other callbacks that follow it are said to have failed.
-            fatal = exc.__cause__ if isinstance(exc, SystemError) else exc
-            if fatal is None:
-                raise
-            self._noticed(fatal.args[0])
+        except client.library().KafkaException as exc:  # a fatal error comes so, and not by the callback
+            self._noticed(exc.args[0])
             return len(self._producer)
+        except BaseException:
+            self._in_doubt = True
+            raise
+
+    def _drain(self, seconds: float) -> int:
+        """Let the client work until it has nothing, for so long at the most; return how many records it still has."""
+        until = time.monotonic() + seconds
+        while (left := self._flush()) and time.monotonic() < until:
+            pass
+        return left
 
     def _noticed(self, error: Any) -> None:
         self._troubles.note(error.name(), error.str())
@@ -251,7 +271,7 @@ class KafkaSink:
         producer = self._connected()
         before, since = len(producer), time.monotonic()
         patience = max(self._timeout - FIRST_LOOK_S - SLICE_S, self._timeout / 2)
-        while left := self._flush(SLICE_S):
+        while left := self._flush():
             if self._is_broken:
                 self._recall()
                 return
@@ -268,24 +288,35 @@ class KafkaSink:
                 else:
                     self._is_away = True
                     raise SinkUnavailable(self._why())
-        if self._is_broken or self._out:
+        if self._is_broken:
             self._recall()
-        elif not self._failed:
+            return
+        self._settle()
+        if not self._failed:
             self._troubles.clear()
+
+    def _settle(self) -> None:
+        """Find out what has arrived, of what the client has no more."""
+        back = {number for number, _ in self._failed}
+        rest = [number for number in self._out if number not in back] if back else self._out
+        if self._in_doubt:
+            self._flight.give_back(rest)  # better twice than not at all
+        elif rest:
+            self._arrived = True
+        self._out, self._in_doubt = [], False
 
     def _recall(self) -> None:
         """Have everything back that has not arrived; what is on its way to the brokers is given time to arrive."""
         producer = self._producer
-        if producer is None:
-            return
-        if len(producer) and not self._waits.stopped:
+        left = len(producer) if producer is not None else 0
+        if left and not self._waits.stopped:
             producer.purge(in_flight=False)
-            self._flush(min(self._timeout, PURGE_S))
-        if len(producer):
+            left = self._drain(min(self._timeout, PURGE_S))
+        if left:
             producer.purge()
-            self._flush(PURGE_S)
-        self._flight.give_back(self._out)  # in doubt: better twice than not at all
-        self._out.clear()
+            left = self._drain(PURGE_S if self._waits.stopped else max(PURGE_S, self._timeout))
+        self._in_doubt |= left > 0
+        self._settle()
         self._let_go()
 
     def _give_back(self) -> None:
@@ -322,6 +353,11 @@ class KafkaSink:
             self._drop()
 
     # --- the client -------------------------------------------------------------------------------------------
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether it is known of each record what became of it."""
+        return not (self._has_some or self._out or self._failed)
 
     @property
     def _has_some(self) -> bool:
@@ -377,7 +413,7 @@ class KafkaSink:
         """Let go of the client, and of what it has."""
         if self._has_some:
             self._producer.purge()
-            self._flush(PURGE_S)
+            self._drain(PURGE_S)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -385,3 +421,7 @@ class KafkaSink:
 
     def _why(self) -> str:
         return self._troubles.said() or NO_ANSWER
+
+
+def _nothing() -> None:
+    """Nobody has anything to do."""

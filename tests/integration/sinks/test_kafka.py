@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -177,6 +178,23 @@ def test_what_is_too_large_is_refused_alone_and_the_others_keep_their_order(brok
     found = broker.read(topic)
     assert len(found) == 696
     for (_, _), seqs in by_key(found).items():
+        assert seqs == sorted(seqs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_under_way_when_the_client_breaks_each_arrives_once(broker: Broker, seed: int) -> None:
+    """A refused request breaks it (gapless): what it does not give back then has arrived."""
+    chance = random.Random(seed)
+    topic = broker.topic(next(names), partitions=4, config={"max.message.bytes": "20000"})
+    batch = [record(number, f"k{number % 50}") for number in range(10_000)]
+    large = sorted(chance.sample(range(len(batch)), 2))
+    for at in large:
+        batch[at] = record(at, f"k{at % 50}", 30_000)
+    sink = sink_of(broker, topic, flush_batch_bytes="60KB")
+    assert [at for at, _ in sent(sink, batch)] == large
+    found = broker.read(topic)
+    assert sorted(one.seq for one in found) == [at for at in range(len(batch)) if at not in large]
+    for seqs in by_key(found).values():
         assert seqs == sorted(seqs)
 
 

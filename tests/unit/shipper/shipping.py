@@ -72,6 +72,24 @@ class FakeSink:
         return [one.seq for one in self.taken]
 
 
+class IdlingSink(FakeSink):
+    """Has something done while it waits. `waits` has what the next waits do afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[Callable[[], object]] = []
+        self._work: Callable[[], None] = lambda: None
+
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        self._work = work
+
+    def send(self, shipments: Sequence[Shipment]) -> Delivery:
+        self._work()
+        if self.waits:
+            self.waits.pop(0)()
+        return super().send(shipments)
+
+
 def parts(sink: Sink | dict[str, Sink]) -> Parts:
     def make(asked: SinkSettings) -> Sink:
         return sink[asked.name] if isinstance(sink, dict) else sink

@@ -54,10 +54,18 @@ KINDS = (
 )  # fmt: skip
 
 
-@given(st.lists(st.sampled_from(KINDS), max_size=8), st.booleans(), st.booleans())
+KAFKA = {"type": "kafka", "brokers": ["x"], "topic": "t"}
+
+
+@given(
+    st.lists(st.sampled_from(KINDS), max_size=8),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, "session_id", "request_id"]),
+)
 @hypothesis_settings(max_examples=examples(150), deadline=None)
 def test_lines_that_stay_as_they_are_go_as_if_each_were_read_whole(
-    kinds: list[str], intents: bool, by_value: bool
+    kinds: list[str], intents: bool, by_value: bool, named: str | None
 ) -> None:
     """Reading them less far changes nothing: neither what is shipped and under which key, nor what is refused."""
     lines = [(seq, odd(seq, kind)) for seq, kind in enumerate(kinds, 5)]
@@ -72,9 +80,11 @@ def test_lines_that_stay_as_they_are_go_as_if_each_were_read_whole(
             continue
         if by_value and (entry.outcome is None or entry.outcome.status != "success"):
             continue
-        key = entry.source.session_id or entry.request.request_id or ""
+        session, request = entry.source.session_id, entry.request.request_id
+        key = {None: session or request, "session_id": session, "request_id": request}[named] or ""
         shipped.append(Shipment(data, seq, entry.event_id, key, ORIGIN, entry.schema, data))
-    asked = settings(intents=intents, **({"filter": {"status": "success"}} if by_value else {}))
+    kind = {} if named is None else {**KAFKA, "partition_key": named}
+    asked = settings(**kind, intents=intents, **({"filter": {"status": "success"}} if by_value else {}))
     batch = Renderer(asked, make_format("indelible", Options())).batch(Piece(lines, 99, []), ORIGIN)
     assert batch.shipments == shipped
     assert [one.seq for one in batch.unfit] == refused

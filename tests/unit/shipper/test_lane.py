@@ -20,6 +20,7 @@ from indelible.errors import ConfigError
 from indelible.formats.record import Record
 from indelible.shipper import pace, route
 from indelible.shipper.lane import Lane, Parts
+from indelible.shipper.place import Place
 from indelible.sinks.base import Delivery, Shipment, SinkUnavailable
 from indelible.trail.durable import Access
 from indelible.trail.files import TrailFile
@@ -29,7 +30,7 @@ from indelible.trail.shipping.request import Request
 from indelible.trail.upkeep.rewrite import Mark, rewrite
 from tests.effort import examples
 from tests.trails import ERASURE, KEY, ORIGIN, Maker, operation
-from tests.unit.shipper.shipping import FakeSink, Running, lane, parts, settings, until
+from tests.unit.shipper.shipping import FakeSink, IdlingSink, Running, lane, parts, settings, until
 
 
 @pytest.fixture(autouse=True)
@@ -549,7 +550,7 @@ ANSWERS = st.lists(
 )
 
 
-@given(ANSWERS, st.integers(0, 30))
+@given(ANSWERS, st.integers(0, 30), st.sampled_from([FakeSink, IdlingSink]))
 @hypothesis_settings(
     max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -558,10 +559,11 @@ def test_whatever_a_sink_answers_each_event_is_taken_or_dead_once_and_in_order(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[tuple[str, int, set[int]]],
     count: int,
+    make: type[FakeSink],
 ) -> None:
     monkeypatch.setattr("indelible.shipper.place.BATCH_EVENTS", 4)
     maker = Maker(tmp_path_factory.mktemp("t") / "a.jsonl").add_many(count).seal()
-    sink = FakeSink()
+    sink = make()
     for what, taken, refused in answers:
         delivery = Delivery(min(taken, 1), [(index, "no") for index in sorted(refused)])
         sink.plan.append(
@@ -579,3 +581,83 @@ def test_whatever_a_sink_answers_each_event_is_taken_or_dead_once_and_in_order(
     dead = [found.seq for found in letters.read(maker.layout)]
     assert sink.seqs == sorted(sink.seqs)
     assert sorted(sink.seqs + dead) == list(range(count + 1))
+
+
+# --- what is read while a sink waits --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return, as they come, the seqs from which a batch is read when its turn has come."""
+    monkeypatch.setattr("indelible.shipper.place.BATCH_EVENTS", 4)
+    found: list[int] = []
+    plain = Place._read
+
+    def reading(self: Place, trail: Any, first: int, *most: int) -> Any:
+        found.append(first)
+        return plain(self, trail, first, *most)
+
+    monkeypatch.setattr(Place, "_read", reading)
+    return found
+
+
+def test_while_a_sink_waits_the_next_batch_is_read(maker: Maker, running: Running, reads: list[int]) -> None:
+    sink = IdlingSink()
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21)
+    assert sink.sent == [list(range(first, min(first + 4, 21))) for first in range(0, 21, 4)]
+    assert [one.line for one in sink.taken] == maker.layout.active.read_bytes().splitlines()
+    assert reads == [0, 20], "the last one is no whole batch: more may come to it"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_erased_while_a_sink_waits_is_not_shipped(
+    tmp_path: Path, running: Running, reads: list[int], *, fails: bool
+) -> None:
+    maker = Maker(tmp_path / "a.jsonl").add_many(19)
+    closed = maker.rotate()
+    maker.seal()
+
+    def erase() -> None:
+        rewrite(TrailFile(closed, 0, compressed=False), [Mark(5, 6, ERASURE)], Access())
+
+    sink = IdlingSink()
+    sink.waits = [erase]
+    sink.plan = [SinkUnavailable("y", Delivery(2))] if fails else []
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == maker.seq)
+    assert sink.seqs == list(range(maker.seq))
+    assert [one.seq for one in sink.taken if b'"erased"' in one.record] == [5, 6]
+    assert (2 if fails else 4) in reads, "what was read is not sent"
+
+
+def test_what_was_read_is_not_sent_when_somebody_asks_for_something_else(
+    maker: Maker, running: Running, reads: list[int]
+) -> None:
+    sink = IdlingSink()
+    sink.waits = [lambda: request.put(maker.layout, "s", Request(origin=ORIGIN, begin=1), Access())]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 21 and len(sink.seqs) > 21)
+    assert sink.seqs == [*range(4), *range(1, 21)]
+    assert reads[:2] == [0, 1]
+
+
+def test_what_keeps_a_lane_from_looking_ahead_is_said_when_its_turn_comes(
+    maker: Maker, running: Running, reads: list[int]
+) -> None:
+    kept = maker.layout.active.read_bytes()
+
+    def spoil() -> None:
+        maker.layout.active.unlink()
+
+    def mend() -> None:
+        maker.layout.active.write_bytes(kept)
+
+    sink = IdlingSink()
+    sink.waits = [spoil]
+    running.start(lane(maker.layout.active, sink))
+    until(lambda: at(maker) == 4)
+    mend()
+    until(lambda: at(maker) == 21)
+    assert sink.seqs == list(range(21))
+    assert 4 in reads

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -42,10 +42,10 @@ def shipments(first: int, end: int) -> list[Shipment]:
 def test_nothing_counts_as_taken_while_the_client_has_some() -> None:
     flight = Flight()
     assert flight.begin(shipments(0, 3))
-    assert [number for number, _ in flight.hand_over()] == [0, 1, 2]
+    assert list(flight.hand_over()[0]) == [0, 1, 2]
     assert flight.take(3, settled=False) == Delivery(0)
     assert flight.begin(shipments(0, 5))
-    assert [one.seq for _, one in flight.hand_over()] == [3, 4], "what is under way is not handed over again"
+    assert [one.seq for one in flight.hand_over()[1]] == [3, 4], "what is under way is not handed over again"
     assert flight.take(5, settled=True) == Delivery(5)
     assert not flight.waiting
 
@@ -65,9 +65,9 @@ class Client:
         self.choose = choose
         self.arrived: list[int] = []
 
-    def work(self, flight: Flight, handed: Sequence[tuple[int, Shipment]]) -> None:
+    def work(self, flight: Flight, numbers: Sequence[int], handed: Sequence[Shipment]) -> None:
         back: list[int] = []
-        for number, one in handed:
+        for number, one in zip(numbers, handed, strict=True):
             fate = self.choose(st.sampled_from(["arrives", "arrives", "back", "refused"]))
             if fate == "arrives" and not back:
                 self.arrived.append(one.seq)
@@ -86,7 +86,7 @@ def test_each_record_arrives_once_in_order_or_is_refused_once(data: st.DataObjec
         size = data.draw(st.integers(1, 5))
         batch = shipments(at, min(at + size, end))
         assert flight.begin(batch)
-        made.work(flight, flight.hand_over())
+        made.work(flight, *flight.hand_over())
         settled = data.draw(st.booleans())
         delivery = flight.take(len(batch), settled=settled)
         assert settled or not delivery.taken
@@ -338,15 +338,12 @@ class Hanging:
     def __len__(self) -> int:
         return len(self.held)
 
-    def produce(self, *_: object, on_delivery: Any, headers: object) -> None:
-        del headers
-        self.held.append(on_delivery)
+    def produce(self, *given: Any) -> None:
+        self.held.append(given[4])
 
     def flush(self, _seconds: float) -> int:
         if self.is_up:
-            held, self.held = self.held, []
-            for tell in held:
-                tell(None, None)
+            self.held = []
         elif self.held and not self.asked:
             self._tell(KafkaError(KafkaError._TRANSPORT, "h:1/1: Connect to x failed: Connection refused"))
             self._tell(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
@@ -420,9 +417,8 @@ class Refusing:
     def __len__(self) -> int:
         return len(self.held)
 
-    def produce(self, _topic: str, record: bytes, *_: object, on_delivery: Any, headers: object) -> None:
-        del headers
-        self.held.append((record, on_delivery))
+    def produce(self, _topic: str, record: bytes, *given: Any) -> None:
+        self.held.append((record, given[2]))
 
     def flush(self, _seconds: float) -> int:
         while self.held:
@@ -431,8 +427,9 @@ class Refusing:
             code = KafkaError.NOT_ENOUGH_REPLICAS if Refusing.down else None
             code = KafkaError.MSG_SIZE_TOO_LARGE if is_bad else code
             del self.held[: len(some)]
-            for _, tell in some:
-                tell(KafkaError(code) if code is not None else None, None)
+            if code is not None:
+                for _, tell in some:
+                    tell(KafkaError(code), None)
         return 0
 
     def purge(self, **_in: object) -> None:
@@ -456,4 +453,181 @@ def test_an_outage_behind_a_refused_record_leaves_no_small_requests(monkeypatch:
     assert sink.send(batch[1:]) == Delivery(8)
     assert sink.send(shipments(9, 12)) == Delivery(3)
     assert sink._producer.records > 1  # of the client that has sent them
+    sink.close()
+
+
+# --- what is said, and what is not ----------------------------------------------------------------------------
+
+
+class Telling:
+    """A client that tells what it fails, and of what arrives nothing; its turns are `flush`, and go as they are set."""
+
+    arrived: ClassVar[list[bytes]] = []
+    turns: ClassVar[list[Callable[[Telling], None]]] = []
+    """What the next turns do; after them all arrives."""
+    refuses: ClassVar[set[bytes]] = set()
+    """What it does not even take, once each."""
+
+    def __init__(self, settings: dict[str, Any], **_: object) -> None:
+        assert settings["delivery.report.only.error"] is True
+        self.held: list[tuple[bytes, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def produce(self, _topic: str, record: bytes, *given: Any) -> None:
+        if record in self.refuses:
+            self.refuses.discard(record)
+            raise MemoryError
+        self.held.append((record, given[2]))
+
+    def take(self, count: int) -> None:
+        """Have so many arrive."""
+        self.arrived.extend(record for record, _ in self.held[:count])
+        del self.held[:count]
+
+    def fail(self, count: int, error: int) -> None:
+        """Fail so many."""
+        for _ in range(count):
+            self.held.pop(0)[1](KafkaError(error), None)
+
+    def flush(self, seconds: float) -> int:
+        assert seconds < 0.2, "it divides such a wait, and goes on after a callback that raised"
+        if self.turns:
+            self.turns.pop(0)(self)
+        else:
+            self.take(len(self.held))
+        return len(self.held)
+
+    def purge(self, *, in_flight: bool = True) -> None:
+        """Have the next turn fail all that it has; but not the first, when that may still arrive."""
+
+        def turn(made: Telling) -> None:
+            begin = 0 if in_flight else 1
+            back = made.held[begin:]
+            del made.held[begin:]
+            for _, tell in back:
+                tell(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+        self.turns.insert(0, turn)
+
+    def list_topics(self, *_: object, **__: object) -> Any:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+@pytest.fixture
+def telling(monkeypatch: pytest.MonkeyPatch) -> type[Telling]:
+    monkeypatch.setattr(client.library(), "Producer", Telling)
+    monkeypatch.setattr("indelible.sinks.kafka.PURGE_S", 0.3)
+    monkeypatch.setattr("indelible.sinks.kafka.SAY_S", 0.0)
+    for name, empty in (("arrived", []), ("turns", []), ("refuses", set())):
+        monkeypatch.setattr(Telling, name, empty)
+    return Telling
+
+
+def records(first: int, end: int) -> list[bytes]:
+    return [one.record for one in shipments(first, end)]
+
+
+def broken(made: Telling) -> None:
+    """What a client does when it takes nothing any more: `flush` raises it, whatever has arrived."""
+    made.take(2)
+    raise KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "x", True))
+
+
+def kept_from_telling(made: Telling) -> None:
+    """A callback raises: what it was to tell is lost."""
+    made.take(2)
+    made.held.pop(0)
+    raise MemoryError
+
+
+def test_what_a_client_that_breaks_had_not_failed_has_arrived_once(telling: type[Telling]) -> None:
+    telling.turns[:] = [broken]
+    sink = sink_to("127.0.0.1:1", timeout=0.1)
+    with pytest.raises(SinkUnavailable) as raised:
+        sink.send(shipments(0, 6))
+    assert raised.value.delivery == Delivery(3)
+    assert sink.send(shipments(3, 6)) == Delivery(3)
+    assert telling.arrived == records(0, 6)
+    sink.close()
+
+
+@pytest.mark.parametrize("left", range(1, 4))
+def test_what_a_client_was_kept_from_telling_is_sent_again(telling: type[Telling], left: int) -> None:
+    """Also when it has nothing any more, and nobody could ask it again."""
+    telling.turns[:] = [kept_from_telling]
+    sink = sink_to("127.0.0.1:1", timeout=0.1)
+    with pytest.raises(MemoryError):
+        sink.send(shipments(0, 2 + left))
+    sink.close()
+    with contextlib.suppress(SinkUnavailable):
+        assert sink.send(shipments(0, 2 + left)) == Delivery(2 + left)
+    assert sink.send(shipments(0, 2 + left)) == Delivery(2 + left)
+    assert set(telling.arrived) == {*records(0, 2 + left)}, "better twice than not at all"
+    sink.close()
+
+
+def silent(made: Telling) -> None:
+    """Nothing happens, turn after turn, as long as it is this client that is asked."""
+
+    def turn(asked: Telling) -> None:
+        if asked is made:
+            made.turns.append(turn)
+        else:
+            asked.take(len(asked.held))
+
+    made.turns.append(turn)
+
+
+def test_what_a_client_does_not_give_back_is_sent_again(
+    telling: type[Telling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_and_is_silent(made: Telling) -> None:
+        silent(made)
+        broken(made)
+
+    monkeypatch.setattr(telling, "purge", lambda *_, **__: None)
+    telling.turns[:] = [breaks_and_is_silent]
+    sink = sink_to("127.0.0.1:1", timeout=0.1)
+    assert sink.send(shipments(0, 6)) == Delivery(6)
+    assert set(telling.arrived) == {*records(0, 6)}
+    sink.close()
+
+
+def test_what_is_not_even_taken_is_handed_over_later(telling: type[Telling]) -> None:
+    telling.refuses.add(b"3")
+    sink = sink_to("127.0.0.1:1")
+    with pytest.raises(MemoryError):
+        sink.send(shipments(0, 6))
+    sink.close()
+    assert sink.send(shipments(0, 6)) == Delivery(6)
+    assert telling.arrived == records(0, 6)
+    sink.close()
+
+
+def test_a_record_that_is_refused_while_the_topic_is_asked_for_is_not_taken(
+    telling: type[Telling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last report comes while somebody asks whether the topic is there: it is judged all the same."""
+
+    def refusal(made: Telling) -> None:
+        made.take(2)
+        made.fail(1, KafkaError.MSG_SIZE_TOO_LARGE)
+
+    def asked(*_: object, **__: object) -> Any:
+        telling.turns[:] = [refusal]
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(telling, "list_topics", asked)
+    telling.turns[:] = [silent]
+    sink: Any = sink_to("127.0.0.1:1", timeout=0.1)
+    sink._level = 2  # each record alone
+    with pytest.raises(SinkUnavailable) as raised:
+        sink.send(shipments(0, 3))
+    assert raised.value.delivery == NOTHING
+    sink.close()
+    delivery = sink.send(shipments(0, 3))
+    assert (delivery.taken, [at for at, _ in delivery.refused]) == (3, [2])
+    assert telling.arrived == records(0, 2)
     sink.close()

@@ -121,6 +121,7 @@ def _configuration(settings: KafkaSettings, level: Level, timeout: float) -> dic
         "enable.gapless.guarantee": is_safe and not level.is_single,
         "max.in.flight.requests.per.connection": 5 if is_safe else 1,
         "message.timeout.ms": 0,
+        "delivery.report.only.error": True,
         "linger.ms": LINGER_MS,
         "batch.size": level.bytes,
         "batch.num.messages": level.records,

@@ -20,7 +20,7 @@ class Flight:
         self._shipments: list[Shipment] = []
         self.first = 0
         """The number of the first of them."""
-        self._waiting: list[int] = []
+        self._waiting: Sequence[int] = ()
         self._refused: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -32,7 +32,8 @@ class Flight:
         known = min(len(self._shipments), len(shipments))
         if any(one != other for one, other in zip(self._shipments, islice(shipments, known), strict=False)):
             return False
-        self._waiting += range(self.first + len(self._shipments), self.first + len(shipments))
+        added = range(self.first + len(self._shipments), self.first + len(shipments))
+        self._waiting = [*self._waiting, *added] if self._waiting else added
         self._shipments += shipments[known:]
         return True
 
@@ -41,10 +42,15 @@ class Flight:
         """Whether some are to be handed over."""
         return bool(self._waiting)
 
-    def hand_over(self) -> list[tuple[int, Shipment]]:
-        """Return what is to be handed over, in order, with its numbers; it is under way now."""
-        numbers, self._waiting = self._waiting, []
-        return [(number, self._shipments[number - self.first]) for number in numbers]
+    def hand_over(self) -> tuple[Sequence[int], Sequence[Shipment]]:
+        """Return the numbers of what is to be handed over, in order, and what it is; it is under way now."""
+        numbers, self._waiting = self._waiting, ()
+        if not numbers:
+            return (), ()
+        begin, end = numbers[0] - self.first, numbers[-1] + 1 - self.first
+        if end - begin == len(numbers):  # nearly always
+            return numbers, self._shipments[begin:end]
+        return numbers, [self._shipments[number - self.first] for number in numbers]
 
     def size(self, number: int) -> int:
         """Return how long a record is."""
@@ -58,7 +64,7 @@ class Flight:
         """Note that a record will never be taken."""
         self._refused[number] = reason
         if number in self._waiting:
-            self._waiting.remove(number)
+            self._waiting = [other for other in self._waiting if other != number]
 
     @property
     def refused(self) -> int:
