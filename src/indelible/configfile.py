@@ -70,7 +70,7 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     """
     path = find(explicit)
     if path is None:
-        settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), Path.cwd()
+        settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), _here()
     else:
         settings = config.parse(_read(path), where=str(path), env=os.environ, profile=profile)
         base = path.resolve().parent
@@ -97,6 +97,13 @@ def load(explicit: str | None = None, *, profile: str | None = None, trail: str 
     source = None if path is None else str(path.resolve())
     alerts = None if settings.alerts is None else settings.alerts.resolved(base)
     return msgspec.structs.replace(settings, audit=resolved_audit, alerts=alerts, source=source)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current directory has been removed; change to another one") from None
 
 
 def _apart(sinks: tuple[SinkSettings, ...], trail: Path) -> tuple[SinkSettings, ...]:

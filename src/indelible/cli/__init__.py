@@ -30,10 +30,27 @@ def entry() -> NoReturn:
 
     After a question at once: to take apart what Python and DuckDB hold in memory takes as long as many a question.
     """
+    _take_standard_descriptors()
     code = main()
     if sys.argv[1:2] and sys.argv[1] in ASKING:
         _end(code)
     sys.exit(code)
+
+
+def _take_standard_descriptors() -> None:
+    """Let no other file have the number of a standard descriptor that was closed before we came (``<&-``, ``2>&-``).
+
+    A pipe to a server, or the trail, would be read as our input, or be written to by whoever has something to say. What
+    stands there now fails as a closed one does: it cannot be read as input, nor written to as output. What is said on
+    standard error goes nowhere, and not to standard output, where `print` puts it without one.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if descriptor else os.O_WRONLY)  # the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
 
 
 def _end(code: int) -> NoReturn:

@@ -524,6 +524,17 @@ def test_a_closed_stdout_is_no_traceback(maker: Maker, home: dict[str, str], com
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+def test_a_removed_current_directory_is_named(home: dict[str, str], tmp_path: Path) -> None:
+    """Whether it is wanted or not: a relative path would be one in it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = shlex.join([*COMMAND, "wrap", "--", "true"])
+    result = subprocess.run(
+        ["sh", "-c", f"rmdir {gone}; {words}"], cwd=gone, env=home, capture_output=True, timeout=60, check=False
+    )
+    assert one_line(result, 2) == "indelible: the current directory has been removed; change to another one\n"
+
+
 def test_a_group_alone_shows_its_commands(run: Run) -> None:
     result = run("config")
     assert (result.returncode, result.stderr) == (0, b"")

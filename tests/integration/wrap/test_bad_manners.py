@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -379,3 +381,40 @@ def test_stdout_may_be_a_file_that_is_appended_to(tmp_path: Path, trail: Path) -
             timeout=60,
         )
     assert out.read_bytes() == b"before\n" + b"a\n" * 50_000
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_descriptors_that_are_closed_hold_nobody_up_and_no_file_takes_their_place(
+    closed: str, tmp_path: Path, trail: Path
+) -> None:
+    command = shlex.join([sys.executable, "-m", "indelible", *wrapped(trail, "cat")[len(INDELIBLE) :]])
+    frames = b"".join([INITIALIZE, call(1, "act"), b'{"jsonrpc":"2.0","id":1,"result":{}}\n'])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {closed}"],
+        input=frames,
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, **isolated(tmp_path)},
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert done.stdout == (frames if closed == "2>&-" else b"")
+    assert len(kinds(trail)) == (0 if "<" in closed else 1)
+    assert [event["event_type"] for event in events(trail)][-1] == "audit_stopped"
+
+
+def test_what_is_said_on_a_closed_stderr_is_not_said_to_the_client(tmp_path: Path) -> None:
+    (tmp_path / "indelible.yaml").write_text("audit: {enabled: false}\n")
+    for closed, said in (("", True), ("2>&-", False)):
+        done = subprocess.run(
+            ["sh", "-c", f"{shlex.quote(sys.executable)} -m indelible wrap -- cat {closed}"],
+            input=b"hello\n",
+            capture_output=True,
+            cwd=tmp_path,
+            env={**os.environ, **isolated(tmp_path)},
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == b"hello\n"
+        assert (b"not recorded" in done.stderr) is said
