@@ -177,7 +177,8 @@ class Rows:
         data = tile.data()
         for path, stray in self.tiles.stray_partials(tile.level, tile.number):
             common = min(len(stray), len(data))
-            if len(stray) % HASH_SIZE or stray[:common] != data[:common]:
+            whole = len(stray) == int(path.rpartition("/")[2]) * HASH_SIZE
+            if not whole or stray[:common] != data[:common]:
                 at = next((i for i in range(common) if stray[i] != data[i]), common) // HASH_SIZE
                 self.emit(
                     Finding(

@@ -45,6 +45,9 @@ def test_a_lingering_partial_tile_is_looked_at(trail: Path) -> None:
     assert verify_trail(trail, VKEY).ok
     stray.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     assert only(verify_trail(trail, VKEY)).file == str(stray)
+    for shorter in (b"", good[:-32], good[:-1]):
+        stray.write_bytes(shorter)
+        assert only(verify_trail(trail, VKEY)).file == str(stray)
 
 
 def test_the_scale_of_a_real_trail_keeps_every_level(tmp_path: Path) -> None:
