@@ -352,6 +352,8 @@ class Tap:
                 self._audit.closing(why)
 
     def _grant_time(self) -> None:
+        if self._hurry or (self._child.status is not None and self._open[_SERVER]):
+            return  # it, or what it has left behind, has its time already
         outstanding = bool(self._held) if self._audit is None else self._audit.outstanding > 0
         waits = outstanding and not self._to_client.broken
         self._set_deadline(ANSWER_GRACE_S if waits else EOF_GRACE_S, self._terminate)
@@ -361,9 +363,18 @@ class Tap:
         self._at_deadline = action
 
     def _terminate(self) -> None:
-        self._hurry = True
         self._child.signal(signal.SIGTERM, group=True)
-        self._set_deadline(TERM_GRACE_S, self._kill)
+        self._hurry_up()
+
+    def _hurry_up(self) -> None:
+        """Somebody will not wait for long: so much is left to the server, or to what it has left behind."""
+        if self._hurry and self._deadline is not None:
+            return  # the second time gives no more
+        self._hurry = True
+        if self._child.status is None:
+            self._set_deadline(TERM_GRACE_S, self._kill)
+        else:
+            self._set_deadline(HURRIED_DRAIN_S, self._give_up)
 
     def _kill(self) -> None:
         self._child.signal(signal.SIGKILL, group=True)
@@ -466,9 +477,8 @@ class Tap:
         else:
             self._child.signal(number, group=False)
         if number == signal.SIGTERM:
-            self._hurry = True
             self._say_closing("SIGTERM")
-            self._set_deadline(TERM_GRACE_S, self._kill)
+            self._hurry_up()
         elif number == signal.SIGTSTP:
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -482,9 +492,8 @@ class Tap:
 
     def stop(self) -> None:
         """End the session at once: the audit cannot be had. What was held is dropped."""
-        self._booting, self._hurry = False, True
+        self._booting = False
         self._held = []
         self._open[_CLIENT] = False
         self._want(0, None)
-        self._child.signal(signal.SIGTERM, group=True)
-        self._set_deadline(TERM_GRACE_S, self._kill)
+        self._terminate()

@@ -75,6 +75,11 @@ def hang(_id: object, _arguments: Arguments) -> None:
     note(os.getpid())
 
 
+def hang_for_good(_id: object, _arguments: Arguments) -> None:
+    note(os.getpid())
+    stay()
+
+
 def close_stdout(_id: object, _arguments: Arguments) -> None:
     os.close(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -134,6 +139,8 @@ ON_CALL: dict[str, Callable[[object, Arguments], None]] = {
     "killed": lambda *_: os.kill(os.getpid(), signal.SIGKILL),
     "hangs": hang,
     "hangs_when_told": hang_when_told,
+    "hangs_for_good": hang_for_good,
+    "leaves_holder": lambda *_: os._exit(3),
     "closes_stdout": close_stdout,
     "closes_stdin": close_stdin,
     "garbage": babble,
@@ -187,6 +194,8 @@ def prepare() -> None:
     elif BEHAVIOUR == "outlives":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         note(os.getpid())
+    elif BEHAVIOUR == "hangs_for_good":
+        signal.signal(signal.SIGTERM, lambda number, _: note(number))
     elif BEHAVIOUR == "signals":
         for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, handled)

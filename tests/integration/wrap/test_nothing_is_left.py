@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from indelible.capture.stdio import ANSWER_GRACE_S
 from tests.integration.wrap.harness import (
     Client,
     call,
@@ -90,6 +92,37 @@ def test_a_process_that_holds_stdout_open_does_not_hold_us(wrap: Wrap, tmp_path:
     assert client.finish() == 0
     assert not is_alive(holder)
     assert kinds(trail) == []
+
+
+def test_a_client_that_closes_after_the_server_has_ended_waits_no_longer_for_what_it_left(
+    wrap: Wrap, tmp_path: Path, trail: Path
+) -> None:
+    client = wrap(*nasty("leaves_holder", tmp_path / "pids"))
+    client.greet()
+    (holder,) = pids(tmp_path / "pids", 1)
+    server = os.getpgid(holder)
+    client.send(call(2, "act"))
+    wait_for(_gone([server]))
+    began = time.monotonic()
+    assert client.finish() == 3
+    assert time.monotonic() - began < ANSWER_GRACE_S / 2
+    assert not is_alive(holder)
+    assert kinds(trail) == ["backend_unavailable"]
+
+
+def test_a_client_that_closes_after_sigterm_gives_a_server_no_more_time(
+    wrap: Wrap, tmp_path: Path, trail: Path
+) -> None:
+    client = wrap(*nasty("hangs_for_good", tmp_path / "pids"))
+    client.greet()
+    client.send(call(2, "act"))
+    (server,) = pids(tmp_path / "pids", 1)
+    client.process.send_signal(signal.SIGTERM)
+    assert pids(tmp_path / "pids", 2) == [server, signal.SIGTERM]
+    began = time.monotonic()
+    assert client.finish() == -signal.SIGKILL
+    assert time.monotonic() - began < ANSWER_GRACE_S / 2
+    assert not is_alive(server)
 
 
 def test_signals_are_passed_on(wrap: Wrap, tmp_path: Path, trail: Path) -> None:
