@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack
 
 from indelible import context, events
-from indelible.errors import TrailUnavailable
+from indelible.errors import NotInTime, TrailUnavailable
 from indelible.events import (
     AuthMethod,
     Caller,
@@ -159,6 +159,8 @@ class Operation:
         self._timestamp = events.now()
         self._started = time.perf_counter()
         self._intent: str | None = None
+        self._outcome_id: str | None = None
+        """Of the outcome, and of the one that is owed in its place: a call has one."""
         self._outcome: Outcome | None = None
         self._result: Any = None
         self.policy: Policy | None = None
@@ -180,12 +182,14 @@ class Operation:
         """Say what became of the call; the last word counts, and wins over an exception."""
         self._outcome = events.outcome(kind, error=error, error_type=error_type, error_code=error_code)
 
-    def _event(self, event_type: events.EventType, outcome: Outcome | None) -> Event:
+    def _event(
+        self, event_type: events.EventType, outcome: Outcome | None, event_id: str | None = None
+    ) -> Event:
         rpc_id, trace_id, span_id = self._wire
         return Event(
             timestamp=self._timestamp,
             event_type=event_type,
-            event_id=events.new_id(),
+            event_id=event_id or events.new_id(),
             source=self._source,
             target=self._target,
             request=Request(
@@ -219,11 +223,14 @@ class Operation:
             error_code=outcome.error_code,
             result=self._result,
         )
-        return self._event("mcp_operation", outcome)
+        event = self._event("mcp_operation", outcome, self._outcome_id)
+        self._outcome_id = event.event_id
+        return event
 
-    def _refused(self) -> None:
-        """Owe the outcome of a call that was not made: its intent could not be recorded."""
-        self._intent = None
+    def _refused(self, why: TrailUnavailable) -> None:
+        """Owe the outcome of a call that was not made: its intent could not be recorded, or not in time."""
+        if not isinstance(why, NotInTime):  # else it may come yet, and this closes it
+            self._intent = None
         self._owe()
 
     def _withheld(self) -> None:
@@ -241,8 +248,8 @@ class Operation:
         if intent is not None:
             try:
                 self._recorder.record(intent)
-            except TrailUnavailable:
-                self._refused()
+            except TrailUnavailable as exc:
+                self._refused(exc)
                 raise
         self._inside.__enter__()
         return self
@@ -262,8 +269,8 @@ class Operation:
         if intent is not None:
             try:
                 await self._recorder.arecord(intent)
-            except TrailUnavailable:
-                self._refused()
+            except TrailUnavailable as exc:
+                self._refused(exc)
                 raise
             except BaseException as exc:  # cancelled before the call was made
                 with contextlib.suppress(TrailUnavailable):

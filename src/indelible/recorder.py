@@ -23,7 +23,7 @@ import msgspec
 from indelible import configfile, events, loglines
 from indelible.config import parse_durability
 from indelible.definitions import DefinitionStore, Tool
-from indelible.errors import ConfigError, TrailError, TrailLocked, TrailUnavailable
+from indelible.errors import ConfigError, NotInTime, TrailError, TrailLocked, TrailUnavailable
 from indelible.events import Event
 from indelible.redact import Redactor
 from indelible.redact.patterns import custom as check_patterns
@@ -82,7 +82,6 @@ class Recorder:
                 writer.layout,
                 access,
                 identity.id,
-                counts=on_failure == "allow",
                 timeout=settings.audit.write_timeout,
             )
             writer.tell_late(self._gap.late)
@@ -144,6 +143,7 @@ class Recorder:
                 writer.append(body, *_intent_of(event))
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
+                self._doubt(exc, event)
                 raise
             self._gap.lose(exc, event.timestamp, body)
 
@@ -165,8 +165,14 @@ class Recorder:
             await batcher.add(item)
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
+                self._doubt(exc, event)
                 raise
             self._gap.lose(exc, event.timestamp, item.body)
+
+    def _doubt(self, exc: TrailUnavailable, event: Event) -> None:
+        """Note that an event may come yet: an outcome, or what is nobody's call. See `refuse`."""
+        if isinstance(exc, NotInTime) and event.event_type != "mcp_operation_started":
+            self._gap.doubt(event.event_id)
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call once for all of its events, at a time that delays nobody.
@@ -178,7 +184,8 @@ class Recorder:
     def refuse(self, event: Event) -> None:
         """Remember a call that was refused because it could not be recorded, until it can be.
 
-        `event` is its outcome: kind ``denied``, `error_type` ``audit_unavailable``.
+        `event` is its outcome: kind ``denied``, `error_type` ``audit_unavailable``. It has the `event_id` of the
+        outcome that could not be recorded, if there was one: when that was only late, and comes, nothing is owed.
         """
         if not self._records:
             return

@@ -18,9 +18,10 @@ import pytest
 import indelible
 from indelible import events
 from indelible.config import AuditSettings, Settings
-from indelible.errors import ConfigError, TrailUnavailable
+from indelible.errors import ConfigError, NotInTime, TrailUnavailable
 from indelible.events import Event, Request, Source, Target
 from indelible.recorder import Recorder, open_recorder
+from indelible.trail import durable
 from indelible.trail.active import ActiveFile
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.sharing import patience
@@ -211,6 +212,59 @@ def test_deny_raises_and_the_refusals_are_recorded_when_writing_works_again(path
     names = [entry["event_id"] for entry in operations(path)]
     assert names == ["refused", "after"]
     assert operations(path)[0]["outcome"]["error_type"] == "audit_unavailable"
+
+
+class Disk:
+    """One that hangs in each sync, when it is told to, for as long as it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        monkeypatch.setattr(durable, "datasync", lambda _: self.answers.wait(60))
+
+
+@pytest.mark.parametrize("hangs", ["intent", "outcome"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_deny_leaves_one_outcome_of_a_call_that_is_recorded_after_its_caller_was_told_otherwise(
+    path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str, waits: bool
+) -> None:
+    disk = Disk(monkeypatch)
+
+    def call(recorder: Recorder) -> None:
+        operation = recorder.operation("tools/call", "late")
+        if hangs == "intent":
+            disk.answers.clear()
+        with operation:
+            disk.answers.clear()
+
+    async def acall(recorder: Recorder) -> None:
+        operation = recorder.operation("tools/call", "late")
+        if hangs == "intent":
+            disk.answers.clear()
+        async with operation:
+            disk.answers.clear()
+
+    with open_with(path, "deny", durability="disk", write_timeout=1.0) as recorder:
+        recorder.record(event("before"))
+        with pytest.raises(NotInTime):
+            asyncio.run(acall(recorder)) if waits else call(recorder)
+        disk.answers.set()
+    intents = [e["event_id"] for e in lines(path) if e["event_type"] == "mcp_operation_started"]
+    [outcome] = [e for e in operations(path) if e["event_id"] != "before"]
+    assert [outcome["request"]["intent"]] == intents
+    assert outcome["outcome"]["kind"] == ("denied" if hangs == "intent" else "completed")
+    assert not [e for e in lines(path) if e["event_type"] == "audit_gap"]
+
+
+def test_deny_owes_nothing_of_what_is_nobodys_call_and_is_recorded_late(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    with open_with(path, "deny", durability="disk", write_timeout=1.0) as recorder:
+        disk.answers.clear()
+        recorder.record_or_owe(event("late"))
+        disk.answers.set()
+    assert [entry["event_id"] for entry in operations(path)] == ["late"]
 
 
 def test_more_refusals_than_are_kept_are_counted(path: Path) -> None:

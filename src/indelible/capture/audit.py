@@ -14,7 +14,7 @@ from indelible.capture.correlate import Correlator
 from indelible.capture.lanes import CutLine
 from indelible.config import OnFailure
 from indelible.definitions import Tool
-from indelible.errors import TrailUnavailable
+from indelible.errors import NotInTime, TrailUnavailable
 from indelible.events import Event, Source, State, Target, format_time, new_id
 from indelible.operation import WHY_REFUSED
 
@@ -141,12 +141,16 @@ class Auditor:
         self._guard(lambda: self._recorder.learn(self._session.backend, tools))
 
     def _record_all(self, events: Sequence[Event]) -> list[str] | None:
-        """Record events in order; None when that is done, else the ids of those that were recorded."""
+        """Record events in order; None when that is done, else the ids of those that were recorded.
+
+        An intent that was not recorded in time is among them: it may come yet, and is closed like one that has come.
+        """
         for index, event in enumerate(events):
             try:
                 self._recorder.record(event)
-            except TrailUnavailable:
-                return [done.event_id for done in events[:index]]
+            except TrailUnavailable as exc:
+                late = isinstance(exc, NotInTime) and event.event_type == "mcp_operation_started"
+                return [done.event_id for done in events[: index + late]]
             except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's session
                 self._complain(exc)
                 if self._denies:

@@ -37,7 +37,7 @@ from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
 from indelible.definitions import Tool
-from indelible.errors import IndelibleError, TrailUnavailable
+from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
 from indelible.events import Effects, Event, Source, Target, format_time
 from indelible.operation import WHY_REFUSED
 from indelible.recorder import Recorder
@@ -179,16 +179,18 @@ class OpenCall:
         self._call.add_metadata({"answer_withheld": True})
         self._owe()
 
-    def refused(self) -> None:
-        """Owe the outcome of a call that must not be made, since its intent could not be recorded."""
+    def refused(self, why: TrailUnavailable) -> None:
+        """Owe the outcome of a call that must not be made, since its intent could not be recorded, or not in time."""
         with self._lock:
             self.closed = True
-        self._call.intent = None
+        if not isinstance(why, NotInTime):  # else it may come yet, and this closes it
+            self._call.intent = None
         self._owe()
 
     def _owe(self) -> None:
         verdict = Verdict("denied", error=WHY_REFUSED, error_type="audit_unavailable")
-        self.audited.recorder.refuse(self._call.finish(verdict, time.monotonic_ns()))
+        event_id = self._call.outcome_id or None
+        self.audited.recorder.refuse(self._call.finish(verdict, time.monotonic_ns(), event_id=event_id))
 
 
 def _with_hint(verdict: Verdict, hint: Verdict | None) -> Verdict:
@@ -259,8 +261,8 @@ class Audited:
         if intent is not None:
             try:
                 self._recorder.record(intent)
-            except TrailUnavailable:
-                opened.refused()
+            except TrailUnavailable as exc:
+                opened.refused(exc)
                 raise
             self._intended(opened)
         return opened
@@ -273,8 +275,8 @@ class Audited:
         if intent is not None:
             try:
                 await self._recorder.arecord(intent)
-            except TrailUnavailable:
-                opened.refused()
+            except TrailUnavailable as exc:
+                opened.refused(exc)
                 raise
             except BaseException:
                 opened.cancelled("cancelled before the call was made")

@@ -152,9 +152,11 @@ class Call(Exchange):
             metadata=self.metadata,
         )
 
-    def finish(self, verdict: Verdict, mono: int, error_type: str | None = None) -> Event:
-        """Return the outcome; `mono` is the instant at which it was known."""
-        self.outcome_id = event_id = new_id()
+    def finish(
+        self, verdict: Verdict, mono: int, error_type: str | None = None, event_id: str | None = None
+    ) -> Event:
+        """Return the outcome; `mono` is the instant at which it was known, `event_id` of one in whose place this is."""
+        self.outcome_id = event_id = event_id or new_id()
         if verdict.metadata:
             self.add_metadata(verdict.metadata)
         kind = verdict.kind

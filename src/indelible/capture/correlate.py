@@ -449,7 +449,8 @@ class Correlator:
         for call in (*step.answers, *(ended for _, ended in step.ended)):
             if call.outcome_id not in done:
                 call.add_metadata({"answer_withheld": True})
-                events.append(call.finish(Verdict("denied", error=why), mono, "audit_unavailable"))
+                verdict, instead_of = Verdict("denied", error=why), call.outcome_id or None
+                events.append(call.finish(verdict, mono, "audit_unavailable", instead_of))
         for rpc_id in (*(call.rpc_id for call in step.answers), *asked):
             replies.append(error_reply(rpc_id, f"carried out, but its result is withheld: {why}"))
         return _line(replies), events

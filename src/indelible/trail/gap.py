@@ -69,10 +69,9 @@ class Gap:
         access: Access | None = None,
         recorder: str = "",
         *,
-        counts: bool = True,
         timeout: float = WAIT_S,
     ) -> None:
-        """Without a `layout` the count is in memory only: nothing is recorded. `counts` is false under ``deny``.
+        """Without a `layout` the count is in memory only: nothing is recorded.
 
         Behind a service there are no files beside the trail: the count is in shared memory only.
         """
@@ -82,7 +81,6 @@ class Gap:
         self._layout = layout
         self._access = access or durable.Access()
         self._recorder = recorder
-        self._counts = counts
         self._timeout = timeout
         self._closed = False
         self._size = shown_size(layout.active) if layout is not None else 0
@@ -108,6 +106,9 @@ class Gap:
         """Counted as lost, and on their way: they may be in the trail yet."""
         self._early: dict[str, bool] = {}
         """What became of events that are about to be counted as such: the answer was faster than who waited for it."""
+        self._fates: dict[str, bool | None] = {}
+        """Under ``deny``: whether outcomes that were not recorded in time are in the trail; None while nobody knows.
+        A refusal that has the same `event_id` is in the place of one of them, and owed only if that is not there."""
         self._keeper: _Keeper | None = None
         self._made = False
         self._left = ""
@@ -130,6 +131,12 @@ class Gap:
             else:
                 self._count(str(error), timestamp)
 
+    def doubt(self, event_id: str) -> None:
+        """An event was not recorded in time, and its caller is told so: it may come yet. See `refuse`."""
+        with self._lock:
+            self._fates[event_id] = self._early.pop(event_id, None)
+            _forget_oldest(self._fates)
+
     def _lose_for_now(self, event_id: str, reason: str, timestamp: str) -> None:
         """Count an event that may come yet, unless it is known that it has come."""
         came = self._early.pop(event_id, None)
@@ -147,17 +154,39 @@ class Gap:
                 return  # whoever finds the count looks for it
             if count.claim is not None and count.claim.event_id == event_id:
                 self._settle(came)
+            elif event_id in self._fates:
+                self._learn_fate(event_id, came)
             elif event_id in self._unsure:
                 self._unsure.discard(event_id)
                 count.know(event_id)
                 count.lost -= came
                 self._store()
-            elif self._counts or (self.refused and id_of(self.refused[0].body) == event_id):
+            else:
                 self._early[event_id] = came
+                _forget_oldest(self._early)
+
+    def _learn_fate(self, event_id: str, came: bool) -> None:  # noqa: FBT001
+        """It is known whether an outcome is in the trail; if so, no refusal is owed in its place."""
+        waiting = [item for item in self.refused if id_of(item.body) == event_id]
+        if not waiting:
+            self._fates[event_id] = came  # the refusal is about to be made
+            return
+        del self._fates[event_id]
+        if came:
+            self.refused = [item for item in self.refused if item not in waiting]
+            self._file.count.waiting = len(self.refused)
+            self._store()
 
     def refuse(self, item: Item, timestamp: str) -> None:
-        """Keep a refusal, or count it as lost when too many are kept."""
+        """Keep a refusal, or count it as lost when too many are kept.
+
+        One that has the `event_id` of an event that was not recorded in time is owed in its place, if that does not
+        come: a call has one outcome.
+        """
         with self._lock:
+            event_id = id_of(item.body)
+            if self._fates.get(event_id, True) is not None and self._fates.pop(event_id, False):
+                return
             if self._closed:
                 self._come_back()
                 self._count("the trail is closed", timestamp)
@@ -168,6 +197,9 @@ class Gap:
                 count.since = count.since or timestamp
                 count.until, count.waiting = timestamp, len(self.refused)
                 self._store()
+            elif event_id in self._fates:
+                del self._fates[event_id]
+                self._lose_for_now(event_id, "too many refused calls", timestamp)
             else:
                 self._count("too many refused calls", timestamp)
 
@@ -217,6 +249,7 @@ class Gap:
         self._file = GapFile(Count(self._recorder, os.getpid()), None, None)
         self._made = False
         self._unsure = set()
+        self._fates = {}
         self.refused = []
 
     # --- recording it ------------------------------------------------------------------------------------------
@@ -230,7 +263,7 @@ class Gap:
         with self._catching:
             try:
                 try:
-                    self._record_refused(writer)
+                    self._record_refused(writer, last=last)
                 except NotInTime:
                     raise
                 except TrailUnavailable as exc:
@@ -245,9 +278,8 @@ class Gap:
                     self.open = False
                     self._notice.well()
 
-    def _record_refused(self, writer: Writes) -> None:
-        while self.refused:
-            item = self.refused[0]
+    def _record_refused(self, writer: Writes, *, last: bool) -> None:
+        while (item := self._next_refused(last=last)) is not None:
             if not self._came_before(item):
                 try:
                     writer.append(*item)
@@ -260,6 +292,25 @@ class Gap:
                         self._store()
                     raise
             self._take_refused()
+
+    def _next_refused(self, *, last: bool) -> Item | None:
+        """Return the refusal to be recorded next; None for no more.
+
+        Raises TrailUnavailable while the event in whose place it is owed may come yet. At the `last` attempt it is
+        counted then, as such an event is under ``allow``: unless it comes.
+        """
+        with self._lock:
+            while self.refused:
+                item = self.refused[0]
+                event_id = id_of(item.body)
+                if self._fates.get(event_id, True) is not None:
+                    return item
+                error = NotInTime("it is not known yet whether an event is recorded")
+                if not last:
+                    raise TrailUnavailable(str(error))
+                del self._fates[event_id]
+                self._drop_refused(error)
+        return None
 
     def _came_before(self, item: Item) -> bool:
         """Note that a refusal is on its way now; tell whether it came, when an attempt before was interrupted."""
@@ -295,12 +346,15 @@ class Gap:
 
     def _take_refused(self, late: NotInTime | None = None) -> None:
         with self._lock:
-            item, count = self.refused.pop(0), self._file.count
-            count.waiting = len(self.refused)
-            count.know(id_of(item.body))
-            if late is not None:
-                self._lose_for_now(id_of(item.body), str(late), count.until)
-            self._store()
+            self._drop_refused(late)
+
+    def _drop_refused(self, late: NotInTime | None = None) -> None:
+        item, count = self.refused.pop(0), self._file.count
+        count.waiting = len(self.refused)
+        count.know(id_of(item.body))
+        if late is not None:
+            self._lose_for_now(id_of(item.body), str(late), count.until)
+        self._store()
 
     def _record_lost(self, writer: Writes) -> None:
         with self._lock:
@@ -352,6 +406,11 @@ class Gap:
         self.refused = []
         self.open = False
         self._reset()
+
+
+def _forget_oldest(known: dict[str, Any]) -> None:
+    if len(known) > MAX_REFUSED:
+        del known[next(iter(known))]
 
 
 class _Keeper:

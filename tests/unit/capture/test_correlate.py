@@ -643,6 +643,9 @@ def test_an_answer_whose_outcome_cannot_be_recorded_is_withheld() -> None:
     assert b"secret" not in reply
     (event,) = events
     assert event.metadata == {"answer_withheld": True}
+    assert (
+        event.event_id == step.events[-1].event_id
+    )  # in whose place it is owed: if that is recorded late, it is not
     assert event.outcome
     assert event.outcome.kind == "denied"
 

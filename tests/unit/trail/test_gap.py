@@ -149,7 +149,7 @@ def test_a_gap_that_comes_late_itself_stands_there_once(came: bool) -> None:
 @pytest.mark.parametrize("came", [True, False])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_refusal_that_is_late_is_in_the_trail_or_counted(came: bool, early: bool) -> None:
-    gap, trail = Gap(counts=False), Trail()
+    gap, trail = Gap(), Trail()
 
     class Late(Trail):
         def append(self, body: bytes, opens: str, closes: str) -> None:
@@ -164,6 +164,43 @@ def test_a_refusal_that_is_late_is_in_the_trail_or_counted(came: bool, early: bo
         assert not trail.found
         gap.late("refused", came)
     gap.catch_up(trail)
+    assert trail.said == ([] if came else [1])
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+@pytest.mark.parametrize("when", ["before it is told", "before it is owed", "later"])
+def test_a_refusal_in_the_place_of_an_outcome_that_may_come_is_owed_when_it_does_not(
+    came: bool, when: str
+) -> None:
+    """A call has one outcome; both have one `event_id`."""
+    gap, trail = Gap(), Trail()
+    if when == "before it is told":
+        gap.late("outcome", came)
+    gap.doubt("outcome")
+    if when == "before it is owed":
+        gap.late("outcome", came)
+    gap.refuse(Item(body("outcome")), "t")
+    gap.refuse(Item(body("another")), "t")
+    gap.catch_up(trail)
+    if when == "later":
+        assert not trail.found
+        gap.late("outcome", came)
+        gap.catch_up(trail)
+    assert [found["id"] for found in trail.found] == (["another"] if came else ["outcome", "another"])
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_at_the_end_what_may_come_yet_is_counted_unless_it_comes(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    gap.doubt("outcome")
+    gap.refuse(Item(body("outcome")), "t")
+    gap.refuse(Item(body("another")), "t")
+    gap.catch_up(trail, last=True)
+    assert [found["id"] for found in trail.found] == ["another"]
+    gap.late("outcome", came)
+    gap.catch_up(trail, last=True)
     assert trail.said == ([] if came else [1])
     assert not gap.open
 
