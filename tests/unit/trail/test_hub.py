@@ -464,13 +464,14 @@ def held_up(
     first, second = Raw(trail), Raw(trail, "second")
     first.send(put(1, "r1"))
     first.acknowledged(1)
-    disk = Gate(monkeypatch, durable, "datasync")
-    first.send(put(2, "r2", opens="r2"))
-    assert disk.reached.wait(LIMIT_S)
-    hub = Gate(monkeypatch, wire, "check_body")
-    second.send(put(1, "s1", "second"))
-    assert hub.reached.wait(LIMIT_S)
-    disk.open()
+    with trail.opened.writer._sealer.pause():  # which syncs, too
+        disk = Gate(monkeypatch, durable, "datasync")
+        first.send(put(2, "r2", opens="r2"))
+        assert disk.reached.wait(LIMIT_S)
+        hub = Gate(monkeypatch, wire, "check_body")
+        second.send(put(1, "s1", "second"))
+        assert hub.reached.wait(LIMIT_S)
+        disk.open()
     yield trail, first, second, hub
     hub.open()
 
@@ -495,13 +496,16 @@ def test_a_whole_window_upon_such_an_acknowledgement_is_not_too_much(
 ) -> None:
     trail = start(durability="disk")
     raw = Raw(trail)
-    disk = Gate(monkeypatch, durable, "datasync")
-    raw.send(put(1, "r1"))
-    assert disk.reached.wait(LIMIT_S)
-    reading = Gate(monkeypatch, peers.Peer, "_receive")
-    raw.send(put(2, "r2"))
-    assert reading.reached.wait(LIMIT_S)  # the hub's thread has noted all that was known, and is about to read
-    disk.open()
+    with trail.opened.writer._sealer.pause():  # which syncs, too
+        disk = Gate(monkeypatch, durable, "datasync")
+        raw.send(put(1, "r1"))
+        assert disk.reached.wait(LIMIT_S)
+        reading = Gate(monkeypatch, peers.Peer, "_receive")
+        raw.send(put(2, "r2"))
+        assert reading.reached.wait(
+            LIMIT_S
+        )  # the hub's thread has noted all that was known, and is about to read
+        disk.open()
     raw.acknowledged(1)
     numbers = range(3, 2 + wire.WINDOW)
     raw.send(*(put(number, f"r{number}") for number in numbers))
