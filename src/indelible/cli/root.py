@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -105,6 +106,8 @@ def run(args: list[str]) -> int:
     name_errors()
     hints.about(None, None, None)
     _see_where_records_go(args)
+    if not os.environ.get("COLUMNS", "1").strip("0"):  # not known; rich would take it for a width
+        os.environ.pop("COLUMNS")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

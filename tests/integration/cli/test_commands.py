@@ -201,11 +201,13 @@ def test_plain_when_piped(run: Run, maker: Maker) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
-def test_colours_on_a_terminal(maker: Maker, home: dict[str, str]) -> None:
+@pytest.mark.parametrize("columns", ["120", "0", "00"])
+def test_colours_on_a_terminal(columns: str, maker: Maker, home: dict[str, str]) -> None:
+    """A terminal that does not know its width says 0: it is shown what there is all the same."""
     ours, theirs = pty.openpty()
     args = [*COMMAND, "log", "--trail", str(maker.layout.active), "-n", "2"]
     with subprocess.Popen(
-        args, stdout=theirs, stderr=theirs, env={**home, "TERM": "xterm", "COLUMNS": "120"}
+        args, stdout=theirs, stderr=theirs, env={**home, "TERM": "xterm", "COLUMNS": columns}
     ) as process:
         os.close(theirs)
         shown = b""
