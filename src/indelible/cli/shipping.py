@@ -102,7 +102,8 @@ class Run:
 
     def _shipper(self) -> Shipper:
         access = durable.access_for(self._where.settings.audit.group)
-        return Shipper(self._layout, access, parts(__version__, stdout_is_taken=self._attached))
+        made = parts(__version__, stdout_is_taken=self._attached)
+        return Shipper(self._layout, access, made, rests=self._attached)
 
     def once(self, sinks: Sequence[SinkSettings]) -> int:
         """Have what is sealed now shipped, here or by whoever is at it. Raises TrailError when a sink stays away."""

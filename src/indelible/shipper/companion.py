@@ -317,7 +317,7 @@ class _Threads:
         """Start it. Raises TrailError when another process ships."""
         self.began = time.monotonic()
         audit = self._settings.audit
-        self._shipper = Shipper(self._layout, durable.access_for(audit.group), self._parts)
+        self._shipper = Shipper(self._layout, durable.access_for(audit.group), self._parts, rests=True)
         self._shipper.start(audit.sinks)
 
     def how_it_ended(self) -> None:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("indelible")
 
+REST: Final = 1.0
+"""A lane beside a recorder rests for so many times the processor time that a batch took. A lower priority alone does
+not do: a recorder at full speed has two threads at work, and each waits for the other whenever that waits for a
+processor."""
+
 POLL_S: Final = 0.2
 """How often a lane that has everything looks for a new checkpoint; the trail makes one a second at the most."""
 
@@ -79,6 +84,7 @@ class Lane:
         self._renderer: Renderer
         self._goal: Sealed | None = None
         self._batch = settings.own.batch
+        self._rests = False
         self._hurries = False
         self._under_way: Batch | None = None
         """What is being sent; not while dead letters are."""
@@ -88,9 +94,13 @@ class Lane:
         """When a batch was sent last, by the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name=f"indelible-sink-{self.name}", daemon=True)
 
-    def start(self, pid: int, goal: Sealed | None = None) -> None:
-        """Begin; with a `goal`, `done` is set when everything up to it was taken."""
+    def start(self, pid: int, goal: Sealed | None = None, *, rests: bool = False) -> None:
+        """Begin; with a `goal`, `done` is set when everything up to it was taken.
+
+        One that `rests` leaves processors to others for a while after each batch, but for the last ones.
+        """
         self._goal = goal
+        self._rests = rests
         self.standing.begins(pid)
         self._thread.start()
 
@@ -99,7 +109,7 @@ class Lane:
         self._stopping.set()
 
     def hurry(self) -> None:
-        """Wait for nothing more to send with what there is: the end is near."""
+        """Wait for nothing more to send with what there is, nor rest: the end is near."""
         self._hurries = True
 
     def cut_off(self) -> None:
@@ -128,7 +138,11 @@ class Lane:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._stopping.wait(self._once())
+                begun = time.thread_time()
+                pause = self._once()
+                if not pause and self._rests and not self._hurries:
+                    pause = REST * (time.thread_time() - begun)
+                self._stopping.wait(pause)
             self._send_what_waits()
         finally:
             self._place.save(at_once=True)

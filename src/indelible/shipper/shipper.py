@@ -34,11 +34,15 @@ GRACE_S: Final = 2.0
 class Shipper:
     """Ships one trail, from `start` until `close`."""
 
-    def __init__(self, layout: Layout, access: Access, parts: Parts) -> None:
-        """Take the trail's shipping over. Raises TrailError when another process has it, naming that one."""
+    def __init__(self, layout: Layout, access: Access, parts: Parts, *, rests: bool = False) -> None:
+        """Take the trail's shipping over; one that `rests` gives way to who records beside it.
+
+        Raises TrailError when another process has it, naming that one.
+        """
         self._layout = layout
         self._access = access
         self._parts = parts
+        self._rests = rests
         self.lanes: list[Lane] = []
         try:
             durable.make_directory(layout.cursors, access)
@@ -53,7 +57,7 @@ class Shipper:
         """Begin; with a `goal`, every lane is `done` when it has everything up to it."""
         self.lanes = [Lane(self._layout, settings, self._parts, self._access) for settings in sinks]
         for lane in self.lanes:
-            lane.start(os.getpid(), goal)
+            lane.start(os.getpid(), goal, rests=self._rests)
 
     def reload(self, sinks: Sequence[SinkSettings]) -> None:
         """Go on with these sinks: one that is as it was goes on untouched, every other one ends or begins.
@@ -69,7 +73,7 @@ class Shipper:
             if settings.name not in same
         ]
         for lane in begun:
-            lane.start(os.getpid())
+            lane.start(os.getpid(), rests=self._rests)
         self.lanes = [*stay, *begun]
 
     def failing_for(self) -> tuple[Lane, float] | None:

@@ -107,9 +107,9 @@ class Running:
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
 
-    def start(self, one: Lane) -> Lane:
+    def start(self, one: Lane, *, rests: bool = False) -> Lane:
         self.lanes.append(one)
-        one.start(1)
+        one.start(1, rests=rests)
         return one
 
     def end(self) -> None:

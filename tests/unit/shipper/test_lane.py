@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from msgspec import structs
 
 from indelible.errors import ConfigError
 from indelible.formats.record import Record
+from indelible.shipper import lane as lane_module
 from indelible.shipper import pace, route
 from indelible.shipper.lane import Lane, Parts
 from indelible.shipper.place import Place
@@ -55,6 +57,30 @@ def running() -> Iterator[Running]:
 def at(maker: Maker, sink: str = "s") -> int | None:
     found = cursor.read(maker.layout, sink)
     return None if found is None else found.next
+
+
+def test_beside_a_recorder_it_rests_for_what_a_batch_took_of_a_processor_until_the_end_is_near(
+    maker: Maker, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Taxing(FakeSink):
+        def send(self, shipments: Sequence[Shipment]) -> Delivery:
+            begun = time.thread_time()
+            while time.thread_time() < begun + 0.01:
+                pass
+            return super().send(shipments)
+
+    monkeypatch.setattr(lane_module, "REST", 60_000.0)  # 10 minutes for what the sink takes
+    sinks = {name: Taxing() for name in ("rests", "hurries", "alone")}
+    lanes = {name: lane(maker.layout.active, sink, name=name) for name, sink in sinks.items()}
+    lanes["hurries"].hurry()
+    for name, one in lanes.items():
+        running.start(one, rests=name != "alone")
+    until(lambda: all(sink.seqs == list(range(21)) for sink in sinks.values()))
+    maker.add_many(3).seal()
+    until(lambda: sinks["hurries"].seqs == sinks["alone"].seqs == list(range(24)))
+    assert sinks["rests"].seqs == list(range(21))
+    lanes["rests"].stop()  # it does not sleep through that
+    assert lanes["rests"].join(60)
 
 
 def test_it_ships_what_is_sealed_and_what_comes(maker: Maker, running: Running) -> None:
