@@ -30,7 +30,8 @@ from indelible.redact.patterns import custom as check_patterns
 from indelible.trail import durable
 from indelible.trail.commit import Item
 from indelible.trail.files import side_path
-from indelible.trail.gap import Gap, report_the_dead
+from indelible.trail.gap import Gap
+from indelible.trail.gapdead import report_the_dead
 from indelible.trail.reentry import stands_on_a_call_of_ours
 from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.sharing.sidetrails import Sweeper

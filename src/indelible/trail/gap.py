@@ -6,7 +6,7 @@ What may not move:
   was not recorded in time and came later is taken off again; while it is not known whether it comes, no `audit_gap` is
   written.
 - It outlives the process (see `gapfile`), and stands in the trail once: recorded by the process itself as soon as
-  writing works again, or by the next recorder that looks (`report_the_dead`).
+  writing works again, or by the next recorder that looks (`gapdead`).
 - Its lock is never held while the trail is written: who loses an event waits for no disk.
 """
 
@@ -23,6 +23,7 @@ from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
 from indelible.trail import durable, gapfile
 from indelible.trail.commit import id_of
 from indelible.trail.gapfile import Claim, Count, GapFile
+from indelible.trail.gapkeeper import Keeper, try_to_keep
 from indelible.trail.notice import Notice
 from indelible.trail.reader import shown_size
 from indelible.trail.sharing.recent import find_ids
@@ -38,11 +39,6 @@ log = logging.getLogger("indelible")
 
 MAX_REFUSED: Final = 1024
 """How many refused calls are remembered until they can be recorded; more are counted in the `audit_gap`."""
-
-SETTLES_S: Final = 10.0
-"""How long after a recorder's death its last `audit_gap` may still be on its way to another process."""
-
-JOIN_S: Final = 0.2
 
 WAIT_S: Final = 5.0
 """How long one caller waits for another that records what is owed, and may be stuck in the write, unless told so."""
@@ -109,7 +105,7 @@ class Gap:
         self._fates: dict[str, bool | None] = {}
         """Under ``deny``: whether outcomes that were not recorded in time are in the trail; None while nobody knows.
         A refusal that has the same `event_id` is in the place of one of them, and owed only if that is not there."""
-        self._keeper: _Keeper | None = None
+        self._keeper: Keeper | None = None
         self._made = False
         self._left = ""
         """The name of what was counted after the end."""
@@ -225,16 +221,16 @@ class Gap:
             self._leave()
         elif self._file.in_memory:
             try:
-                self._keeper = self._keeper or _Keeper(self._file)
+                self._keeper = self._keeper or Keeper(self._file)
             except RuntimeError:  # no more threads here, or the interpreter ends: shared memory has it
                 return
             self._keeper.keep(self._file.snapshot())
         else:
-            _try_to_keep(self._file)
+            try_to_keep(self._file)
 
     def _leave(self) -> None:
         """What is lost after the end is the next recorder's to say at once: this one may live for long."""
-        _try_to_keep(self._file)
+        try_to_keep(self._file)
         self._left = self._file.name
         self._file.close()
         self._forget()
@@ -361,8 +357,8 @@ class Gap:
             count = self._file.count
             if not count.lost or count.claim is not None or self._unsure:
                 return
-            item = writer.service_event("audit_gap", _metadata(count, count.lost))
-            count.claim = _claim(item, count.lost, self._look())
+            item = writer.service_event("audit_gap", metadata(count, count.lost))
+            count.claim = claim_of(item, count.lost, self._look())
             self._store()
         try:
             writer.append(*item)
@@ -413,116 +409,14 @@ def _forget_oldest(known: dict[str, Any]) -> None:
         del known[next(iter(known))]
 
 
-class _Keeper:
-    """Writes the newest count to the file beside the trail, on a thread of its own: the disk may hang."""
-
-    def __init__(self, file: GapFile) -> None:
-        self._file = file
-        self._changed = threading.Condition()
-        self._next: tuple[int, bytes] | None = None
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="indelible-gap", daemon=True)
-        self._thread.start()
-
-    def keep(self, snapshot: tuple[int, bytes]) -> None:
-        """Write this, unless something newer comes first."""
-        with self._changed:
-            self._next = snapshot
-            self._changed.notify()
-
-    def stop(self) -> bool:
-        """End the thread; tell whether it has ended."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        self._thread.join(JOIN_S)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._next is not None or self._stopped)
-                kept, self._next = self._next, None
-            if kept is None:
-                return
-            try:
-                self._file.keep(kept)
-            except OSError:
-                continue  # shared memory has it
-
-
-def _try_to_keep(file: GapFile) -> None:
-    try:
-        file.keep(file.snapshot())
-    except OSError as exc:
-        if not file.in_memory:
-            log.error("the count of lost events is in memory only: %s", exc.strerror)  # noqa: TRY400
-
-
-def _metadata(count: Count, lost: int) -> dict[str, Any]:
+def metadata(count: Count, lost: int) -> dict[str, Any]:
     """Return what the `audit_gap` says."""
     return {"lost": lost, "reason": count.reason, "since": count.since, "until": count.until}
 
 
-def _of(count: Count) -> dict[str, Any]:
-    return {"recorder": count.recorder, "pid": count.pid}
-
-
-def _claim(item: Item, lost: int, size: int) -> Claim:
+def claim_of(item: Item, lost: int, size: int) -> Claim:
+    """Return what is noted of an `audit_gap` before it is written: nobody else says it again once it is there."""
     return Claim(id_of(item.body), lost, size, time.time())
-
-
-# --- what dead recorders left -------------------------------------------------------------------------------------
-
-
-def report_the_dead(layout: Layout, writer: Writes, *, holds: bool) -> None:
-    """Record what recorders of this trail that are gone could not record; `holds`: this process holds the trail."""
-    try:
-        for found in gapfile.left_behind(layout):
-            if not _report(found, layout, writer, holds=holds):
-                return
-    except (OSError, IndelibleError) as exc:
-        log.warning("%s: what others could not record stays there: %s", layout.gaps, exc)
-
-
-def _report(found: GapFile, layout: Layout, writer: Writes, *, holds: bool) -> bool:
-    """Record one dead recorder's count, once; tell whether to go on with the next."""
-    count = found.count
-    lost = _still_owed(count, layout, holds=holds)
-    if lost is None:
-        found.close()
-        return True
-    if lost <= 0:
-        found.remove()
-        return True
-    count.reason = count.reason or "the process ended before it could record what it had refused"
-    item = writer.service_event("audit_gap", {**_metadata(count, lost), "of": _of(count)})
-    count.lost, count.waiting, count.doubts = lost, 0, []
-    count.claim = _claim(item, lost, 0 if layout.behind_service else shown_size(layout.active))
-    found.store()
-    _try_to_keep(found)
-    try:
-        writer.append(*item)
-    except TrailUnavailable:
-        found.close()
-        return False
-    found.remove()
-    return True
-
-
-def _still_owed(count: Count, layout: Layout, *, holds: bool) -> int | None:
-    """Return how many events a dead recorder owes; None when it is not known yet: some may be on their way."""
-    claim = count.claim
-    sizes = {**dict.fromkeys(count.doubts, count.doubt_size), **({claim.event_id: claim.size} if claim else {})}
-    if not sizes:
-        return count.owed
-    # behind a service nobody can look: said twice is better than not at all
-    came = set() if layout.behind_service else find_ids(layout, set(sizes), min(sizes.values()))
-    newest = max(count.doubt_at if count.doubts else 0.0, claim.at if claim else 0.0)
-    if len(came) < len(sizes) and not holds and abs(time.time() - newest) < SETTLES_S:
-        return None
-    owed = count.owed - len(came.intersection(count.doubts))
-    return owed - (claim.lost if claim is not None and claim.event_id in came else 0)
 
 
 def _abandon_all() -> None:

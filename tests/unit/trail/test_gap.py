@@ -24,7 +24,8 @@ from indelible.trail import gapfile
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Done, Item, Partly, id_of, together
 from indelible.trail.durable import Access
-from indelible.trail.gap import Gap, report_the_dead
+from indelible.trail.gap import Gap
+from indelible.trail.gapdead import report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
 from indelible.trail.sealer import Sealer

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from indelible.errors import IndelibleError, TrailLocked
 from indelible.trail import files
 from indelible.trail.entry import parse_line
-from indelible.trail.gap import report_the_dead
+from indelible.trail.gapdead import report_the_dead
 from indelible.trail.layout import Layout
 from indelible.trail.start.opening import open_writer
 
