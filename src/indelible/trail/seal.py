@@ -9,12 +9,17 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 from indelible.trail import durable
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint, Signer
-from indelible.trail.proofs.merkle import Tile, TileTree, tile_path
+from indelible.trail.proofs.merkle import Tile, TileTree, edge_widths, tile_path
+
+REACH: Final = 8192
+"""Lines beyond a checkpoint of which there may be tiles: twice as many as may wait for one."""
 
 
 def write_full_tiles(layout: Layout, tiles: Iterable[Tile], access: Access) -> None:
@@ -53,3 +58,28 @@ def drop_partials(layout: Layout, filled: Iterable[Tile], before: int) -> None:
             full = layout.directory / tile_path(tile.level, tile.number)
             with contextlib.suppress(OSError):
                 shutil.rmtree(full.with_name(full.name + ".p"))
+
+
+def drop_unpublished(layout: Layout, size: int) -> None:
+    """Remove tiles beyond the checkpoint over `size`, of an attempt that came to no checkpoint of its own.
+
+    Its lines may have been lost since: what such a partial tile says would look as if somebody had altered it. For
+    a start, when nobody else makes checkpoints: one that failed may have been published all the same. What cannot
+    be removed stays. Raises OSError when names cannot be synced.
+    """
+    changed: set[Path] = set()
+    for level, width in enumerate([*edge_widths(size), 0]):
+        first = size >> 8 * (level + 1)
+        for number in range(first, first + (REACH >> 8 * (level + 1)) + 2):
+            full = layout.directory / tile_path(level, number)
+            partial = full.with_name(full.name + ".p")
+            widest = width if number == first else 0
+            with contextlib.suppress(OSError):
+                full.unlink()
+                changed.add(full.parent)
+            with contextlib.suppress(OSError):
+                for path in list(partial.iterdir()):
+                    if path.name.isdecimal() and int(path.name) > widest:
+                        path.unlink()
+                        changed.add(partial)
+    durable.sync_directories(changed)

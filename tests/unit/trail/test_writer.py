@@ -20,6 +20,7 @@ import pytest
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError, TrailCorrupt, TrailError, TrailLocked, TrailUnavailable
 from indelible.trail import durable, files, seal, unsealed
+from indelible.trail.checking.check import verify_trail
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.proofs import checkpoint, merkle
@@ -353,6 +354,35 @@ def test_a_few_lines_are_not_split_at_a_tile_and_a_seal_that_is_asked_for_covers
     assert writer.sealed == writer.size
     writer.close()
     assert_sealed(path, read_all(path))
+
+
+def no_checkpoint(*_: Any) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def test_tiles_that_came_to_no_checkpoint_say_nothing_of_lines_that_were_lost_after_a_crash(path: Path) -> None:
+    writer = start(path)
+    writer._sealer.stop()
+    writer.append(body("a"))
+    writer.seal()
+    tiles, size = Layout(path).tiles / "0", path.stat().st_size
+    before = {one.name for one in (tiles / "000.p").iterdir()}
+    for number in range(600):
+        writer.append(body(str(number)))
+    with mock.patch.object(seal, "write_checkpoint", no_checkpoint), pytest.raises(OSError, match="Input"):
+        writer.seal()
+    assert (tiles / "001").is_file()
+    assert list((tiles / "002.p").iterdir())
+    crash(path, writer)
+    os.truncate(path, size)
+    writer = start(path)
+    writer.append(body("b"))
+    writer.seal()
+    assert {one.name for one in (tiles / "000.p").iterdir()} == before | {str(writer.sealed)}
+    assert not (tiles / "001").exists()
+    assert verify_trail(path).ok
+    writer.close()
+    assert verify_trail(path).ok
 
 
 def test_lines_that_have_waited_their_time_are_all_under_the_next_checkpoint(path: Path) -> None:

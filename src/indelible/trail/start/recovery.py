@@ -86,6 +86,7 @@ def resume(layout: Layout, signer: Signer, access: Access) -> Resume:
     tree = _load_tree(layout, checkpoint)
     if checkpoint and sealed:
         _check_last_sealed(layout, checkpoint, tree)
+        seal.drop_unpublished(layout, sealed)
     state = Resume(size=sealed, tree=tree)
     tail = _Tail(layout, state, access, tracker)
     tail.read()
