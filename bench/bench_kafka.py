@@ -34,7 +34,8 @@ from tests import brokers
 
 EVENTS = 400_000
 ROUNDS = 5
-TURNS = 16
+TURNS = 48
+"""Pairs of turns of calls: the slowest of a turn are few, so that one pair says little."""
 PARTITIONS = 4
 ORIGIN = b"indelible/00112233445566778899aabbccddeeff"
 topics = (f"bench-{number}" for number in itertools.count())
