@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -70,16 +70,31 @@ def drop_unpublished(layout: Layout, size: int) -> None:
     changed: set[Path] = set()
     for level, width in enumerate([*edge_widths(size), 0]):
         first = size >> 8 * (level + 1)
-        for number in range(first, first + (REACH >> 8 * (level + 1)) + 2):
-            full = layout.directory / tile_path(level, number)
-            partial = full.with_name(full.name + ".p")
-            widest = width if number == first else 0
-            with contextlib.suppress(OSError):
-                full.unlink()
-                changed.add(full.parent)
-            with contextlib.suppress(OSError):
-                for path in list(partial.iterdir()):
-                    if path.name.isdecimal() and int(path.name) > widest:
-                        path.unlink()
-                        changed.add(partial)
+        reach = range(first, first + (REACH >> 8 * (level + 1)) + 2)
+        for full in _there(layout.directory / tile_path(level, number) for number in reach):
+            if full.name.endswith(".p"):
+                edge = full.with_suffix("") == layout.directory / tile_path(level, first)
+                with contextlib.suppress(OSError):
+                    _drop_wider(full, width if edge else 0, changed)
+            else:
+                with contextlib.suppress(OSError):
+                    full.unlink()
+                    changed.add(full.parent)
     durable.sync_directories(changed)
+
+
+def _there(tiles: Iterable[Path]) -> Iterator[Path]:
+    """Those of `tiles` that are there, and the folders of their partial ones, for a listing of each folder."""
+    of_folder: dict[Path, set[str]] = {}
+    for tile in tiles:
+        of_folder.setdefault(tile.parent, set()).update((tile.name, tile.name + ".p"))
+    for folder, names in of_folder.items():
+        with contextlib.suppress(OSError):
+            yield from [path for path in folder.iterdir() if path.name in names]
+
+
+def _drop_wider(partials: Path, widest: int, changed: set[Path]) -> None:
+    for path in list(partials.iterdir()):
+        if path.name.isdecimal() and int(path.name) > widest:
+            path.unlink()
+            changed.add(partials)
