@@ -46,11 +46,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = time.time_ns() - MONTH_AGO
+        self._began = time.monotonic_ns()
         self._later = itertools.count(1000, 1000)
         """Beside `now`, which only the test changes: the sealer's thread asks, too, and would undo its step."""
 
     def __call__(self) -> int:
-        return self.now + next(self._later)
+        passed = time.monotonic_ns() - self._began  # one that stood still would look as if it were set back
+        return self.now + passed + next(self._later)
 
 
 def fill(writer: Writer, files_wanted: int, kind: str = "mcp_operation") -> None:
