@@ -4,7 +4,8 @@
   the same client with a callback each: without headers, and with the headers that the sink's records have. What a
   shipper takes that finds nothing to ship is taken off its time.
 - Its peak memory, with a tenth of the backlog and with all of it.
-- The slowest calls beside a shipper at full speed, which is stopped and let go on by turns.
+- The slowest calls beside a shipper at full speed, which is started as a recorder starts it, stopped and let go on by
+  turns.
 
 The broker takes its share of the same processors, in all of them alike.
 """
@@ -54,8 +55,14 @@ class Shipping:
                 f"brokers: ['{broker.address()}'], topic: {self.topic}, start: beginning, flush_interval: 0}}\n"
             )
         self.cursor = cursors / "k.json"
-        command = [sys.executable, "-m", "indelible", "ship", "-c", str(place / "ship.yaml"), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-P", "-m", "indelible", "ship", "-c", str(place / "ship.yaml"), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def end(self) -> int:
         """Wait for it; return its peak memory in bytes."""
@@ -162,7 +169,7 @@ def beside(report: Report, broker: brokers.Broker) -> None:
             for _ in range(CALLS):
                 recorder.record(make(NOTHING))
             for _ in range(TURNS // 4):
-                shipping: Any = Shipping(place, broker)
+                shipping: Any = Shipping(place, broker, "--attached")
                 while not shipping.cursor.exists():
                     time.sleep(0.01)
                 for turn in range(4):

@@ -29,6 +29,8 @@ from indelible.trail.sharing.sockets import Prepared
 
 MESSAGE = 600
 """Bytes of an event on its way, about."""
+WARM_UP = 4
+"""Events for each that is outstanding, before it counts: what the first ones load is loaded once a process."""
 ANSWER = 22
 """Bytes of its acknowledgement."""
 
@@ -46,23 +48,23 @@ def through(path: str, count: str, outstanding: str) -> None:
 
 
 def produce_into(recorder: indelible.Recorder, count: str, outstanding: str) -> None:
-    """Print ``ready``; then, when a line has come, ``START END BUSY``; go on when the next has.
+    """Record a little, print ``ready``; then, when a line has come, ``START END BUSY``; go on when the next has.
 
     `START` and `END` are those of recording; `BUSY` is the CPU that was spent meanwhile on other processes' events.
     """
-    each = int(count) // int(outstanding)
 
-    async def worker() -> None:
+    async def worker(each: int) -> None:
         for _ in range(each):
             await recorder.arecord(make(NOTHING))
 
-    async def all_of_them() -> None:
-        await asyncio.gather(*(worker() for _ in range(int(outstanding))))
+    async def all_of_them(each: int) -> None:
+        await asyncio.gather(*(worker(each) for _ in range(int(outstanding))))
 
+    asyncio.run(all_of_them(WARM_UP))
     print("ready", flush=True)
     sys.stdin.readline()
     started, busy = time.monotonic(), served_s()
-    asyncio.run(all_of_them())
+    asyncio.run(all_of_them(int(count) // int(outstanding)))
     ended = time.monotonic()
     print(started, ended, served_s() - busy, flush=True)
     sys.stdin.readline()
