@@ -14,7 +14,7 @@ import atexit
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from indelible.shipper.companion import Companion
     from indelible.shipper.echo import Echo
     from indelible.sink_settings import SinkSettings
-    from indelible.trail.batching import Batcher
+    from indelible.trail.batching import Batchers
 
 log = logging.getLogger("indelible")
 
@@ -69,7 +69,7 @@ class Recorder:
         self._sweeper: Sweeper | None = None
         self._companion: Companion | None = None
         self._echo: Echo | None = None
-        self._batcher_of: Callable[[SharedWriter], Batcher] | None = None
+        self._batchers: Batchers | None = None
         self._records = writer is not None
         """Whether there is a trail at all, open or closed."""
         identity = writer.recorder if writer else events.RecorderId(id="disabled")
@@ -155,11 +155,11 @@ class Recorder:
             self.record(event)
             return
         item = Item(self._redactor.redact(event), *_intent_of(event))
-        if self._batcher_of is None:  # asyncio takes memory and time of those who never use it
-            from indelible.trail.batching import Batcher
+        if self._batchers is None:  # asyncio takes memory and time of those who never use it
+            from indelible.trail.batching import Batchers
 
-            self._batcher_of = Batcher.of
-        batcher = self._batcher_of(writer)
+            self._batchers = Batchers(writer)
+        batcher = self._batchers.here()
         try:
             if self._gap.open and not batcher.hung:  # else the loop would wait, in vain
                 self._gap.catch_up(writer)

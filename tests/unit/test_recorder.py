@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,28 @@ def test_512_tasks_at_once_on_the_disk(path: Path) -> None:
 
     asyncio.run(main())
     assert {entry["event_id"] for entry in operations(path)} == {f"e{number}" for number in range(512)}
+
+
+def test_one_loop_after_the_other_and_none_is_kept(path: Path) -> None:
+    """As where an application makes a loop for each of its requests."""
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def main(number: int) -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(*(trail.arecord(event(f"e{number}-{task}")) for task in range(3)))
+        if number == 7:  # it ends with one on its way
+            task = asyncio.ensure_future(trail.arecord(event("last")))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    with open_with(path, "allow", durability="disk") as trail:
+        for number in range(8):
+            asyncio.run(main(number))
+        trail.record(event("end"))  # after which nothing is on its way
+        gc.collect()
+        assert [loop() for loop in loops if loop() is not None] == []
+    wanted = {f"e{number}-{task}" for number in range(8) for task in range(3)}
+    assert {entry["event_id"] for entry in operations(path)} - {"last", "end"} == wanted
 
 
 # --- when it cannot be recorded ----------------------------------------------------------------------------
