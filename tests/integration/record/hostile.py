@@ -33,7 +33,8 @@ def said(**message: Any) -> bytes:
     return framed(json.dumps(message).encode())
 
 
-HELLO: Final = said(t="hello", v=1, recorder=NAME, pid=0)
+HELLO: Final = said(t="hello", v=1, recorder=NAME, pid=0, own=True)
+"""Says that its events need not be parsed: nobody's word is taken for that here."""
 
 
 class Hostile:

@@ -230,6 +230,41 @@ def test_it_costs_only_that_connection_and_leaves_one_line(
     assert [one for one in trail.ids() if one in ("before", "after")] == ["before", "after"]
 
 
+def test_who_encodes_as_the_holder_does_is_parsed_where_it_does_not_look_so(trail: Trail) -> None:
+    raw = Raw(trail, None)
+    raw.send(wire.Hello(wire.VERSION, "raw", os.getpid(), own=True))
+    assert isinstance(raw.next(), wire.Welcome)
+    spaced = msgspec.Raw(body("spaced").replace(b'"uid":', b'"uid": '))
+    theirs = msgspec.Raw(body("theirs", name="other"))
+    raw.send(put(1, "plain"), wire.Put(2, "spaced", spaced), wire.Put(3, "theirs", theirs), put(4, "last"))
+    raw.acknowledged(2)
+    assert raw.next() == wire.Nack(3, "it names another recorder than the socket's")
+    raw.acknowledged(4)
+    assert trail.ids() == ["plain", "spaced", "last"]
+
+
+@pytest.mark.parametrize("again", [1, 15, 16, 17, 30, 40])
+def test_what_came_is_known_when_it_comes_again_however_it_came(
+    start: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """One by one, or together; before the first one was looked for, and after it."""
+    monkeypatch.setattr(wire, "REMEMBERED", 64)
+    trail = start()
+    raw = Raw(trail)
+    for number in range(1, 11):
+        raw.send(put(number, f"e{number}"))
+        raw.acknowledged(number)
+    raw.send(*(put(number, f"e{number}") for number in range(11, 21)))
+    raw.acknowledged(20)
+    raw.send(put(21, f"e{min(again, 20)}", again=True))
+    raw.acknowledged(21)
+    raw.send(*(put(number, f"e{number}") for number in range(22, 42)))
+    raw.acknowledged(41)
+    raw.send(put(42, f"e{again + (again == 21)}", again=True))
+    raw.acknowledged(42)
+    assert Counter(trail.ids()) == Counter(f"e{number}" for number in range(1, 42) if number != 21)
+
+
 def test_a_message_cut_off_half_way(trail: Trail, caplog: pytest.LogCaptureFixture) -> None:
     raw = Raw(trail)
     raw.send(put(1, "whole"))
@@ -388,8 +423,9 @@ def test_one_holder_forgets_what_came_too_long_ago_and_knows_that(
     trail = start()
     raw = Raw(trail)
     since = trail.opened.writer.size
-    raw.send(*(put(number, f"e{number}") for number in range(1, 41)))
-    raw.acknowledged(40)
+    for first in (1, 11, 21, 31):
+        raw.send(*(put(number, f"e{number}") for number in range(first, first + 10)))
+        raw.acknowledged(first + 9)
     raw = Raw(trail)
     raw.send(put(1, "e1", again=True, since=since), put(2, "e40", again=True, since=since))
     answer = raw.next()

@@ -33,8 +33,12 @@ def refusal(body: bytes, event_id: str = EVENT_ID) -> str | None:
     return wire.check_body(wire.Put(1, event_id, msgspec.Raw(body)), "wrap:files", 1000, 4711)
 
 
+PLAIN = orjson.dumps(event())
+SAID = wire.said_by("wrap:files", 1000, 4711)
+
 MESSAGES: list[wire.ToHolder | wire.ToRecorder] = [
     wire.Hello(wire.VERSION, "wrap:files", 4711),
+    wire.Hello(wire.VERSION, "wrap:files", 4711, own=True),
     wire.Put(1, EVENT_ID, msgspec.Raw(b'{"a":1}')),
     wire.Put(2**53, EVENT_ID, msgspec.Raw(b'{"a":[1,"\\n"]}'), EVENT_ID, "other", again=True, deaths=3),
     wire.Ask(),
@@ -127,7 +131,29 @@ def test_what_our_own_recorder_encodes_is_taken(args: dict[str, Any]) -> None:
         source=Source(caller="library", recorder=RECORDER),
         request=Request(args=args),
     )
-    assert refusal(encode_body(made), made.event_id) is None
+    body = encode_body(made)
+    assert refusal(body, made.event_id) is None
+    assert wire.looks_own(wire.Put(1, made.event_id, msgspec.Raw(body)), SAID)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PLAIN.replace(b"wrap:files", b"wrap:other"),
+        PLAIN.replace(b"4711", b"4712"),
+        PLAIN.replace(b'"uid":1000', b'"uid":0'),
+        PLAIN.replace(b"4a2f9a52", b"5a2f9a52"),
+        PLAIN.replace(b",", b",\n", 1),
+        PLAIN + b"\n" + PLAIN,
+        PLAIN[:-2],
+        b'{"seq":1,' + PLAIN[1:],
+        b" " + PLAIN,
+        PLAIN[:-1] + b',"metadata":{"x":"' + b"y" * 66_000 + b'"}}',
+        orjson.dumps({"metadata": {"x": "y" * 500}, **event()}),
+    ],
+)
+def test_what_looks_like_nobodys_own_is_parsed(body: bytes) -> None:
+    assert not wire.looks_own(wire.Put(1, EVENT_ID, msgspec.Raw(body)), SAID)
 
 
 @pytest.mark.parametrize("key", ["seq", "schema", "recorded_at"])
@@ -152,7 +178,6 @@ def test_another_id_is_refused() -> None:
 
 
 DEEP = b"[" * 2000 + b"]" * 2000
-PLAIN = orjson.dumps(event())
 AMBIGUOUS = [
     PLAIN[:-1] + b',"event_id":"' + EVENT_ID.encode() + b'"}',
     PLAIN[:-1] + b',"source":' + orjson.dumps(event()["source"]) + b"}",
@@ -175,7 +200,7 @@ def test_a_key_that_stands_twice_is_refused(body: bytes) -> None:
         b" " + PLAIN,
         PLAIN.replace(b",", b",\n", 1),
         PLAIN + b"\n" + PLAIN,
-        PLAIN[:-1],
+        PLAIN[:-2],
         PLAIN + b"}",
         PLAIN[:-1] + b',"metadata":{"x":"\xff"}}',
         PLAIN[:-1] + b',"metadata":{"x":"\xed\xa0\x80"}}',

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -86,6 +86,10 @@ class Family:
         """Say why a recorder is not let in as who it says it is."""
         return f"the process is {peer.pid}, not {hello.pid}" if hello.pid != peer.pid else None
 
+    def own_words(self, peer: Peer, hello: wire.Hello) -> bytes:
+        """Return what stands in each event that this recorder has encoded by this package; empty when it does not."""
+        return wire.said_by(hello.recorder, peer.uid, peer.pid) if hello.own else b""
+
     def key_for(self, peer: Peer, secret: bytes) -> tuple[bytes, str]:
         """Return the key of a recorder's digests, and its id."""
         return keys.derive_digest_key(secret, peer.recorder)
@@ -98,8 +102,14 @@ class Family:
         """Return what an event is known by when it comes again."""
         return event_id
 
+    def marks(self, _peer: Peer, puts: Iterable[wire.Put]) -> list[str]:
+        """Return that of many."""
+        return [put.id for put in puts]
+
     def check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
         """Return an event as it may be written, or why it may not."""
+        if peer.own and wire.looks_own(put, peer.own):
+            return put
         return wire.check_body(put, peer.recorder, peer.uid, peer.pid) or put
 
 
@@ -130,6 +140,10 @@ class Service:
         """Say why a recorder is not let in. Its pid may be another one where it lives: the kernel's word counts."""
         return None if hello.recorder.isprintable() else "the recorder's name has control characters"
 
+    def own_words(self, _peer: Peer, _hello: wire.Hello) -> bytes:
+        """Take nobody's word for it."""
+        return b""
+
     def key_for(self, peer: Peer, secret: bytes) -> tuple[bytes, str]:
         """Derive a key of its own for every user's recorders, whatever they call themselves.
 
@@ -147,6 +161,10 @@ class Service:
     def mark(self, peer: Peer, event_id: str) -> str:
         """Return what an event is known by: nobody can make another user's event look as if it had come already."""
         return f"{peer.uid} {event_id}"
+
+    def marks(self, peer: Peer, puts: Iterable[wire.Put]) -> list[str]:
+        """Return that of many."""
+        return [self.mark(peer, put.id) for put in puts]
 
     def check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
         """Return an event as it may be written, or why it may not."""

@@ -289,8 +289,9 @@ class Intake(ABC):
 
     def _note(self, peer: Peer, puts: Sequence[wire.Put]) -> None:
         """These are in the trail now."""
-        mark, size = peer.door.mark, self._writer.size
-        self._known.add([mark(peer, put.id) for put in puts], size)
+        if not puts:
+            return
+        self._known.add(peer.door.marks(peer, puts), self._writer.size)
         for put in puts:
             if put.opens:
                 peer.open.put(put.opens, bytes(put.body))

@@ -22,16 +22,24 @@ class Known:
         """All events from this seq on that came from others are known."""
         self._recent = recent
         self._earlier: frozenset[str] | None = None
-        self._came: collections.OrderedDict[str, int] = collections.OrderedDict()
-        """With the size of the trail when that was noted."""
+        self._came: collections.deque[tuple[int, list[str]]] = collections.deque()
+        """As they came together, with the size of the trail when that was noted."""
+        self._count = 0
+        self._marks: set[str] | None = None
+        """All of them, once one was looked for: that is seldom, and a set costs each event what a list does not."""
 
-    def add(self, marks: Iterable[str], size: int) -> None:
+    def add(self, marks: list[str], size: int) -> None:
         """Events are in the trail now, which has `size` lines."""
         came = self._came
-        for mark in marks:
-            came[mark] = size
-        while len(came) > wire.REMEMBERED:
-            self.first = max(self.first, came.popitem(last=False)[1])
+        came.append((size, marks))
+        self._count += len(marks)
+        if self._marks is not None:
+            self._marks.update(marks)
+        while self._count - len(came[0][1]) >= wire.REMEMBERED:
+            size, forgotten = came.popleft()
+            self._count -= len(forgotten)
+            self.first = max(self.first, size)
+            self._marks = None
 
     def has(self, mark: str) -> bool:
         """Tell whether an event is in the trail. Raises WireError when that cannot be known."""
@@ -41,4 +49,6 @@ class Known:
             except (OSError, TrailError) as exc:
                 msg = f"it sent an event again, and the trail cannot be read: {exc}"
                 raise WireError(msg) from exc
-        return mark in self._came or mark in self._earlier
+        if self._marks is None:
+            self._marks = {mark for _, marks in self._came for mark in marks}
+        return mark in self._marks or mark in self._earlier

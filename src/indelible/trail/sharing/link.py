@@ -425,7 +425,7 @@ def greet(path: Path, recorder: str, send_timeout: float, *, patient: bool = Tru
     sock = connect(path, GREETING_S)
     messages = wire.Messages()
     try:
-        sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid())))
+        sock.sendall(wire.pack(wire.Hello(wire.VERSION, recorder, os.getpid(), own=True)))
         if not patient:
             _wait_unless_stopped(sock, path)
         whole = _receive(sock, messages)

@@ -94,6 +94,8 @@ class Peer:
         """Its user's, where there are quotas."""
         self.checker: Checker | None = None
         """Looks at its events, where they are checked again."""
+        self.own = b""
+        """What stands in each of its events that its process has encoded as this one does; empty: they are parsed."""
         self.watched = 0
         """What the hub's selector looks for at it."""
         self.turn = 0
@@ -141,9 +143,22 @@ class Peer:
         """
         if not self._came:
             self._receive()
-        came = self._came
+        came, decode = self._came, wire.decode_to_holder
         while came:
-            yield self._message(came.popleft())
+            try:
+                message = decode(came.popleft())
+            except (ValueError, RecursionError) as exc:
+                msg = "it sent what is no message"
+                raise WireError(msg) from exc
+            if isinstance(message, wire.Put):
+                if message.n != self._last + 1 or not self.recorder:
+                    msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
+                    raise WireError(msg)
+                self._last = message.n
+            elif not self.door.hears(message):
+                msg = "it sent what only the trail's own user may"
+                raise WireError(msg)
+            yield message
 
     def put_back(self, message: wire.ToHolder) -> None:
         """Let a message, and what came after it, have another turn."""
@@ -159,22 +174,6 @@ class Peer:
         if self.account is not None:
             self.account.spend(0, len(data), time.monotonic())
         self._came += self._messages.feed(data)
-
-    def _message(self, raw: bytes) -> wire.ToHolder:
-        try:
-            message: wire.ToHolder = wire.decode_to_holder(raw)
-        except (ValueError, RecursionError) as exc:
-            msg = "it sent what is no message"
-            raise WireError(msg) from exc
-        if isinstance(message, wire.Put):
-            if message.n != self._last + 1 or not self.recorder:
-                msg = "its events are not numbered one by one" if self.recorder else "it did not say hello"
-                raise WireError(msg)
-            self._last = message.n
-        elif not self.door.hears(message):
-            msg = "it sent what only the trail's own user may"
-            raise WireError(msg)
-        return message
 
     def expect(self, batch: Batch) -> None:
         """Answer these events after those that came before."""
