@@ -126,7 +126,8 @@ class Recorder:
     @property
     def waits(self) -> bool:
         """Tell whether `record` waits for a disk or for another process: an event loop takes `arecord` then."""
-        return self._writer is not None and self._writer.waits
+        writer = self._writer
+        return writer is not None and writer.waits
 
     def record(self, event: Event) -> None:
         """Record one event; see the module for what happens when that cannot be done."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from indelible.capture.calling import Audited, Trail, recorder_of
 from indelible.capture.outcomes import judge_exception
+from indelible.capture.recorders import known_or_asked
 from indelible.errors import ConfigError
 
 log = logging.getLogger("indelible")
@@ -49,7 +50,7 @@ def attach(server: Any, trail: Trail = None, *, backend: str | None = None) -> N
 
 def audited(trail: Trail, backend: str, version: object = None) -> Audited:
     """Return the audit of a server."""
-    return Audited(recorder_of(trail), backend=backend, server_version=_known(version))
+    return Audited(known_or_asked(trail), backend=backend, server_version=_known(version))
 
 
 def _known(version: object) -> str | None:

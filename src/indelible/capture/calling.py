@@ -121,10 +121,13 @@ class OpenCall:
 
     def finish(self, verdict: Verdict) -> None:
         """Record the outcome. Raises TrailUnavailable (``deny``): the answer must be withheld."""
+        self._record(self.audited.recorder, verdict)
+
+    def _record(self, recorder: Recorder, verdict: Verdict) -> None:
         event = self._conclude(verdict)
         if event is not None:
             try:
-                self.audited.recorder.record(event)
+                recorder.record(event)
             except TrailUnavailable:
                 self._withhold()
                 raise
@@ -133,7 +136,7 @@ class OpenCall:
         """Like `finish`; other tasks run while a disk is waited for. A cancelled call awaits nothing."""
         recorder = self.audited.recorder
         if not recorder.waits or verdict.kind == "cancelled" or not _on_asyncio():
-            self.finish(verdict)
+            self._record(recorder, verdict)
             return
         event = self._conclude(verdict)
         if event is not None:
@@ -257,10 +260,13 @@ class Audited:
 
     def begin(self, incoming: Incoming, peer: Peer) -> OpenCall:
         """Let a call begin: its intent is on record. Raises TrailUnavailable: the call must not be made."""
-        opened, intent = self._open(incoming, peer)
+        return self._begin(self.recorder, incoming, peer)
+
+    def _begin(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> OpenCall:
+        opened, intent = self._open(recorder, incoming, peer)
         if intent is not None:
             try:
-                self._recorder.record(intent)
+                recorder.record(intent)
             except TrailUnavailable as exc:
                 opened.refused(exc)
                 raise
@@ -269,12 +275,13 @@ class Audited:
 
     async def abegin(self, incoming: Incoming, peer: Peer) -> OpenCall:
         """Like `begin`; other tasks run while a disk is waited for."""
-        if not self.recorder.waits or not _on_asyncio():
-            return self.begin(incoming, peer)
-        opened, intent = self._open(incoming, peer)
+        recorder = self.recorder
+        if not recorder.waits or not _on_asyncio():
+            return self._begin(recorder, incoming, peer)
+        opened, intent = self._open(recorder, incoming, peer)
         if intent is not None:
             try:
-                await self._recorder.arecord(intent)
+                await recorder.arecord(intent)
             except TrailUnavailable as exc:
                 opened.refused(exc)
                 raise
@@ -308,8 +315,7 @@ class Audited:
             return call
         return None
 
-    def _open(self, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
-        recorder = self.recorder
+    def _open(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
         now, mono = time.time_ns(), time.monotonic_ns()
         source, target = self._parts(incoming.method, incoming.name, peer, incoming.effects)
         rpc_id = incoming.rpc_id

@@ -19,9 +19,10 @@ import msgspec
 
 from indelible import context
 from indelible.capture.attach import program
-from indelible.capture.calling import Audited, Incoming, OpenCall, Peer, Trail, inside, recorder_of
+from indelible.capture.calling import Audited, Incoming, OpenCall, Peer, Trail, inside
 from indelible.capture.incoming import dumped
 from indelible.capture.outcomes import INVALID_PARAMS, Verdict, judge_exception, judge_result
+from indelible.capture.recorders import known_or_asked
 from indelible.errors import ConfigError, TrailUnavailable
 from indelible.events import Effects
 from indelible.trail.reentry import stands_on_a_call_of_ours
@@ -108,7 +109,7 @@ class _Function:
             with self._making:
                 known = self._audited
                 if known is None:
-                    known = self._audited = Audited(recorder_of(self._trail), backend=self._backend)
+                    known = self._audited = Audited(known_or_asked(self._trail), backend=self._backend)
         return known
 
     def claims(self) -> bool:

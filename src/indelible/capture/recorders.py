@@ -23,6 +23,11 @@ def default_recorder() -> Recorder:
     return _opened(None)
 
 
+def known_or_asked(trail: Trail) -> Recorder | Callable[[], Recorder]:
+    """Return a trail's recorder, or who is asked for it before each call: a path's is another one after a fork."""
+    return trail if isinstance(trail, Recorder) else recorder_of(trail)
+
+
 def recorder_of(trail: Trail) -> Callable[[], Recorder]:
     """Return who answers for a trail: captures of one process that name the same one share its recorder."""
     if isinstance(trail, Recorder):

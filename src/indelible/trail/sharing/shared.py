@@ -87,6 +87,8 @@ class SharedWriter:
         self._warned = False
         self._on_late: Late | None = None
         self.append = self._send
+        self.waits = True
+        """Whether `append` waits for a disk or for another process: an event loop must not."""
         self.digest_key: tuple[bytes, str]
         self.token_key = b""
         self._watcher: threading.Thread | None = None
@@ -103,11 +105,6 @@ class SharedWriter:
         """Say what became of an event that was not recorded in time."""
         if self._on_late is not None:
             self._on_late(event_id, came)
-
-    @property
-    def waits(self) -> bool:
-        """Tell whether `append` waits for a disk or for another process: an event loop must not."""
-        return self._writer is None or self.audit.durability == "disk"
 
     @property
     def holder(self) -> Writer | None:
@@ -170,7 +167,7 @@ class SharedWriter:
         writer.say(HOLDING)
         if self._on_late is not None:
             writer.tell_late(self._on_late)
-        self._writer, self.append = writer, writer.append
+        self._writer, self.append, self.waits = writer, writer.append, self.audit.durability == "disk"
         return known
 
     def _connect(self, *, patient: bool) -> None:
