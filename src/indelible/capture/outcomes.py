@@ -176,7 +176,10 @@ def judge_result(result: object) -> Verdict:
     how = get("resultType")
     if how == "input_required":
         return Verdict("input_required", result=result, request_state=_text(get("requestState")) or "")
-    return _completed(result, get("task"), _text(get("taskId")) if how == "task" else None)
+    task = get("task")
+    if task is None and how != "task":  # nearly always
+        return Verdict("completed", result=result)
+    return _completed(result, task, _text(get("taskId")) if how == "task" else None)
 
 
 def _completed(result: object, task: object, flat: str | None) -> Verdict:

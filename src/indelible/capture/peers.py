@@ -158,8 +158,8 @@ def is_mapping(value: object) -> bool:
 
 def meta_of(params: Any) -> Mapping[str, Any] | None:
     """Return the ``_meta`` of a request's parameters."""
-    fields = params.get("_meta") if is_mapping(params) else None
-    return None if fields is None or not is_mapping(fields) else fields
+    fields = params.get("_meta") if type(params) is dict or isinstance(params, Mapping) else None
+    return fields if fields is not None and is_mapping(fields) else None
 
 
 def correlation_of(fields: Mapping[str, Any] | None, request: Any) -> tuple[str | None, str | None, str | None]:
@@ -182,7 +182,10 @@ def wire_of(request: Any, session: Any, rpc_id: Any) -> Wire | None:
     `request` is the HTTP request that it came in, None on other transports. Where a capture in front of the server has
     seen that, it is one of its calls.
     """
-    return None if rpc_id is None else (outside_of(request) or session, str(rpc_id))
+    if rpc_id is None:
+        return None
+    outside = None if request is None else outside_of(request)
+    return (outside or session, str(rpc_id))
 
 
 def outside_of(request: Any) -> Outside | None:

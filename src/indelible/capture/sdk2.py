@@ -296,6 +296,8 @@ def refusal(why: str) -> Exception:
 
 def _wire_form(result: Any) -> Any:
     """Return a result as it goes out: a middleware that answers itself may have made a model."""
+    if type(result) is dict:
+        return result
     try:
         return dumped(result)
     except Exception:  # noqa: BLE001 - the SDK will meet it as well, and says so to the client
@@ -304,16 +306,17 @@ def _wire_form(result: Any) -> Any:
 
 def incoming_of(ctx: Any) -> Incoming:
     """Return a request as the middleware is handed it: nothing in it has been validated."""
-    params = ctx.params if peers.is_mapping(ctx.params) else None
-    how = methods.describe(ctx.method)
-    fields = peers.meta_of(params)
-    request_id, trace_id, span_id = peers.correlation_of(fields, ctx.request)
-    incoming = Incoming(
-        method=ctx.method, request_id=request_id, trace_id=trace_id, span_id=span_id, args=ctx.params
-    )
-    if ctx.request_id is not None:
-        incoming.rpc_id = rpc_id_of(ctx.request_id)
-        incoming.wire = peers.wire_of(ctx.request, ctx.session, ctx.request_id)
+    method, params, request, rpc_id = ctx.method, ctx.params, ctx.request, ctx.request_id
+    how = methods.describe(method)
+    incoming = Incoming(method=method, args=params)
+    if type(params) is not dict and not isinstance(params, Mapping):
+        params = None
+    fields = peers.meta_of(params) if params and "_meta" in params else None
+    if fields or request is not None:
+        incoming.request_id, incoming.trace_id, incoming.span_id = peers.correlation_of(fields, request)
+    if rpc_id is not None:
+        incoming.rpc_id = rpc_id_of(rpc_id)
+        incoming.wire = peers.wire_of(request, ctx.session, rpc_id)
     if params is not None:
         incoming.name = _name(params, how)
         if how.args == "arguments":
