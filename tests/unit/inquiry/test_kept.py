@@ -510,6 +510,24 @@ def test_a_directory_is_asked_whatever_appears_in_it(trail: Maker, kept: Kept) -
         other.add_many(5, various)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_lines_of_a_newer_version_are_those_of_the_trail_that_has_them(
+    tmp_path: Path, kept: Kept, which: int
+) -> None:
+    """Though the twins of both begin with the same seq."""
+    for number in range(2):
+        maker = Maker(tmp_path / f"{number}.jsonl").add_many(30, various)
+        if number == which:
+            write_newer(maker)
+        maker.rotate()
+        twin(maker.add_many(3, various).seal())
+    expected = anew(tmp_path)
+    assert expected["newer_lines"] == 1
+    assert ask(tmp_path, None) == expected
+    for _ in range(2):
+        assert ask(tmp_path, kept) == expected
+
+
 def test_what_is_lent_is_not_lent_twice(trail: Maker, kept: Kept) -> None:
     path = trail.layout.active
     wanted = Filter(user=frozenset({"ada"}))
