@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.errors import TrailError
-from indelible.inquiry.questions import Bounds, Place, Question, answer
+from indelible.inquiry import questions
+from indelible.inquiry.questions import Answered, Bounds, Place, Question, answer
 from indelible.query import kept as keeping
 from indelible.query import quick
 from indelible.query.engine import making
@@ -422,6 +423,27 @@ def test_a_twin_that_is_removed_is_let_go_of_though_nobody_asks(trail: Maker, ke
     check(path, kept)
     kept.close()
     assert of_twins() == []
+
+
+@needs_proc
+def test_a_long_question_of_another_kind_keeps_nothing_from_being_let_go_of(
+    trail: Maker, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verification may take ten minutes, and what is erased meanwhile is not held as long."""
+    path = trail.layout.active
+    ask(path, kept)
+
+    def verify(question: Question, _asked: object) -> Answered:
+        assert question.kept is kept
+        erase(trail)
+        kept.look()
+        assert of_twins() == []
+        assert not kept._blocks
+        return Answered({}, "")
+
+    monkeypatch.setitem(questions._ANSWERS, "verify", verify)
+    answer(Question("verify", {}, AUDITOR, Place(path, named=True), Bounds(60, 400, 1 << 20), kept))
+    check(path, kept)
 
 
 @needs_proc
