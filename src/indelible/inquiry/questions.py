@@ -114,8 +114,9 @@ def answer(question: Question) -> Answered:
     """Answer a question. Raises IndelibleError, whose message is for whoever asked."""
     question.role.check_tool(question.tool)
     asked = tools.parse(tools.BY_NAME[question.tool], question.arguments)
-    kept = contextlib.nullcontext() if question.kept is None else question.kept.question()
-    with kept, reading(question.place.path), bounded(question.bounds.caps()):
+    kept = question.kept if question.tool in _FROM_KEPT else None
+    using = contextlib.nullcontext() if kept is None else kept.question()
+    with using, reading(question.place.path), bounded(question.bounds.caps()):
         return _ANSWERS[question.tool](question, asked)
 
 
@@ -408,3 +409,6 @@ _ANSWERS: Final[dict[str, Callable[[Question, Any], Answered]]] = {
     "prove": _prove,
     "sql": _sql,
 }
+
+_FROM_KEPT: Final = frozenset({"search", "timeline", "statistics"})
+"""What uses what is kept. While anything else is answered, which may take minutes, it may be let go of."""

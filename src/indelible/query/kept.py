@@ -47,7 +47,7 @@ class Opened:
         """By the descriptors that it reads them by."""
         self.connection = connection
         self.newer: dict[int, int] | None = None
-        """Of twins with lines of a newer version, by their first seq, how many; None until it was looked whether the
+        """Of twins with lines of a newer version, by their descriptors, how many; None until it was looked whether the
         twins have as many rows as their notes say."""
 
 

@@ -321,7 +321,7 @@ class _Asked:
         self.connection: Any = None
         self.condition = ""
         self.newer: dict[int, int] = {}
-        """Of twins with lines of a newer version, by their first seq, how many."""
+        """Of twins with lines of a newer version, by their descriptors, how many."""
         self._search = search
 
     def note(self) -> None:

@@ -111,7 +111,9 @@ class Place:
             self._feed = Feed(trail.layout)
         piece = self._feed.read(first, trail.size, most, most_bytes)
         size = sum(len(line) for _, line in piece.lines)
-        while piece.lines and not piece.gaps and piece.next < trail.size and size < ENOUGH * most_bytes:
+        while piece.lines and not piece.gaps and piece.next < trail.size:
+            if len(piece.lines) >= most or size >= ENOUGH * most_bytes:
+                break
             more = self._feed.read(piece.next, trail.size, most - len(piece.lines), most_bytes - size)
             if more.gaps or not more.lines:
                 break

@@ -7,6 +7,7 @@ The rules that live here:
   after a failure therefore keeps the client while it has records; `stop` lets go of them, and they may come again.
 - The client says what it failed, and nothing of what it did not: once it has nothing any more, the rest of what it was
   given has arrived, and not before. Where it may have been kept from saying all, the rest is in doubt, and sent again.
+  What is behind those that failed, or are in doubt, is not handed over before them, whichever client they were with.
 - A request that the brokers refuse is refused as a whole, whichever record is at fault: it is sent again in smaller
   ones, at last record by record; only what is refused alone is refused for good. Until then nothing behind it in its
   partition can arrive (librdkafka's gapless guarantee).
@@ -163,7 +164,8 @@ class KafkaSink:
         """Have all that is to be sent acknowledged, or refused for good. Raises SinkUnavailable."""
         work = self._work
         while self._flight.waiting or not self._is_settled:
-            self._hand_over()
+            if not (self._failed or self._in_doubt):  # else what comes behind those would arrive before them
+                self._hand_over()
             work()
             work = _nothing
             self._wait()

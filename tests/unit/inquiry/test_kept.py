@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.errors import TrailError
-from indelible.inquiry.questions import Bounds, Place, Question, answer
+from indelible.inquiry import questions
+from indelible.inquiry.questions import Answered, Bounds, Place, Question, answer
 from indelible.query import kept as keeping
 from indelible.query import quick
 from indelible.query.engine import making
@@ -425,6 +426,27 @@ def test_a_twin_that_is_removed_is_let_go_of_though_nobody_asks(trail: Maker, ke
 
 
 @needs_proc
+def test_a_long_question_of_another_kind_keeps_nothing_from_being_let_go_of(
+    trail: Maker, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verification may take ten minutes, and what is erased meanwhile is not held as long."""
+    path = trail.layout.active
+    ask(path, kept)
+
+    def verify(question: Question, _asked: object) -> Answered:
+        assert question.kept is kept
+        erase(trail)
+        kept.look()
+        assert of_twins() == []
+        assert not kept._blocks
+        return Answered({}, "")
+
+    monkeypatch.setitem(questions._ANSWERS, "verify", verify)
+    answer(Question("verify", {}, AUDITOR, Place(path, named=True), Bounds(60, 400, 1 << 20), kept))
+    check(path, kept)
+
+
+@needs_proc
 def test_nothing_is_kept_when_nobody_has_asked_for_a_while(
     trail: Maker, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +530,24 @@ def test_a_directory_is_asked_whatever_appears_in_it(trail: Maker, kept: Kept) -
         found = ask(place, kept, "search", **WANTED, limit=1_000)
         assert len(found["events"]) == both
         other.add_many(5, various)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_lines_of_a_newer_version_are_those_of_the_trail_that_has_them(
+    tmp_path: Path, kept: Kept, which: int
+) -> None:
+    """Though the twins of both begin with the same seq."""
+    for number in range(2):
+        maker = Maker(tmp_path / f"{number}.jsonl").add_many(30, various)
+        if number == which:
+            write_newer(maker)
+        maker.rotate()
+        twin(maker.add_many(3, various).seal())
+    expected = anew(tmp_path)
+    assert expected["newer_lines"] == 1
+    assert ask(tmp_path, None) == expected
+    for _ in range(2):
+        assert ask(tmp_path, kept) == expected
 
 
 def test_what_is_lent_is_not_lent_twice(trail: Maker, kept: Kept) -> None:

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from indelible.shipper import feed
-from indelible.shipper.feed import Feed
+from indelible.shipper.feed import Feed, Piece
 from indelible.shipper.place import Place
 from indelible.trail.durable import Access
 from tests.trails import Maker
@@ -35,3 +35,28 @@ def test_a_batch_is_read_at_once(tmp_path: Path, size: int) -> None:
     place.let_go()
     assert found == maker.layout.active.read_bytes().splitlines()
     assert read.call_count == batches
+
+
+def test_a_batch_that_has_its_lines_is_not_looked_for_more(tmp_path: Path) -> None:
+    """Neither in its own file nor in all those behind it."""
+    maker = Maker(tmp_path / "a.jsonl")
+    for _ in range(5):
+        maker.add_many(39).rotate()
+    maker.add_many(40).seal()
+    place = Place(maker.layout, settings(), Access())
+    place.load()
+    found: list[int] = []
+    asked: list[int] = []
+
+    def read(feed: Feed, first: int, size: int, most: int, most_bytes: int) -> Piece:
+        asked.append(most)
+        return plain(feed, first, size, most, most_bytes)
+
+    plain = Feed.read
+    with mock.patch.object(Feed, "read", autospec=True, side_effect=read):
+        while (piece := place.next(10, 1 << 20)) is not None:
+            found += [seq for seq, _ in piece[1].lines]
+            place.move(piece[0].origin, piece[1].next)
+    place.let_go()
+    assert found == list(range(maker.seq))
+    assert min(asked) > 0

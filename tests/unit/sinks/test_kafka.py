@@ -631,3 +631,41 @@ def test_a_record_that_is_refused_while_the_topic_is_asked_for_is_not_taken(
     assert (delivery.taken, [at for at, _ in delivery.refused]) == (3, [2])
     assert telling.arrived == records(0, 2)
     sink.close()
+
+
+def test_what_came_back_while_the_topic_was_asked_for_goes_before_what_comes_later(
+    telling: type[Telling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though another client sends it, and more has come to the batch."""
+
+    def failure(made: Telling) -> None:
+        made.take(2)
+        made.fail(1, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    def asked(*_: object, **__: object) -> Any:
+        telling.turns[:] = [failure]
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(telling, "list_topics", asked)
+    telling.turns[:] = [silent]
+    sink = sink_to("127.0.0.1:1", timeout=0.1)
+    with pytest.raises(SinkUnavailable):
+        sink.send(shipments(0, 3))
+    sink.close()
+    with pytest.raises(SinkUnavailable, match="we may not write") as raised:
+        sink.send(shipments(0, 6))
+    assert raised.value.delivery == Delivery(2)
+    assert sink.send(shipments(2, 6)) == Delivery(4)
+    assert telling.arrived == records(0, 6)
+    sink.close()
+
+
+def test_what_is_in_doubt_goes_before_what_comes_later(telling: type[Telling]) -> None:
+    telling.turns[:] = [kept_from_telling]
+    sink = sink_to("127.0.0.1:1")
+    with pytest.raises(MemoryError):
+        sink.send(shipments(0, 3))
+    sink.close()
+    assert sink.send(shipments(0, 6)) == Delivery(6)
+    assert list(dict.fromkeys(telling.arrived)) == records(0, 6)
+    sink.close()

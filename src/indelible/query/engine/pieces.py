@@ -127,7 +127,7 @@ class Pieces:
         self.origin = search.origin
         self.groups: list[Group] = []
         self.newer: dict[int, int] = {}
-        """Of twins with lines of a newer version, by their first seq, how many."""
+        """Of twins with lines of a newer version, by their descriptors, how many."""
         self._noted = set[Rows]()
         cover = Cover(search) if with_twins else None
         first, offset = search.start()

@@ -206,23 +206,23 @@ def _unknown(found: list[Rows]) -> list[Rows]:
 
 
 def newer_of(found: list[Rows], connection: Connection) -> dict[int, int]:
-    """Return how many lines a newer version wrote, of those twins that have any, by their first seqs.
+    """Return how many lines a newer version wrote, of those twins that have any, by their descriptors.
 
-    Raises SqlError, TrailError.
+    Not by their seqs, which each trail has. Raises SqlError, TrailError.
     """
     of_path, unknown = dict[str, int](), _unknown(found)
     if unknown:
         read = _read(unknown, "filename=true")
         query = f"SELECT filename, count(*) FROM {read} WHERE schema > {SCHEMA} GROUP BY filename"
         of_path = dict(connection.run(query).rows)
-    newer = {one.twin.first: one.twin.newer or of_path.get(one.path, 0) for one in found}
-    return {first: count for first, count in newer.items() if count}
+    newer = {one.fd: one.twin.newer or of_path.get(one.path, 0) for one in found}
+    return {fd: count for fd, count in newer.items() if count}
 
 
 def span(search: TrailSearch, one: Rows, newer: dict[int, int]) -> Span:
     """Return what is to be told of the lines that a twin stands for: it is made of such as follow each other."""
     twin = one.twin
-    found = search.span(one.order, twin.begin).fill(twin.first, twin.end, newer.get(twin.first, 0))
+    found = search.span(one.order, twin.begin).fill(twin.first, twin.end, newer.get(one.fd, 0))
     found.stop = None if twin.ends is None else twin.stop
     return found
 
