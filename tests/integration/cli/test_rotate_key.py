@@ -142,6 +142,7 @@ def test_a_changed_key_is_refused_and_nothing_is_touched(run: Run, path: Path) -
     vkey = Layout(path).vkey.read_text().strip()
     wrap = run("wrap", "--trail", path, "--", "true")
     assert f"the key has changed: the trail was signed by {vkey}, the key at hand is" in wrap.stderr.decode()
+    assert f"or use 'indelible keygen --rotate --trail {path}'\n" in wrap.stderr.decode()
     said = one_line(run("keygen", "--rotate", "--trail", path), 2)
     assert f"is not the key that the trail was signed with: {vkey}; put that one back" in said
     assert everything(path.parent) == before
