@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from indelible.cli.common import print_json
+from indelible.cli.common import note, print_json
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.values import user_path
@@ -84,14 +84,18 @@ def command(
 
 def _cosigner(key: str, name: str) -> Cosigner:
     from indelible.trail.proofs.cosignature import Cosigner
-    from indelible.trail.start.keys import load_private, read_key
+    from indelible.trail.start.keys import exposed, load_private, read_key
 
     path = _path("--key", key)
     try:
-        return Cosigner(name, load_private(read_key(path), str(path)))
+        cosigner = Cosigner(name, load_private(read_key(path), str(path)))
     except NoteError as exc:
         msg = f"--name: {exc}"
         raise ConfigError(msg) from exc
+    danger = exposed(path)
+    if danger is not None:
+        note(danger)
+    return cosigner
 
 
 def _path(option: str, text: str) -> Path:
