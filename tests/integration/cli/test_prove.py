@@ -86,7 +86,10 @@ def test_an_id_is_found_in_a_compressed_file(run: Run, trail: Path) -> None:
     ("event", "said"),
     [
         ("143", "seq 143 cannot be proved: the checkpoint covers seq 0 to 142"),
-        ("9" * 5_000, "the checkpoint covers seq 0 to 142"),
+        ("9" * 19, f"seq {'9' * 19} cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("9" * 20, f"seq {'9' * 20} cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("0" * 20 + "143", "seq 143 cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("9" * 5_000, f"seq {'9' * 1_000}"),
         ("00000000-0000-4000-8000-000000000143", "seq 143 cannot be proved"),
         ("00000000-0000-4000-8000-999999999999", "no line has event_id"),
         ("x", "the event_id 'x' stands in more than one event"),

@@ -312,8 +312,8 @@ def witnessed_notes(layout: Layout) -> list[tuple[str, bytes]]:
     return notes
 
 
-def not_covered(sealed: Sealed, seq: int) -> str:
-    """Return what to say of an event that the checkpoint does not cover."""
+def not_covered(sealed: Sealed, seq: int | str) -> str:
+    """Return what to say of an event that the checkpoint does not cover; a seq may be a text of any length."""
     size = sealed.checkpoint.size
     covers = f"seq 0 to {size - 1}" if size else "nothing"
     return f"{sealed.layout.active}: seq {seq} cannot be proved: the checkpoint covers {covers}"
