@@ -262,9 +262,9 @@ class _Boot:
 
         hints.about(self._options.config, self._options.profile, self._options.trail)
         loglines.for_recorder()
+        name_log_lines()
         settings = _load(self._options)
         loglines.settle(settings.audit.sinks, settings.audit.ship)
-        name_log_lines()
         for warning in settings.warnings:
             _fail(warning, 0)
         if not settings.audit.enabled:
