@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from indelible.cli.common import note, print_json
+from indelible.cli.common import print_json
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError, NoteError, TrailError
 from indelible.values import user_path
@@ -78,24 +78,23 @@ def command(
         return 0
     if state is None or not logs:
         raise click.UsageError("--state DIR and at least one --log VKEY are needed, or --show")
+    from indelible.trail.start.keys import exposed
+
     known = _known(logs)
-    return _serve(cosigner, known, state, _address(listen), as_json=as_json)
+    danger = exposed(_path("--key", key))
+    return _serve(cosigner, known, state, _address(listen), danger, as_json=as_json)
 
 
 def _cosigner(key: str, name: str) -> Cosigner:
     from indelible.trail.proofs.cosignature import Cosigner
-    from indelible.trail.start.keys import exposed, load_private, read_key
+    from indelible.trail.start.keys import load_private, read_key
 
     path = _path("--key", key)
     try:
-        cosigner = Cosigner(name, load_private(read_key(path), str(path)))
+        return Cosigner(name, load_private(read_key(path), str(path)))
     except NoteError as exc:
         msg = f"--name: {exc}"
         raise ConfigError(msg) from exc
-    danger = exposed(path)
-    if danger is not None:
-        note(danger)
-    return cosigner
 
 
 def _path(option: str, text: str) -> Path:
@@ -159,8 +158,9 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _serve(
-    cosigner: Cosigner, known: dict[str, list[Verifier]], state: str, address: tuple[str, int], *, as_json: bool
-) -> int:
+    cosigner: Cosigner, known: dict[str, list[Verifier]], state: str, address: tuple[str, int], danger: str | None,
+    *, as_json: bool,
+) -> int:  # fmt: skip
     from indelible.witness.server import Witness, WitnessServer
     from indelible.witness.state import StateDirectory
 
@@ -173,6 +173,8 @@ def _serve(
         why = exc.strerror if isinstance(exc, OSError) else "no such port"
         msg = f"--listen: {address[0]}:{address[1]}: {why}"
         raise TrailError(msg) from exc
+    if danger is not None:
+        logging.getLogger("indelible").warning("%s", danger)
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     url = f"http://{host}:{server.server_port}"
     if as_json:
