@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
+import select
+import stat
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,13 @@ from indelible.sink_settings import SinkSettings
 from indelible.sink_settings.files import FileSettings
 from indelible.values import MEGABYTE, shown, user_path
 
+log = logging.getLogger("indelible")
+
 DEFAULT_NAME = "indelible.yaml"
 MAX_CONFIG_BYTES = 4 * MEGABYTE
 """A larger file is not a configuration; reading it whole would only hurt."""
+PATIENCE_MS = 1_000
+"""So long what is no file has to go on before it is said that it is waited for."""
 MAX_ENDPOINTS = 10_000
 """Endpoint files that are read."""
 _ROTATED = re.compile(r"(?:\.[0-9]+(?:\.zst)?)?")
@@ -208,8 +215,7 @@ def _read(path: Path) -> object:
     import yaml  # 25 ms: only when there is a file
 
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG_BYTES + 1)
+        raw = _content(path)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot read the configuration: {exc.strerror}") from exc
     if len(raw) > MAX_CONFIG_BYTES:
@@ -223,6 +229,53 @@ def _read(path: Path) -> object:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise ConfigError(f"{path}: not valid YAML: {reason}") from exc
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds, to a byte more than a configuration has at the most. Raises OSError.
+
+    What is no file, such as ``<(…)`` or ``/dev/stdin``, is read up to its end. When that is not there soon, it is said
+    what is waited for.
+    """
+    # O_NONBLOCK: a pipe may have no other end yet, and to open it would be to wait for that.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        os.set_blocking(fd, True)
+        mode = os.fstat(fd).st_mode
+        quiet = None if stat.S_ISREG(mode) else _Quiet(fd, path, is_pipe=stat.S_ISFIFO(mode))
+        parts, left = list[bytes](), MAX_CONFIG_BYTES + 1
+        while left:
+            if quiet is not None:
+                quiet.await_more(begun=bool(parts))
+            part = os.read(fd, left)
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts)
+
+
+class _Quiet:
+    """Waits for what is no file, and says so, once, when nothing comes."""
+
+    def __init__(self, fd: int, path: Path, *, is_pipe: bool) -> None:
+        self._ready = select.poll()
+        self._ready.register(fd, select.POLLIN)
+        self._path = path
+        self._is_pipe = is_pipe
+        self._said = False
+
+    def await_more(self, *, begun: bool) -> None:
+        """Return when there is something to read, or its end; or soon, when reading waits for that by itself."""
+        if self._said or self._ready.poll(PATIENCE_MS):
+            return
+        self._said = True
+        what = "the end of the configuration" if begun else "a configuration"
+        log.warning("%s: is no file; waiting for %s to come out of it", self._path, what)
+        if self._is_pipe and not begun:  # to read one that nobody has opened yet would be to find it empty
+            self._ready.poll()
 
 
 def _loader() -> Any:

@@ -37,6 +37,7 @@ from indelible.trail.sharing.shared import SharedWriter
 from indelible.trail.sharing.sidetrails import Sweeper
 from indelible.trail.sharing.through import ServiceWriter
 from indelible.trail.start import keys
+from indelible.values import shell_word
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -393,7 +394,7 @@ def open_recorder(
         writer = SharedWriter(path, settings.audit, identity)
         notice = f"{exc}; this one records to {path}"
         if settings.audit.sinks:
-            notice += f", which no sink gets before 'indelible ship --once --trail {path}'"
+            notice += f", which no sink gets before '{_ships(settings, path)}'"
     recorder = Recorder(writer, settings, caller, chosen)
     recorder.echo(export)
     if report:
@@ -406,6 +407,14 @@ def open_recorder(
     else:
         recorder.keep_for_sinks()
     return recorder
+
+
+def _ships(settings: Settings, path: Path) -> str:
+    """Return the command that takes a side trail to the sinks, which the configuration has."""
+    words = ["indelible", "ship", "--once", "--trail", str(path)]
+    words += [] if settings.source is None else ["-c", settings.source]
+    words += [] if settings.profile is None else ["--profile", settings.profile]
+    return " ".join(map(shell_word, words))
 
 
 def _writes_to_stderr(settings: Settings, export: SinkSettings | None) -> bool:

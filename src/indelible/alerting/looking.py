@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from indelible import events
+from indelible import configfile, events
 from indelible.alerting import store, words
 from indelible.alerting.engine import Engine
 from indelible.alerting.facts import microseconds, moment, subject
@@ -32,6 +32,7 @@ from indelible.shipper.feed import Feed
 from indelible.shipper.place import Place
 from indelible.sink_settings import SinkSettings
 from indelible.trail.upkeep.orders import RecordAlert
+from indelible.values import shell_word
 
 if TYPE_CHECKING:
     from indelible.alert_settings import AlertSettings
@@ -83,6 +84,7 @@ class Looking:
         self._access = access
         self._record = record
         self._told = told
+        self._options = trail_options(layout)
         self._place = Place(
             layout.for_alerts(), SinkSettings(type="rules", name=PLACE, start="beginning"), access
         )
@@ -230,7 +232,7 @@ class Looking:
     def _deliver(self) -> bool:
         while self._pending:
             alert = self._pending[0]
-            order = as_order(alert, self._origin)
+            order = as_order(alert, self._origin, self._options)
             if order.id not in self._known and not self._record(order):
                 return False
             self._pending.popleft()
@@ -314,8 +316,18 @@ def rule_states(engine: Engine) -> list[RuleState]:
     return found
 
 
-def as_order(alert: Alert, origin: str) -> RecordAlert:
-    """Return the order by which an alert is recorded."""
+def trail_options(layout: Layout) -> str:
+    """Return what stands behind a query, so that it asks this trail wherever it is run; empty for the default one."""
+    try:
+        default = configfile.default_trail().absolute()
+    except (RuntimeError, OSError):  # there is no home, or no directory that we are in
+        default = None
+    path = layout.active.absolute()
+    return "" if path == default else f" {shell_word(f'--trail={path}')}"
+
+
+def as_order(alert: Alert, origin: str, options: str) -> RecordAlert:
+    """Return the order by which an alert is recorded; `options` are for its query, as `trail_options` gives them."""
     told = alert.subject
 
     def fit(text: str | None) -> str | None:
@@ -324,7 +336,7 @@ def as_order(alert: Alert, origin: str) -> RecordAlert:
     return RecordAlert(
         id=alert.event_id(origin),
         at=moment(alert.at),
-        alert=words.as_metadata(alert, origin),
+        alert=words.as_metadata(alert, origin, options),
         user=None if told is None else fit(told.user_id),
         session=None if told is None else fit(told.session_id),
         backend=None if told is None else fit(told.backend),

@@ -175,8 +175,16 @@ def sentence(alert: Alert) -> str:
     return f"{over}{about}: {alert.summary}" if about else f"{over}{alert.summary}"
 
 
-def as_metadata(alert: Alert, origin: str) -> dict[str, Any]:
-    """Return what the alert's event has under ``alert``, without what is not known."""
+def as_metadata(alert: Alert, origin: str, options: str = "") -> dict[str, Any]:
+    """Return what the alert's event has under ``alert``, without what is not known.
+
+    `options` stand behind the query, with a space before them: they name the trail that it is for.
+    """
+    query, note = alert.query, alert.query_note
+    if query is not None and options:
+        query += options
+        if len(msgspec.json.encode(query)) > MAX_COMMAND:
+            query, note = None, TOO_LONG
     found: dict[str, Any] = {
         "rule": alert.rule,
         "state": alert.state,
@@ -188,8 +196,8 @@ def as_metadata(alert: Alert, origin: str) -> dict[str, Any]:
         "by": alert.by if alert.by != "all" else None,
         "window_s": None if alert.window is None else alert.window / 1_000_000,
         "numbers": alert.numbers or None,
-        "query": alert.query,
-        "query_note": alert.query_note or None,
+        "query": query,
+        "query_note": note or None,
         "repeat": alert.times or None,
         "suppressed": alert.suppressed or None,
         "once": alert.once or None,

@@ -14,6 +14,7 @@ from indelible.alerting import words
 from indelible.alerting.channels.notice import TEST
 from indelible.alerting.channels.parts import format_of, sink_of
 from indelible.alerting.facts import moment
+from indelible.alerting.looking import trail_options
 from indelible.alerting.watch import Watch, current_watch
 from indelible.cli.common import Where, note, print_json
 from indelible.cli.ordering import opening_settings
@@ -54,8 +55,9 @@ def _watch(layout: Layout, where: Where, settings: AlertSettings, told: Callable
         raise TrailError(f"{exc}; 'indelible tail --events alert' shows what that one finds") from exc
 
 
-def _shown(alert: Alert, origin: str) -> dict[str, Any]:
-    return {"at": moment(alert.at), **words.as_metadata(alert, origin)}
+def _shown(alert: Alert, origin: str, layout: Layout) -> dict[str, Any]:
+    """Return what is on record of an alert."""
+    return {"at": moment(alert.at), **words.as_metadata(alert, origin, trail_options(layout))}
 
 
 def _line(alert: Alert) -> str:
@@ -88,7 +90,7 @@ def once(layout: Layout, where: Where, settings: AlertSettings, timeout: str, *,
             {
                 "trail": str(layout.active),
                 "fired": began.fired,
-                "alerts": [_shown(alert, name) for alert in found],
+                "alerts": [_shown(alert, name, layout) for alert in found],
                 "unreadable": began.unreadable,
                 "missed": began.missed,
                 "not_told": left,
@@ -131,7 +133,7 @@ def follow(layout: Layout, where: Where, settings: AlertSettings, *, as_json: bo
     def told(alert: Alert) -> None:
         if as_json:
             now = sealed(layout)
-            print_json(_shown(alert, "" if now is None else now.origin))
+            print_json(_shown(alert, "" if now is None else now.origin, layout))
         else:
             click.echo(_line(alert))
         sys.stdout.flush()

@@ -75,10 +75,8 @@ def _result(found: Replayed, origin: str) -> dict[str, Any]:
         }
         for state in rule_states(engine)
     ]
-    told = [{"at": moment(alert.at), **words.as_metadata(alert, origin)} for alert in alerts]
-    for one in told:
-        if "query" in one:
-            one["query"] += hints.options()
+    options = hints.options()
+    told = [{"at": moment(alert.at), **words.as_metadata(alert, origin, options)} for alert in alerts]
     return {
         "events": engine.events,
         "unreadable": unreadable,

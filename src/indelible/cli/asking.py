@@ -250,12 +250,9 @@ def _print_events(
 
 def events(asked: Asked, question: Question, columns: Columns, limit: int) -> Iterable[Hit]:
     """Return the events that the question asks for; `limit` 0 is all."""
-    from indelible.query.search import everything, newest
-
     if columns.sort:
         return asked.sorted(question.where_sql, columns.sort, limit)
-    trails = asked.trails(question.where_sql)
-    return newest(trails, limit) if limit else everything(trails)
+    return asked.matches(question.where_sql, limit)
 
 
 def _closing(hits: Iterable[Any]) -> Any:

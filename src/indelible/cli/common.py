@@ -24,7 +24,9 @@ SINK_HELP: Final = (
     "With kafka://… or s3://…: come in as this sink of the configuration does (TLS, credentials)."
 )
 
-lines_option = click.option("--json", "as_json", is_flag=True, help="Print the stored lines, byte for byte.")
+LINES_HELP: Final = "Print the stored lines, byte for byte; on a terminal, with escapes for what it would obey."
+
+lines_option = click.option("--json", "as_json", is_flag=True, help=LINES_HELP)
 """``--json`` of the commands that list events."""
 
 
@@ -209,4 +211,12 @@ def print_json(value: object, *, err: bool = False) -> None:
     """Print a value as one line of JSON; with `err` on stderr, where standard output has something else."""
     import orjson
 
-    click.echo(orjson.dumps(value).decode(), err=err)
+    echo_json(orjson.dumps(value).decode(), err=err)
+
+
+def echo_json(text: str, *, err: bool = False) -> None:
+    """Print JSON; a terminal gets nothing that it would obey: what is not visible is an escape there."""
+    from indelible.cli.text import visible_json
+
+    stream = sys.stderr if err else sys.stdout
+    click.echo(visible_json(text) if stream is not None and stream.isatty() else text, err=err)

@@ -12,7 +12,7 @@ import shlex
 from indelible.values import shell_word
 
 _NAMED = re.compile(
-    r"'(indelible (?:verify|log|tail|status|sql(?! --columns)|twins|retain|report|hold list|"
+    r"'(indelible (?:verify|log|tail|ship|status|sql(?! --columns)|twins|retain|report|hold list|"
     r"keygen --(?:show|rotate|lost))(?: --?[a-z-]+(?: [a-z]+)?)*)'"
 )
 """A command about a trail, whole: what has a word in it that stands for something is not to be pasted."""

@@ -166,7 +166,15 @@ def report_corrupt(corrupt: Corrupt) -> None:
 
 
 def about_lines(corrupt: Corrupt) -> Iterator[str]:
-    """Yield a sentence each about lines that cannot be read, are missing, or were written by a newer version."""
+    """Yield a sentence each about lines that cannot be read, are missing, or were written by a newer version.
+
+    And about a file that is not as its twin says: who wants to be asked by twins has them made anew.
+    """
+    if corrupt.misfit is not None:
+        yield (
+            f"{corrupt.misfit}: is not as its twin says, so the lines were asked and not the twin; 'indelible verify' "
+            "says more, 'indelible twins --rebuild' makes twins anew"
+        )
     if corrupt.count:
         lines = counted(corrupt.count, "line")
         yield f"{lines} could not be read, the first: {corrupt.first()}; 'indelible verify' says more"

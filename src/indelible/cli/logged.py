@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 from indelible import loglines
 from indelible.cli import debugging
+from indelible.cli.hints import placed
 from indelible.cli.text import one_line
 
 
@@ -24,9 +26,12 @@ _JSON = loglines.JsonLines()
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record on one line; with ``INDELIBLE_DEBUG=1`` a traceback follows."""
+        message = placed(record.getMessage())
         if loglines.is_json():
-            return _JSON.format(record)
-        text = f"indelible: {one_line(record.getMessage())}"
+            said = copy.copy(record)  # it is others' too
+            said.msg, said.args = message, None
+            return _JSON.format(said)
+        text = f"indelible: {one_line(message)}"
         exc = record.exc_info[1] if record.exc_info else None
         if exc is None:
             return text

@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from indelible.cli.common import Where, find_trails, note, one_trail, where_options
-from indelible.errors import ConfigError, TrailError
+from indelible.errors import ConfigError, NotProven, TrailError
 from indelible.trail.checking.check import load_vkey
-from indelible.trail.proofs.stored import prove
+from indelible.trail.proofs.stored import not_covered, open_sealed, prove
 from indelible.trail.reader import with_earlier
 
 MAX_SEQ_DIGITS: Final = 19
@@ -48,7 +48,10 @@ def command(where: Where, event: str, output: str | None, vkey: str | None) -> i
         raise click.UsageError("expected a seq or an event_id")
     if event.isascii() and event.isdigit():
         path, leaf = one_trail(where), None
-        seq = int(event) if len(event) <= MAX_SEQ_DIGITS else 10**MAX_SEQ_DIGITS
+        digits = event.lstrip("0") or "0"
+        if len(digits) > MAX_SEQ_DIGITS:
+            raise NotProven(not_covered(open_sealed(path, verifier), digits))
+        seq = int(digits)
     else:
         from indelible.query.find import find_event
         from indelible.trail.proofs.merkle import leaf_hash

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from indelible.cli.common import Where, print_json, read_input, where_options
+from indelible.cli.common import Where, echo_json, print_json, read_input, where_options
 from indelible.cli.text import counted, one_line
 from indelible.errors import ConfigError
 
@@ -194,7 +194,7 @@ def _print_stays(kind: str, stays: Any) -> None:
     if kind == "text":
         click.echo(stays, nl=False)
     elif kind == "json":
-        click.echo(orjson.dumps(stays, option=orjson.OPT_INDENT_2).decode())
+        echo_json(orjson.dumps(stays, option=orjson.OPT_INDENT_2).decode())
     else:
         for one in stays:
             print_json(one)

@@ -2,6 +2,9 @@
 
 What a format has no shape for is left out, and counted: nobody takes a listing that leaves something out for a whole
 one.
+
+Files and pipes get lines and records byte for byte. A terminal gets nothing that it would obey: what is not visible is
+an escape there, in JSON one of the same value.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 import click
 
 from indelible.cli.common import note
-from indelible.cli.text import counted
+from indelible.cli.text import counted, neutralise, visible_json
 from indelible.errors import FOREIGN
 
 if TYPE_CHECKING:
@@ -109,15 +112,27 @@ def shows_events(wanted: Filter) -> bool:
 class _Lines:
     def print(self, hits: Iterable[Hit]) -> int:
         """See `Printer`: stored lines, and records that were read back, as they are."""
-        out = sys.stdout.buffer
-        count = 0
+        write, count = _writer(), 0
         for hit in hits:
-            out.write((hit.record or hit.line) + b"\n")
+            write(hit.record or hit.line)
             count += 1
         return count
 
     def report(self) -> None:
         """See `Printer`: everything was shown."""
+
+
+def _writer() -> Callable[[bytes], object]:
+    """Return what prints a line or a record, given without its line end."""
+    out = sys.stdout.buffer
+    if sys.stdout.isatty():
+        return lambda record: out.write(_visible(record) + b"\n")
+    return lambda record: out.write(record + b"\n")
+
+
+def _visible(record: bytes) -> bytes:
+    text = record.decode("utf-8", "backslashreplace")
+    return (visible_json(text) if text.startswith("{") else neutralise(text)).encode()
 
 
 class _Records:
@@ -133,13 +148,12 @@ class _Records:
 
     def print(self, hits: Iterable[Hit]) -> int:
         """See `Printer`."""
-        out = sys.stdout.buffer
-        count = 0
+        write, count = _writer(), 0
         for hit in hits:
             count += 1
             record = self._render(hit)
             if record is not None:
-                out.write(record + b"\n")
+                write(record)
         return count
 
     def _render(self, hit: Hit) -> bytes | None:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from indelible import __version__
+from indelible.cli.common import echo_json
 from indelible.cli.report_words import NO_CERTIFICATE, sentence, verified
 from indelible.cli.rows import plain
 from indelible.cli.verify import combine
@@ -45,7 +44,7 @@ def as_json(
 
 def show(value: dict[str, Any]) -> None:
     """Print a report as one line; sums may be larger than 64 bits, which orjson does not take."""
-    click.echo(json_text(value))
+    echo_json(json_text(value))
 
 
 def head(scope: Scope, words: Words) -> dict[str, Any]:

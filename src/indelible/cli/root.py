@@ -11,6 +11,7 @@ import click
 
 from indelible import loglines
 from indelible.cli import hints
+from indelible.cli.logged import name_log_lines
 from indelible.cli.output import name_errors
 from indelible.cli.text import one_line
 from indelible.values import closest
@@ -105,6 +106,7 @@ def run(args: list[str]) -> int:
     """Run a command and return its exit code; usage errors become one line on stderr."""
     name_errors()
     hints.about(None, None, None)
+    name_log_lines()
     _see_where_records_go(args)
     if not os.environ.get("COLUMNS", "1").strip("0"):  # not known; rich would take it for a width
         os.environ.pop("COLUMNS")

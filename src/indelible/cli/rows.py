@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, Literal
 
-from indelible.cli.text import compact, fit, neutralise, pad, width
+from indelible.cli.text import compact, fit, neutralise, pad, visible_json, width
 from indelible.query.exports.cells import harmless
 
 Form = Literal["table", "json", "csv"]
@@ -74,16 +73,9 @@ def _print_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     printed, names, terminal = 0, _distinct(names), sys.stdout.isatty()
     for row in rows:
         text = json_text(dict(zip(names, map(plain, row), strict=True)))
-        sys.stdout.write((_escaped(text) if terminal else text) + "\n")
+        sys.stdout.write((visible_json(text) if terminal else text) + "\n")
         printed += 1
     return printed
-
-
-def _escaped(text: str) -> str:
-    r"""Return the same JSON with what is not visible as an escape, such as ``\u009b``: it stands in texts only."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -20,6 +20,9 @@ MAX_SCAN: Final = 2_000
 
 ELLIPSIS: Final = "…"
 
+_JSON_SPACE: Final = {"\n": "\n", "\r": " ", "\t": " "}
+"""White space of JSON (RFC 8259, section 2) that is not visible, and what a terminal has for it."""
+
 
 def neutralise(text: str) -> str:
     r"""Replace everything that is not a visible character by an escape: ``\n``, ``\x1b``, ``\u202e``, ``\ud800``."""
@@ -36,6 +39,22 @@ def _escape(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def visible_json(text: str) -> str:
+    r"""Return the same JSON with everything that is not visible as an escape of its own: ``\u009b``, ``\u202e``.
+
+    It stands in texts; tabs and carriage returns as they are stand between values, and become spaces. Line ends stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _JSON_SPACE.get(char) or _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    import json
+
+    return json.dumps(char)[1:-1]
 
 
 def one_line(text: str, limit: int = MAX_SCAN) -> str:

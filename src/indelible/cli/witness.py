@@ -78,8 +78,11 @@ def command(
         return 0
     if state is None or not logs:
         raise click.UsageError("--state DIR and at least one --log VKEY are needed, or --show")
+    from indelible.trail.start.keys import exposed
+
     known = _known(logs)
-    return _serve(cosigner, known, state, _address(listen), as_json=as_json)
+    danger = exposed(_path("--key", key))
+    return _serve(cosigner, known, state, _address(listen), danger, as_json=as_json)
 
 
 def _cosigner(key: str, name: str) -> Cosigner:
@@ -155,8 +158,9 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _serve(
-    cosigner: Cosigner, known: dict[str, list[Verifier]], state: str, address: tuple[str, int], *, as_json: bool
-) -> int:
+    cosigner: Cosigner, known: dict[str, list[Verifier]], state: str, address: tuple[str, int], danger: str | None,
+    *, as_json: bool,
+) -> int:  # fmt: skip
     from indelible.witness.server import Witness, WitnessServer
     from indelible.witness.state import StateDirectory
 
@@ -169,6 +173,8 @@ def _serve(
         why = exc.strerror if isinstance(exc, OSError) else "no such port"
         msg = f"--listen: {address[0]}:{address[1]}: {why}"
         raise TrailError(msg) from exc
+    if danger is not None:
+        logging.getLogger("indelible").warning("%s", danger)
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     url = f"http://{host}:{server.server_port}"
     if as_json:

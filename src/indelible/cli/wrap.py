@@ -163,6 +163,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    if "'indelible " in message:  # a command that is named asks this trail
+        from indelible.cli.hints import placed
+
+        message = placed(message)
     if not message.isprintable():  # a name with a line feed or an escape sequence in it
         from indelible.cli.text import one_line
 
@@ -253,12 +257,14 @@ class _Boot:
     def _open(self) -> None:
         from indelible import loglines
         from indelible.capture.wrapped import open_audit
+        from indelible.cli import hints
         from indelible.cli.logged import name_log_lines
 
+        hints.about(self._options.config, self._options.profile, self._options.trail)
         loglines.for_recorder()
+        name_log_lines()
         settings = _load(self._options)
         loglines.settle(settings.audit.sinks, settings.audit.ship)
-        name_log_lines()
         for warning in settings.warnings:
             _fail(warning, 0)
         if not settings.audit.enabled:

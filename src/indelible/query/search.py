@@ -60,6 +60,8 @@ class Corrupt:
         self._gone = Missing()
         self.newer_followed = 0
         """Of lines that are read as they come, how many a newer version wrote."""
+        self.misfit: Path | None = None
+        """A file that was changed beside its twin, and read in the twin's place."""
         self._first: tuple[str, int, Path, int | None, int | None] | None = None
 
     def add(self, trail: str, order: int, file: TrailFile, *, offset: int | None, number: int | None) -> None:
@@ -78,7 +80,7 @@ class Corrupt:
         """Begin anew."""
         self.count, self._first = 0, None
         self._read.clear()
-        self._gone, self.newer_followed = Missing(), 0
+        self._gone, self.newer_followed, self.misfit = Missing(), 0, None
 
     def watch(self, one: Continuity) -> Continuity:
         """Tell from now on what is missing of a trail; return what is to be told of the lines that are read of it."""
@@ -105,6 +107,7 @@ class Corrupt:
         self._read += other._read
         self.miss(other._gone)
         self.newer_followed += other.newer_followed
+        self.misfit = self.misfit or other.misfit
         if other._first is not None:
             self._keep(other._first)
 

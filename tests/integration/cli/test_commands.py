@@ -7,6 +7,7 @@ import os
 import pty
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -204,18 +205,59 @@ def test_plain_when_piped(run: Run, maker: Maker) -> None:
 @pytest.mark.parametrize("columns", ["120", "0", "00"])
 def test_colours_on_a_terminal(columns: str, maker: Maker, home: dict[str, str]) -> None:
     """A terminal that does not know its width says 0: it is shown what there is all the same."""
+    assert b"\x1b[32mcompleted" in on_a_terminal(home, "log", maker, "-n", "2", COLUMNS=columns)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--json"],
+        ["--format", "indelible"],
+        ["--format", "mcpgw"],
+        ["--format", "cef"],
+        ["--timeline", "--json"],
+    ],
+)
+def test_no_terminal_obeys_a_line_or_a_record(
+    run: Run, more: list[str], maker: Maker, home: dict[str, str]
+) -> None:
+    """A pipe has it byte for byte; a terminal the same values, with escapes for what cannot be seen."""
+    wild = "\x9b31mred\x9d0;title\x9c\u202egnp\u2028\u200b\x7fé漢"
+    line = maker.add(operation(1, source__user_id=wild, request__args={wild: wild}))
+    maker.seal()
+    shown = on_a_terminal(home, "log", maker, "-n", "1", *more).decode()
+    piped = run("log", "--trail", maker.layout.active, "-n", "1", *more).stdout
+    assert shown.removesuffix("\r\n").isprintable()
+    assert "é漢" in shown
+    if "--json" in more or "indelible" in more:
+        assert piped == line + b"\n"
+    if "cef" not in more:
+        assert json.loads(shown) == json.loads(piped)
+
+
+def test_nor_a_line_that_is_followed(maker: Maker, home: dict[str, str]) -> None:
+    line = maker.add(operation(1, source__user_id="\x9b31m"))
+    shown = on_a_terminal(home, "tail", maker, "-n", "1", "--json", ends=False).decode()
+    assert json.loads(shown) == json.loads(line)
+    assert "\\u009b31m" in shown
+
+
+def on_a_terminal(
+    home: dict[str, str], command: str, maker: Maker, *args: str, ends: bool = True, **env: str
+) -> bytes:
+    """Return what a command shows on a terminal; of one that does not end by itself the first line."""
     ours, theirs = pty.openpty()
-    args = [*COMMAND, "log", "--trail", str(maker.layout.active), "-n", "2"]
-    with subprocess.Popen(
-        args, stdout=theirs, stderr=theirs, env={**home, "TERM": "xterm", "COLUMNS": columns}
-    ) as process:
+    words = [*COMMAND, command, "--trail", str(maker.layout.active), *args]
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env={**home, "TERM": "xterm", **env}) as process:
         os.close(theirs)
         shown = b""
-        while chunk := _read(ours):
+        while (ends or b"\n" not in shown) and (chunk := _read(ours)):
             shown += chunk
+        if not ends:
+            process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     os.close(ours)
-    assert b"\x1b[32mcompleted" in shown
+    return shown
 
 
 def _read(fd: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import indelible
+from indelible.trail.layout import Layout
 from tests.integration.cli.conftest import COMMAND, Run
 from tests.integration.cli.test_commands import one_line
 from tests.trails import VKEY, Maker
@@ -86,7 +87,10 @@ def test_an_id_is_found_in_a_compressed_file(run: Run, trail: Path) -> None:
     ("event", "said"),
     [
         ("143", "seq 143 cannot be proved: the checkpoint covers seq 0 to 142"),
-        ("9" * 5_000, "the checkpoint covers seq 0 to 142"),
+        ("9" * 19, f"seq {'9' * 19} cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("9" * 20, f"seq {'9' * 20} cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("0" * 20 + "143", "seq 143 cannot be proved: the checkpoint covers seq 0 to 142"),
+        ("9" * 5_000, f"seq {'9' * 1_000}"),
         ("00000000-0000-4000-8000-000000000143", "seq 143 cannot be proved"),
         ("00000000-0000-4000-8000-999999999999", "no line has event_id"),
         ("x", "the event_id 'x' stands in more than one event"),
@@ -103,6 +107,19 @@ def test_a_line_that_was_altered_is_not_proved_by_its_id(run: Run, trail: Path, 
     trail.write_bytes(trail.read_bytes().replace(b'"path":"/srv/126"', b'"path":"/srv/127"'))
     message = one_line(run("prove", json.loads(line.read_bytes())["event_id"], "--trail", trail), 1)
     assert "not the one that was sealed" in message
+
+
+def test_no_link_is_followed_to_a_tile(run: Run, trail: Path, tmp_path: Path) -> None:
+    tile = Layout(trail).tiles / "0" / "000.p" / "143"
+    tile.rename(tmp_path / "kept")
+    tile.symlink_to(tmp_path / "kept")
+    message = one_line(run("prove", "7", "--trail", trail), 1)
+    assert f"{tile}: tile missing; " in message
+    assert "found a symbolic link, which is not followed; no proof can rest on it" in message
+    verified = run("verify", "--trail", trail, "--json")
+    [finding] = json.loads(verified.stdout)["findings"]
+    assert (verified.returncode, verified.stderr) == (1, b"")
+    assert (finding["file"], finding["found"]) == (str(tile), "a symbolic link, which is not followed")
 
 
 @pytest.mark.parametrize("name", ["0/000.p/143", "checkpoint", "key.vkey"])

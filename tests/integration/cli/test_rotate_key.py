@@ -142,6 +142,7 @@ def test_a_changed_key_is_refused_and_nothing_is_touched(run: Run, path: Path) -
     vkey = Layout(path).vkey.read_text().strip()
     wrap = run("wrap", "--trail", path, "--", "true")
     assert f"the key has changed: the trail was signed by {vkey}, the key at hand is" in wrap.stderr.decode()
+    assert f"or use 'indelible keygen --rotate --trail {path}'\n" in wrap.stderr.decode()
     said = one_line(run("keygen", "--rotate", "--trail", path), 2)
     assert f"is not the key that the trail was signed with: {vkey}; put that one back" in said
     assert everything(path.parent) == before
@@ -150,6 +151,20 @@ def test_a_changed_key_is_refused_and_nothing_is_touched(run: Run, path: Path) -
     with pytest.raises(indelible.ConfigError, match="the key has changed"):
         indelible.open_trail(path)
     assert everything(path.parent) == before
+
+
+def test_a_key_that_others_may_read_is_said_at_each_start(run: Run, path: Path) -> None:
+    with indelible.open_trail(path):
+        pass
+    key = Layout(path).key
+    assert run("wrap", "--trail", path, "--", "true").stderr == b""
+    key.chmod(0o644)
+    for _ in range(2):
+        wrap = run("wrap", "--trail", path, "--", "true")
+        said = f"indelible: {key}: others may read the private key in it (mode 0644): chmod 600 {key}\n"
+        assert (wrap.returncode, wrap.stderr.decode()) == (0, said)
+    assert run("keygen", "--rotate", "--trail", path).returncode == 0
+    assert run("wrap", "--trail", path, "--", "true").stderr == b"", "a new file is for its owner alone"
 
 
 def test_keys_that_are_for_somebody_else_to_change(run: Run, path: Path, tmp_path: Path) -> None:

@@ -323,6 +323,17 @@ def test_a_cosignature_that_is_not_right_is_no(place: Path, tmp_path: Path) -> N
 # --- the command ----------------------------------------------------------------------------------------
 
 
+def test_a_key_that_others_may_read_is_said_at_its_start(tmp_path: Path) -> None:
+    key = tmp_path / "witness.pem"
+    key.write_text(generate_pem().decode())
+    for mode in (0o644, 0o600):
+        key.chmod(mode)
+        with witness(tmp_path, [VKEY]):
+            pass
+    [said] = (tmp_path / "witness.log").read_text().splitlines()
+    assert said.endswith(f" {key}: others may read the private key in it (mode 0644): chmod 600 {key}")
+
+
 def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_witness, "_log_to_stderr", lambda: None)  # a handler would outlive the test

@@ -141,7 +141,8 @@ def test_a_suspended_holder_is_left_alone(
     operations = [event for event in events(beside) if event["event_type"] == "mcp_operation"]
     assert [event["target"]["method"] for event in operations].count("tools/call") == CALLS
     assert verify(beside).ok
-    assert f"records to {beside}, which no sink gets before 'indelible ship --once --trail {beside}'" in said
+    ships = f"indelible ship --once --trail {beside} -c {config}"
+    assert f"records to {beside}, which no sink gets before '{ships}'" in said
     assert main(["ship", "--once", "-c", str(config), "--trail", str(beside)]) == 0
     shipped = [json.loads(line) for line in out.read_bytes().splitlines()]
     assert [one["seq"] for one in shipped if one["event_type"] == "mcp_operation"] == [

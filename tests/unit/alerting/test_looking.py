@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from indelible.alerting import probes, store
 from indelible.alerting.facts import microseconds
 from indelible.alerting.looking import Looking, replay
 from indelible.alerting.states import alert_states
-from indelible.alerting.words import Alert
+from indelible.alerting.words import MAX_COMMAND, TOO_LONG, Alert, as_metadata
 from indelible.errors import TrailError
 from indelible.shipper import route
 from indelible.trail.durable import Access
@@ -97,6 +98,44 @@ def test_what_was_before_is_learnt_and_what_comes_is_told(tmp_path: Path) -> Non
     assert [(alert.rule, alert.subject and alert.subject.user_id) for alert in told] == [
         ("actor_calls", "ada"), ("first_destructive", "bob"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("state/indelible/audit.jsonl", False),
+        ("state/indelible/other.jsonl", True),
+        ("it's $HOME/audit.jsonl", True),
+    ],
+)
+def test_a_query_on_record_asks_its_trail_unless_that_is_the_default_one(
+    tmp_path: Path, place: str, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    maker = Maker(path)
+    one = looking(maker, Holder(maker))
+    maker.seal()
+    assert one.load()
+    maker.add(call(9, target__effects="destructive"))
+    maker.seal()
+    look(one)
+    lines = map(json.loads, path.read_text().splitlines())
+    [alert] = [line["metadata"]["alert"] for line in lines if line["event_type"] == "alert"]
+    words = shlex.split(alert["query"])
+    assert words[:2] == ["indelible", "log"]
+    assert [word for word in words if word.startswith("--trail")] == ([f"--trail={path}"] if named else [])
+
+
+def test_a_query_whose_trail_makes_it_too_long_is_left_out() -> None:
+    """One without its trail would ask another."""
+    alert = Alert(
+        rule="x", state="firing", severity="info", at=1, key="k", since=1, seq=1, query="q" * (MAX_COMMAND - 9)
+    )
+    assert as_metadata(alert, "o", " -x")["query"] == f"{alert.query} -x"
+    said = as_metadata(alert, "o", " --trail=/x")
+    assert ("query" in said, said["query_note"]) == (False, TOO_LONG)
 
 
 def test_nothing_past_the_checkpoint_is_looked_at(tmp_path: Path) -> None:

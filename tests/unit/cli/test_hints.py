@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shlex
 from pathlib import Path
@@ -12,15 +13,15 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indelible import cli
+from indelible import cli, loglines
 from indelible.cli import hints
+from indelible.cli.logged import _Line as Line
 from indelible.cli.root import root
 from tests.trails import Maker, at, operation
 
 SOURCE = Path(hints.__file__).parent.parent
 NAMED_FOR_GOOD = {
-    "indelible --help", "indelible ship", "indelible ship --once", "indelible witness --show", "indelible wrap",
-    "indelible record",
+    "indelible --help", "indelible witness --show", "indelible wrap", "indelible record",
     "indelible schema clickhouse", "indelible sql --columns",
 }  # fmt: skip
 """Commands that no trail is asked by, or that need more words than a message can have."""
@@ -100,8 +101,26 @@ def test_an_error_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert shlex.split(found) == ["indelible", "tail", "--trail", str(tmp_path / "not here")]
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_the_library_logs_meanwhile_does(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = logging.LogRecord(
+        "indelible", logging.ERROR, "x.py", 1, "%s; 'indelible verify' says more", ("no",), None
+    )
+    monkeypatch.setattr(loglines, "is_json", lambda: as_json)
+    try:
+        hints.about(None, None, "/a b")
+        said = Line().format(record)
+    finally:
+        hints.about(None, None, None)
+    assert "no; 'indelible verify --trail '/a b'' says more" in (
+        json.loads(said)["message"] if as_json else said
+    )
+    assert record.getMessage() == "no; 'indelible verify' says more", "others hear it, too"
+
+
 @given(
-    st.text(min_size=1).filter(lambda text: "\0" not in text), st.sampled_from(["verify", "hold list", "tail"])
+    st.text(min_size=1).filter(lambda text: "\0" not in text),
+    st.sampled_from(["verify", "hold list", "tail", "ship", "ship --once"]),
 )
 def test_the_options_are_words_of_a_shell(value: str, command: str) -> None:
     try:

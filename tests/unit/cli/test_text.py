@@ -1,14 +1,27 @@
 """Nothing that a caller chose moves the cursor, changes a colour or breaks a line."""
 
 import io
+import json
 import unicodedata
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indelible.cli.common import print_json
 from indelible.cli.table import TablePrinter, cells_of
-from indelible.cli.text import byte_count, compact, counted, fit, neutralise, one_line, pad, width
+from indelible.cli.text import (
+    byte_count,
+    compact,
+    counted,
+    fit,
+    neutralise,
+    one_line,
+    pad,
+    visible_json,
+    width,
+)
 from indelible.query.filters import parse_row
 from indelible.query.search import Hit
 from indelible.trail.entry import stamp
@@ -26,6 +39,40 @@ def test_what_is_shown_is_visible(text: str) -> None:
     shown = neutralise(text)
     assert shown.isprintable()
     assert "\n" not in one_line(text)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda values: st.lists(values) | st.dictionaries(TEXTS, values),
+)
+
+
+@given(ANY_JSON, st.sampled_from([None, 2, "\t"]))
+def test_json_that_is_shown_is_visible_and_the_same(value: object, indent: int | str | None) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=indent).replace("\n", "\r\n")
+    shown = visible_json(text)
+    assert shown.replace("\n", "").isprintable()
+    assert json.loads(shown) == value
+    assert shown.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("err", [False, True])
+def test_json_is_escaped_for_a_terminal_alone(terminal: bool, err: bool) -> None:
+    value = {"a\x9b": [text for text in HOSTILE if text != "\ud800"]}
+    out, other = io.StringIO(), io.StringIO()
+    streams = (other, out) if err else (out, other)
+    with (
+        mock.patch.object(out, "isatty", return_value=terminal),
+        mock.patch.object(other, "isatty", return_value=not terminal),
+        mock.patch.multiple("sys", stdout=streams[0], stderr=streams[1]),
+    ):
+        print_json(value, err=err)
+    shown = out.getvalue().removesuffix("\n")
+    assert json.loads(shown) == value
+    assert shown.isprintable() == terminal
+    assert other.getvalue() == ""
 
 
 @given(WILD, st.integers(1, 80))

@@ -118,6 +118,29 @@ def test_the_lines_alone_can_be_asked(run: Run, command: str, monkeypatch: pytes
     assert run(*asks, "--no-twins") == expected
 
 
+@pytest.mark.parametrize("limit", ["0", "40"])
+@pytest.mark.parametrize("where", ["seq IN (SELECT seq FROM events)", "latency_ms >= 0"])
+def test_a_line_that_was_edited_beside_its_twin_has_the_lines_asked(
+    run: Run, trail: Path, where: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin fits: the file is as long as it was, both its ends are as they were, and so are its times."""
+    segment = min(Layout(trail).segments.glob("*.jsonl"))
+    run("twins")
+    monkeypatch.setattr(twins, "fits_closed", lambda *_: True)
+    lines = segment.read_bytes().split(b"\n")
+    lines[9], lines[10] = lines[10], lines[9]
+    segment.write_bytes(b"\n".join(lines))
+    asks = ["log", "--where", where, "-n", limit, "--json"]
+    code, out, err = run(*asks, "--no-twins")
+    assert (code, len(out.splitlines()), err) == (0, min(43, int(limit) or 43), "")
+    told = run(*asks)
+    assert told[:2] == (0, out)
+    [said] = told[2].splitlines()
+    assert said.startswith(f"indelible: {segment}: is not as its twin says, so the lines were asked")
+    assert f"'indelible twins --rebuild --trail {trail}' makes twins anew" in said
+    assert run("sql", f"SELECT count(*) AS n FROM logs WHERE {where}")[0] == 0
+
+
 def test_mistakes_are_one_line(run: Run, trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("twins", "--check", "--remove")[0] == 2
     with twins.alone(Layout(trail), Access()):

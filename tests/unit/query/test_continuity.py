@@ -415,16 +415,13 @@ def test_what_a_sink_was_sent_is_not_held_against_it(tmp_path: Path) -> None:
 WAYS: dict[str, Callable[[Asked], Iterable[Hit]]] = {
     "all": lambda asked: asked.trails("true")[0].all(),
     "newest": lambda asked: asked.trails("true")[0].newest(260),
+    "all matches": lambda asked: asked.matches("true", 0),
     "sorted": lambda asked: asked.sorted(None, ("seq", False), 0),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("change", ["swap", "number"])
-def test_lines_that_are_not_as_their_twin_says_are_read_with_all_after_them(
-    tmp_path: Path, change: str, way: str
-) -> None:
-    """Within a file that both ends still tell for the same: what was edited in place and is as long as before."""
+def edited(tmp_path: Path, change: str) -> tuple[Path, list[bytes]]:
+    """Make a trail whose twin fits, though lines of it are others now: both ends and the length are as they were."""
     maker = Maker(tmp_path / "audit.jsonl").add_many(300, operation).seal()
     path = maker.layout.active
     making.make(path, Access(), chunk=1 << 16)
@@ -436,14 +433,54 @@ def test_lines_that_are_not_as_their_twin_says_are_read_with_all_after_them(
     size = path.stat().st_size
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     assert path.stat().st_size == size
+    return path, lines
 
-    answers, noticed = [], []
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("change", ["swap", "number"])
+def test_lines_that_are_not_as_their_twin_says_are_read_with_all_after_them(
+    tmp_path: Path, change: str, way: str
+) -> None:
+    """Within a file that both ends still tell for the same: what was edited in place and is as long as before."""
+    path, lines = edited(tmp_path, change)
+
+    answers, noticed, told = [], [], []
     for with_twins in (True, False):
         with Asked([path], ALL, with_twins=with_twins) as asked:
             assert any(trail.twins for trail in asked._trails) == with_twins
             answers.append(sorted(hit.line for hit in WAYS[way](asked)))
             noticed.append(found_by(asked.corrupt))
+            told.append(asked.corrupt.misfit)
 
     assert answers[0] == answers[1]
     assert len(answers[0]) == (260 if way == "newest" else len(lines))
     assert noticed == [Found(change == "number", 0, 0)] * 2
+    assert told == [path, None]
+
+
+@pytest.mark.parametrize("limit", [0, 260])
+@pytest.mark.parametrize(
+    "sql", ["seq >= (SELECT min(seq) FROM events)", "seq > (SELECT max(seq) FROM events) - 200"]
+)
+@pytest.mark.parametrize("change", ["swap", "number"])
+def test_a_condition_that_asks_others_besides_has_the_lines_answer_where_a_twin_is_found_wrong(
+    tmp_path: Path, change: str, sql: str, limit: int
+) -> None:
+    """Its other question was asked of the twin, too: all is asked anew, and nothing was given before."""
+    path, lines = edited(tmp_path, change)
+    other = Maker(tmp_path / "other.jsonl").add_many(3, operation).seal().layout.active
+    answers = []
+    for with_twins in (True, False):
+        with Asked([path, other], ALL, with_twins=with_twins) as asked:
+            answers.append([hit.line for hit in asked.matches(sql, limit)])
+            assert asked.corrupt.misfit == (path if with_twins else None)
+            assert found_by(asked.corrupt) == Found(change == "number", 0, 0)
+    assert answers[0] == answers[1]
+    every = [(json.loads(line)["seq"], line) for line in (*lines, *read(other))]
+    lowest = min(every)[0] if "min" in sql else max(every)[0] - 199
+    expected = sorted(line for seq, line in every if seq >= lowest)
+    if limit:
+        assert len(answers[0]) == min(limit, len(expected))
+        assert set(answers[0]) <= set(expected)
+    else:
+        assert sorted(answers[0]) == expected

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -74,3 +76,37 @@ def test_a_tap_does_without_what_it_never_uses() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "ours", "theirs"),
+    [
+        (0o600, None, None),
+        (0o400, None, None),
+        (0o711, None, None),
+        (0o640, "others may read", None),
+        (0o440, "others may read", None),
+        (0o620, "others may change", None),
+        (0o644, "others may read", "others may read"),
+        (0o604, "others may read", "others may read"),
+        (0o602, "others may change", "others may change"),
+    ],
+)
+def test_who_else_may_use_a_key_is_said(
+    tmp_path: Path, mode: int, ours: str | None, theirs: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group is how somebody else's file, such as a mounted secret, is meant to be read."""
+    key = tmp_path / "a key.pem"
+    key.write_bytes(keys.generate_pem())
+    key.chmod(mode)
+    for expected, uid in ((ours, key.stat().st_uid), (theirs, key.stat().st_uid + 1)):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        said = keys.exposed(key)
+        if expected is None:
+            assert said is None
+            continue
+        assert said is not None
+        assert said.startswith(f"{key}: {expected} the private key in it (mode {mode:04o}): ")
+        assert said.endswith(f"chmod 600 '{key}'")
+        assert ("give it to the user who signs" in said) == (uid != key.stat().st_uid)
+    assert keys.exposed(tmp_path / "none") is None

@@ -3,7 +3,8 @@
 `TrailQuery` finds the lines of one trail, as `indelible.query.search.TrailSearch` does, under a condition besides.
 
 The rule that lives here: an answer is the one that the lines give. Where a twin turns out not to have the rows that its
-note says, or cannot be read, all is asked once more without twins.
+note says, or cannot be read, or where a question has other answers because a line is not as its twin says, all is asked
+once more without twins.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import itertools
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -25,7 +26,7 @@ from indelible.query.engine.parts import Part
 from indelible.query.engine.pieces import DESCRIPTORS_PER_FILE, Group, MisfitError, Pieces, Twins
 from indelible.query.engine.relations import RECEIVED, condition, literal, logs, no_rows, seen
 from indelible.query.filters import Filter, parse_row
-from indelible.query.search import Corrupt, Hit, TrailSearch
+from indelible.query.search import Corrupt, Hit, TrailSearch, everything, newest
 
 ALL: Final = Filter(events=None)
 
@@ -116,9 +117,11 @@ class Asked:
     def __exit__(self, *args: object) -> None:
         self._stack.close()
 
-    def _without_twins(self) -> None:
-        """Go on with the lines alone: a twin cannot be read, or does not have the rows that it should."""
+    def _without_twins(self, misfit: MisfitError | None = None) -> None:
+        """Go on with the lines alone: a twin cannot be read, does not have the rows that it should, or is a misfit."""
         self._reopen(with_twins=False)
+        if misfit is not None:
+            self.corrupt.misfit = misfit.path
 
     def _reopen(self, *, with_twins: bool) -> None:
         self._stack.close()
@@ -271,8 +274,8 @@ class Asked:
         found = self._lines(self._run(lambda: self._sorted(sql, sort, limit), views).rows)
         try:
             first = next(found, None)  # and with it the lines of many more
-        except MisfitError:
-            self._without_twins()
+        except MisfitError as misfit:
+            self._without_twins(misfit)
             found = self._lines(self._run(lambda: self._sorted(sql, sort, limit), views).rows)
             first = next(found, None)
         if first is not None:
@@ -302,6 +305,23 @@ class Asked:
                 hit = _hit(lines[number][seq] if text is None else text.encode(), origin or "")
                 if hit is not None:
                     yield hit
+
+    def matches(self, sql: str | None, limit: int) -> Iterable[Hit]:
+        """Return the newest `limit` matches of all trails together, or all of them, 0; oldest first.
+
+        Nothing is given before it is certain that twins answer as the lines do, where a condition asks others besides.
+        Raises SqlError, TrailError.
+        """
+        trails = self.trails(sql)
+        try:
+            if limit:
+                return newest(trails, limit)
+            for trail in trails:
+                trail.check_lines()
+        except MisfitError as misfit:
+            self._without_twins(misfit)
+            trails = self.trails(sql)
+        return newest(trails, limit) if limit else everything(trails)
 
     def trails(self, sql: str | None) -> list[TrailQuery]:
         """Return each trail as something that finds lines, under a condition. Raises SqlError, TrailError."""
@@ -346,6 +366,16 @@ class TrailQuery:
         for group in self._trail.groups:
             yield from self._hits(group, "")
 
+    def check_lines(self) -> None:
+        """Look for each line that a twin finds, if the condition asks others besides: these are asked of twins, too.
+
+        Raises MisfitError when one is not there; SqlError, TrailError.
+        """
+        for group in self._trail.groups if self._asks_views else ():
+            if isinstance(group, Twins):
+                for _ in group.fetch(seq for (seq,) in self._run("seq", group.rows(), "")):
+                    pass
+
     def _hits(self, group: Group, order: str) -> Iterator[Hit]:
         yield from self._of_part(group) if isinstance(group, Part) else self._of_twins(group, order)
         self._progress(group.size)
@@ -380,9 +410,10 @@ class TrailQuery:
                 if hit is not None:
                     yield hit
                 last = seq
-        except MisfitError:
+        except MisfitError as misfit:
             if self._asks_views:  # these are over the twins, too
                 raise
+            self._corrupt.misfit = misfit.path
             yield from self._instead(group, last)
 
     def _instead(self, group: Twins, last: int) -> Iterator[Hit]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from indelible.errors import TrailError
@@ -43,6 +44,13 @@ DESCRIPTORS_PER_FILE: Final = 3
 class MisfitError(TrailError):
     """A line is not what a twin says of it: the file was changed between the two ends by which it is known."""
 
+    def __init__(self, path: Path, seq: int) -> None:
+        super().__init__(
+            f"{path}: has no line of seq {seq}, which its twin names: 'indelible verify' says more, 'indelible twins "
+            "--rebuild' makes twins anew, --no-twins asks the lines"
+        )
+        self.path = path
+
 
 class Twins:
     """Twins of one trail that follow each other."""
@@ -66,10 +74,7 @@ class Twins:
             twin = self.twins[index]
             for seq, line in lines_of(twin.file, twin.file.first_seq() or 0, some):
                 if line is None:
-                    raise MisfitError(
-                        f"{twin.file.path}: has no line of seq {seq}, which its twin names: 'indelible verify' says "
-                        "more, 'indelible twins --rebuild' makes twins anew, --no-twins asks the lines"
-                    )
+                    raise MisfitError(twin.file.path, seq)
                 yield seq, line
 
     def _index(self, seq: int) -> int:

@@ -23,7 +23,7 @@ from indelible.trail.checking.walk import Block
 from indelible.trail.findings import VerifyResult
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Verifier, parse_vkey
-from indelible.trail.proofs.stored import StoredFiles
+from indelible.trail.proofs.stored import StoredFiles, name_stranger
 from indelible.trail.reader import Lines, Snapshot, TrailFile, names_in, read_small, reading
 from indelible.trail.start.holder import current_holder
 
@@ -97,6 +97,8 @@ def _look(
         if last or gone <= gone_before or read_small(layout.checkpoint) == before:
             break
         gone_before = gone
+    for finding in result.findings:
+        name_stranger(finding)
     if not result.files and result.size is None:
         msg = f"{layout.active}: there is no trail here, only its directory"
         raise TrailError(msg)

@@ -6,12 +6,14 @@ covers; and nothing is handed out as sealed before its signature was checked.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from indelible.errors import NoteError, NotProven, TrailError
+from indelible.trail.findings import TILE_MISSING, Finding
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Checkpoint, Verifier, open_note, parse, parse_vkey, split_note
 from indelible.trail.proofs.merkle import HASH_SIZE, TILE_WIDTH, tile_path
@@ -63,8 +65,13 @@ class StoredFiles:
         return self._checkpoint if path == "checkpoint" else read_small(self._layout.directory / path)
 
     def tile(self, path: str) -> bytes | None:
-        """See `indelible.trail.checking.verify.Source`."""
-        return read_small(self._layout.directory / path, MAX_TILE_BYTES)
+        """See `indelible.trail.checking.verify.Source`. What is no plain file is no tile; `name_stranger` says so."""
+        try:
+            return read_small(self._layout.directory / path, MAX_TILE_BYTES)
+        except OSError as exc:
+            if exc.errno != errno.ELOOP:  # what opening a symbolic link gives, which is not followed
+                raise
+            return None
 
     def partial_widths(self, level: int, index: int) -> list[int]:
         """See `indelible.trail.checking.verify.Source`. A directory of a thousand tiles is listed once."""
@@ -111,6 +118,17 @@ class StoredFiles:
             if last in names:
                 return (index + 1) * TILE_WIDTH
             return index * TILE_WIDTH + max(self.partial_widths(0, index), default=0)
+
+
+def name_stranger(finding: Finding) -> None:
+    """Say of a tile that is not to be had what stands in its place, if anything does."""
+    if finding.problem != TILE_MISSING or finding.file is None:
+        return
+    place = Path(finding.file)
+    if place.is_symlink():
+        finding.found = "a symbolic link, which is not followed"
+    elif place.exists():
+        finding.found = "no plain file"
 
 
 def _is_width(name: str) -> bool:
@@ -232,6 +250,7 @@ def prove(path: Path, seq: int, vkey: Verifier | None = None, leaf: bytes | None
         if looks == MAX_LOOKS or read_small(sealed.layout.checkpoint) == sealed.note:
             fault = blame(sealed.tiles, seq)
             fault.file = str(sealed.layout.directory / (fault.file or ""))
+            name_stranger(fault)
             msg = f"{fault}; no proof can rest on it, 'indelible verify' says more"
             raise NotProven(msg)
     if leaf is not None and leaf != found[0]:
@@ -312,8 +331,8 @@ def witnessed_notes(layout: Layout) -> list[tuple[str, bytes]]:
     return notes
 
 
-def not_covered(sealed: Sealed, seq: int) -> str:
-    """Return what to say of an event that the checkpoint does not cover."""
+def not_covered(sealed: Sealed, seq: int | str) -> str:
+    """Return what to say of an event that the checkpoint does not cover; a seq may be a text of any length."""
     size = sealed.checkpoint.size
     covers = f"seq 0 to {size - 1}" if size else "nothing"
     return f"{sealed.layout.active}: seq {seq} cannot be proved: the checkpoint covers {covers}"

@@ -137,6 +137,12 @@ class Keyring:
         beside = [one.key for one in present[1:] if self._until.get(one.verifier, "") > now]
         return Signer(self._origin, present[0].key, *beside)
 
+    def say_exposed(self) -> None:
+        """Say in the log when others than its owner may use the file of the private key."""
+        danger = None if self._path is None else keys.exposed(self._path)
+        if danger is not None:
+            log.warning("%s", danger)
+
     def look(self) -> bool:
         """Look whether the source has changed, which costs a stat, and whose time is over.
 

@@ -12,6 +12,7 @@ import binascii
 import os
 import re
 import secrets
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +22,7 @@ from indelible.trail import durable
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Signer, Verifier
+from indelible.values import shell_word
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -194,6 +196,24 @@ def read_key(path: Path) -> bytes:
     except OSError as exc:
         msg = f"{path}: cannot read the signing key: {exc.strerror}"
         raise ConfigError(msg) from exc
+
+
+def exposed(path: Path) -> str | None:
+    """Return what is to be said of a private key's file that others than its owner may use; None when it is well.
+
+    What a group may do counts where the file is our own, as ssh has it: somebody else's is read by a group on purpose.
+    """
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    ours = about.st_uid == os.geteuid()
+    mode = stat.S_IMODE(about.st_mode)
+    if not mode & (0o066 if ours else 0o006):
+        return None
+    can = "read" if mode & 0o044 else "change"
+    first = "" if ours else "give it to the user who signs, then "
+    return f"{path}: others may {can} the private key in it (mode {mode:04o}): {first}chmod 600 {shell_word(str(path))}"
 
 
 def open_digest_secret(layout: Layout) -> bytes:

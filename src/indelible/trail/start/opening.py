@@ -134,6 +134,7 @@ def _open_locked(
         durable.replace_file(layout.origin, origin.encode() + b"\n", access)
     place.take(layout, access)
     keyring = Keyring(layout, audit, origin, access)
+    keyring.say_exposed()
     secret = keys.open_digest_secret(layout)
     state = space.with_reserve(layout, lambda: recovery.resume(layout, keyring.signer, access))
     identity = RecorderId(id=recorder, uid=os.getuid(), pid=os.getpid())

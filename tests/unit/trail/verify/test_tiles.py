@@ -1,5 +1,6 @@
 """Every tile of every level is looked at, and blamed instead of the lines when it is at fault."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,26 @@ def test_a_removed_tile_is_missing_and_the_lines_still_agree(trail: Path, name: 
     result = verify_trail(trail, VKEY)
     finding = only(result)
     assert (finding.problem, finding.file) == (words.TILE_MISSING, str(directory(trail) / name))
+    assert result.events == EVENTS
+
+
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2"])
+@pytest.mark.parametrize("kind", ["link", "loop", "directory", "pipe"])
+def test_what_is_no_plain_file_is_no_tile_and_said(trail: Path, name: str, kind: str) -> None:
+    """A link may lead anywhere, also to a tile that is as it was: what was sealed here is not here any more."""
+    tile = directory(trail) / name
+    tile.rename(trail.with_name("kept"))
+    if kind == "directory":
+        tile.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(tile)
+    else:
+        tile.symlink_to(trail.with_name("kept") if kind == "link" else tile.name)
+    result = verify_trail(trail, VKEY)
+    finding = only(result)
+    assert (finding.problem, finding.file) == (words.TILE_MISSING, str(tile))
+    is_link = kind in ("link", "loop")
+    assert finding.found == ("a symbolic link, which is not followed" if is_link else "no plain file")
     assert result.events == EVENTS
 
 
