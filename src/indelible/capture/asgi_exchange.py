@@ -111,23 +111,26 @@ class HttpExchange(HttpRequest):
         return "events" if streams and self._status < 400 else "whole"
 
     async def _read_rest(self) -> None:
-        """Read what the app has refused without reading it: its calls were made, and refused."""
-        body = self._body
+        """Read what the app has refused without reading it all: its calls were made, and refused.
+
+        Of one that is longer than what is kept, its beginning says what it is; nobody waits for the rest of it.
+        """
+        body, more = self._body, True
         with contextlib.suppress(
             TimeoutError, RuntimeError
         ):  # not on asyncio: what has come is all that is read
             async with asyncio.timeout(UNREAD_S):
                 while body is not None and self._body is body:
+                    if not more or body.kept.whole is None:
+                        self._body = None
+                        await self._arrived_refused(body)
+                        return
                     message = await self._receive()
                     self._unread.append(message)
                     if message["type"] != "http.request":
                         return
                     body.add(message.get("body") or b"")
-                    if not message.get("more_body"):
-                        self._body = None
-                        await self._arrived_refused(body)
-                    elif body.kept.whole is None:
-                        return
+                    more = bool(message.get("more_body"))
 
     async def _arrived_refused(self, body: Body) -> None:
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
