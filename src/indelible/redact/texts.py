@@ -357,6 +357,8 @@ class Texts:
             chunk = digits[alignment:].translate(_STANDARD)
             chunk = chunk[: len(chunk) - (len(chunk) % 4 == 1)]
             decoded = binascii.a2b_base64(chunk + b"=" * (-len(chunk) % 4))
+            if decoded.count(b"\0") > len(decoded) // 4:  # UTF-16, as PowerShell takes a command
+                decoded = decoded.replace(b"\0", b"")
             inner = decoded.decode("utf-8", "replace")
             if self.redact(inner, level + 1) != inner:
                 return True
