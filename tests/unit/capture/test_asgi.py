@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import itertools
 import json
@@ -460,6 +461,24 @@ def test_a_second_header_of_a_name_hides_nothing(trail: Path) -> None:
     [line] = operations(trail)
     assert (line["target"]["capability_name"], line["source"]["session_id"]) == ("rm", "s1")
     assert (line["outcome"]["kind"], line.get("metadata")) == ("completed", None)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_call_that_an_app_ends_without_reading_it_is_on_record(raises: bool, trail: Path) -> None:
+    async def broken(_: Any, receive: Any, __: Any) -> None:
+        await receive()
+        if raises:
+            raise KeyError("middleware")
+
+    async def work(recorder: Recorder) -> None:
+        data = bytes_of(call(1, "pay"))
+        with contextlib.suppress(KeyError):
+            await ask(AuditASGI(broken, recorder), [data[:20], data[20:]])
+
+    run(trail, work)
+    [line] = operations(trail)
+    assert (line["target"]["capability_name"], line["outcome"]["kind"]) == ("pay", "protocol_error")
+    assert line["outcome"].get("error_type") == ("KeyError" if raises else None)
 
 
 @pytest.mark.parametrize("megabytes", [2, 12])
