@@ -317,6 +317,7 @@ _PARAMS: Final = re.compile(r"call\[|\w*(?:Arguments|Params|Request)\Z")
 def judge_exception(exc: BaseException, *, method: str) -> Verdict:
     """Return what an exception that a call of `method` ended with means; `error` is its own text."""
     verdict = _judge_exception(exc, method, 0)
+    exc = _first(exc)
     if verdict.kind != "cancelled" or verdict.error_type not in (None, "CancelledError", "Cancelled"):
         verdict.error = _text(message_of(exc)) or verdict.error
     return verdict
@@ -366,6 +367,15 @@ def _judge_wrapped(exc: BaseException, cause: BaseException | None, method: str,
             "tool_error", error_type=verdict.error_type
         )  # told as a result, so the client sees no code
     return verdict
+
+
+def _first(exc: BaseException) -> BaseException:
+    """Return what the first task of a group ended with: the group's own text tells only how many there were."""
+    for _ in range(MAX_CAUSES):
+        if not isinstance(exc, BaseExceptionGroup):
+            break
+        exc = exc.exceptions[0]
+    return exc
 
 
 def message_of(exc: BaseException) -> str:

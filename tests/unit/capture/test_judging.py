@@ -204,6 +204,11 @@ def test_a_chain_of_causes_ends() -> None:
     assert judge_exception(outer, method="tools/call").kind == "tool_error"
 
 
+def test_of_a_group_the_first_ones_text_is_told() -> None:
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [KeyError("the key"), ValueError("x")])
+    assert judge_exception(group, method="tools/call").error == "'the key'"
+
+
 def test_a_text_that_cannot_be_had_is_none() -> None:
     def explode(self: object) -> str:
         raise RuntimeError
