@@ -8,7 +8,7 @@ written back, and all around it stays as it was.
 
 from __future__ import annotations
 
-import html
+import functools
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
@@ -18,8 +18,8 @@ _ENTITIES: Final = "quot|apos|amp|nbsp|colon|equals|commat|lowbar|period|sol|hyp
 """What may hide a name, a separator or a quote; ``&lt;`` and ``&gt;`` are read where markup is."""
 _DIGITS: Final = "\u0660-\u0669\u06f0-\u06f9\u0966-\u096f"
 """Arabic ones, of two kinds, and Devanagari's."""
-_WIDE: Final = "\u3000\uff01-\uff5e\U0001d400-\U0001d7ff"
-"""Full-width forms, and letters and digits of mathematics."""
+_WIDE: Final = "\u3000\uff02-\uff07\uff0a\uff0b\uff0d-\uff1a\uff1c-\uff1e\uff20-\uff5e\U0001d400-\U0001d7ff"
+"""Full-width forms without what only structures a sentence, and letters and digits of mathematics."""
 _SPACES: Final = "\u00a0\u2000-\u200a\u202f\u205f"
 _NO_WIDTH: Final = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 
@@ -27,7 +27,8 @@ SIGN: Final = re.compile(rf"&(?:#[xX]?[0-9A-Fa-f]{{1,6}}|{_ENTITIES});|[{_DIGITS
 HINT: Final = (
     rf"&(?:#[xX]?[0-9A-Fa-f]|{_ENTITIES})"
     r"|\xc2[\xa0\xad]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0\xa5[\xa6-\xaf]|\xe1\xa0\x8e"
-    r"|\xe2\x80[\x80-\x8f\xaa-\xaf]|\xe2\x81[\x9f-\xaf]|\xe3\x80\x80|\xef\xbb\xbf|\xef\xbc[\x81-\xbf]"
+    r"|\xe2\x80[\x80-\x8f\xaa-\xaf]|\xe2\x81[\x9f-\xaf]|\xe3\x80\x80|\xef\xbb\xbf"
+    r"|\xef\xbc[\x82-\x87\x8a\x8b\x8d-\x9a\x9c-\x9e\xa0-\xbf]"
     r"|\xef\xbd[\x80-\x9e]|\xf0\x9d[\x90-\x9f]"
 )
 """The same in UTF-8 as Latin-1; it may match more."""
@@ -47,25 +48,27 @@ class _Sign(NamedTuple):
     said_end: int
 
 
+def said(text: str) -> str:
+    """Return what a text says; linear."""
+    return SIGN.sub(lambda sign: _said(sign[0]), text)
+
+
 class Reading:
-    """One text, as it is read."""
+    """One text, as it is read, and where what it says stands in it."""
 
     def __init__(self, text: str) -> None:
         """Read it; linear."""
         self._text = text
+        self.said = said(text)
+        """What it says."""
         self._signs: list[_Sign] = []
-        pieces: list[str] = []
         done = size = 0
         for match in SIGN.finditer(text):
             begin, end = match.span()
-            said = _said(match[0])
             size += begin - done
-            self._signs.append(_Sign(begin, end, size, size + len(said)))
-            pieces += (text[done:begin], said)
-            done, size = end, size + len(said)
-        pieces.append(text[done:])
-        self.said = "".join(pieces)
-        """What it says."""
+            behind = size + len(_said(match[0]))
+            self._signs.append(_Sign(begin, end, size, behind))
+            done, size = end, behind
 
     def patched(self, left: str) -> str:
         """Return the text that says `left`: what stands between the markers in that is spelled as it came.
@@ -113,9 +116,12 @@ class Reading:
         return at - sign.said_end + sign.end
 
 
+@functools.lru_cache(maxsize=4096)
 def _said(sign: str) -> str:
     """Return the one character that a sign says, or none."""
     if sign[0] == "&":
+        import html  # its tables take a while, and few processes need them
+
         return html.unescape(sign).replace("\u00a0", " ")[:1]
     plain = unicodedata.normalize("NFKC", sign)
     if unicodedata.category(sign) == "Cf":

@@ -404,11 +404,11 @@ class Texts:
         if level >= MAX_NESTING:
             return data
         text = data.decode("utf-8", "replace")
-        reading = readable.Reading(text)
-        if reading.said == text:
+        said = readable.said(text)
+        if said == text:
             return data
-        left = self.redact(reading.said, level + 1)
-        return data if left == reading.said else reading.patched(left).encode()
+        left = self.redact(said, level + 1)
+        return data if left == said else readable.Reading(text).patched(left).encode()
 
 
 _MAX_PASSES: Final = 6
