@@ -137,11 +137,16 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Percent of the service's time; 100: no limit."""
 
 
+ProxyHeader = Literal["forwarded", "x-forwarded-for"]
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How it is known who calls."""
 
     trusted_proxies: tuple[str, ...] = ()
     """Who may say, in a header, which address a request came from."""
+    proxy_header: ProxyHeader | None = None
+    """In which header; None: in either, if they agree."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +272,7 @@ RECORD_KEYS: Final[dict[str, tuple[str, Parser]]] = {
 
 IDENTITY_KEYS: Final[dict[str, tuple[str, Parser]]] = {
     "trusted_proxies": ("trusted_proxies", parse_networks),
+    "proxy_header": ("proxy_header", one_of("forwarded", "x-forwarded-for")),
 }
 
 TOP_KEYS: Final = (

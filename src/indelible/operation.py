@@ -298,12 +298,22 @@ def outcome_of(exc: BaseException | None) -> Outcome:
     """Return what an exception means for a call; None means that it returned."""
     if exc is None:
         return events.outcome("completed")
+    while isinstance(exc, BaseExceptionGroup):  # of a task group: what its first task ended with
+        exc = exc.exceptions[0]
     kind: Kind = "tool_error"
     if isinstance(exc, TimeoutError):
         kind = "timed_out"
     elif isinstance(exc, KeyboardInterrupt | GeneratorExit) or _is_cancellation(exc):
         kind = "cancelled"
-    return events.outcome(kind, error=str(exc) or None, error_type=type(exc).__qualname__)
+    return events.outcome(kind, error=_text_of(exc) or None, error_type=type(exc).__qualname__)
+
+
+def _text_of(exc: BaseException) -> str:
+    """Return an exception's text; a class whose text cannot be had has none."""
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001 - a class of anybody's, which must not take the call's event with it
+        return ""
 
 
 def _is_cancellation(exc: BaseException) -> bool:

@@ -99,6 +99,14 @@ class Refused(Exception):  # noqa: N818
     """Somebody's own exception."""
 
 
+class Shy(Exception):  # noqa: N818
+    """One whose text cannot be had."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize(
     ("raised", "kind", "error_type"),
     [
@@ -108,6 +116,12 @@ class Refused(Exception):  # noqa: N818
         (TimeoutError("slow"), "timed_out", "TimeoutError"),
         (asyncio.CancelledError(), "cancelled", "CancelledError"),
         (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt"),
+        (Shy(), "tool_error", "Shy"),
+        (
+            ExceptionGroup("tasks", [ExceptionGroup("more", [TimeoutError("slow")])]),
+            "timed_out",
+            "TimeoutError",
+        ),
     ],
 )
 def test_every_end_of_an_operation_leaves_one_event(

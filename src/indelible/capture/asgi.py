@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from indelible import context
-from indelible.capture import asgi_exchange, attach, proxies
+from indelible.capture import asgi_exchange, attach
 from indelible.capture.calling import Trail
 from indelible.capture.faults import Faults
 from indelible.capture.http_sessions import Session, Sessions
@@ -66,7 +66,6 @@ class AuditASGI:
         self.tasks = Tasks(self.audited)
         self.rejections = Rejections(self.audited, rejections_per_second)
         self.faults = Faults(lambda: self.audited.recorder, TrailUnavailable)
-        self.trusted = proxies.networks(self.audited.recorder.settings.identity.trusted_proxies)
         self._path = None if path is None else "/" + path.strip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

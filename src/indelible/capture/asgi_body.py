@@ -246,9 +246,23 @@ def said_of(message: Message) -> dict[str, Any]:
     return {field: value for field, value in found.items() if value}
 
 
+_LISTS: Final = frozenset({"accept", "content-encoding"})
+"""Headers that may stand several times, and are one list then (RFC 9110, section 5.3)."""
+
+
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return ASGI's headers by their names in lower case; of several of one name, the last."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    """Return ASGI's headers by their names in lower case; of several of one name the first, but of lists all.
+
+    So frameworks read them (Starlette's `Headers.get`): a second one must not hide a coding, or name another session.
+    """
+    found: dict[str, str] = {}
+    for key, value in pairs:
+        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        if name not in found:
+            found[name] = text
+        elif name in _LISTS:
+            found[name] += ", " + text
+    return found
 
 
 def header_correlation(headers: Mapping[str, Any]) -> str | None:

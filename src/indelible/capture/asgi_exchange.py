@@ -20,7 +20,7 @@ from indelible import context
 from indelible.capture import asgi_body, methods, sse
 from indelible.capture.asgi_body import Body
 from indelible.capture.asgi_request import HttpRequest, Mode, method_of, withheld
-from indelible.capture.calling import WITHHELD
+from indelible.capture.calling import REFUSED, WITHHELD
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.http_sessions import Answer, Session, Waiting, peer_with
 from indelible.capture.outcomes import Verdict, judge
@@ -47,11 +47,14 @@ class HttpExchange(HttpRequest):
         try:
             await self._door.app(self.scope, self.receive, self.send)
         except BaseException as exc:
+            if isinstance(exc, Exception):
+                await self._read_unread()
             self._broken(exc)
             if self._refused and isinstance(exc, Exception):  # of our making: it was told that its client left
                 return
             raise
         else:
+            await self._read_unread()
             await self._over()
         finally:
             if context.current.get() is not before:
@@ -110,24 +113,40 @@ class HttpExchange(HttpRequest):
             return "pass"
         return "events" if streams and self._status < 400 else "whole"
 
+    async def _read_unread(self) -> None:
+        """Read what an app that ends without a response has not read: its calls were made, too."""
+        if not self._status and not self._gone and self._body is not None and self._certain:
+            with contextlib.suppress(Exception):  # the app's own exception counts, and goes on
+                await self._read_rest()
+
     async def _read_rest(self) -> None:
-        """Read what the app has refused without reading it: its calls were made, and refused."""
-        body = self._body
+        """Read what the app has refused without reading it all: its calls were made, and refused.
+
+        Of one that is longer than what is kept, its beginning says what it is; nobody waits for the rest of it.
+        """
+        body, more = self._body, True
         with contextlib.suppress(
             TimeoutError, RuntimeError
         ):  # not on asyncio: what has come is all that is read
             async with asyncio.timeout(UNREAD_S):
                 while body is not None and self._body is body:
+                    if not more or body.kept.whole is None:
+                        self._body = None
+                        await self._refused_with(body)
+                        return
                     message = await self._receive()
                     self._unread.append(message)
                     if message["type"] != "http.request":
                         return
                     body.add(message.get("body") or b"")
-                    if not message.get("more_body"):
-                        self._body = None
-                        await self._arrived_refused(body)
-                    elif body.kept.whole is None:
-                        return
+                    more = bool(message.get("more_body"))
+
+    async def _refused_with(self, body: Body) -> None:
+        try:
+            await self._arrived_refused(body)
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's response
+            with contextlib.suppress(TrailUnavailable):
+                self._door.faults.lost(exc, REFUSED)
 
     async def _arrived_refused(self, body: Body) -> None:
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""

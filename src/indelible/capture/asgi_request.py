@@ -190,7 +190,9 @@ class HttpRequest(Outside):
         """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it."""
         request = _Request(self.scope, self._headers)
         host = self.scope.get("client")
-        address = client_of(host[0] if host else None, self.scope.get("headers", ()), self._door.trusted)
+        address = client_of(
+            host[0] if host else None, self.scope.get("headers", ()), self._door.audited.trusted
+        )
         token = peers.token_of(request)
         version = peers.header_of(request, "mcp-protocol-version")
         peer = peers.peer_of_request(request, token, protocol_version=version)

@@ -17,11 +17,12 @@ No framework is imported here.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -42,6 +43,9 @@ from indelible.events import Effects, Event, Source, Target, format_time
 from indelible.operation import WHY_REFUSED
 from indelible.recorder import Recorder
 from indelible.redact.plain import not_finite
+
+if TYPE_CHECKING:
+    from indelible.capture.proxies import Trusted
 
 __all__ = [
     "LIST_S", "REFUSED", "WITHHELD", "Audited", "Incoming", "OpenCall", "Peer", "Trail", "Wire",
@@ -238,6 +242,13 @@ class Audited:
         self._behind: dict[tuple[int, str], tuple[Target, Target]] = {}
         self._rounds = Rounds()
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def trusted(self) -> Trusted:
+        """Whose word counts about where a request came from."""
+        from indelible.capture import proxies
+
+        return proxies.trusted(self._recorder.settings.identity)
 
     @property
     def recorder(self) -> Recorder:

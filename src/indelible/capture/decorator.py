@@ -1,6 +1,7 @@
 """``@indelible.audited``: every call of a function leaves one `mcp_operation`, whatever kind of function it is.
 
 - A generator is one call, from the first item that is asked for to its end; only the number of its items is kept.
+- A function that returns a future has begun something: the call ends when that does.
 - The call is the current one (`indelible.current_request_id`) while the function's own code runs: not between two
   items, when somebody else's does.
 - A function that a capture calls as the tool of its own name is that capture's call already: it is recorded once.
@@ -196,6 +197,9 @@ def _plain(function: _Function) -> Callable[..., Any]:
             raise
         if inspect.iscoroutine(result):  # a function that only looks plain
             return _awaited(function, opened, result)
+        if _is_future(result):
+            result.add_done_callback(functools.partial(_done, function, opened))
+            return result
         opened.finish(_verdict(result))
         return result
 
@@ -233,6 +237,23 @@ async def _awaited(function: _Function, opened: OpenCall, made: Coroutine[Any, A
         raise
     await opened.afinish(_verdict(result))
     return result
+
+
+def _is_future(result: Any) -> bool:
+    """Tell whether something is a future, of asyncio's or of threads' or processes': by what it has."""
+    return not isinstance(result, type) and all(
+        callable(getattr(result, name, None))
+        for name in ("add_done_callback", "cancelled", "exception", "result")
+    )
+
+
+def _done(function: _Function, opened: OpenCall, future: Any) -> None:
+    """Record how a future ended. Who has it waits for nobody, so what cannot be recorded now is owed."""
+    if future.cancelled():
+        opened.finish_unasked(Verdict("cancelled"))
+        return
+    exc = future.exception()
+    opened.finish_unasked(_verdict(future.result()) if exc is None else function.failed(exc))
 
 
 def _end(opened: OpenCall, exc: BaseException, verdict: Verdict) -> None:

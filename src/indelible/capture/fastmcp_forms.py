@@ -15,6 +15,7 @@ from indelible.capture import meta, methods, peers
 from indelible.capture.calling import Incoming, OpenCall, Peer, Wire
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import dumped, rpc_id_of
+from indelible.capture.proxies import Trusted
 
 
 def open_here() -> OpenCall | None:
@@ -79,7 +80,7 @@ def _fields(request: Any) -> Mapping[str, Any] | None:
     return fields if isinstance(fields, Mapping) else None
 
 
-def peer_of(about: Any) -> Peer:
+def peer_of(about: Any, trusted: Trusted) -> Peer:
     """Return who calls, of FastMCP's `Context`. Its `session_id` may be made up for one request, and is not asked."""
     request = about.request_context
     if request is None:
@@ -91,7 +92,9 @@ def peer_of(about: Any) -> Peer:
     if request.request is None:
         stdio = getattr(about, "transport", None) == "stdio"
         return peers.local_peer("stdio" if stdio else "library", client=client, protocol_version=version)
-    return peers.peer_in_session(request.request, request.session, client=client, protocol_version=version)
+    return peers.peer_in_session(
+        request.request, request.session, trusted, client=client, protocol_version=version
+    )
 
 
 # --- what it is answered with ---

@@ -200,7 +200,7 @@ class AuditMiddleware(Middleware):
     ) -> OpenCall:
         """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
         incoming = incoming_of(context, wire, within)
-        peer = peer_of(context.fastmcp_context) if within is None else within.peer
+        peer = peer_of(context.fastmcp_context, server.audited.trusted) if within is None else within.peer
         try:
             with self._faults.minor():
                 await server.know(incoming)

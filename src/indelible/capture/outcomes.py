@@ -313,6 +313,16 @@ _WRAPPERS: Final = {
 }
 """Classes that frameworks raise around what went wrong: the cause counts."""
 
+_PROXY: Final = "fastmcp.server.providers.proxy"
+"""The module through whose code every call of a proxied server goes, in FastMCP 3 and 4."""
+
+_LOST: Final = {
+    **dict.fromkeys(("NetworkError", "ProtocolError", "ConnectTimeout"), ("httpx", "httpx2")),
+    **dict.fromkeys(("ClosedResourceError", "BrokenResourceError", "EndOfStream"), ("anyio",)),
+    "ConnectionError": ("builtins",),
+}
+"""What a connection ends with whose other end died, or could not be reached."""
+
 _PARAMS: Final = re.compile(r"call\[|\w*(?:Arguments|Params|Request)\Z")
 """Titles of pydantic's models of what a client sent, against those of models that tool code has of its own."""
 
@@ -320,6 +330,7 @@ _PARAMS: Final = re.compile(r"call\[|\w*(?:Arguments|Params|Request)\Z")
 def judge_exception(exc: BaseException, *, method: str) -> Verdict:
     """Return what an exception that a call of `method` ended with means; `error` is its own text."""
     verdict = _judge_exception(exc, method, 0)
+    exc = _first(exc)
     if verdict.kind != "cancelled" or verdict.error_type not in (None, "CancelledError", "Cancelled"):
         verdict.error = _text(message_of(exc)) or verdict.error
     return verdict
@@ -331,7 +342,7 @@ def _judge_exception(exc: BaseException, method: str, depth: int) -> Verdict:
     name = type(exc).__qualname__
     cause = exc.__cause__ if depth < MAX_CAUSES else None
     code = _error_code(exc)
-    means = _means(exc)
+    means = _Means((), "backend_unavailable") if _is_of_lost_backend(exc, code) else _means(exc)
     if means is not None:
         kind, code = means.kind, means.code if code is None else code
         return Verdict(kind, error_code=code, error_type=name)
@@ -371,6 +382,15 @@ def _judge_wrapped(exc: BaseException, cause: BaseException | None, method: str,
     return verdict
 
 
+def _first(exc: BaseException) -> BaseException:
+    """Return what the first task of a group ended with: the group's own text tells only how many there were."""
+    for _ in range(MAX_CAUSES):
+        if not isinstance(exc, BaseExceptionGroup):
+            break
+        exc = exc.exceptions[0]
+    return exc
+
+
 def message_of(exc: BaseException) -> str:
     """Return an exception's text; a class whose text cannot be had has none."""
     try:
@@ -405,6 +425,19 @@ def _is_error_of_mcp(exc: BaseException) -> bool:
 def _error_code(exc: BaseException) -> int | None:
     code = getattr(getattr(exc, "error", None), "code", None) if _is_error_of_mcp(exc) else None
     return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+def _is_of_lost_backend(exc: BaseException, code: int | None) -> bool:
+    """Tell whether a server behind a proxy died or was not there; a tool's own connections are the tool's affair."""
+    closed = code == CONNECTION_CLOSED and _CLOSED.match(message_of(exc)) is not None
+    if not closed and not _is_one_of(exc, _LOST):
+        return False
+    trace = exc.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == _PROXY:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _is_refused_input(exc: BaseException) -> bool:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from indelible.capture import meta
+from indelible.capture import meta, proxies
 from indelible.capture.calling import Peer
 from indelible.capture.incoming import Outside, Wire
 from indelible.capture.wrapped import login
@@ -31,9 +31,11 @@ def peer_of_request(
     session_id: str | None = None,
     client: str | None = None,
     protocol_version: str | None = None,
+    trusted: proxies.Trusted = proxies.NOBODY,
 ) -> Peer:
     """Return who sent an HTTP request; `token` is the accepted credential, when there was one.
 
+    The address is the socket's other end, or what `trusted` proxies say.
     The user is the token's subject, else the client that it was given to; roles are the claim of that name when it is a
     list of texts, else the scopes. Of the token itself only the first 8 hex digits of its SHA-256 are kept.
     """
@@ -42,7 +44,7 @@ def peer_of_request(
         "caller": "http",
         "session_id": header or session_id,
         "client": client,
-        "client_ip": address_of(request),
+        "client_ip": address_of(request, trusted),
         "protocol_version": protocol_version,
     }
     if token is None:
@@ -50,7 +52,9 @@ def peer_of_request(
     return Peer(**about, **principal_of(token))
 
 
-def peer_in_session(request: Any, session: Any, *, client: str | None, protocol_version: str | None) -> Peer:
+def peer_in_session(
+    request: Any, session: Any, trusted: proxies.Trusted, *, client: str | None, protocol_version: str | None
+) -> Peer:
     """Return who sent an HTTP request, of a session of the SDK's: its id is private there, and a header has it too."""
     known = getattr(getattr(session, "_connection", None), "session_id", None)
     return peer_of_request(
@@ -59,6 +63,7 @@ def peer_in_session(request: Any, session: Any, *, client: str | None, protocol_
         session_id=meta.short(known),
         client=client,
         protocol_version=protocol_version,
+        trusted=trusted,
     )
 
 
@@ -203,9 +208,13 @@ def header_of(request: Any, name: str) -> str | None:
     return meta.short(headers.get(name))
 
 
-def address_of(request: Any) -> str | None:
-    """Return the address of the socket's other end."""
-    return meta.short(getattr(getattr(request, "client", None), "host", None))
+def address_of(request: Any, trusted: proxies.Trusted = proxies.NOBODY) -> str | None:
+    """Return the address of the socket's other end, or what `trusted` proxies say."""
+    host = meta.short(getattr(getattr(request, "client", None), "host", None))
+    scope = getattr(request, "scope", None)
+    if not trusted.networks or not isinstance(scope, Mapping):
+        return host
+    return proxies.client_of(host, scope.get("headers") or (), trusted)
 
 
 def _texts(value: object) -> tuple[str, ...] | None:

@@ -2,6 +2,9 @@
 
 The rule: addresses are read from the right. The socket's other end is known; what a proxy wrote is believed when who
 handed it on is trusted. The first that is not trusted is the client: anything to its left is its own word.
+
+There are two headers, and most proxies write one of them and hand the other on as the client sent it. So unless it is
+said which one counts, they must agree: where both are there and tell of two clients, neither is believed.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
+
+from indelible.config import IdentitySettings, ProxyHeader
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,28 +26,48 @@ MAX_HEADER: Final = 16_384
 """Bytes of such a header that are looked at, from the right."""
 
 
-def networks(trusted: Iterable[str]) -> tuple[Network, ...]:
-    """Return addresses and networks as such; the configuration's parser has looked that they are some."""
-    return tuple(ipaddress.ip_network(each) for each in trusted)
+class Trusted(NamedTuple):
+    """Whose word counts, and in which header."""
+
+    networks: tuple[Network, ...] = ()
+    header: ProxyHeader | None = None
+    """None: in either, if they agree."""
 
 
-def client_of(
-    peer: str | None, headers: Sequence[tuple[bytes, bytes]], trusted: Sequence[Network]
-) -> str | None:
+NOBODY: Final = Trusted()
+
+
+def trusted(identity: IdentitySettings) -> Trusted:
+    """Return whose word counts by a configuration, whose parser has looked that its networks are some."""
+    return Trusted(networks(identity.trusted_proxies), identity.proxy_header)
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return addresses and networks as such."""
+    return tuple(ipaddress.ip_network(each) for each in texts)
+
+
+def client_of(peer: str | None, headers: Sequence[tuple[bytes, bytes]], trusted: Trusted) -> str | None:
     """Return the address of who sent a request, in its canonical form.
 
     `peer` is the socket's other end, None for a Unix socket, which is trusted when anything is: whoever could connect
-    was let in by the file's mode. `headers` are as ASGI has them. ``Forwarded`` (RFC 7239) wins over
-    ``X-Forwarded-For``. An address that cannot be read (``unknown``, ``_hidden``) ends the walk: the last one that was
-    read is the answer.
+    was let in by the file's mode. `headers` are as ASGI has them. An address that cannot be read (``unknown``,
+    ``_hidden``) ends the walk: the last one that was read is the answer.
     """
     nearest = None if peer is None else _address(peer)
-    if not trusted or (nearest is not None and not _is_trusted(nearest, trusted)):
+    if not trusted.networks or (nearest is not None and not _is_trusted(nearest, trusted.networks)):
         return peer if nearest is None else str(nearest)
     if nearest is None and peer:  # a name, as test clients have: it is in no network
         return peer
-    found = None if nearest is None else str(nearest)
-    for text in reversed(_hops(headers)[-MAX_HOPS:]):
+    socket = None if nearest is None else str(nearest)
+    told = {_walked(socket, hops, trusted.networks) for hops in _told(headers, trusted.header)}
+    return told.pop() if len(told) == 1 else socket
+
+
+def _walked(nearest: str | None, hops: Sequence[str], trusted: Sequence[Network]) -> str | None:
+    """Return the first address from the right that is not trusted, else the last that can be read."""
+    found = nearest
+    for text in reversed(hops[-MAX_HOPS:]):
         address = _address(text)
         if address is None:
             break
@@ -52,12 +77,14 @@ def client_of(
     return found
 
 
-def _hops(headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
-    """Return what proxies wrote, nearest last; an element of ``Forwarded`` without ``for`` is empty."""
-    forwarded = _header(headers, b"forwarded")
-    if forwarded:
-        return [_for(element) for element in _elements(forwarded)]
-    return [part.strip() for part in _header(headers, b"x-forwarded-for").split(",") if part.strip()]
+def _told(headers: Sequence[tuple[bytes, bytes]], header: ProxyHeader | None) -> list[list[str]]:
+    """Return what stands in each header that counts, nearest last; an element without ``for`` is empty."""
+    found = []
+    if header != "x-forwarded-for" and (forwarded := _header(headers, b"forwarded")):
+        found.append([_for(element) for element in _elements(forwarded)])
+    if header != "forwarded" and (listed := _header(headers, b"x-forwarded-for")).strip(" ,"):
+        found.append([part.strip() for part in listed.split(",") if part.strip()])
+    return found
 
 
 def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:

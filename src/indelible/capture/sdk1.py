@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from indelible import events
-from indelible.capture import changes, meta, methods, peers
+from indelible.capture import changes, meta, methods, peers, proxies
 from indelible.capture.audit import Auditor
 from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
@@ -113,6 +113,7 @@ class Connection:
     def __init__(self, tapped: Tapped, recorder: Recorder, tools: dict[str, Tool], request: Any) -> None:
         """`request` tells the transport."""
         self._recorder = recorder
+        self._trusted = proxies.trusted(recorder.settings.identity)
         self._peer = self._peer_of(request)
         audit = recorder.settings.audit
         session = Session(
@@ -129,11 +130,10 @@ class Connection:
         self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
         self._lock: Any = None
 
-    @staticmethod
-    def _peer_of(request: Any) -> Peer:
+    def _peer_of(self, request: Any) -> Peer:
         if request is None:
             return peers.local_peer("stdio")
-        return peers.peer_of_request(request, peers.token_of(request))
+        return peers.peer_of_request(request, peers.token_of(request), trusted=self._trusted)
 
     async def client(self, item: Any) -> bytes | None:
         """Take a message from the client; returns what to answer instead of handing it on, None to hand it on."""

@@ -26,6 +26,7 @@ from indelible.capture.faults import Faults, given_up
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result, notified
+from indelible.capture.proxies import Trusted
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
@@ -123,14 +124,14 @@ class WireMiddleware:
     def _peer_of(self, ctx: Any) -> Peer:
         """Return who sent a message; over a pipe, the one who sent the last one, as long as nothing else is said."""
         if ctx.request is not None:
-            return peer_of(ctx)
+            return peer_of(ctx, self.audited.trusted)
         fields = peers.meta_of(ctx.params)
         info = fields.get(meta.CLIENT_INFO) if fields else None
         said, version, claimed = getattr(ctx.session, "client_params", None), ctx.protocol_version, _transport()
         known = self._piped
         if known is not None and known[0] is said and known[1:4] == (version, claimed, info):
             return known[4]
-        peer = peer_of(ctx)
+        peer = peer_of(ctx, self.audited.trusted)
         self._piped = (said, version, claimed, info, peer)
         return peer
 
@@ -190,7 +191,7 @@ class WireMiddleware:
         if not isinstance(form, Mapping):
             return
         if method == "tools/list" and isinstance(form.get("tools"), list):
-            self.audited.list_tools(form["tools"], peer_of(ctx))
+            self.audited.list_tools(form["tools"], peer_of(ctx, self.audited.trusted))
         elif method in ("initialize", "server/discover"):
             self.audited.named(meta.server_version(form))
 
@@ -337,14 +338,14 @@ def _name(params: Mapping[str, Any], how: methods.Method) -> str | None:
     return bounded(name) if isinstance(name, str) else None
 
 
-def peer_of(ctx: Any) -> Peer:
+def peer_of(ctx: Any, trusted: Trusted) -> Peer:
     """Return who sent the message of a `ServerRequestContext`."""
     session = ctx.session
     client = peers.client_of(peers.meta_of(ctx.params), getattr(session, "client_params", None))
     version = meta.short(ctx.protocol_version)
     if ctx.request is None:
         return peers.local_peer(_transport(), client=client, protocol_version=version)
-    return peers.peer_in_session(ctx.request, session, client=client, protocol_version=version)
+    return peers.peer_in_session(ctx.request, session, trusted, client=client, protocol_version=version)
 
 
 def _transport() -> Any:

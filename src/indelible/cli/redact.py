@@ -5,6 +5,7 @@ The rule that lives here: no value that is taken out or found is ever printed, n
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from bisect import bisect_right
@@ -142,6 +143,7 @@ def test(
 
 def explain_input(explainer: Explainer, data: bytes, *, as_text: bool) -> tuple[str, Any, list[Shown]]:
     """Return what the input is (``json``, ``json lines``, ``text``), what stays of it, and what does not."""
+    data = _in_utf8(data)
     documents = None if as_text else _documents(data)
     if documents is None:
         text = data.decode("utf-8", "replace")
@@ -156,6 +158,23 @@ def explain_input(explainer: Explainer, data: bytes, *, as_text: bool) -> tuple[
         [stays for _, stays, _ in done],
         [Shown(one, line, None) for line, _, found in done for one in found],
     )
+
+
+def _in_utf8(data: bytes) -> bytes:
+    """Return the input without its byte order mark, in UTF-8: shells and editors of Windows write UTF-16."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "replace").encode()
+    return data
+
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def _documents(data: bytes) -> list[tuple[int | None, Any]] | None:

@@ -78,10 +78,11 @@ def read(path: Path) -> Config:
     """Read a configuration. Raises ConfigError for what is none, FileNotFoundError, OSError."""
     real = path.resolve(strict=True)
     fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(fd)
+        raise ConfigError(f"{path}: is not a file")
     with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise ConfigError(f"{path}: is not a file")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_BYTES >> 20} MB; this is no client's configuration")

@@ -206,7 +206,10 @@ class Explainer:
         elif kind is list and type(new) is list:
             yield from self._items(old, new, path, level, tree, place)
         elif kind is str:
-            yield from self._string(old, new, path, level)
+            unmarked = self._values.marked_text(old, tree, place) if place and tree is not None else old
+            if unmarked is not old:
+                yield _whole(MARK, path, old, unmarked)
+            yield from self._string(unmarked, new, path, level)
         elif kind is int or kind is float:
             yield from self._number(old, new, path)
         else:
@@ -224,7 +227,7 @@ class Explainer:
         left = iter(new.items())
         for key, item in old.items():
             inner, marked = ((), False) if tree is None or not place else tree.member(place, key)
-            named = self._values.name_of_value(old) if key == "value" else None
+            named = self._values.name_of_value(old, key)
             hidden = named is not None or self._values.hides(key)
             if "drop" in (
                 self._values.of_key(key, marked=marked),

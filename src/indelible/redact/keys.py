@@ -159,7 +159,7 @@ class KeyNames:
         one = _singular(word)
         if one in self.singles or word in self.singles:
             return True
-        if len(word) < 5 or word in self._harmless or one in self._harmless:
+        if (len(word) < 5 and word.isascii()) or word in self._harmless or one in self._harmless:
             return False
         return one.endswith(self.endings) or any(stem in word for stem in self.stems)
 
@@ -173,7 +173,7 @@ class KeyNames:
     # --- the same tables as a necessary condition on encoded JSON --------------------------------------
 
     def hint(self) -> str:
-        """Return an RE2 pattern that matches the JSON encoding of every ASCII key that is sensitive.
+        """Return an RE2 pattern that matches the JSON encoding of every sensitive key, if its letters are plain ones.
 
         It is looked for in Latin-1 bytes, without regard to case, and may match too much: never too little.
         """
@@ -189,7 +189,7 @@ class KeyNames:
         return "(?i:" + "|".join(sorted(found)) + ")"
 
     def _stems(self, joint: str) -> list[str]:
-        """Return patterns of which one is in every sensitive ASCII name, the words of sequences joined by `joint`."""
+        """Return patterns of which one is in every sensitive name, the words of sequences joined by `joint`."""
         candidates = sorted({word for word in (*self.singles, *self.stems) if word.isascii()}, key=len)
         literals: list[str] = []
         for word in candidates:
@@ -198,9 +198,20 @@ class KeyNames:
         found = sorted(map(re.escape, literals))
         for item in sorted(self.sequences):
             plain = " ".join(item)
-            if plain.isascii() and not any(map(plain.__contains__, literals)):
-                found.append(joint.join(map(re.escape, item)))
-        return found
+            if not any(map(plain.__contains__, literals)):
+                found.append(joint.join(map(_in_utf8, item)))
+        return found + [_in_utf8(word) for word in sorted(self.singles) if not word.isascii()]
+
+
+def _in_utf8(word: str) -> str:
+    """Return a pattern for a word in UTF-8 seen as Latin-1; what is outside ASCII in both cases, and decomposed too."""
+    if word.isascii():
+        return re.escape(word)
+    found = []
+    for char in unicodedata.normalize("NFC", word):
+        forms = {unicodedata.normalize(form, each) for form in ("NFC", "NFD") for each in (char, char.upper())}
+        found.append("|".join(sorted(re.escape(each.encode().decode("latin-1")) for each in forms)))
+    return "".join(f"(?:{each})" for each in found)
 
 
 _PLURAL: Final = "s?"

@@ -6,15 +6,16 @@ same value. Only names of properties and patterns of names are kept: no defaults
 descriptions. Whatever cannot be understood is taken to be sensitive where it might hide a mark, and ignored
 where it cannot.
 
-Marks: ``sensitive: true``, ``x-sensitive``, ``writeOnly`` (JSON Schema validation, section 9.4) and
-``format: password`` (OpenAPI 3.1). Parameters in MXCP's form, a list of objects with ``name``, work too.
+Marks: ``sensitive: true``, ``x-sensitive`` (both also with a word of one's own: ``high``), ``writeOnly`` (JSON Schema
+validation, section 9.4) and ``format: password`` (OpenAPI 3.1). Parameters in MXCP's form, a list of objects with
+``name``, work too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 import msgspec
 import re2
@@ -141,15 +142,19 @@ def _as_schema(given: object) -> object:
     return given
 
 
+_NO: Final = ("", "false", "no", "off", "none", "null", "0")
+
+
 def _marked(schema: dict[Any, Any]) -> bool:
-    for word in ("sensitive", "x-sensitive", "writeOnly"):
-        value = schema.get(word)
-        if value is True or (isinstance(value, str) and value.strip().lower() in ("true", "yes", "1")):
-            return True
-        if type(value) is int and value == 1:
-            return True
+    if any(_says_yes(schema.get(word)) for word in ("sensitive", "x-sensitive", "writeOnly")):
+        return True
     form = schema.get("format")
     return isinstance(form, str) and form.strip().lower() == "password"
+
+
+def _says_yes(value: object) -> bool:
+    """Tell whether a mark is set: whatever it is set to that does not say no (``high``, ``{reason: …}``)."""
+    return value.strip().lower() not in _NO if isinstance(value, str) else bool(value)
 
 
 class _Compiler:
@@ -236,25 +241,29 @@ class _Compiler:
             several = schema.get(word)
             if isinstance(several, list):
                 found += several
-        dependent = schema.get("dependentSchemas")
-        if isinstance(dependent, dict):
-            found += dependent.values()
+        for word in ("dependentSchemas", "dependencies"):  # the second up to draft 7
+            if isinstance(dependent := schema.get(word), dict):
+                found += dependent.values()
+        found.append(schema.get("contentSchema"))  # of a text that holds JSON: it is looked into
         for word in ("$ref", "$dynamicRef", "$recursiveRef"):
             if isinstance(reference := schema.get(word), str):
                 found.append(self._resolve(reference))
         return self._numbers(found)
 
     def _resolve(self, reference: str) -> object:
-        """Follow a reference inside this schema (RFC 6901 pointer, or an anchor); others lead nowhere."""
-        base, hash_sign, fragment = reference.partition("#")
+        """Follow a reference inside this schema (RFC 6901 pointer, or an anchor); others lead nowhere.
+
+        One with a base leads to the part of that ``$id``, as it stands there or made absolute by the schema's own.
+        """
+        base, _, fragment = reference.partition("#")
         fragment = unquote(fragment)
-        if base or not hash_sign:
-            return self._anchored(reference) or self._anchored(base)
-        if not fragment:
-            return self._root
+        place: Any = self._root
+        if base:
+            place = self._anchored(reference) or self._anchored(base) or self._anchored(self._absolute(base))
+        if not fragment or not isinstance(place, dict):
+            return place
         if not fragment.startswith("/"):
             return self._anchored(fragment)
-        place: Any = self._root
         for step in fragment[1:].split("/"):
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(place, dict):
@@ -264,6 +273,13 @@ class _Compiler:
             else:
                 return None
         return place
+
+    def _absolute(self, reference: str) -> str:
+        base = self._root.get("$id") if isinstance(self._root, dict) else None
+        try:
+            return urljoin(base, reference) if isinstance(base, str) else reference
+        except ValueError:  # a host in brackets that is none
+            return reference
 
     def _anchored(self, name: str) -> object:
         if self._anchors is None:
@@ -275,6 +291,7 @@ class _Compiler:
                 for word in ("$anchor", "$dynamicAnchor", "$id"):
                     if isinstance(place, dict) and isinstance(key := place.get(word), str):
                         self._anchors.setdefault(key, place)
+                        self._anchors.setdefault(self._absolute(key), place)
                 children = place.values() if isinstance(place, dict) else place
                 for child in children:
                     if isinstance(child, dict | list) and id(child) not in seen:

@@ -81,6 +81,13 @@ _LONGER: Final = ("words", "field")
 _IN_FIELDS: Final = re.compile(rb"[A-Za-z][\w ]*=[^\s;=\"'][^;=\"'\r\n]*;[ ]?\Z").search
 """Finds the field in front of one of a connection string: ``Server=x;``."""
 _MAX_FIELD: Final = 120
+_QUOTE_PREFIX: Final = re.compile(rb"(?:[bBfFrRuU]{1,2}|[NnLEe]|\$@?|@\$?)(?=\\*[\"'])").match
+"""What may stand before a quote: of Python, C, C# and SQL (``N'x'``)."""
+_TYPED: Final = re.compile(
+    rb"([A-Za-z_][\w.]*+(?:\[[\w., |\[\]]{0,80}\])?(?:[ ]?\|[ ]?[\w.]++){0,4}+\??)[ ]?=[ ]?"
+    rb"(?=(?:[bBfFrRuU]{1,2}|[NnLEe]|\$@?|@\$?)?\\*[\"'`])"
+).match
+"""A type with what stands behind it as a default: ``password: str = "x"``."""
 _IS_PHRASE: Final = re.compile(rb"(?i:phrase|mnemonic)\Z").search
 """Names of values that are words by nature."""
 _FLAG_START: Final = r"-(?<![A-Za-z0-9_\-{}]-)[A-Za-z0-9_\-]"
@@ -127,7 +134,8 @@ class Pairs:
         self._assigned = compiler(
             lambda: (
                 rf"[A-Za-z0-9_.\-]*{names.stems_in_text()}[A-Za-z0-9_.\-]*"
-                rf"[{CLOSERS}]*[ \t]*{SEPARATOR}[ \t]*(?:(?:[|>][+-]?[0-9]?[ \t]*)?\r?\n[ \t]*)?"
+                rf"[{CLOSERS}]*[ \t]*{SEPARATOR}[ \t]*(?:[*_]{{1,3}}[ \t]+)?"
+                r"(?:(?:[|>][+-]?[0-9]?[ \t]*)?\r?\n[ \t]*)?"
             )
         )
         self._flag = compiler(
@@ -228,6 +236,7 @@ class Pairs:
             block = whole.find(b"\n") >= 0 and _BLOCK(left)
             if block:
                 left = left[: block.start()].rstrip(b" \t")
+            left = left.rstrip(b"*_ \t")  # of emphasis in Markdown: `**Password:** x`
             colon = left[-1:] == b":"
             left = left[:-3] if left[-3:-1] == b"%3" else left.rstrip(b"=>:")
             name = left.rstrip(_BEHIND)
@@ -257,7 +266,7 @@ class Pairs:
     def _sensitive(self, name: bytes) -> bool:
         known = self._known.get(name)
         if known is None:
-            known = self._names.sensitive_in_text(name.decode("latin-1"))
+            known = self._names.sensitive_in_text(name.decode("utf-8", "replace"))
             if len(name) <= CACHED_CHARS:
                 if len(self._known) >= NAME_CACHE:
                     self._known.clear()
@@ -287,6 +296,8 @@ def _inside(text: bytes, at: int, ends: Ends, kind: str) -> Value | None:
     """
     if type(ends) is int or text[at : at + 1] in (b"[", b"{", b"\\") or (ends == "line" and kind == "bare"):
         return _value(text, at, ends)
+    if _QUOTE_PREFIX(text, at) or _TYPED(text, at):
+        return _value(text, at, ends)
     return _value(text, at, "word") if _GOES_ON.match(text, at) else None
 
 
@@ -294,6 +305,13 @@ def _value(text: bytes, start: int, ends: Ends) -> Value | None:
     """Return where the value that begins at `start` stands; None when there is none."""
     if type(ends) is int:
         return start, ends, "closed"
+    typed = _TYPED(text, start) if ends != "line" else None
+    if typed is not None:
+        default = _value(text, typed.end(), "word")
+        if default is not None:
+            return default if _is_no_value(typed[1]) else (start, *default[1:])
+    prefix = _QUOTE_PREFIX(text, start)
+    start = start if prefix is None else prefix.end()
     sign = text[start : start + 1]
     if text[start : start + 3] in _TRIPLE:  # of TOML and Python
         end = text.find(text[start : start + 3], start + 3)

@@ -199,11 +199,19 @@ _POSITION: Final = re.compile(rb"\+[0-9]{2}\.[0-9]+-[01][0-9]{2}\.[0-9]+").fullm
 
 # --- PEM ------------------------------------------------------------------------------------------------
 
+# Four hyphens and a space are SSH2's (RFC 4716 has that form for public keys), the last form is PuTTY's.
 _PEM = (
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
     r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)"
+    r"|---- BEGIN [A-Z0-9 ]*PRIVATE KEY ----(?s:.*?)(?:---- END [A-Z0-9 ]*PRIVATE KEY ----|\z)"
+    r"|(Private-Lines: [0-9]+\r?\n)(?:[A-Za-z0-9+/=]+(?:\r?\n|\z))+"
 )
-_PEM_HINT = "PRIVATE KEY"
+_PEM_HINT = r"PRIVATE KEY|Private-Lines: [0-9]"
+
+
+def _pem(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
+    kept: bytes = match[1] or b""
+    return kept + b"[REDACTED]" + (b"\n" if kept and match[0].endswith(b"\n") else b"")
 
 
 # --- what a validator says it was given ------------------------------------------------------------------
@@ -227,7 +235,7 @@ def built_in(names: KeyNames, kept: Container[str] = ()) -> tuple[Rule, ...]:
     left = partial(glued.name_left, names)
     rules = (
         _rule("INPUT", _INPUT, _INPUT_HINT, _input, ("input_value=",)),
-        _rule("PEM", _PEM, _PEM_HINT, constant("[REDACTED]"), (_PEM_HINT,)),
+        _rule("PEM", _PEM, _PEM_HINT, _pem, ("PRIVATE KEY", "Private-Lines")),
         _rule("URL", _USERINFO, _USERINFO_HINT, _userinfo, ("@",)),
         _rule("PARAMETER", _PARAMETER, _SIGNED, _parameter, ("=",), name_left=left),
         *(_rule(*row, needles=needles) for row, needles in places.TABLE),

@@ -120,7 +120,7 @@ def set_row(names: KeyNames) -> Row:
 
     def replace(match: Match, text: bytes, begin: int, end: int) -> bytes | None:
         kept: bytes = match[1] or match[2]
-        name = kept.split()[-1].decode("latin-1")
+        name = kept.split()[-1].decode("utf-8", "replace")
         value = text[begin + len(kept) : end]
         if value == b"[REDACTED]" or not names.sensitive_in_text(name):
             return None

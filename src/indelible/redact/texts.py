@@ -19,7 +19,7 @@ import orjson
 import re2
 
 from indelible.config import RedactionSettings
-from indelible.redact import jsontext, patterns, percent
+from indelible.redact import jsontext, patterns, percent, readable
 from indelible.redact.glued import name_left
 from indelible.redact.keys import MARKERS, KeyNames
 from indelible.redact.limits import MAX_NESTING
@@ -141,7 +141,7 @@ class Texts:
         options.max_mem = 64 << 20
         prefilter = re2.Set.SearchSet(options)
         hints = (BASE64_TEXT, self.names.hint(), PROSE_HINT, _ESCAPE_HINT, _FOREIGN_KEY_HINT)
-        own = (*hints, percent.ESCAPE, _NAMED_VALUE_HINT)
+        own = (*hints, percent.ESCAPE, _NAMED_VALUE_HINT, readable.HINT)
         self._own: tuple[Conditions, ...] = (
             ((), _BASE64_IN_TEXT),
             (NEEDLES, FLAG_IN_TEXT),
@@ -150,6 +150,7 @@ class Texts:
             (('"',), None),
             ((), percent.ESCAPE_IN_TEXT),
             (("value",), None),
+            ((), readable.SIGN),
         )
         for hint in (*(rule.hint for rule in self._rules), *own):
             prefilter.Add(hint.encode("latin-1"))
@@ -159,6 +160,7 @@ class Texts:
         self._prose = self._base64 + 2
         self._escaped = self._base64 + 3
         self._percent = self._base64 + 5
+        self._read = self._base64 + 7
         return prefilter
 
     def flagged(self, encoded: bytes) -> bool:
@@ -193,7 +195,7 @@ class Texts:
 
     def _make_plan(self, may: set[int]) -> Plan:
         escaped = self._escaped in may
-        steps = tuple(self._steps({*range(self._escaped), self._percent} if escaped else may))
+        steps = tuple(self._steps({*range(self._escaped), self._percent, self._read} if escaped else may))
         found = {index: self._conditions(index) for index in may}
         needles = {needle for mine, _ in found.values() for needle in mine}
         triggers = {trigger.pattern for _, trigger in found.values() if trigger is not None}
@@ -277,6 +279,9 @@ class Texts:
         return only and not plan.alone and text[:1] not in jsontext.STARTS and _OPENED(data) is None
 
     def _steps(self, numbers: set[int]) -> Iterator[Step]:
+        # First: of a token with a sign in it a rule would take one half.
+        if self._read in numbers:
+            yield Step(-1, (), readable.SIGN.search, self._inside_reading)
         for number, rule in enumerate(self._rules):
             if number in numbers:
                 yield Step(number, rule.needles, rule.trigger and rule.trigger.search, rule.apply)
@@ -357,6 +362,8 @@ class Texts:
             chunk = digits[alignment:].translate(_STANDARD)
             chunk = chunk[: len(chunk) - (len(chunk) % 4 == 1)]
             decoded = binascii.a2b_base64(chunk + b"=" * (-len(chunk) % 4))
+            if decoded.count(b"\0") > len(decoded) // 4:  # UTF-16, as PowerShell takes a command
+                decoded = decoded.replace(b"\0", b"")
             inner = decoded.decode("utf-8", "replace")
             if self.redact(inner, level + 1) != inner:
                 return True
@@ -382,12 +389,26 @@ class Texts:
     def _unescaped(self, _data: bytes, match: re.Match[bytes], level: int) -> bytes | None:
         """Return what stays of a run of escapes; None when all of it does."""
         run = match[0]
-        for said in percent.readings(run):
+        readings = percent.readings(run)
+        # One in the other there are three times as many with each level: so only the first text is read in all ways.
+        for said in readings[: 1 if level else len(readings)]:
             inner = said.decode("utf-8", "replace")
             left = self.redact(inner, level + 1)
             if left != inner:
                 return percent.patch(run, said, left.encode())
         return None
+
+    # --- as people read it ------------------------------------------------------------------------------
+
+    def _inside_reading(self, data: bytes, level: int) -> bytes:
+        if level >= MAX_NESTING:
+            return data
+        text = data.decode("utf-8", "replace")
+        said = readable.said(text)
+        if said == text:
+            return data
+        left = self.redact(said, level + 1)
+        return data if left == said else readable.Reading(text).patched(left).encode()
 
 
 _MAX_PASSES: Final = 6

@@ -14,7 +14,7 @@ PREFIXES: Final = (
     r"gh[pousr]_[A-Za-z0-9]{6,}",  # GitHub
     r"github_pat_[A-Za-z0-9_]{6,}",
     r"gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|soat|oas|ffct|wt)-[A-Za-z0-9_.-]{6,}",  # GitLab
-    r"xox[abeoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{6,}",  # Slack
+    r"xox[a-eoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{6,}",  # Slack
     r"xapp-[0-9]-[A-Za-z0-9-]{6,}",
     r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|ABIA|ACCA)[A-Z2-7]{12,}",  # AWS: ids of keys and principals
     r"AIza[A-Za-z0-9_-]{20,}",  # Google
@@ -28,7 +28,7 @@ PREFIXES: Final = (
     r"hf_[A-Za-z0-9]{16,}",  # Hugging Face
     r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # SendGrid
     r"key-[0-9a-f]{32}",  # Mailgun
-    r"dop_v1_[0-9a-f]{8,}",  # DigitalOcean
+    r"do[opr]_v1_[0-9a-f]{8,}",  # DigitalOcean
     r"sh(?:pat|pca|ppa|pss)_[A-Fa-f0-9]{16,}",  # Shopify
     r"sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{8,}",  # Square
     r"dapi[0-9a-f]{32}",  # Databricks
@@ -49,7 +49,24 @@ PREFIXES: Final = (
     r"tskey-[a-z]+-[A-Za-z0-9-]{8,}",  # Tailscale
     r"rubygems_[0-9a-f]{16,}",
     r"fo1_[A-Za-z0-9_-]{16,}",  # Fly
-    r"sntrys_[A-Za-z0-9_=-]{16,}",
+    r"sntry[su]_[A-Za-z0-9_=-]{16,}",
+    r"dckr_[po]at_[A-Za-z0-9_-]{6,}",  # Docker Hub
+    r"sbp_[0-9a-f]{32,}",  # Supabase
+    r"sb_secret_[A-Za-z0-9_-]{16,}",
+    r"r8_[A-Za-z0-9]{30,}",  # Replicate
+    r"pcsk_[A-Za-z0-9_]{16,}",  # Pinecone
+    r"lsv2_[a-z]{2}_[0-9a-f_]{16,}",  # LangSmith
+    r"xkeysib-[0-9a-f-]{16,}",  # Brevo
+    r"CCIPAT_[A-Za-z0-9_]{8,}",
+    r"ops_eyJ[A-Za-z0-9_=-]{16,}",  # 1Password
+    r"nfp_[A-Za-z0-9]{30,}",  # Netlify
+    r"ph[xs]_[A-Za-z0-9]{30,}",  # PostHog
+    r"sgp_[A-Za-z0-9_]{30,}",  # Sourcegraph
+    r"pul-[0-9a-f]{30,}",  # Pulumi
+    r"HRKU-[A-Za-z0-9_-]{16,}",  # Heroku
+    r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{16,}",  # Terraform Cloud
+    r"[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{30,}",  # secrets of Entra applications
+    r"pat[A-Za-z0-9]{14}\.[0-9a-f]{32,}",  # Airtable
     r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}",  # JWT and JWE (RFC 7519, RFC 7516)
     r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+",
     r"discord(?:app)?\.com/api/webhooks/[0-9]+/[A-Za-z0-9_-]+",
@@ -57,7 +74,9 @@ PREFIXES: Final = (
 )
 
 # These begin as ordinary words do, so what stands on their left decides.
-_SHAPES: Final = r"(^|[^A-Za-z0-9])(sk-[A-Za-z0-9_-]{6,}|(?:AC|SK)[0-9a-f]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35})"
+_SHAPES: Final = (
+    r"(^|[^A-Za-z0-9]|/bot)(sk-[A-Za-z0-9_-]{6,}|(?:AC|SK)[0-9a-f]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35})"
+)
 _SHAPES_HINT: Final = r"sk-[A-Za-z0-9_-]{6}|(?:AC|SK)[0-9a-f]{8}|[0-9]{8}:[A-Za-z0-9_-]{8}"
 
 _BEARER: Final = r"(?i)\b(bearer[\s:]+)([A-Za-z0-9._~+/=-]{6,})"
@@ -112,7 +131,7 @@ _PREFIX_HINT: Final = re.sub(r"\{(\d+),?\}", lambda count: f"{{{min(int(count[1]
 """The same with fewer characters after each prefix: a smaller automaton, compiled at every start."""
 
 TABLE: Final = (
-    ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi")),
+    ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi", "~")),
     ("SHAPE", _SHAPES, _SHAPES_HINT, _shape, ("sk-", "AC", "SK", ":")),
     ("BEARER", _BEARER, "(?i:bearer)", _bearer, ()),
     ("BASIC", _BASIC, "(?i:basic)", _basic, ()),

@@ -277,6 +277,14 @@ class Tracer(Texts):
             self._replaced(data, _Edit(*match.span(), new, "percent", FULL, inside))
         return new
 
+    def _inside_reading(self, data: bytes, level: int) -> bytes:
+        self._nested = []
+        new = super()._inside_reading(data, level)
+        if new is not data:
+            inside = tuple((hit.rule, ("reading", *hit.inside), hit.strategy) for hit in self._nested)
+            self._replaced(data, _Edit(0, len(data), new, "reading", FULL, inside))
+        return new
+
     def _hidden(self, run: bytes, level: int) -> bool:
         self._nested = []
         hidden = super()._hidden(run, level)

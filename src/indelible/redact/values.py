@@ -7,13 +7,16 @@ not changed is returned as the same object, so that "was anything redacted?" cos
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+import orjson
+
 from indelible.events import MAX_INTEGER
-from indelible.redact import commands, manifests
+from indelible.redact import commands, jsontext, manifests
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
     CACHED_CHARS,
@@ -38,8 +41,18 @@ _CUT_PASSES: Final = 4
 DIGESTED = re.compile(rf"\[DIGEST hmac:[0-9a-f]{{{DIGEST_HEX}}}\]")
 FLAG: Final = re.compile(r"--?([A-Za-z_][A-Za-z0-9_.\-]{0,127})").fullmatch
 """A flag of a command line, alone in an item of an array; what looks so is never another flag's value."""
-_NAME_WORDS: Final = ("name", "key", "header", "variable")
-"""Keys of what names a ``value`` beside it."""
+_NAMING: Final[Mapping[str, tuple[str, ...]]] = {
+    "value": ("name", "key", "header", "variable", "field", "label", "id", "path", "element", "selector"),
+    "values": ("name",),
+    "text": ("element", "selector"),
+    "Value": ("Name", "Key"),
+    "ParameterValue": ("ParameterKey",),
+}
+"""Keys of values, and of what names them beside these: headers, variables, fields of forms and elements of pages as
+browsers are told to fill them in, JSON Patch, what AWS takes."""
+_TELLING: Final = frozenset((*_NAMING, "kind"))
+_MAX_SPACES: Final = 3
+"""Spaces in what names a value (``Password field``); with more it is prose."""
 FLAG_VALUES: Final = (str, int, float)
 _OPEN_MARKER = re.compile(r"\[[A-Za-z0-9_ -]{0,64}(?: [a-z]{2,4}:[0-9A-Za-z.-]{0,64})?$")
 
@@ -93,26 +106,52 @@ class Values:
 
     def hide(self, value: Any, tree: MarkTree) -> Any:
         """Return a JSON value in which the prefilter found nothing, without what is marked."""
-        return REDACTED if tree.sensitive(tree.root) else self._hide(value, tree, tree.root)
+        return REDACTED if tree.sensitive(tree.root) else self._hide(value, tree, tree.root, 0)
 
-    def _hide(self, value: Any, tree: MarkTree, place: Place) -> Any:
+    def _hide(self, value: Any, tree: MarkTree, place: Place, depth: int) -> Any:
         result = value
         if type(value) is dict:
+            if depth >= MAX_DEPTH:  # only JSON in a text comes here so deep
+                return TOO_DEEP
             for key, item in value.items():
                 below, marked = tree.member(place, key)
-                new = self._hide_marked(item) if marked else self._hide(item, tree, below) if below else item
+                new = self._hide_marked(item) if marked else item
+                new = self._hide(item, tree, below, depth + 1) if below and not marked else new
                 if new is not item:
                     result = dict(value) if result is value else result
                     _put(result, key, new)
         elif type(value) is list:
+            if depth >= MAX_DEPTH:
+                return TOO_DEEP
             for position, item in enumerate(value):
                 below = tree.item(place, position)
                 hides = tree.sensitive(below)
-                new = self._hide_marked(item) if hides else self._hide(item, tree, below) if below else item
+                new = self._hide_marked(item) if hides else item
+                new = self._hide(item, tree, below, depth + 1) if below and not hides else new
                 if new is not item:
                     result = list(value) if result is value else result
                     result[position] = None if new is DROP else new
+        elif type(value) is str:
+            return self.marked_text(value, tree, place, depth)
         return result
+
+    def marked_text(self, value: str, tree: MarkTree, place: Place, depth: int = 0) -> str:
+        """Return a text without what is marked in the JSON that it holds; the same object when nothing is.
+
+        Models write objects as texts where a schema has an object, and servers read them so (SDK, FastMCP).
+        """
+        stripped = value.strip(jsontext.SPACES) if value[:1] in jsontext.STARTS else ""
+        if not stripped or stripped[0] not in '{["':
+            return value
+        parsed = jsontext.parse(stripped)
+        if parsed is jsontext.NOTHING:
+            return value
+        hidden = self._hide(parsed, tree, place, depth + 1)
+        if hidden is parsed and not jsontext.has_duplicates(
+            stripped
+        ):  # else only one of the values was looked at
+            return value
+        return _dumped(hidden)
 
     def hides(self, key: str) -> bool:
         """Tell whether a key hides its value, by its name alone."""
@@ -131,6 +170,10 @@ class Values:
     def _walk(self, value: Any, depth: int, level: int, how: How, place: Place) -> Any:
         kind = type(value)
         if kind is str:
+            if place and how.tree is not None and value[:1] in jsontext.STARTS:
+                text = self.marked_text(value, how.tree, place, depth)
+                if text is not value:
+                    return self._kept(value, self._texts.redact(text, level), level)
             return self._string(value, level, how)
         if kind is dict or kind is list:
             if depth >= MAX_DEPTH:
@@ -153,7 +196,9 @@ class Values:
         return self._redacted(value, level, plan)
 
     def _redacted(self, value: str, level: int, plan: Plan | None) -> str:
-        redacted = self._texts.redact(value, level, plan)
+        return self._kept(value, self._texts.redact(value, level, plan), level)
+
+    def _kept(self, value: str, redacted: str, level: int) -> str:
         if level or len(redacted) <= MAX_STRING_CHARS:
             return redacted
         return self.cut(value, redacted, PREFIX_CHARS)
@@ -189,13 +234,15 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
-        if "value" in result or "kind" in result:
+        if not result.keys().isdisjoint(_TELLING):
             result = self._told(value, result)
         return self._renamed(result) if renamed else result
 
     def _told(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """Hide what one member of an object says of another."""
-        result = self._named_value(value, result) if "value" in result else result
+        for key in _NAMING:
+            if key in result:
+                result = self._named_value(value, result, key)
         return self._manifest(value, result) if "kind" in result else result
 
     def _manifest(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
@@ -218,24 +265,26 @@ class Values:
             and len(value[key]) > 0
         )
 
-    def _named_value(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    def _named_value(self, value: dict[str, Any], result: dict[str, Any], key: str) -> dict[str, Any]:
         """Hide the value of a header or variable that is written as an object of its own, when its name tells."""
-        name = self.name_of_value(value)
+        name = self.name_of_value(value, key)
         if name is None:
             return result
-        item = value["value"]
+        item = value[key]
         new = self._strategies.hide(self._strategies.of_key(name))(item)
         if new is not item:
             result = dict(value) if result is value else result
-            _put(result, "value", new)
+            _put(result, key, new)
         return result
 
-    def name_of_value(self, value: dict[str, Any]) -> str | None:
-        """Return the name that hides the ``value`` beside it; None for words of prose and for harmless names."""
-        for word in _NAME_WORDS:
+    def name_of_value(self, value: dict[str, Any], key: str) -> str | None:
+        """Return what hides the value of a key by naming it; None for words of prose and for harmless names."""
+        for word in _NAMING.get(key, ()):
             name = value.get(word)
-            if type(name) is str and len(name) <= CACHED_CHARS:
-                return name if " " not in name and self.hides(name) else None
+            if type(name) is not str or len(name) > CACHED_CHARS or name.count(" ") > _MAX_SPACES:
+                continue
+            if self.hides(name):
+                return name
         return None
 
     def _marked_object(
@@ -254,7 +303,7 @@ class Values:
             if new is not item:
                 result = dict(value) if result is value else result
                 _put(result, key, new)
-        if "value" in result or "kind" in result:
+        if not result.keys().isdisjoint(_TELLING):
             result = self._told(value, result)
         return self._renamed(result) if renamed else result
 
@@ -403,6 +452,13 @@ def command_secrets(words: list[Any]) -> Iterator[tuple[int, int]]:
     texts = [word if type(word) is str else "" for word in words[start + 1 : start + 1 + commands.MAX_WORDS]]
     for index, at in commands.secrets(name, texts):
         yield start + 1 + index, at
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # numbers of more than 64 bits
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _put(result: dict[str, Any], key: str, new: Any) -> None:

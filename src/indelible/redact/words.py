@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Final
 
 WORDS: Final = """
-    password passwd pwd passphrase passcode passwort kennwort contrasena contraseña senha wachtwoord parola
-    motdepasse пароль
+    password passwd pwd pswd passphrase passcode passwort kennwort contrasena contraseña senha wachtwoord parola
+    motdepasse пароль hasło lösenord adgangskode salasana heslo şifre 密码 密碼 パスワード 暗証番号 비밀번호
     secret token authorization authorisation cookie credential jwt bearer otp totp apikey
     email phone telephone msisdn cellphone
     ssn cvv cvc cvv2 cvc2 iban
@@ -33,7 +33,8 @@ SEQUENCES: Final = """
     pass word, pass wd, pass phrase, pass code, pass key, mot de passe, mot passe
     db pass, database pass, user pass, admin pass, root pass, smtp pass, imap pass, ftp pass, mysql pass,
     pg pass, redis pass, proxy pass, login pass, mail pass, sudo pass, wifi pass, ssh pass, become pass,
-    basic pass, http pass
+    basic pass, http pass, key pass, store pass, keystore pass, truststore pass, bind pass, confirm pass
+    root pw, admin pw, user pw, bind pw, db pw
     api key, app key, application key, private key, secret key, access key, account key, encryption key,
     decryption key, signing key, signature key, master key, ssh key, auth key, authentication key, service key,
     subscription key, storage key, shared key, symmetric key, deploy key, webhook key, consumer key,
@@ -75,8 +76,8 @@ STEMS: Final = """
 """
 """Inside one unsplit word (``dbpassword``, ``myapikey``) they cannot mean anything else."""
 
-ENDINGS: Final = "email token secret pwd cvv ssn cookie credential"
-"""At the end of one unsplit word: ``useremail``, ``mytoken``, ``topsecret``, ``dbpwd``."""
+ENDINGS: Final = "email token secret pwd cvv ssn cookie credential 密码 密碼 パスワード 비밀번호"
+"""At the end of one unsplit word: ``useremail``, ``mytoken``, ``topsecret``, ``dbpwd``, ``登录密码``."""
 
 HARMLESS_ENDINGS: Final = "voicemail nontoken detoken"
 """Unsplit words that end as one of `ENDINGS` and mean something else."""

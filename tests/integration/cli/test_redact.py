@@ -60,6 +60,17 @@ def test_nothing_is_exit_code_0(run: Run, here: Path) -> None:
     assert run("redact", "test").returncode == 0, "standard input, which is empty"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_with_a_byte_order_mark(run: Run, here: Path, encoding: str) -> None:
+    """As shells and editors of Windows write: what is in it is looked at, and nothing else."""
+    (here / "in").write_text(f"ünder\n  mail {MAIL}\n", encoding=encoding)
+    done = run("redact", "test", "in")
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[0].split()[:2] == ["2:8", "EMAIL"]
+    (here / "in").write_text('{"pin": 7}', encoding=encoding)
+    assert json.loads(run("redact", "test", "--json", "in").stdout)["input"] == "json"
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "paths"),
     [

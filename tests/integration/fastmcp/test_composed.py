@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,27 @@ def test_each_server_on_the_way_of_a_proxied_call_has_its_own_event_with_one_id(
     ids = [each["request"]["request_id"] for each in trail.calls()]
     assert (ids[0], ids[2]) == (ids[1], ids[3])
     assert len(set(ids)) == 2
+
+
+def test_a_proxied_server_that_dies_is_told_from_a_tool_that_fails(trail: Trail, tmp_path: Path) -> None:
+    (tmp_path / "mortal.py").write_text(
+        "import os\nfrom fastmcp import FastMCP\nmortal = FastMCP('mortal')\n"
+        "@mortal.tool\ndef die() -> None:\n    os._exit(3)\n"
+        "@mortal.tool\ndef fail() -> None:\n    raise KeyError\n"
+        "mortal.run('stdio', show_banner=False, log_level='CRITICAL')\n"
+    )
+    started = {"command": sys.executable, "args": [str(tmp_path / "mortal.py")]}
+    proxy = create_proxy({"mcpServers": {"mortal": started}}, name="proxy")
+    proxy.add_middleware(AuditMiddleware(trail.recorder))
+
+    async def run() -> None:
+        async with Client(proxy) as client:
+            for name in ("fail", "die"):
+                with pytest.raises(ToolError):
+                    await client.call_tool(name, {})
+
+    asyncio.run(run())
+    assert trail.named() == [("proxy", "fail", "tool_error"), ("proxy", "die", "backend_unavailable")]
 
 
 def test_direct_calls_from_python_are_recorded(trail: Trail) -> None:

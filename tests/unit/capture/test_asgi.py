@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import itertools
 import json
@@ -444,6 +445,64 @@ def test_a_large_answer_streams_and_memory_stays(trail: Path) -> None:
     assert seen == [600 * SCAN_BYTES] * 2
     assert kinds(trail) == [("tool_error", None)] * 2
     assert [line["metadata"]["unparsed"] for line in operations(trail)] == ["too large"] * 2
+
+
+def test_a_second_header_of_a_name_hides_nothing(trail: Path) -> None:
+    """Frameworks take the first: another session, or no coding, must not be all that is seen here."""
+
+    async def work(recorder: Recorder) -> None:
+        about = scope(content_encoding="gzip", mcp_session_id="s1")
+        about["headers"] += [(b"content-encoding", b"identity"), (b"Mcp-Session-Id", b"s2")]
+        await ask(
+            AuditASGI(answering([bytes_of(result(1))]), recorder), gzip.compress(bytes_of(call(1, "rm"))), about
+        )
+
+    run(trail, work)
+    [line] = operations(trail)
+    assert (line["target"]["capability_name"], line["source"]["session_id"]) == ("rm", "s1")
+    assert (line["outcome"]["kind"], line.get("metadata")) == ("completed", None)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_call_that_an_app_ends_without_reading_it_is_on_record(raises: bool, trail: Path) -> None:
+    async def broken(_: Any, receive: Any, __: Any) -> None:
+        await receive()
+        if raises:
+            raise KeyError("middleware")
+
+    async def work(recorder: Recorder) -> None:
+        data = bytes_of(call(1, "pay"))
+        with contextlib.suppress(KeyError):
+            await ask(AuditASGI(broken, recorder), [data[:20], data[20:]])
+
+    run(trail, work)
+    [line] = operations(trail)
+    assert (line["target"]["capability_name"], line["outcome"]["kind"]) == ("pay", "protocol_error")
+    assert line["outcome"].get("error_type") == ("KeyError" if raises else None)
+
+
+@pytest.mark.parametrize("megabytes", [2, 12])
+def test_a_call_that_is_too_large_for_the_app_is_refused_and_on_record(megabytes: int, trail: Path) -> None:
+    """An app stops reading at its limit, as the SDK does, and answers 413."""
+
+    async def limited(_: Any, receive: Any, send: Any) -> None:
+        size = 0
+        while size < 1_000_000:
+            size += len((await receive())["body"])
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"too large"})
+
+    async def work(recorder: Recorder) -> None:
+        data = bytes_of(call(1, "upload", mark="m", blob="x" * (megabytes << 20)))
+        pieces = [data[at : at + 65_536] for at in range(0, len(data), 65_536)]
+        client = await ask(AuditASGI(limited, recorder), pieces)
+        assert (client.status, client.body) == (413, b"too large")
+
+    run(trail, work)
+    [line] = operations(trail)
+    assert (line["target"]["capability_name"], line["outcome"]["kind"]) == ("upload", "protocol_error")
+    assert line["outcome"]["error"] == "HTTP status 413"
+    assert line.get("metadata") == (None if megabytes == 2 else {"unparsed": "too large"})
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "unauthenticated"), (403, "denied"), (429, "denied")])

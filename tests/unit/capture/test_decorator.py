@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import gc
 import io
@@ -223,6 +224,41 @@ def test_every_end(
     assert event["request"]["intent"] == intent["event_id"]
     if how in ("generator", "stream"):
         assert event["metadata"]["items"] == 1
+
+
+@pytest.mark.parametrize(("end", "kind", "error_type"), ENDS[:-2])
+def test_a_future_is_the_end_of_its_call(
+    trail: Recorder, path: Path, end: Callable[[], Any], kind: str, error_type: str | None
+) -> None:
+    """What returns one has begun something; how that ends is what became of the call."""
+
+    async def asked() -> None:
+        gate = asyncio.Event()
+
+        async def work() -> Any:
+            await gate.wait()
+            return end()
+
+        made = indelible.audited(trail=trail)(lambda: asyncio.ensure_future(work()))()
+        assert asyncio.isfuture(made)
+        await asyncio.sleep(0)
+        assert events(path) == []
+        gate.set()
+        await asyncio.wait([made])
+
+    asyncio.run(asked())
+    ready: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    assert indelible.audited(trail=trail)(lambda: ready)() is ready
+    try:
+        ready.set_result(end())
+    except asyncio.CancelledError:
+        ready.cancel()
+    except Exception as exc:  # noqa: BLE001
+        ready.set_exception(exc)
+    both = events(path)
+    assert [event["outcome"]["kind"] for event in both] == [kind, kind]
+    if kind != "cancelled":
+        assert [event["outcome"].get("error_type") for event in both] == [error_type] * 2
 
 
 def test_arguments_that_python_refuses_never_reached_the_function(trail: Recorder, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -135,7 +136,33 @@ def mcp_error(code: int, message: str, kind: type[BaseException] = MCP_ERROR) ->
     return made
 
 
+def by_way_of(module: str, exc: BaseException) -> BaseException:
+    """Return an exception that went through code of a module."""
+    code: dict[str, Any] = {"__name__": module}
+    exec("def run(exc):\n    raise exc", code)
+    with contextlib.suppress(type(exc)):
+        code["run"](exc)
+    return exc
+
+
+PROXY = "fastmcp.server.providers.proxy"
+LOST = of("RemoteProtocolError", "httpx2", of("ProtocolError", "httpx2"))
+
 EXCEPTIONS = {
+    "a proxied server that died": (
+        raised(FAST_TOOL_ERROR("x"), by_way_of(PROXY, mcp_error(-32000, "Connection closed"))),
+        "backend_unavailable", -32000, "MCPError",
+    ),
+    "a proxied server that hung up": (
+        raised(FAST_TOOL_ERROR("x"), by_way_of(PROXY, LOST("x"))), "backend_unavailable", None, "RemoteProtocolError",
+    ),
+    "a proxied server that is not there": (
+        by_way_of(PROXY, ConnectionRefusedError(111, "x")), "backend_unavailable", None, "ConnectionRefusedError",
+    ),
+    "a proxied server's own error": (by_way_of(PROXY, mcp_error(-32050, "no")), "protocol_error", -32050, "MCPError"),
+    "a tool's own connection": (
+        raised(FAST_TOOL_ERROR("x"), by_way_of("tools", LOST("x"))), "tool_error", None, "RemoteProtocolError",
+    ),
     "asyncio cancelled": (asyncio.CancelledError(), "cancelled", None, "CancelledError"),
     "trio cancelled": (of("Cancelled", "trio")(), "cancelled", None, "Cancelled"),
     "somebody's cancelled": (of("Cancelled", "orders")("no stock"), "tool_error", None, "Cancelled"),
@@ -202,6 +229,11 @@ def test_a_chain_of_causes_ends() -> None:
     outer = TOOL_ERROR("x")
     outer.__cause__ = outer
     assert judge_exception(outer, method="tools/call").kind == "tool_error"
+
+
+def test_of_a_group_the_first_ones_text_is_told() -> None:
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [KeyError("the key"), ValueError("x")])
+    assert judge_exception(group, method="tools/call").error == "'the key'"
 
 
 def test_a_text_that_cannot_be_had_is_none() -> None:

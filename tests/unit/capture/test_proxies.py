@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indelible.capture.proxies import client_of, networks
+from indelible.capture import peers
+from indelible.capture.proxies import NOBODY, Trusted, client_of, networks
 from indelible.config import parse
 from indelible.errors import ConfigError
 from tests.effort import examples
 
-TRUSTED = networks(["10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48"])
+TRUSTED = Trusted(networks(["10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48"]))
 XFF, FORWARDED = b"X-Forwarded-For", b"Forwarded"
 
 
@@ -58,14 +60,42 @@ def test_the_first_that_is_not_trusted_is_the_client(
 
 def test_without_trust_no_header_counts() -> None:
     headers = [(XFF, b"1.1.1.1"), (FORWARDED, b"for=2.2.2.2")]
-    assert client_of("10.1.2.3", headers, ()) == "10.1.2.3"
-    assert client_of(None, headers, ()) is None
+    assert client_of("10.1.2.3", headers, NOBODY) == "10.1.2.3"
+    assert client_of(None, headers, NOBODY) is None
 
 
-def test_several_headers_are_one_list_and_forwarded_wins() -> None:
+def test_captures_within_a_server_read_them_too() -> None:
+    """A request is what Starlette has: `client` and `scope`."""
+    sent = [(b"x-forwarded-for", b"6.6.6.6, 1.1.1.1")]
+    request = SimpleNamespace(client=SimpleNamespace(host="10.1.2.3"), scope={"headers": sent}, headers={})
+    assert peers.peer_of_request(request, trusted=TRUSTED).client_ip == "1.1.1.1"
+    assert peers.peer_of_request(request).client_ip == "10.1.2.3"
+    assert peers.address_of(SimpleNamespace(client=None, scope=None), TRUSTED) is None
+
+
+def test_several_headers_are_one_list() -> None:
     headers = [(XFF, b"6.6.6.6"), (XFF, b"1.1.1.1, 10.0.0.9")]
     assert client_of("10.1.2.3", headers, TRUSTED) == "1.1.1.1"
-    assert client_of("10.1.2.3", [*headers, (b"forwarded", b"for=2.2.2.2")], TRUSTED) == "2.2.2.2"
+    assert client_of("10.1.2.3", [*headers, (b"forwarded", b"for=1.1.1.1")], TRUSTED) == "1.1.1.1"
+
+
+@pytest.mark.parametrize(
+    ("written", "forged"),
+    [((XFF, b"1.1.1.1"), (FORWARDED, b"for=6.6.6.6")), ((FORWARDED, b"for=1.1.1.1"), (XFF, b"6.6.6.6"))],
+)
+def test_the_header_that_the_proxy_does_not_write_is_the_clients_word(
+    written: tuple[bytes, bytes], forged: tuple[bytes, bytes]
+) -> None:
+    """A proxy hands on what it does not know: who sends the other header must not choose an address."""
+    headers = [forged, written]
+    assert client_of("10.1.2.3", headers, TRUSTED) == "10.1.2.3"
+    header = parse(
+        {"identity": {"proxy_header": written[0].decode().lower()}}, where="f", env={}
+    ).identity.proxy_header
+    assert client_of("10.1.2.3", headers, TRUSTED._replace(header=header)) == "1.1.1.1"
+    assert client_of("10.1.2.3", [forged], TRUSTED._replace(header=header)) == "10.1.2.3"
+    with pytest.raises(ConfigError, match=r"identity\.proxy_header: expected"):
+        parse({"identity": {"proxy_header": "x-real-ip"}}, where="f", env={})
 
 
 def test_a_header_without_end_is_read_from_the_right() -> None:
@@ -80,7 +110,7 @@ def test_whatever_a_client_writes_the_proxys_word_stands(
     junk: bytes, header: bytes, client: ipaddress.IPv4Address | ipaddress.IPv6Address
 ) -> None:
     """A trusted proxy appends the address that it saw: nothing to its left can change who that was."""
-    if any(client in network for network in TRUSTED) or getattr(client, "ipv4_mapped", None):
+    if any(client in network for network in TRUSTED.networks) or getattr(client, "ipv4_mapped", None):
         return
     shown = f"[{client}]" if client.version == 6 else str(client)
     added = f'for="{shown}"' if header is FORWARDED else str(client)

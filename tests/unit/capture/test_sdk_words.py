@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from indelible.capture import peers
 from indelible.capture.calling import Peer
+from indelible.capture.proxies import NOBODY, Trusted, networks
 from indelible.capture.sdk2 import incoming_of, peer_of
 from indelible.events import Event, encode_body, new_id, now
 
@@ -56,14 +57,15 @@ class Context:
     st.integers() | st.text(max_size=10),
     st.none()
     | st.builds(Request, st.dictionaries(words | st.just("traceparent"), values, max_size=3) | values),
+    st.sampled_from([NOBODY, Trusted(networks(["10.0.0.0/8", "::/0"]))]),
 )
-def test_any_message_is_read(method: str, params: Any, rpc_id: Any, request: Any) -> None:
+def test_any_message_is_read(method: str, params: Any, rpc_id: Any, request: Any, trusted: Trusted) -> None:
     try:
         json.dumps(rpc_id).encode()
     except UnicodeEncodeError:
         return  # no id of JSON
     ctx = Context(method, params, rpc_id, request)
-    incoming, peer = incoming_of(ctx), peer_of(ctx)
+    incoming, peer = incoming_of(ctx), peer_of(ctx, trusted)
     assert incoming.name is None or isinstance(incoming.name, str)
     assert incoming.request_state is None or isinstance(incoming.request_state, str)
     assert hash(peer) == hash(peer)

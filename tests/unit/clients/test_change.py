@@ -167,6 +167,10 @@ def test_a_file_with_two_names_is_refused(file: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused(file: Path) -> None:
     file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigError, match=r"is not a file$"):
+        to_install(file)
+    file.rmdir()
     os.mkfifo(file)
     with pytest.raises(ConfigError, match=r"is not a file$"):
         to_install(file)

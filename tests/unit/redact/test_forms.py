@@ -20,6 +20,18 @@ from tests.redacting import stays_linear
 
 Args = Callable[[Any], Any]
 R = "[REDACTED]"
+
+
+class Redacted:
+    """Arguments, redacted by a configuration."""
+
+    def __init__(self, settings: RedactionSettings) -> None:
+        self._explainer = Explainer(settings, b"k" * 32)
+
+    def __call__(self, value: Any) -> Any:
+        return self._explainer.document(value)[0]
+
+
 TEXTS = Texts(RedactionSettings())
 
 TEMPLATES = (
@@ -103,6 +115,26 @@ TEMPLATES = (
     "kind: Secret\nmetadata:\n  name: x\nstringData:\n  db: {}\n",
     "apiVersion: v1\nkind: Secret\ndata:\n  a: x\n  b: |\n    y\n    {}\n  c: z\ntype: Opaque\n",
     "kind: List\n---\nkind: Secret\nstringData:\n    tls.key: >-\n      a\n\n      {}\n---\nkind: ConfigMap\n",
+    "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 2\nAAAAIA{}\nb3Bl\nPrivate-MAC: 0f",
+    "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{}\n---- END SSH2 ENCRYPTED PRIVATE KEY ----",
+    '<Connector port="1" keystorePass="{}"/>',
+    "keytool -list -storepass {}",
+    # Markdown, and texts with a type or a prefix in front of them
+    "**Password:** {}",
+    "- **API key:**  {} two\n- b",
+    "*Token*: {}",
+    "__Password:__ `{} x`",
+    "password: str = '{} x'",
+    "def f(a, api_key: Optional[str] = '{}', b=1): ...",
+    "token: str | None = f'{} x'",
+    'const password: string = "{} x";',
+    "password = f'{} x'",
+    'let secret = b"{} x";',
+    'var password = @"{} x";',
+    "CREATE LOGIN x WITH PASSWORD = N'{} x', CHECK_POLICY = ON",
+    "password=a/token=N'b {} c'",
+    "password=a/token: str = 'b {} c'",
+    "password = hunter2 = '{}'",
     # words
     "passphrase=correct horse {} battery",
     "the passphrase: correct {} battery",
@@ -121,12 +153,48 @@ secrets = st.text(alphabet="QWXZqwxz", min_size=10, max_size=16)
 def test_no_secret_is_left(template: str, args: Args) -> None:
     secret = "hUnter2x"
     text = template.replace("{}", secret)
+    _is_gone(secret, text, args)
+    encoded = base64.b64encode(text.encode()).decode()
+    assert encoded[:20] not in args({"value": encoded})["value"]
+
+
+def _is_gone(secret: str, text: str, args: Args) -> None:
     for value in (text, {"a": text, "n": 1}, ["x", text], json.dumps({"inner": text}), f"run this:\n{text}"):
         kept = args({"value": value})
         assert secret not in json.dumps(kept)
         assert args(kept) == kept
-    encoded = base64.b64encode(text.encode()).decode()
-    assert encoded[:20] not in args({"value": encoded})["value"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "contraseña: {}",
+        "la CONTRASEÑA={}",
+        "contrasen\u0303a = '{} x'",
+        "пароль: {}",
+        "ПАРОЛЬ={}",
+        "hasło: {}",
+        "登录密码: {}",
+    ],
+)
+def test_names_in_other_scripts_tell_as_well(template: str, args: Args) -> None:
+    _is_gone("hUnter2x", template.replace("{}", "hUnter2x"), args)
+    _is_gone("hUnter2x", template.replace("{}", "hUnter2x"), Redacted(RedactionSettings(keys=("kennwörter",))))
+
+
+def test_names_of_the_configuration_in_other_scripts_tell_in_texts() -> None:
+    args = Redacted(RedactionSettings(keys=("kennwörter", "номер дела")))
+    for text in ("kennwörter: hUnter2x", "KENNWÖRTER=hUnter2x", "номер дела: hUnter2x", "номер_дела=hUnter2x"):
+        _is_gone("hUnter2x", text, args)
+
+
+def test_a_command_of_powershell_in_base64_is_read() -> None:
+    """It is base64 of UTF-16, which no text in UTF-8 looks like."""
+    for encoding in ("utf-16-le", "utf-16-be", "utf-16"):
+        encoded = base64.b64encode("$password = 'hunter2'; Get-Item x".encode(encoding)).decode()
+        assert TEXTS.redact(f"powershell -EncodedCommand {encoded}") == f"powershell -EncodedCommand {R}"
+    harmless = base64.b64encode("Get-ChildItem -Recurse C:/src".encode("utf-16-le")).decode()
+    assert TEXTS.redact(harmless) == harmless
 
 
 @given(

@@ -51,6 +51,8 @@ card-no cardnumber debitCard cvv CVV cvv2 CVV2 cvc cardCvc card_cvv security_cod
 account_number bankAccount bank_account_number routing_number sort_code
 connectionString connection_string ConnectionString security_answer shared_access_signature
 ｐａｓｓｗｏｒｄ ＡＰＩＫｅｙ pass\u200bword contraseña пароль passwort Kennwort senha
+hasło lösenord Salasana şifre 密码 登录密码 密碼 パスワード 비밀번호 用户_密码
+keyPass keystorePass KEYSTORE_PASS trustStorePass storepass bind_pass bindpw rootpw admin_pw pswd
 """
 
 HARMLESS = """

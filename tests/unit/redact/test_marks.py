@@ -34,6 +34,8 @@ MARK = {"writeOnly": True}
         {"x-sensitive": True},
         {"x-sensitive": "true"},
         {"x-sensitive": 1},
+        {"x-sensitive": "high"},
+        {"sensitive": {"reason": "GDPR, article 9"}},
         {"writeOnly": True},
         {"format": "password"},
         {"type": "string", "format": "Password", "minLength": 3},
@@ -48,6 +50,8 @@ def test_every_word_for_it(mark: dict[str, Any]) -> None:
     [
         {"sensitive": False},
         {"x-sensitive": "false"},
+        {"x-sensitive": "none"},
+        {"sensitive": {}},
         {"writeOnly": 0},
         {"format": "email"},
         {"sensitive": None},
@@ -93,6 +97,7 @@ def test_what_is_no_mark(no_mark: dict[str, Any]) -> None:
         ({"anyOf": [{}, {"oneOf": [{"properties": {"a": MARK}}]}]}, {"a": 1}, {"a": R}),
         ({"if": {}, "then": {"properties": {"a": MARK}}}, {"a": 1}, {"a": R}),
         ({"dependentSchemas": {"b": {"properties": {"a": MARK}}}}, {"a": 1}, {"a": R}),
+        ({"dependencies": {"b": {"properties": {"a": MARK}}, "c": ["d"]}}, {"a": 1}, {"a": R}),
         ({"properties": {"a": {"$ref": "#/$defs/S"}}, "$defs": {"S": MARK}}, {"a": 1}, {"a": R}),
         (
             {"properties": {"a": {"$ref": "#/definitions/a~1b%20c"}}, "definitions": {"a/b c": MARK}},
@@ -102,6 +107,49 @@ def test_what_is_no_mark(no_mark: dict[str, Any]) -> None:
         ({"properties": {"a": {"$ref": "#s"}}, "$defs": {"x": {"$anchor": "s", **MARK}}}, {"a": 1}, {"a": R}),
         ({"properties": {"a": {"$ref": "#/allOf/0"}}, "allOf": [MARK]}, {"a": 1}, R),
         ({"properties": {"a": {"$ref": "http://x/y"}}}, {"a": 1}, {"a": 1}),
+        (
+            {"$id": "http://x/y", "properties": {"a": {"$ref": "http://x/y#/$defs/S"}}, "$defs": {"S": MARK}},
+            {"a": 1},
+            {"a": R},
+        ),
+        (
+            {"$id": "http://x/d/y", "properties": {"a": {"$ref": "y#/$defs/S"}}, "$defs": {"S": MARK}},
+            {"a": 1},
+            {"a": R},
+        ),
+        (
+            {"$id": "http://x/y", "properties": {"a": {"$ref": "/s"}}, "$defs": {"S": {"$id": "s", **MARK}}},
+            {"a": 1},
+            {"a": R},
+        ),
+        # An object as a text: models write it so, and servers read it.
+        (
+            {"properties": {"o": {"properties": {"a": MARK}}}},
+            {"o": ' {"a": "x", "b": 2}'},
+            {"o": '{"a":"[REDACTED]","b":2}'},
+        ),
+        ({"properties": {"o": {"properties": {"a": MARK}}}}, {"o": '{"b": 2}'}, {"o": '{"b": 2}'}),
+        (
+            {"properties": {"o": {"properties": {"p": {"properties": {"a": MARK}}}}}},
+            {"o": '{"p": {"a": "x"}, "p": 1}'},
+            {"o": '{"p":1}'},
+        ),
+        ({"properties": {"l": {"items": MARK}}}, {"l": "[1, 2]"}, {"l": '["[REDACTED]","[REDACTED]"]'}),
+        (
+            {"properties": {"l": {"items": {"properties": {"a": MARK}}}}},
+            {"l": ['{"a": {"b": 1}, "token": "x"}', "{a}"]},
+            {"l": ['{"a":"[REDACTED]","token":"[REDACTED]"}', "{a}"]},
+        ),
+        (
+            {"properties": {"o": {"properties": {"p": {"properties": {"a": MARK}}}}}},
+            {"o": '{"p": "{\\"a\\": 1}"}'},
+            {"o": '{"p":"{\\"a\\":\\"[REDACTED]\\"}"}'},
+        ),
+        (
+            {"properties": {"o": {"type": "string", "contentSchema": {"properties": {"a": MARK}}}}},
+            {"o": '{"a": 1}'},
+            {"o": '{"a":"[REDACTED]"}'},
+        ),
         ({"properties": {"a": {"anyOf": [{"type": "null"}, MARK]}}}, {"a": 1}, {"a": R}),
         (
             {"$ref": "#/$defs/N", "$defs": {"N": {"properties": {"v": MARK, "n": {"$ref": "#/$defs/N"}}}}},

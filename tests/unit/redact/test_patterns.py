@@ -225,6 +225,36 @@ def test_replacements(text: str, kept: str, args: Args) -> None:
     assert args(text) == kept
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "xoxc-1234567890-abcdefghijkl",
+        "xoxd-abcDEF123ghijkl",
+        "dckr_pat_abcdefghijklmnop12345",
+        "sbp_0123456789abcdef0123456789abcdef01234567",
+        "sb_secret_abcdefghijklmnop12",
+        "r8_abcdefghijklmnopqrstuvwxyz0123456789",
+        "pcsk_abc123_ABCdefGHIjkl",
+        "lsv2_pt_0123456789abcdef0123456789abcdef_0123456789",
+        "xkeysib-0123456789abcdef0123456789abcdef-abcdef",
+        "CCIPAT_abc123def456",
+        "ops_eyJzaWduSW5BZGRyZXNzIjoibXkuMXBhc3N3b3JkLmNvbSJ9",
+        "HRKU-AAabcdef0123456789",
+        "abcdefghijklmn.atlasv1.abcdefghijklmnopqrstuvwxyz0123456789",
+        "abc8Q~0123456789abcdefghijABCDEFGHIJ_.~x",
+        "patAbCdEfGhIjKlMn.0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc",
+        "https://api.telegram.org/bot123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc/getMe",
+    ],
+)
+def test_tokens_by_their_prefixes(token: str, args: Args) -> None:
+    for text in (token, f"use {token}.", f"[{token}]"):
+        kept = args({"a": text})["a"]
+        assert "[TOKEN]" in kept
+        assert token[-12:] not in kept
+        assert token[10:22] not in kept or "telegram" in token
+
+
 @pytest.mark.parametrize("number", [4111111111111111, 378282246310005, 4111111111111111.0, -4111111111111111])
 def test_numbers_are_looked_at(number: float, args: Args) -> None:
     assert "4111" not in orjson.dumps(args({"n": number})).decode()

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import AnyUrl
 
+from indelible.config import RedactionSettings
 from indelible.redact import percent
+from indelible.redact.texts import Plan, Texts
 from tests import canaries
 from tests.effort import examples
 from tests.unit.redact.test_properties import TEXTS
@@ -119,3 +121,21 @@ def test_it_is_linear(block: str) -> None:
     cost(10_000)
     ratios = sorted(cost(200_000) / max(cost(20_000), 1e-3) for _ in range(3))
     assert ratios[0] < 25
+
+
+def test_escapes_in_escapes_cost_little() -> None:
+    """Of each level there are three readings: all of all levels would be 243 times the text, for whoever sends it."""
+
+    class Counting(Texts):
+        looked_at = 0
+
+        def redact(self, text: str, level: int = 0, plan: Plan | None = None) -> str:
+            Counting.looked_at += len(text)
+            return super().redact(text, level, plan)
+
+    unit = '+/"a%'
+    for _ in range(5):
+        unit = "".join(f"%{ord(sign):02X}" if sign in '%+/"' else sign for sign in unit) + "+/%22"
+    text = (unit + "x") * 50
+    assert Counting(RedactionSettings()).redact(text) == text
+    assert Counting.looked_at < 15 * len(text)

@@ -73,7 +73,20 @@ HEADERS: list[dict[str, Any]] = [
     {"key": "password", "value": 77, "enabled": True},
     {"header": "X-Api-Key", "value": ["x1y2"]},
     {"variable": "DB_PASSWORD", "value": "x1y2"},
+    {"id": "x", "label": "Password", "value": "x1y2"},
+    {"name": "Password field", "type": "textbox", "ref": "e3", "value": "x1y2"},
+    {"selector": 'form input[name="password"]', "value": "x1y2"},
+    {"op": "replace", "path": "/spec/db/password", "value": "x1y2"},
+    {"field": "пароль", "value": "x1y2"},
 ]
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"element": "Password input on page", "ref": "e5", "text": "x1y2", "submit": True}, "text"),
+    ({"Key": "DB_PASSWORD", "Value": "x1y2"}, "Value"),
+    ({"Name": "/app/db/password", "Value": "x1y2", "Type": "SecureString"}, "Value"),
+    ({"ParameterKey": "DBPassword", "ParameterValue": "x1y2"}, "ParameterValue"),
+    ({"name": "X-Api-Key", "values": ["x1y2"]}, "values"),
+]
+"""What is named by other members: fields of a page as browsers are told to fill them in, tags and parameters of AWS."""
 HARMLESS: list[dict[str, Any]] = [
     {"name": "Accept", "value": "*/*"},
     {"name": "the password of the day", "value": "prose"},
@@ -81,6 +94,10 @@ HARMLESS: list[dict[str, Any]] = [
     {"name": 7, "value": "x"},
     {"value": "x"},
     {"name": "password"},
+    {"name": "Password policy", "value": "strict"},
+    {"element": "Search box", "ref": "e5", "text": "password"},
+    {"type": "text", "text": "password"},
+    {"Key": "Owner", "Value": "ada"},
 ]
 
 
@@ -94,8 +111,18 @@ def test_a_name_and_its_value_beside_it(args: Args) -> None:
     explainer = Explainer(RedactionSettings(), KEY)
     redacted, found = explainer.document({"headers": HEADERS + HARMLESS})
     assert redacted == {"headers": left + HARMLESS}
-    assert [(one.rule, one.path) for one in found] == [("key", f".headers[{n}].value") for n in range(4)]
+    assert [(one.rule, one.path) for one in found] == [
+        ("key", f".headers[{n}].value") for n in range(len(HEADERS))
+    ]
     drops = Explainer(RedactionSettings(strategies={"key:Cookie": "drop"}), KEY)
     redacted, found = drops.document([{"name": "Cookie", "value": "x1y2", "z": "password=x"}])
     assert redacted == [{"name": "Cookie", "z": "password=[REDACTED]"}]
     assert [(one.rule, one.strategy) for one in found] == [("key", "drop"), ("pair", "full")]
+
+
+@pytest.mark.parametrize(("given", "key"), OTHERS)
+def test_a_value_that_another_member_names(given: dict[str, Any], key: str, args: Args) -> None:
+    assert args({"a": given}) == {"a": {**given, key: "[REDACTED]"}}
+    redacted, found = Explainer(RedactionSettings(), KEY).document([given])
+    assert redacted == [{**given, key: "[REDACTED]"}]
+    assert [(one.rule, one.path) for one in found] == [("key", f".[0].{key}")]

@@ -36,15 +36,16 @@ class Plain(Texts):
     """Does everything with every text, and again until nothing changes."""
 
     def search(self, encoded: bytes) -> list[int] | None:
-        return [*range(self._escaped), self._percent]
+        return [*range(self._escaped), self._percent, self._read]
 
     def plan(self, may: Any) -> Plan:
-        return Plan(tuple(self._steps({*range(self._escaped), self._percent})), lambda _text: True, alone=True)
+        numbers = {*range(self._escaped), self._percent, self._read}
+        return Plan(tuple(self._steps(numbers)), lambda _text: True, alone=True)
 
     def _steps(self, numbers: set[int]) -> Any:
         for step in super()._steps(numbers):
             run = step.run
-            if step.number < self._base64:
+            if 0 <= step.number < self._base64:
                 run = partial(by_pattern, self._rules[int(step.number)])
             yield Step(step.number, (), lambda _text: True, run)
 
@@ -73,7 +74,7 @@ PLAIN_VALUES = Values(PLAIN, Digester(b"k"), Strategies(RedactionSettings()), cu
 pieces = st.sampled_from(
     ["bob", "a.b", "x", "@", "@", "@", ".", "-", "_", "/", "=", "?", "&", "|", "'", "`", "{", "*", "^", "~", "%40",
      "&#64;", "\\u0040", '"', " ", "example", "com", ".de", "git@", "@2x.png", "é", "日本", "\u00a0", "40", "64;", "%",
-     "\\", "<", ">", ",", ":", "1", "[EMAIL]", "\n"]
+     "\\", "<", ">", ",", ":", "1", "[EMAIL]", "\n", "&quot;", "\u200b", "１", "＠"]  # noqa: RUF001
 )  # fmt: skip
 addresses = st.lists(pieces, max_size=14).map("".join)
 json_values = st.recursive(
