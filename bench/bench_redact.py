@@ -76,6 +76,9 @@ BLOCKS = {
     "form data": 'form-data; name="password"\r\n\r\n',
     "tuples": '("password", "x"), ',
     "commands": "curl -u a:b ",
+    "entities": "&#x70;&quot;",
+    "signs without width": "p\u200ba\u00adss:\u00a0",
+    "secrets in entities": "&quot;password&quot;:&quot;x&quot;,",
     "manifests": "kind: Secret\ndata:\n  a: b\n",
     "settings": "ENV X_TOKEN ",
 }
