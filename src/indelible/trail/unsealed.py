@@ -21,11 +21,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import TrailUnavailable
-from indelible.trail import switch
+from indelible.trail import durable, switch
 from indelible.trail.condition import Condition
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
@@ -220,8 +220,11 @@ class Unsealed(ABC):
         if time.monotonic() < self._retry_at:
             return False
         try:
-            if self._active.is_at(self.layout.segment(self._active.first_seq)):
-                self._create_active()  # a rotation had closed this file and not made the next
+            if self._is_closed(self._active) and not self._active.doubtful:
+                durable.sync_directory(
+                    self.layout.segments
+                )  # a rotation had closed this file, and not got further
+                self._create_active()
             elif self._active.doubtful or not self._active.in_place():
                 self._switch()
             else:
@@ -233,6 +236,9 @@ class Unsealed(ABC):
         if self._withheld is None:
             self._notice.well()
         return True
+
+    def _is_closed(self, file: ActiveFile) -> bool:
+        return file.is_at(self.layout.segment(file.first_seq))
 
     # --- no room for callers' events ---------------------------------------------------------------------------
 
@@ -296,11 +302,31 @@ class Unsealed(ABC):
                 open_again.pop(item.closes, None)
                 if item.opens:
                     open_again[item.opens] = seq
-        self._drop(keep, len(self._pending) - (self._seq - keep))
+        left = len(self._pending) - (self._seq - keep)
+        gone = self._pending[left:]
+        self._drop(keep, left)
+        batch = set(seqs)
+        own = [line for seq, line in enumerate(gone, keep) if seq not in batch]
+        self._leave_out(file, file.size - sum(map(len, gone)), own)
         for item, seq in zip(items, seqs, strict=False):
             if seq >= keep and item.closes in open_again:
                 self._intents[item.closes] = open_again[item.closes]
         return sum(seq < keep for seq in seqs)
+
+    def _leave_out(self, file: ActiveFile, size: int, own: list[bytes]) -> None:
+        """Let a start find nothing beyond `size` but the trail's `own` words, after a switch that failed.
+
+        Nobody is told that these are not in the trail: they wait, like what stood before them.
+        """
+        with suppress(OSError):
+            self.layout.next.unlink(missing_ok=True)
+        lines = [self._stamp_again(seq, line) for seq, line in enumerate(own, self._seq)]
+        self._seq += len(lines)
+        self._pending += lines
+        self._pending_bytes += sum(map(len, lines))
+        if file.cut_off(size) and lines and file.in_place():
+            with suppress(OSError):
+                file.put(b"".join(lines))
 
     def _switch(self) -> None:
         """Write every line that is not known to be on the disk to a new active file.
@@ -309,7 +335,7 @@ class Unsealed(ABC):
         and by how much their seqs have grown (`shift`): a reader that follows may have shown them already.
         """
         old = self._active
-        removed = not old.in_place()
+        removed = not old.in_place() and not self._is_closed(old)
         first_pending = self._seq - len(self._pending)
         start = max(first_pending, old.first_seq if removed else old.synced_seq)
         at = start - first_pending
