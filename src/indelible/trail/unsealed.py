@@ -6,7 +6,8 @@ What may not move:
   the trail.
 - After a failed write the file is cut back to its last whole line before anything else is written.
 - After a failed sync nothing written since the last good one is believed: those lines are written again, to a new file
-  (see `switch`), and the intents among them go with them.
+  (see `switch`), and the intents among them go with them. But none of which a checkpoint may be in place, or is being
+  made: somebody may have kept it.
 - A line whose caller is told that it is not in the trail goes altogether, with its seq and with what it did to the open
   intents: nothing brings it back.
 - Whose hold on the trail is gone writes nothing more (see `lock`).
@@ -93,6 +94,8 @@ class Unsealed(ABC):
         self._seq = state.size
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._vouched = 0
+        """The lines below this seq stay as they are: a checkpoint over them is being made, or may be in place."""
         self._intents = {str(intent.get("event_id")): int(intent["seq"]) for intent in state.intents}
 
         self._failure: OSError | None = None
@@ -337,7 +340,7 @@ class Unsealed(ABC):
         old = self._active
         removed = not old.in_place() and not self._is_closed(old)
         first_pending = self._seq - len(self._pending)
-        start = max(first_pending, old.first_seq if removed else old.synced_seq)
+        start = max(first_pending, self._vouched, old.first_seq if removed else old.synced_seq)
         at = start - first_pending
         again = self._pending[at:]
         about: dict[str, Any] = {"reason": "the file was removed" if removed else "the disk failed"}
@@ -428,10 +431,21 @@ class Unsealed(ABC):
         with self._lock:
             return file is self._active
 
-    def still_pending(self, pending: Pending) -> bool:
-        """Tell whether the lines are still those that wait: a switch in between has written them anew."""
+    def vouch(self, pending: Pending) -> bool:
+        """Tell whether the lines are still those that wait, and let them stay so: a checkpoint is made of them.
+
+        Else a switch in between has written them anew, or a commit that failed has dropped some.
+        """
         with self._lock:
-            return self._pending[: len(pending.lines)] == pending.lines
+            if self._pending[: len(pending.lines)] != pending.lines:
+                return False
+            self._vouched = self._seq - len(self._pending) + len(pending.lines)
+            return True
+
+    def vouch_for(self, size: int) -> None:
+        """The checkpoint was not made: the one in place covers `size` lines, the others may be written anew."""
+        with self._lock:
+            self._vouched = size
 
     def sealed_now(self, pending: Pending) -> None:
         """The lines are under a checkpoint: let go of them."""
