@@ -24,7 +24,7 @@ from indelible.trail import gapfile
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Done, Item, Partly, id_of, together
 from indelible.trail.durable import Access
-from indelible.trail.gap import Gap
+from indelible.trail.gap import MAX_REFUSED, Gap
 from indelible.trail.gapdead import report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
@@ -203,6 +203,42 @@ def test_at_the_end_what_may_come_yet_is_counted_unless_it_comes(came: bool) -> 
     gap.late("outcome", came)
     gap.catch_up(trail, last=True)
     assert trail.said == ([] if came else [1])
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_of_refusals_without_room_those_that_may_come_are_taken_off_when_they_do(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    gap.refuse(Item(body("refused")), "t")
+    gap.doubt("outcome")
+    gap.refuse(Item(body("outcome")), "t")
+    trail.error = FULL
+    gap.catch_up(trail, last=True)
+    trail.error = None
+    gap.catch_up(trail)
+    assert trail.said == []  # it is not known yet how many
+    gap.late("outcome", came)
+    gap.catch_up(trail)
+    assert trail.said == [1 if came else 2]
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_of_more_outcomes_that_may_come_than_refusals_are_kept_none_is_there_twice(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    for number in range(3 * MAX_REFUSED):  # of what is nobody's call, no refusal is owed
+        gap.doubt(f"before{number}")
+    names = [f"outcome{number}" for number in range(MAX_REFUSED + 3)]
+    for name in names:
+        gap.doubt(name)
+        gap.refuse(Item(body(name)), "t")
+    assert len(gap._fates) <= 2 * MAX_REFUSED
+    for name in names:
+        gap.late(name, came)
+    gap.catch_up(trail)
+    found = [entry["id"] for entry in trail.found if entry.get("id") in names]
+    assert found == ([] if came else names[:MAX_REFUSED])
+    assert trail.said == ([] if came else [3])
     assert not gap.open
 
 
@@ -427,20 +463,25 @@ def test_a_refusal_whose_record_was_interrupted_stands_there_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("came", [True, False])
-@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.parametrize("what", ["an event", "a refusal", "what is refused", "what is refused after the end"])
 def test_killed_before_it_is_known_what_came_the_next_one_looks(
-    tmp_path: Path, place: str, refused: bool, came: bool
+    tmp_path: Path, place: str, what: str, came: bool
 ) -> None:
     layout = Layout(tmp_path / "audit.jsonl")
     trail = Fatal(layout)
     gap = Gap(layout, recorder=place)
-    if refused:
+    if what == "a refusal":
         slow = Trail()
         slow.error = SLOW
         gap.refuse(Item(body("e")), "t")
         gap.catch_up(slow)
-    else:
+    elif what == "an event":
         gap.lose(SLOW, "t", body("e"))
+    else:
+        if what == "what is refused after the end":
+            gap.close()
+        gap.doubt("e")
+        gap.refuse(Item(body("e")), "t")
     if came:
         trail.append(body("e"), "", "")
     kill(gap)
