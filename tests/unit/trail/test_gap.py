@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
@@ -619,6 +620,93 @@ def test_a_task_does_not_wait_for_a_disk_that_hangs_and_hears_what_came() -> Non
         await again
 
     asyncio.run(main())
+
+
+def test_what_came_late_is_told_though_the_loop_is_closed() -> None:
+    """Else nobody would ever know, and no refusal or `audit_gap` be recorded while the process lives."""
+
+    async def main() -> tuple[Slow, Done]:
+        slow = Slow()
+        batcher = Batcher(cast("SharedWriter", slow), asyncio.get_running_loop())
+        futures = [batcher.add(Item(body(f"e{number}"))) for number in range(2)]
+        done = await slow.done.get()
+        assert [type(one) for one in await asyncio.gather(*futures, return_exceptions=True)] == [NotInTime] * 2
+        return slow, done
+
+    slow, done = asyncio.run(main())
+    done(1, FULL)
+    assert [slow.came.get_nowait(), slow.came.get_nowait()] == [("e0", True), ("e1", False)]
+
+
+class Impatient:
+    """Tasks that are cancelled while they wait, and what is told in their place."""
+
+    def __init__(self, timeout: float) -> None:
+        self.slow = Slow()
+        self.slow.audit = AuditSettings(write_timeout=timeout)
+        self.batcher = Batcher(cast("SharedWriter", self.slow), asyncio.get_running_loop())
+        self.told: list[TrailUnavailable] = []
+
+    def begin(self, name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._record(name))
+
+    async def _record(self, name: str) -> None:
+        future = self.batcher.add(Item(body(name)))
+        try:
+            await future
+        except asyncio.CancelledError:
+            self.batcher.forsake(future, self.told.append)
+            raise
+
+
+@pytest.mark.parametrize("error", [None, FULL, SLOW])
+@pytest.mark.parametrize("when", ["before", "in between", "after", "given up", "loop closed"])
+def test_what_becomes_of_an_event_whose_task_was_cancelled_is_told(
+    when: str, error: TrailUnavailable | None
+) -> None:
+    """Whether it is known before the task notices that it was cancelled, or after."""
+
+    async def main() -> tuple[Impatient, Callable[[], None]]:
+        some = Impatient(0.05 if when == "given up" else LIMIT_S)
+        task = some.begin("e")
+        answer = partial(await some.slow.done.get(), int(error is None), error)
+        steps = {"in between": [answer, task.cancel], "after": [task.cancel, answer]}
+        for step in steps.get(when, [task.cancel]):
+            step()
+        await asyncio.gather(task, return_exceptions=True)
+        while when == "given up" and not some.batcher.hung:  # noqa: ASYNC110 - a timer of its own
+            await asyncio.sleep(0.01)
+        if when in ("before", "given up"):
+            answer()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return some, answer
+
+    some, answer = asyncio.run(main())
+    if when == "loop closed":
+        answer()
+    assert some.told == ([] if error is None else [error])
+    assert not some.batcher._forsaken
+    assert not some.batcher._unheard
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_event_that_waits_for_its_turn_when_its_task_is_cancelled_is_told_to_be_lost(closed: bool) -> None:
+    async def main() -> tuple[Impatient, Done]:
+        some = Impatient(LIMIT_S if closed else 0.05)
+        first = some.begin("first")
+        done = await some.slow.done.get()
+        task = some.begin("e")
+        await asyncio.sleep(0)
+        task.cancel()
+        if not closed:
+            await asyncio.gather(first, task, return_exceptions=True)
+        return some, done
+
+    some, done = asyncio.run(main())  # cancels whoever waits yet
+    done(1, None)
+    assert [type(one) for one in some.told] == [TrailUnavailable]
+    assert not some.batcher._forsaken
 
 
 def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) -> None:
