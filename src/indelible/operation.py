@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -273,8 +272,7 @@ class Operation:
                 self._refused(exc)
                 raise
             except BaseException as exc:  # cancelled before the call was made
-                with contextlib.suppress(TrailUnavailable):
-                    self._recorder.record(self._conclusion(exc))
+                self._recorder.record_or_owe(self._conclusion(exc))
                 raise
         self._inside.__enter__()
         return self

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,6 +41,7 @@ from indelible.trail.start import keys
 from indelible.values import shell_word
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from types import TracebackType
     from typing import Unpack
 
@@ -162,15 +164,29 @@ class Recorder:
 
             self._batchers = Batchers(writer)
         batcher = self._batchers.here()
+        future: Future[None] | None = None
         try:
             if self._gap.open and not batcher.hung:  # else the loop would wait, in vain
                 self._gap.catch_up(writer)
-            await batcher.add(item)
+            future = batcher.add(item)
+            await future
         except TrailUnavailable as exc:
             if self.on_failure == "deny":
                 self._doubt(exc, event)
                 raise
             self._gap.lose(exc, event.timestamp, item.body)
+        except BaseException:
+            if future is not None:
+                batcher.forsake(future, partial(self._unheard, event, item))
+            raise
+
+    def _unheard(self, event: Event, item: Item, exc: TrailUnavailable) -> None:
+        """An event is not recorded, or not in time, and its task was cancelled: nobody else can say so, or owe it."""
+        if self.on_failure == "allow":
+            self._gap.lose(exc, event.timestamp, item.body)
+        elif event.event_type != "mcp_operation_started":  # a call whose intent this is was not made
+            self._doubt(exc, event)
+            self._gap.refuse(item, event.timestamp)
 
     def _doubt(self, exc: TrailUnavailable, event: Event) -> None:
         """Note that an event may come yet: an outcome, or what is nobody's call. See `refuse`."""

@@ -256,9 +256,14 @@ class Disk:
     """One that hangs in each sync, when it is told to, for as long as it is."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answers = threading.Event()
+        self.answers, self.asked = threading.Event(), threading.Event()
         self.answers.set()
-        monkeypatch.setattr(durable, "datasync", lambda _: self.answers.wait(60))
+
+        def sync(_: int) -> None:
+            self.asked.set()
+            self.answers.wait(60)
+
+        monkeypatch.setattr(durable, "datasync", sync)
 
 
 @pytest.mark.parametrize("hangs", ["intent", "outcome"])
@@ -292,6 +297,70 @@ def test_deny_leaves_one_outcome_of_a_call_that_is_recorded_after_its_caller_was
     assert [outcome["request"]["intent"]] == intents
     assert outcome["outcome"]["kind"] == ("denied" if hangs == "intent" else "completed")
     assert not [e for e in lines(path) if e["event_type"] == "audit_gap"]
+
+
+def test_deny_owes_the_outcome_of_a_call_that_was_cancelled_while_its_intent_was_on_its_way(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def cancelled(recorder: Recorder) -> None:
+        operation = recorder.operation("tools/call", "late")
+        disk.answers.clear()
+        begins = asyncio.create_task(operation.__aenter__())
+        for _ in range(2):  # it hands its intent over
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(disk.asked.wait, 60)
+        begins.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begins
+
+    with open_with(path, "deny", durability="disk", write_timeout=60) as recorder:
+        assert recorder._writer is not None
+        assert recorder._writer.holder is not None
+        recorder._writer.holder._group._timeout = 0.1  # for the outcome
+        with recorder._writer.holder.keys_stay():  # no checkpoint's sync
+            disk.asked.clear()
+            asyncio.run(cancelled(recorder))
+        disk.answers.set()
+    intents = [e["event_id"] for e in lines(path) if e["event_type"] == "mcp_operation_started"]
+    [outcome] = operations(path)
+    assert [outcome["request"]["intent"]] == intents
+    assert outcome["outcome"]["kind"] == "cancelled"
+
+
+@pytest.mark.parametrize("on_failure", ["allow", "deny"])
+def test_events_whose_tasks_are_cancelled_while_the_disk_hangs_are_recorded_counted_or_owed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: Any
+) -> None:
+    """Clients give up just then. One of two is on its way to the disk, the other waits for its turn."""
+    disk = Disk(monkeypatch)
+
+    async def cancelled(recorder: Recorder) -> list[BaseException | None]:
+        disk.answers.clear()
+        tasks = []
+        for name in ("under way", "its neighbour", "waits", "waits beside it"):
+            tasks.append(asyncio.create_task(recorder.arecord(event(name))))
+            if name == "its neighbour":
+                for _ in range(2):  # they are handed over
+                    await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[2].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with open_with(path, on_failure, durability="disk", write_timeout=1.0) as recorder:
+        told = asyncio.run(cancelled(recorder))
+        disk.answers.set()
+    open_with(path, on_failure).close()
+    assert [type(told[at]) for at in (0, 2)] == [asyncio.CancelledError] * 2
+    found = {entry["event_id"] for entry in operations(path)}
+    lost = sum(entry["metadata"]["lost"] for entry in lines(path) if entry["event_type"] == "audit_gap")
+    if on_failure == "allow":
+        assert (found, lost) == ({"under way", "its neighbour"}, 2)
+    else:  # whoever is told that his is not recorded owes it himself
+        assert (found, lost) == ({"under way", "its neighbour", "waits"}, 0)
+        assert [type(told[at]) for at in (1, 3)] == [NotInTime, TrailUnavailable]
 
 
 def test_deny_owes_nothing_of_what_is_nobodys_call_and_is_recorded_late(

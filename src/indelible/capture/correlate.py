@@ -427,7 +427,7 @@ class Correlator:
             if call.intent not in done:
                 call.intent = None
             if call.outcome_id not in done:
-                events.append(self._close(call, Verdict("denied", error=why), mono, "audit_unavailable"))
+                events.append(self._deny(call, why, mono))
             if call.has_id:
                 replies.append(error_reply(call.rpc_id, f"refused: {why}"))
         for other in step.others:
@@ -449,18 +449,23 @@ class Correlator:
         for call in (*step.answers, *(ended for _, ended in step.ended)):
             if call.outcome_id not in done:
                 call.add_metadata({"answer_withheld": True})
-                verdict, instead_of = Verdict("denied", error=why), call.outcome_id or None
-                events.append(call.finish(verdict, mono, "audit_unavailable", instead_of))
+                events.append(self._deny(call, why, mono))
         for rpc_id in (*(call.rpc_id for call in step.answers), *asked):
             replies.append(error_reply(rpc_id, f"carried out, but its result is withheld: {why}"))
         return _line(replies), events
 
     # --- small parts ---
 
-    def _close(self, call: Call, verdict: Verdict, mono: int, error_type: str | None = None) -> Event:
+    def _close(self, call: Call, verdict: Verdict, mono: int) -> Event:
         self._kept -= call.kept
         call.kept = 0
-        return call.finish(verdict, mono, error_type)
+        return call.finish(verdict, mono)
+
+    def _deny(self, call: Call, why: str, mono: int) -> Event:
+        """Return the outcome that is owed: in the place of one that could not be recorded, if the call has one."""
+        self._kept -= call.kept
+        call.kept = 0
+        return call.finish(Verdict("denied", error=why), mono, "audit_unavailable", call.outcome_id or None)
 
     def _add_other(self, where: Outstanding[Exchange], other: Exchange) -> None:
         where.add(other)

@@ -73,11 +73,32 @@ class ActiveFile:
         return beside
 
     def put(self, data: bytes) -> None:
-        """Append whole lines. On OSError some of them may be in the file: `cut_back` before the next."""
-        written = os.write(self._fd, data)
-        if written < len(data):
-            durable.write_all(self._fd, data[written:])
+        """Append whole lines. On OSError some of them may be in the file: `cut_back` before the next.
+
+        They are cut off at once, too: whoever is told that they are not in the trail may be killed before the next.
+        """
+        try:
+            written = os.write(self._fd, data)
+            if written < len(data):
+                durable.write_all(self._fd, data[written:])
+        except OSError:
+            self.cut_off(self.size)
+            raise
         self.size += len(data)
+
+    def cut_off(self, size: int) -> bool:
+        """Take what lies beyond `size` out of the file, as far as that can be done; tell whether it ends there now.
+
+        What is shorter, since a switch has cut it, is not made longer.
+        """
+        self.size = size
+        try:
+            length = os.fstat(self._fd).st_size
+            if length > size:
+                os.ftruncate(self._fd, size)
+        except OSError:
+            return False
+        return length >= size
 
     def cut_back(self) -> None:
         """After a failed `put`: cut the file to its last whole line, on a fresh descriptor."""

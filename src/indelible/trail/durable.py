@@ -100,9 +100,14 @@ def make_directory(path: Path, access: Access, *, durable: bool = True) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=access.directory_mode)
-            _give(directory, access, access.directory_mode)
-            if durable:
-                sync_directory(directory.parent)
+            try:
+                _give(directory, access, access.directory_mode)
+                if durable:
+                    sync_directory(directory.parent)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    directory.rmdir()  # else the next attempt would find it, and not sync its name
+                raise
     if not path.is_dir():
         raise NotADirectoryError(20, os.strerror(20), str(path))
 

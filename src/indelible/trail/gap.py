@@ -131,16 +131,22 @@ class Gap:
         """An event was not recorded in time, and its caller is told so: it may come yet. See `refuse`."""
         with self._lock:
             self._fates[event_id] = self._early.pop(event_id, None)
-            _forget_oldest(self._fates)
+            if len(self._fates) > 2 * MAX_REFUSED:  # no refusal was owed of most of them
+                waiting = {id_of(item.body) for item in self.refused}
+                del self._fates[next(known for known in self._fates if known not in waiting)]
 
     def _lose_for_now(self, event_id: str, reason: str, timestamp: str) -> None:
         """Count an event that may come yet, unless it is known that it has come."""
         came = self._early.pop(event_id, None)
         if came is None:
-            self._unsure.add(event_id)
-            self._file.count.doubt(event_id, self._size)
+            self._expect(event_id)
         if not came:
             self._count(reason, timestamp)
+
+    def _expect(self, event_id: str) -> None:
+        """An event that is counted may be in the trail yet."""
+        self._unsure.add(event_id)
+        self._file.count.doubt(event_id, self._size)
 
     def late(self, event_id: str, came: bool) -> None:  # noqa: FBT001 - a callback's two outcomes
         """It turned out what became of an event that was not recorded in time."""
@@ -170,8 +176,9 @@ class Gap:
         del self._fates[event_id]
         if came:
             self.refused = [item for item in self.refused if item not in waiting]
-            self._file.count.waiting = len(self.refused)
-            self._store()
+        self._file.count.waiting = len(self.refused)
+        self._file.count.know(event_id)
+        self._store()
 
     def refuse(self, item: Item, timestamp: str) -> None:
         """Keep a refusal, or count it as lost when too many are kept.
@@ -183,21 +190,25 @@ class Gap:
             event_id = id_of(item.body)
             if self._fates.get(event_id, True) is not None and self._fates.pop(event_id, False):
                 return
-            if self._closed:
-                self._come_back()
-                self._count("the trail is closed", timestamp)
-            elif len(self.refused) < MAX_REFUSED:
+            doubtful = event_id in self._fates
+            if not self._closed and len(self.refused) < MAX_REFUSED:
                 self.refused.append(item)
                 self.open = True
                 count = self._file.count
                 count.since = count.since or timestamp
                 count.until, count.waiting = timestamp, len(self.refused)
+                if doubtful:
+                    count.doubt(event_id, self._size)
                 self._store()
-            elif event_id in self._fates:
+                return
+            if self._closed:
+                self._come_back()
+            reason = "the trail is closed" if self._closed else "too many refused calls"
+            if doubtful:
                 del self._fates[event_id]
-                self._lose_for_now(event_id, "too many refused calls", timestamp)
+                self._lose_for_now(event_id, reason, timestamp)
             else:
-                self._count("too many refused calls", timestamp)
+                self._count(reason, timestamp)
 
     def _count(self, reason: str, timestamp: str) -> None:
         count = self._file.count
@@ -245,7 +256,6 @@ class Gap:
         self._file = GapFile(Count(self._recorder, os.getpid()), None, None)
         self._made = False
         self._unsure = set()
-        self._fates = {}
         self.refused = []
 
     # --- recording it ------------------------------------------------------------------------------------------
@@ -335,6 +345,9 @@ class Gap:
     def _count_refused(self, reason: str) -> None:
         with self._lock:
             self._notice.bad(f"events are not recorded: {reason}")
+            for event_id in (id_of(item.body) for item in self.refused):
+                if self._fates.pop(event_id, True) is None:
+                    self._expect(event_id)
             count = self._file.count  # as one change: a death in between would count them twice
             count.lost, count.waiting, count.reason = count.lost + len(self.refused), 0, reason
             self.refused.clear()

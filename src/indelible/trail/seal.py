@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from indelible.errors import NoteError
 from indelible.trail import durable
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
-from indelible.trail.proofs.checkpoint import Checkpoint, Signer
+from indelible.trail.proofs.checkpoint import Checkpoint, Signer, parse, split_note
 from indelible.trail.proofs.merkle import Tile, TileTree, edge_widths, tile_path
 
 REACH: Final = 8192
@@ -47,6 +48,20 @@ def write_checkpoint(layout: Layout, signer: Signer, tree: TileTree, access: Acc
     return note
 
 
+def size_in_place(layout: Layout, least: int, most: int) -> int:
+    """Return how many lines the checkpoint covers that is in its place: `least`, or more after an attempt that failed.
+
+    When that cannot be seen, it is `most`.
+    """
+    try:
+        found = parse(split_note(layout.checkpoint.read_bytes())[0]).size
+    except FileNotFoundError:
+        return least
+    except (OSError, NoteError):
+        return most
+    return max(least, min(found, most))
+
+
 def drop_partials(layout: Layout, filled: Iterable[Tile], before: int) -> None:
     """Remove the partial tiles of tiles that are full now and lie under a published checkpoint.
 
@@ -63,9 +78,9 @@ def drop_partials(layout: Layout, filled: Iterable[Tile], before: int) -> None:
 def drop_unpublished(layout: Layout, size: int) -> None:
     """Remove tiles beyond the checkpoint over `size`, of an attempt that came to no checkpoint of its own.
 
-    Its lines may have been lost since: what such a partial tile says would look as if somebody had altered it. For
-    a start, when nobody else makes checkpoints: one that failed may have been published all the same. What cannot
-    be removed stays. Raises OSError when names cannot be synced.
+    Its lines may have been lost since, or written anew: what such a partial tile says would look as if somebody had
+    altered it. `size` is that of the one which is in place, though it may be of an attempt that failed. What cannot be
+    removed stays. Raises OSError when names cannot be synced.
     """
     changed: set[Path] = set()
     for level, width in enumerate([*edge_widths(size), 0]):

@@ -1,8 +1,9 @@
 """Checkpoints as the trail moves: a thread that puts what was written under a signature.
 
-The order is the promise: lines are synced, then tiles, then the checkpoint over them is signed and put in place. A
-failure anywhere leaves the last checkpoint as it was; the lines stay pending and the next attempt takes them again.
-Before each checkpoint the writer makes sure that the trail is still its own (see `lock`).
+The order is the promise: lines are synced, then tiles, then the checkpoint over them is signed and put in place. After
+a failure anywhere the lines stay pending and the next attempt takes them again. Its checkpoint may be in place all the
+same, and somebody may have kept it: then nothing writes these lines anew (`Writer.vouch`). Before each checkpoint the
+writer makes sure that the trail is still its own (see `lock`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from indelible.trail.proofs.merkle import leaf_hashes
 from indelible.trail.start import intents
 
 if TYPE_CHECKING:
-    from indelible.trail.proofs.merkle import TileTree
+    from indelible.trail.proofs.merkle import Tile, TileTree
     from indelible.trail.start.keyring import Keyring
     from indelible.trail.unsealed import Pending
     from indelible.trail.writer import Writer
@@ -56,6 +57,8 @@ class Sealer:
         self._writer = writer
         self._keyring = keyring
         self._tree = tree
+        self._untidy = False
+        """An attempt may have left tiles beyond the checkpoint that is in place."""
         self._sealing = threading.Lock()
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -171,14 +174,13 @@ class Sealer:
         if pending is None:
             return False
         self._sync(pending)
-        if not self._writer.still_pending(pending):
-            return False  # a switch wrote them anew and woke us again
+        if not self._writer.vouch(pending):
+            return self._seal()  # a switch wrote them anew, or a commit that failed took some along
         layout, access = self._writer.layout, self._writer.access
         tree = self._tree.copy()
         was = tree.size
         filled = tree.extend(leaf_hashes(line[:-1] for line in pending.lines))
-        seal.write_tiles(layout, filled, tree, access)
-        note = seal.write_checkpoint(layout, self._keyring.signer, tree, access)
+        note = self._put_in_place(tree, filled)
         self._keyring.settle()
         self._tree = tree
         self._writer.published(note)
@@ -188,6 +190,24 @@ class Sealer:
             signer = self._keyring.signer
             intents.write_hint(layout, signer, tree, pending.intents, pending.pruned, access)
         return pending.left > 0
+
+    def _put_in_place(self, tree: TileTree, filled: list[Tile]) -> bytes:
+        """Write the tiles that are new in `tree`, and the checkpoint over it; return its note.
+
+        What an earlier attempt left goes first: its lines may have been written anew since.
+        """
+        layout, access = self._writer.layout, self._writer.access
+        try:
+            if self._untidy:
+                seal.drop_unpublished(layout, seal.size_in_place(layout, self._tree.size, tree.size))
+            self._untidy = True
+            seal.write_tiles(layout, filled, tree, access)
+            note = seal.write_checkpoint(layout, self._keyring.signer, tree, access)
+        except BaseException:
+            self._writer.vouch_for(seal.size_in_place(layout, self._tree.size, tree.size))
+            raise
+        self._untidy = False
+        return note
 
     def _sync(self, pending: Pending) -> None:
         try:

@@ -7,6 +7,7 @@ each line is in exactly one file of the trail.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -23,24 +24,33 @@ def switch(
     """Put `lines` (the first of them a `file_opened` with `first_seq`) into a new active file, and return it.
 
     Below `first_seq` the old file is on the disk; or it is `removed`, and whatever stands in its place is not ours.
-    Raises OSError; the old file is then as it was, or cut with `next.jsonl` beside it, which `settle` finishes.
+    Raises OSError; the old file is then as it was, or cut, maybe closed, with `next.jsonl` beside it, which `settle`
+    finishes, or the next attempt writes anew.
     """
     data = b"".join(lines)
-    layout.next.unlink(missing_ok=True)
-    fd = durable.create_file(layout.next, access)
+    beside = layout.next.with_name(f".{layout.next.name}.tmp")
+    beside.unlink(missing_ok=True)
+    fd = durable.create_file(beside, access)
     new = ActiveFile(layout.active, fd, first_seq, len(data), first_seq + len(lines))
     try:
         durable.write_all(fd, data)
         durable.datasync(fd)
+        beside.rename(layout.next)  # that of an attempt before may hold what stands nowhere else
         durable.sync_directory(layout.directory)
         if removed:
             _replace(layout, access)
         else:
-            _cut(layout, old, first_seq)
+            if old.in_place():
+                _cut(layout, old, first_seq)
+            elif layout.active.exists():  # an attempt before has cut and closed it, and got so far itself
+                _set_aside(layout, access)
             settle(layout, access)
         if not new.in_place():
             raise OSError(5, "the new file did not get into its place", str(layout.active))
     except OSError:
+        with contextlib.suppress(OSError):
+            if not removed and new.in_place():  # and its name may not be on the disk
+                layout.active.rename(layout.next)
         os.close(fd)
         raise
     old.close()
@@ -82,6 +92,7 @@ def settle(layout: Layout, access: Access) -> None:
     When the trail still reaches into `next.jsonl`, the cut has not happened and the new file goes. When it ends
     right before it, the new file holds what was cut off, and takes its place.
     """
+    durable.sweep(layout.next)
     if not layout.next.exists():
         return
     first = files.first_seq(layout.next)
@@ -93,9 +104,10 @@ def settle(layout: Layout, access: Access) -> None:
     active_first = files.first_seq(layout.active)
     if active_first is not None:
         close_into_segment(layout, active_first, access)
-        durable.sync_directory(layout.segments)
     elif layout.active.exists():  # without a whole first line: torn, or not ours
         _set_aside(layout, access)
+    if layout.segments.exists():  # also when an attempt before closed the file, and got no further
+        durable.sync_directory(layout.segments)
     layout.next.rename(layout.active)
     durable.sync_directories([layout.active.parent, layout.directory])
 

@@ -6,7 +6,8 @@ What may not move:
   the trail.
 - After a failed write the file is cut back to its last whole line before anything else is written.
 - After a failed sync nothing written since the last good one is believed: those lines are written again, to a new file
-  (see `switch`), and the intents among them go with them.
+  (see `switch`), and the intents among them go with them. But none of which a checkpoint may be in place, or is being
+  made: somebody may have kept it.
 - A line whose caller is told that it is not in the trail goes altogether, with its seq and with what it did to the open
   intents: nothing brings it back.
 - Whose hold on the trail is gone writes nothing more (see `lock`).
@@ -21,11 +22,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from indelible.errors import TrailUnavailable
-from indelible.trail import switch
+from indelible.trail import durable, switch
 from indelible.trail.condition import Condition
 from indelible.trail.entry import parse_line, stamp_line, unstamp
 from indelible.trail.notice import Notice
@@ -93,6 +94,8 @@ class Unsealed(ABC):
         self._seq = state.size
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._vouched = 0
+        """The lines below this seq stay as they are: a checkpoint over them is being made, or may be in place."""
         self._intents = {str(intent.get("event_id")): int(intent["seq"]) for intent in state.intents}
 
         self._failure: OSError | None = None
@@ -220,8 +223,11 @@ class Unsealed(ABC):
         if time.monotonic() < self._retry_at:
             return False
         try:
-            if self._active.is_at(self.layout.segment(self._active.first_seq)):
-                self._create_active()  # a rotation had closed this file and not made the next
+            if self._is_closed(self._active) and not self._active.doubtful:
+                durable.sync_directory(
+                    self.layout.segments
+                )  # a rotation had closed this file, and not got further
+                self._create_active()
             elif self._active.doubtful or not self._active.in_place():
                 self._switch()
             else:
@@ -233,6 +239,9 @@ class Unsealed(ABC):
         if self._withheld is None:
             self._notice.well()
         return True
+
+    def _is_closed(self, file: ActiveFile) -> bool:
+        return file.is_at(self.layout.segment(file.first_seq))
 
     # --- no room for callers' events ---------------------------------------------------------------------------
 
@@ -296,11 +305,31 @@ class Unsealed(ABC):
                 open_again.pop(item.closes, None)
                 if item.opens:
                     open_again[item.opens] = seq
-        self._drop(keep, len(self._pending) - (self._seq - keep))
+        left = len(self._pending) - (self._seq - keep)
+        gone = self._pending[left:]
+        self._drop(keep, left)
+        batch = set(seqs)
+        own = [line for seq, line in enumerate(gone, keep) if seq not in batch]
+        self._leave_out(file, file.size - sum(map(len, gone)), own)
         for item, seq in zip(items, seqs, strict=False):
             if seq >= keep and item.closes in open_again:
                 self._intents[item.closes] = open_again[item.closes]
         return sum(seq < keep for seq in seqs)
+
+    def _leave_out(self, file: ActiveFile, size: int, own: list[bytes]) -> None:
+        """Let a start find nothing beyond `size` but the trail's `own` words, after a switch that failed.
+
+        Nobody is told that these are not in the trail: they wait, like what stood before them.
+        """
+        with suppress(OSError):
+            self.layout.next.unlink(missing_ok=True)
+        lines = [self._stamp_again(seq, line) for seq, line in enumerate(own, self._seq)]
+        self._seq += len(lines)
+        self._pending += lines
+        self._pending_bytes += sum(map(len, lines))
+        if file.cut_off(size) and lines and file.in_place():
+            with suppress(OSError):
+                file.put(b"".join(lines))
 
     def _switch(self) -> None:
         """Write every line that is not known to be on the disk to a new active file.
@@ -309,9 +338,9 @@ class Unsealed(ABC):
         and by how much their seqs have grown (`shift`): a reader that follows may have shown them already.
         """
         old = self._active
-        removed = not old.in_place()
+        removed = not old.in_place() and not self._is_closed(old)
         first_pending = self._seq - len(self._pending)
-        start = max(first_pending, old.first_seq if removed else old.synced_seq)
+        start = max(first_pending, self._vouched, old.first_seq if removed else old.synced_seq)
         at = start - first_pending
         again = self._pending[at:]
         about: dict[str, Any] = {"reason": "the file was removed" if removed else "the disk failed"}
@@ -402,10 +431,21 @@ class Unsealed(ABC):
         with self._lock:
             return file is self._active
 
-    def still_pending(self, pending: Pending) -> bool:
-        """Tell whether the lines are still those that wait: a switch in between has written them anew."""
+    def vouch(self, pending: Pending) -> bool:
+        """Tell whether the lines are still those that wait, and let them stay so: a checkpoint is made of them.
+
+        Else a switch in between has written them anew, or a commit that failed has dropped some.
+        """
         with self._lock:
-            return self._pending[: len(pending.lines)] == pending.lines
+            if self._pending[: len(pending.lines)] != pending.lines:
+                return False
+            self._vouched = self._seq - len(self._pending) + len(pending.lines)
+            return True
+
+    def vouch_for(self, size: int) -> None:
+        """The checkpoint was not made: the one in place covers `size` lines, the others may be written anew."""
+        with self._lock:
+            self._vouched = size
 
     def sealed_now(self, pending: Pending) -> None:
         """The lines are under a checkpoint: let go of them."""

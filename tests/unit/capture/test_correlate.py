@@ -615,6 +615,16 @@ def test_a_refused_call_is_answered_and_denied() -> None:
     assert feed.answer("x").events == []  # it never reached the server
 
 
+def test_what_is_owed_of_a_call_that_ended_at_once_is_in_the_place_of_its_outcome() -> None:
+    """If that is recorded late, the refusal is not: a call has one outcome."""
+    feed = Feed()
+    step = feed.client({"method": "tools/call", "params": {"name": "wipe"}})
+    intent, outcome = step.events
+    for recorded in ([], [intent]):
+        _, events = feed.correlator.refuse(step, [event.event_id for event in recorded], 10**10, "no trail")
+        assert [event.event_id for event in events] == [outcome.event_id]
+
+
 def test_a_refused_batch_is_refused_as_a_whole() -> None:
     feed = Feed()
     step = feed.client(

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
@@ -24,7 +25,7 @@ from indelible.trail import gapfile
 from indelible.trail.batching import Batcher
 from indelible.trail.commit import Done, Item, Partly, id_of, together
 from indelible.trail.durable import Access
-from indelible.trail.gap import Gap
+from indelible.trail.gap import MAX_REFUSED, Gap
 from indelible.trail.gapdead import report_the_dead
 from indelible.trail.gapfile import FILE_BYTES, SLOT_BYTES, Count, GapFile
 from indelible.trail.layout import Layout
@@ -203,6 +204,42 @@ def test_at_the_end_what_may_come_yet_is_counted_unless_it_comes(came: bool) -> 
     gap.late("outcome", came)
     gap.catch_up(trail, last=True)
     assert trail.said == ([] if came else [1])
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_of_refusals_without_room_those_that_may_come_are_taken_off_when_they_do(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    gap.refuse(Item(body("refused")), "t")
+    gap.doubt("outcome")
+    gap.refuse(Item(body("outcome")), "t")
+    trail.error = FULL
+    gap.catch_up(trail, last=True)
+    trail.error = None
+    gap.catch_up(trail)
+    assert trail.said == []  # it is not known yet how many
+    gap.late("outcome", came)
+    gap.catch_up(trail)
+    assert trail.said == [1 if came else 2]
+    assert not gap.open
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_of_more_outcomes_that_may_come_than_refusals_are_kept_none_is_there_twice(came: bool) -> None:
+    gap, trail = Gap(), Trail()
+    for number in range(3 * MAX_REFUSED):  # of what is nobody's call, no refusal is owed
+        gap.doubt(f"before{number}")
+    names = [f"outcome{number}" for number in range(MAX_REFUSED + 3)]
+    for name in names:
+        gap.doubt(name)
+        gap.refuse(Item(body(name)), "t")
+    assert len(gap._fates) <= 2 * MAX_REFUSED
+    for name in names:
+        gap.late(name, came)
+    gap.catch_up(trail)
+    found = [entry["id"] for entry in trail.found if entry.get("id") in names]
+    assert found == ([] if came else names[:MAX_REFUSED])
+    assert trail.said == ([] if came else [3])
     assert not gap.open
 
 
@@ -427,20 +464,25 @@ def test_a_refusal_whose_record_was_interrupted_stands_there_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("came", [True, False])
-@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.parametrize("what", ["an event", "a refusal", "what is refused", "what is refused after the end"])
 def test_killed_before_it_is_known_what_came_the_next_one_looks(
-    tmp_path: Path, place: str, refused: bool, came: bool
+    tmp_path: Path, place: str, what: str, came: bool
 ) -> None:
     layout = Layout(tmp_path / "audit.jsonl")
     trail = Fatal(layout)
     gap = Gap(layout, recorder=place)
-    if refused:
+    if what == "a refusal":
         slow = Trail()
         slow.error = SLOW
         gap.refuse(Item(body("e")), "t")
         gap.catch_up(slow)
-    else:
+    elif what == "an event":
         gap.lose(SLOW, "t", body("e"))
+    else:
+        if what == "what is refused after the end":
+            gap.close()
+        gap.doubt("e")
+        gap.refuse(Item(body("e")), "t")
     if came:
         trail.append(body("e"), "", "")
     kill(gap)
@@ -578,6 +620,93 @@ def test_a_task_does_not_wait_for_a_disk_that_hangs_and_hears_what_came() -> Non
         await again
 
     asyncio.run(main())
+
+
+def test_what_came_late_is_told_though_the_loop_is_closed() -> None:
+    """Else nobody would ever know, and no refusal or `audit_gap` be recorded while the process lives."""
+
+    async def main() -> tuple[Slow, Done]:
+        slow = Slow()
+        batcher = Batcher(cast("SharedWriter", slow), asyncio.get_running_loop())
+        futures = [batcher.add(Item(body(f"e{number}"))) for number in range(2)]
+        done = await slow.done.get()
+        assert [type(one) for one in await asyncio.gather(*futures, return_exceptions=True)] == [NotInTime] * 2
+        return slow, done
+
+    slow, done = asyncio.run(main())
+    done(1, FULL)
+    assert [slow.came.get_nowait(), slow.came.get_nowait()] == [("e0", True), ("e1", False)]
+
+
+class Impatient:
+    """Tasks that are cancelled while they wait, and what is told in their place."""
+
+    def __init__(self, timeout: float) -> None:
+        self.slow = Slow()
+        self.slow.audit = AuditSettings(write_timeout=timeout)
+        self.batcher = Batcher(cast("SharedWriter", self.slow), asyncio.get_running_loop())
+        self.told: list[TrailUnavailable] = []
+
+    def begin(self, name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._record(name))
+
+    async def _record(self, name: str) -> None:
+        future = self.batcher.add(Item(body(name)))
+        try:
+            await future
+        except asyncio.CancelledError:
+            self.batcher.forsake(future, self.told.append)
+            raise
+
+
+@pytest.mark.parametrize("error", [None, FULL, SLOW])
+@pytest.mark.parametrize("when", ["before", "in between", "after", "given up", "loop closed"])
+def test_what_becomes_of_an_event_whose_task_was_cancelled_is_told(
+    when: str, error: TrailUnavailable | None
+) -> None:
+    """Whether it is known before the task notices that it was cancelled, or after."""
+
+    async def main() -> tuple[Impatient, Callable[[], None]]:
+        some = Impatient(0.05 if when == "given up" else LIMIT_S)
+        task = some.begin("e")
+        answer = partial(await some.slow.done.get(), int(error is None), error)
+        steps = {"in between": [answer, task.cancel], "after": [task.cancel, answer]}
+        for step in steps.get(when, [task.cancel]):
+            step()
+        await asyncio.gather(task, return_exceptions=True)
+        while when == "given up" and not some.batcher.hung:  # noqa: ASYNC110 - a timer of its own
+            await asyncio.sleep(0.01)
+        if when in ("before", "given up"):
+            answer()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return some, answer
+
+    some, answer = asyncio.run(main())
+    if when == "loop closed":
+        answer()
+    assert some.told == ([] if error is None else [error])
+    assert not some.batcher._forsaken
+    assert not some.batcher._unheard
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_event_that_waits_for_its_turn_when_its_task_is_cancelled_is_told_to_be_lost(closed: bool) -> None:
+    async def main() -> tuple[Impatient, Done]:
+        some = Impatient(LIMIT_S if closed else 0.05)
+        first = some.begin("first")
+        done = await some.slow.done.get()
+        task = some.begin("e")
+        await asyncio.sleep(0)
+        task.cancel()
+        if not closed:
+            await asyncio.gather(first, task, return_exceptions=True)
+        return some, done
+
+    some, done = asyncio.run(main())  # cancels whoever waits yet
+    done(1, None)
+    assert [type(one) for one in some.told] == [TrailUnavailable]
+    assert not some.batcher._forsaken
 
 
 def test_behind_a_service_the_count_is_in_shared_memory_alone(tmp_path: Path) -> None:

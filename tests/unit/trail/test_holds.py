@@ -430,3 +430,26 @@ def test_what_was_searched_for_a_hold_is_forgotten_with_it(path: Path) -> None:
         prune(writer)
         writer.close()
     assert "bobs" in names(path)
+
+
+def test_holds_are_read_though_the_newest_file_is_closed_just_before(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation renames it between the look at its name and the look into it."""
+    with quiet():
+        writer = start(path, AUDIT)
+        add(writer)
+        book = writer.housekeeper.holds
+        book._standing = None
+
+        def closed(file: files.TrailFile) -> bytes:
+            monkeypatch.undo()
+            file.path.rename(file.path.with_name("away"))
+            try:
+                return files.first_line(file)
+            finally:
+                file.path.with_name("away").rename(file.path)
+
+        monkeypatch.setattr(files, "first_line", closed)
+        assert list(book.standing) == [ID]
+        writer.close()

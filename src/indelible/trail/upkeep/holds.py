@@ -88,7 +88,7 @@ class HoldBook:
 
     def _load(self) -> dict[str, Hold]:
         try:
-            found = read_standing(self._layout, self._own())
+            found = files.looking_again(lambda: read_standing(self._layout, self._own()))
         except TrailCorrupt as exc:
             raise OSError(5, str(exc)) from exc
         self.released, self._carried = found.released, found.carried
