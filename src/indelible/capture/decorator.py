@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -240,10 +241,10 @@ async def _awaited(function: _Function, opened: OpenCall, made: Coroutine[Any, A
 
 
 def _is_future(result: Any) -> bool:
-    """Tell whether something is a future, of asyncio's or of threads' or processes': by what it has."""
-    return not isinstance(result, type) and all(
-        callable(getattr(result, name, None))
-        for name in ("add_done_callback", "cancelled", "exception", "result")
+    """Tell whether something is a future, of asyncio's or of a pool's; who never imported these has none."""
+    loops, pools = sys.modules.get("asyncio"), sys.modules.get("concurrent.futures")
+    return (loops is not None and loops.isfuture(result)) or (
+        pools is not None and isinstance(result, pools.Future)
     )
 
 

@@ -24,11 +24,15 @@ class Program(NamedTuple):
     user: tuple[str, ...] = ()
     """Flags whose value is a secret when `joint` is in it: user and password."""
     joint: str = ":"
+    assigned: tuple[str, ...] = ()
+    """Flags whose value is a secret when it is ``NAME=x``; else it is a file."""
     only: str = ""
     """A word without which it is no command with a secret."""
 
 
-_CURL: Final = Program(user=("-u", "--user", "-U", "--proxy-user"))
+_CURL: Final = Program(
+    user=("-u", "--user", "-U", "--proxy-user", "-E", "--cert", "--proxy-cert"), assigned=("-b",)
+)
 _LOGIN: Final = Program(secret=("-p",), only="login")
 _MYSQL: Final = Program(glued=("-p",))
 _REDIS: Final = Program(secret=("-a",))
@@ -60,7 +64,7 @@ _NAMES: Final = "|".join(sorted(_PROGRAMS, key=len, reverse=True))
 HINT: Final = (
     rf"(?:[^A-Za-z0-9_.\-]|\\[nrt])(?:{_NAMES})(?:\.exe)?(?:[^A-Za-z0-9_.:/=\-]|\\[nrt])"
     r"(?:(?s:.)*(?:[^A-Za-z0-9_]|\\[nrt]))?"
-    r"-(?:[A-Za-z]*[uUpPaw]|-user|-proxy-user|-auth)"
+    r"-(?:[A-Za-z]*[uUpPawbE]|-user|-proxy-user|-auth|-cert|-proxy-cert)"
 )
 """In encoded JSON: of a text, or of an array of words."""
 IN_TEXT: Final = re.compile(rf"(?:{_NAMES})(?:\.exe)?[\s\"'\\]")
@@ -146,6 +150,8 @@ def secrets(program: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _takes(about: Program, flag: str, word: str) -> bool:
     """Tell whether a word behind a flag is a secret."""
+    if _is(about.assigned, flag):
+        return "=" in word
     return _is(about.secret, flag) or (_is(about.user, flag) and about.joint in word)
 
 

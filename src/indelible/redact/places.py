@@ -43,13 +43,14 @@ _PGPASS: Final = (
 _PGPASS_HINT: Final = rf":{_PORTS}:[^\s:\"]+:[^\s:\"]+:[^\s:\"]"
 _DIGITS: Final = re.compile(rb":[0-9*]+:[0-9]+:").search
 
-# SQL, and what speaks so: `PASSWORD 'x'`, `IDENTIFIED BY 'x'`, `set password "x"`.
+# SQL, and what speaks so: `PASSWORD 'x'`, `IDENTIFIED BY 'x'`, `set password "x"`, `SET PASSWORD FOR u@h = 'x'`.
 _OPENS: Final = r"(?:[ \t]*\([ \t]*|[ \t]+)"
 _IDENTIFIED: Final = r"identified[ \t]+(?:with[ \t]+[\w']+[ \t]+)?(?:by|as)[ \t]+(?:password[ \t]+)?"
-_BEFORE_QUOTE: Final = rf"(?:passwd|password|passphrase)[ \t]+|{_IDENTIFIED}"
+_FOR: Final = r"set[ \t]+password[ \t]+for[ \t]+[^=\r\n;]*=[ \t]*"
+_BEFORE_QUOTE: Final = rf"(?:passwd|password|passphrase)[ \t]+|{_IDENTIFIED}|{_FOR}"
 # In small letters, a quote behind the word may be the end of a text: what stands between two such has spaces.
 _SQL: Final = (
-    rf"(?:(?i:{_IDENTIFIED})|PASSWORD{_OPENS})(?:\\*'[^'\\\r\n]{{1,256}}'|\\*\"[^\"\\\r\n]{{1,256}}\")"
+    rf"(?:(?i:{_IDENTIFIED}|{_FOR})|PASSWORD{_OPENS})(?:\\*'[^'\\\r\n]{{1,256}}'|\\*\"[^\"\\\r\n]{{1,256}}\")"
     rf"|(?i:{_BEFORE_QUOTE})(?:\\*'[^\s'\\]{{1,256}}'|\\*\"[^\s\"\\]{{1,256}}\")"
 )
 _SQL_HINT: Final = (

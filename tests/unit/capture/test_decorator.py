@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -259,6 +260,12 @@ def test_a_future_is_the_end_of_its_call(
     assert [event["outcome"]["kind"] for event in both] == [kind, kind]
     if kind != "cancelled":
         assert [event["outcome"].get("error_type") for event in both] == [error_type] * 2
+
+
+def test_what_only_looks_like_a_future_is_a_result(trail: Recorder, path: Path) -> None:
+    made = MagicMock()
+    assert indelible.audited(trail=trail)(lambda: made)() is made
+    assert [event["outcome"]["kind"] for event in events(path)] == ["completed"]
 
 
 def test_arguments_that_python_refuses_never_reached_the_function(trail: Recorder, path: Path) -> None:

@@ -69,6 +69,11 @@ TEMPLATES = (
     "curl -uadmin:{} https://a.example/c",
     "curl -u {}: https://a.example/c",
     "curl --proxy-user=a:{} https://a.example/c",
+    "curl -sb 'session={} x; a=b' https://a.example/c",
+    "curl https://a.example/c -b sid={}",
+    "curl -E client.pem:{} https://a.example/c",
+    "curl --cert client.pem:{} https://a.example/c",
+    'subprocess.run(["curl", "-b", "sid={}", "https://a.example"])',
     "curl -X POST \\\n  -u ada:{} \\\n  https://a.example",
     'curl -H "Authorization: Foo {}" https://a.example',
     "subprocess.run(['curl', '-u', 'ada:{}'])",
@@ -144,6 +149,7 @@ TEMPLATES = (
     "CREATE ROLE x WITH LOGIN PASSWORD 'a {}'",
     "CREATE USER x IDENTIFIED WITH mysql_native_password BY '{}';",
     "SET PASSWORD FOR x = PASSWORD('{}')",
+    "SET PASSWORD FOR 'ada'@'%' = '{} two'",
 )
 
 secrets = st.text(alphabet="QWXZqwxz", min_size=10, max_size=16)

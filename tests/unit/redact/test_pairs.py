@@ -32,6 +32,11 @@ FORMS = (
     "Bearer abcdef.{}",
     "https://example.com/a?sig={}",
     "--ssn {}",
+    "**Password:** {}",
+    "password: str = '{}'",
+    "api_key = f'{}'",
+    "WITH PASSWORD = N'{}'",
+    "ПАРОЛЬ={}",
 )
 GLUE = ("/", "#", "&", ";", ",", "|", " ", "\n", "\t", "?", " / ", "; ", ", ", "&&", "//", "?q=", " - ", ")(")
 
