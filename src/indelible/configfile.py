@@ -69,17 +69,24 @@ def find(explicit: str | None) -> Path | None:
     return users if users.exists() else None
 
 
-def load(explicit: str | None = None, *, profile: str | None = None, trail: str | None = None) -> Settings:
+def load(
+    explicit: str | None = None,
+    *,
+    profile: str | None = None,
+    trail: str | None = None,
+    within_s: float | None = None,
+) -> Settings:
     """Read the configuration and return settings whose `audit.path` is always set and absolute.
 
     `trail` (the option ``--trail``) wins over the file's path and socket; a relative path in a file is relative to
-    that file. Raises ConfigError.
+    that file. From a pipe that is silent for longer than `within_s` none is taken; without, it is waited for. Raises
+    ConfigError.
     """
     path = find(explicit)
     if path is None:
         settings, base = config.parse({}, where="configuration", env=os.environ, profile=profile), _here()
     else:
-        settings = config.parse(_read(path), where=str(path), env=os.environ, profile=profile)
+        settings = config.parse(_read(path, within_s), where=str(path), env=os.environ, profile=profile)
         base = path.resolve().parent
     audit = settings.audit
     if trail is not None:
@@ -211,11 +218,11 @@ def through(settings: Settings, socket: str | Path) -> Settings:
     return msgspec.structs.replace(settings, audit=audit)
 
 
-def _read(path: Path) -> object:
+def _read(path: Path, within_s: float | None = None) -> object:
     import yaml  # 25 ms: only when there is a file
 
     try:
-        raw = _content(path)
+        raw = _content(path, within_s)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot read the configuration: {exc.strerror}") from exc
     if len(raw) > MAX_CONFIG_BYTES:
@@ -231,18 +238,18 @@ def _read(path: Path) -> object:
         raise ConfigError(f"{path}: not valid YAML: {reason}") from exc
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, within_s: float | None) -> bytes:
     """Return what a file holds, to a byte more than a configuration has at the most. Raises OSError.
 
     What is no file, such as ``<(…)`` or ``/dev/stdin``, is read up to its end. When that is not there soon, it is said
-    what is waited for.
+    what is waited for; `within_s` is for how long. Raises ConfigError when that is over.
     """
     # O_NONBLOCK: a pipe may have no other end yet, and to open it would be to wait for that.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         os.set_blocking(fd, True)
         mode = os.fstat(fd).st_mode
-        quiet = None if stat.S_ISREG(mode) else _Quiet(fd, path, is_pipe=stat.S_ISFIFO(mode))
+        quiet = None if stat.S_ISREG(mode) else _Quiet(fd, path, within_s, is_pipe=stat.S_ISFIFO(mode))
         parts, left = list[bytes](), MAX_CONFIG_BYTES + 1
         while left:
             if quiet is not None:
@@ -260,21 +267,28 @@ def _content(path: Path) -> bytes:
 class _Quiet:
     """Waits for what is no file, and says so, once, when nothing comes."""
 
-    def __init__(self, fd: int, path: Path, *, is_pipe: bool) -> None:
+    def __init__(self, fd: int, path: Path, within_s: float | None, *, is_pipe: bool) -> None:
         self._ready = select.poll()
         self._ready.register(fd, select.POLLIN)
         self._path = path
+        self._within_s = within_s
         self._is_pipe = is_pipe
         self._said = False
 
     def await_more(self, *, begun: bool) -> None:
         """Return when there is something to read, or its end; or soon, when reading waits for that by itself."""
-        if self._said or self._ready.poll(PATIENCE_MS):
+        if self._ready.poll(PATIENCE_MS):
             return
-        self._said = True
-        what = "the end of the configuration" if begun else "a configuration"
-        log.warning("%s: is no file; waiting for %s to come out of it", self._path, what)
-        if self._is_pipe and not begun:  # to read one that nobody has opened yet would be to find it empty
+        if not self._said:
+            self._said = True
+            what = "the end of the configuration" if begun else "a configuration"
+            log.warning("%s: is no file; waiting for %s to come out of it", self._path, what)
+        if self._within_s is not None:
+            if not self._ready.poll(1000 * self._within_s):
+                raise ConfigError(
+                    f"{self._path}: is no file, and nothing came out of it for {self._within_s:g} s"
+                )
+        elif self._is_pipe and not begun:  # to read one that nobody has opened yet would be to find it empty
             self._ready.poll()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from indelible import configfile
+from indelible.cli import wrap
 from indelible.errors import ConfigError
 
 CONFIG = b"audit: {durability: disk}\n"
@@ -35,6 +36,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Saying:
         made = Said(then)
         monkeypatch.setattr(configfile, "log", made)
         monkeypatch.setattr(configfile, "PATIENCE_MS", 10)
+        monkeypatch.setattr(wrap, "CONFIG_S", 0.01)
         return made
 
     return say
@@ -58,7 +60,26 @@ def test_a_pipe_that_nobody_writes_to_is_waited_for_aloud(tmp_path: Path, said: 
     assert told.lines == [f"{pipe}: is no file; waiting for a configuration to come out of it"]
 
 
-def test_so_is_the_end_of_one(said: Saying) -> None:
+@pytest.mark.parametrize("begun", [b"", CONFIG])
+def test_who_cannot_wait_for_ever_does_not(said: Saying, begun: bytes) -> None:
+    """As `wrap`, whose client has no answer meanwhile."""
+    reader, writer = os.pipe()
+    os.write(writer, begun)
+    told = said(lambda: None)
+    try:
+        with pytest.raises(
+            ConfigError, match=f"/dev/fd/{reader}: is no file, and nothing came out of it for 0.01 s"
+        ):
+            configfile.load(f"/dev/fd/{reader}", within_s=0.01)
+        with pytest.raises(wrap.UsageError, match=r"nothing came out of it for 0\.01 s"):
+            wrap._load(wrap.parse(["-c", f"/dev/fd/{reader}", "--", "true"]))
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert len(told.lines) == 2
+
+
+def test_so_is_its_end(said: Saying) -> None:
     reader, writer = os.pipe()
     os.write(writer, CONFIG[:9])
 

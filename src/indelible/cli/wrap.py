@@ -56,6 +56,10 @@ GC_THRESHOLD: Final = 50_000
 """Objects made before a young collection. A call leaves none behind and no cycles, so collecting every 700 (Python's
 default) takes a tenth of the time and frees nothing."""
 
+CONFIG_S: Final = 60.0
+"""A configuration that comes out of a pipe may keep us waiting so long: no call is answered before it is there, and
+nobody but kill -9 ends a tap that has not begun."""
+
 USAGE: Final = 2
 IO: Final = 3
 
@@ -195,7 +199,9 @@ def _load(options: Options) -> Settings:
     from indelible.errors import IndelibleError
 
     try:
-        settings = configfile.load(options.config, profile=options.profile, trail=options.trail)
+        settings = configfile.load(
+            options.config, profile=options.profile, trail=options.trail, within_s=CONFIG_S
+        )
         return settings if options.socket is None else configfile.through(settings, options.socket)
     except IndelibleError as exc:
         raise UsageError(str(exc)) from exc
