@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from indelible.cli.common import Where, echo_json, print_json, read_input, where_options
-from indelible.cli.text import counted, one_line
+from indelible.cli.text import counted, one_line, visible_text
 from indelible.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -211,7 +211,9 @@ def _print_stays(kind: str, stays: Any) -> None:
     import orjson
 
     if kind == "text":
-        click.echo(stays, nl=False)
+        # Not click.echo: into a pipe that takes escape sequences out, which are a part of the text.
+        sys.stdout.write(visible_text(stays) if sys.stdout.isatty() else stays)
+        sys.stdout.flush()
     elif kind == "json":
         echo_json(orjson.dumps(stays, option=orjson.OPT_INDENT_2).decode())
     else:

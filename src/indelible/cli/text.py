@@ -51,6 +51,11 @@ def visible_json(text: str) -> str:
     return "".join(char if char.isprintable() else _JSON_SPACE.get(char) or _json_escape(char) for char in text)
 
 
+def visible_text(text: str) -> str:
+    """Return a text of several lines with everything as an escape that is not visible, but for line ends and tabs."""
+    return "".join(char if char.isprintable() or char in "\n\t" else _escape(char) for char in text)
+
+
 def _json_escape(char: str) -> str:
     import json
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indelible.cli import redact
 from indelible.cli.common import print_json
 from indelible.cli.table import TablePrinter, cells_of
 from indelible.cli.text import (
@@ -73,6 +74,14 @@ def test_json_is_escaped_for_a_terminal_alone(terminal: bool, err: bool) -> None
     assert json.loads(shown) == value
     assert shown.isprintable() == terminal
     assert other.getvalue() == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_stays_of_a_text_is_escaped_for_a_terminal_alone(terminal: bool) -> None:
+    text, out = "a\tb\nred: \x9b31m\x1b[2J\u202eé漢\r\n", io.StringIO()
+    with mock.patch.object(out, "isatty", return_value=terminal), mock.patch("sys.stdout", out):
+        redact._print_stays("text", text)
+    assert out.getvalue() == ("a\tb\nred: \\x9b31m\\x1b[2J\\u202eé漢\\r\n" if terminal else text)
 
 
 @given(WILD, st.integers(1, 80))
