@@ -165,14 +165,18 @@ def test_a_file_that_was_removed_and_written_again(path: Path) -> None:
 
 
 def write_a_part(writer: Writer) -> None:
-    """Two lines and a piece of the third get into the file; nobody is told that any is in the trail."""
+    """Two lines and a piece of the third get into the file; nobody is told that any is in the trail.
+
+    The disk does not let them be cut off at once, as they would be; before the next write they are.
+    """
     write = os.write
 
     def half(fd: int, data: bytes) -> int:
         write(fd, data[:700])
         raise OSError(28, "No space left on device")
 
-    with mock.patch.object(os, "write", half):
+    refused = mock.patch.object(os, "ftruncate", side_effect=OSError(5, "Input/output error"))
+    with mock.patch.object(os, "write", half), refused:
         assert writer._write([Item(body(f"lost{number}", padding="x" * 150)) for number in range(6)]) == []
 
 

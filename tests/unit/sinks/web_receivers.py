@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -109,11 +110,23 @@ class HttpReceiver:
         self.connections += 1
         if self._tls is not None:
             connection.settimeout(LIMIT_S)
-            connection.getpeername()  # of one that is gone already, ssl would leave its own socket open (Python 3.11)
-            connection = self._tls.wrap_socket(connection, server_side=True)
+            connection = self._shake_hands(connection, self._tls)
         with self._lock:
             self._open.add(connection)
         return connection
+
+    @staticmethod
+    def _shake_hands(connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+        try:
+            return tls.wrap_socket(connection, server_side=True)
+        except (
+            OSError
+        ) as exc:  # of a connection that is reset just then, ssl leaves its own socket open (Python 3.11)
+            for frame, _ in traceback.walk_tb(exc.__traceback__):
+                own = frame.f_locals.get("self")
+                if isinstance(own, ssl.SSLSocket):
+                    own.close()
+            raise
 
     def ended(self, connection: socket.socket) -> None:
         with self._lock:
@@ -134,6 +147,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.request = self.receiver.began(self.request)
         except OSError:
             self.refused = True
+            return
         super().setup()
 
     def handle(self) -> None:
@@ -142,8 +156,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 super().handle()
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError):
-            super().finish()
+        if not self.refused:
+            with contextlib.suppress(OSError):
+                super().finish()
         self.receiver.ended(self.request)
         self.request.close()
 
