@@ -17,7 +17,6 @@ import os
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from confluent_kafka import Producer
 
 import indelible
 from bench.bench_record import NOTHING, make
-from bench.bench_ship import CALLS, backlog, pair, turn
+from bench.bench_ship import CALLS, backlog, begun, pair, turn
 from bench.report import Goal, Report
 from tests import brokers
 
@@ -56,13 +55,7 @@ class Shipping:
             )
         self.cursor = cursors / "k.json"
         command = [sys.executable, "-P", "-m", "indelible", "ship", "-c", str(place / "ship.yaml"), *options]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self.process = begun(command)
 
     def end(self) -> int:
         """Wait for it; return its peak memory in bytes."""

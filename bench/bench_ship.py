@@ -41,6 +41,17 @@ CALLS = 2_000
 """Recorded in one turn."""
 
 
+def begun(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a shipper as a recorder does: in a session of its own, with a pipe whose end is its end."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 class Shipping:
     """`indelible ship` of one file sink, in a process."""
 
@@ -53,13 +64,7 @@ class Shipping:
             f"    - {{type: file, name: out, path: {self._out}, start: {start}, max_size_mb: 100000}}\n"
         )
         command = [sys.executable, "-P", "-m", "indelible", "ship", "-c", str(config), *options]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self.process = begun(command)
 
     def size(self) -> int:
         """Return how many bytes the destination has."""
