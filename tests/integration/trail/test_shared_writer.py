@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import select
@@ -111,7 +112,12 @@ def ids(path: Path) -> list[str]:
 
 
 def descriptors() -> set[str]:
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
+    """What is open, without what it is looked up with."""
+    found = set()
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{path.name}: {path.readlink()}")
+    return found
 
 
 @pytest.fixture
@@ -335,7 +341,7 @@ def test_nothing_is_left_open(path: Path, hold: Callable[..., Process]) -> None:
         writer.submit([Item(body(writer, new_id()))], lambda *_: None)
         writer.close()
     wait_for(lambda: threading.active_count() == threads)
-    assert descriptors() == before
+    assert descriptors() <= before  # an earlier test may leave something to the collector
 
 
 # --- asyncio ------------------------------------------------------------------------------------------------------
