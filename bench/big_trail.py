@@ -52,6 +52,7 @@ def write(path: Path, total_bytes: int, *, line_bytes: int = 500, seal: bool = F
     layout.origin.write_text(origin + "\n")
     layout.vkey.write_text(signer.verifier.vkey() + "\n")
     layout.key.write_bytes(pem)
+    layout.key.chmod(0o600)
     opened = Event(
         timestamp=format_time(START_NS),
         event_type="file_opened",

@@ -151,6 +151,12 @@ class Batcher:
         self.hung = False
         if batch.late:
             self._tell_late(batch, safe, error)
+        elif error is None and not self._forsaken:  # as nearly always: what `_settle` does, without a call for each
+            for future in batch.futures:
+                if not future.done():
+                    future.set_result(None)
+                elif future.cancelled():
+                    self._unheard[future] = None
         else:
             for _, future, own in batch.each(safe, error):
                 self._settle(future, own)
