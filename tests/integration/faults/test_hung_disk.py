@@ -94,14 +94,20 @@ def outcomes(callers: Callers, count: int) -> dict[str, str]:
     return found
 
 
-def recovered(callers: Callers) -> None:
-    """Wait until events are recorded again."""
-    deadline = time.monotonic() + GENEROUS_S
-    callers.tell("again 1")
+def recovered(callers: Callers) -> str:
+    """Wait until events are recorded again; return the name of the first that is.
+
+    Each attempt has a name of its own: one that was refused may be in a sync that a busy machine did not end in time,
+    and is recorded after all, as `first` is.
+    """
+    deadline, attempt = time.monotonic() + GENEROUS_S, 0
+    callers.tell("again0- 1")
     while (answer := callers.hear())[1] == "refused":
         assert time.monotonic() < deadline, answer
         time.sleep(0.1)
-        callers.tell("again 1")
+        attempt += 1
+        callers.tell(f"again{attempt}- 1")
+    return answer[0]
 
 
 @pytest.mark.parametrize("how", ["threads", "tasks", "alone"])
@@ -114,10 +120,10 @@ def test_deny_answers_in_time_at_disk(path: Path, tmp_path: Path, how: str) -> N
         assert set(outcomes(callers, count).values()) == {"refused"}
         callers.tell("then 1")
         assert outcomes(callers, 1) == {"then0": "refused"}
-    recovered(callers)
+    again = recovered(callers)
     callers.end()
     names = recorded(path)
-    assert "again0" in names
+    assert again in names
     assert "then0" not in names
     assert len(set(names)) == len(names)
     assert verify(path).ok
@@ -134,9 +140,13 @@ def test_deny_answers_in_time_at_process_but_for_the_one_in_the_write(path: Path
     name, became = callers.hear()[:2]
     assert became == "recorded"
     assert name not in answered
-    recovered(callers)
+    again = recovered(callers)
     callers.end()
-    assert recorded(path) == ["warm", name, "again0"]
+    # An attempt before it that was refused may have been in a write that a busy machine did not end in time.
+    names = recorded(path)
+    assert (names[:2], names[-1]) == (["warm", name], again)
+    assert all(between.startswith("again") for between in names[2:])
+    assert len(set(names)) == len(names)
     assert verify(path).ok
 
 
