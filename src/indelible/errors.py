@@ -12,6 +12,14 @@ FOREIGN: Final = (Exception, SystemExit)
 """What another package's code may raise. SystemExit would end a thread in silence, and a command with its own code."""
 
 
+def message_of(exc: BaseException) -> str:
+    """Return an exception's text; a class whose text cannot be had has none."""
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001 - a class of anybody's
+        return ""
+
+
 class IndelibleError(Exception):
     """Base of everything that Indelible raises on purpose.
 

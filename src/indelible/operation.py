@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack
 
 from indelible import context, events
-from indelible.errors import NotInTime, TrailUnavailable
+from indelible.errors import NotInTime, TrailUnavailable, message_of
 from indelible.events import (
     AuthMethod,
     Caller,
@@ -303,15 +303,7 @@ def outcome_of(exc: BaseException | None) -> Outcome:
         kind = "timed_out"
     elif isinstance(exc, KeyboardInterrupt | GeneratorExit) or _is_cancellation(exc):
         kind = "cancelled"
-    return events.outcome(kind, error=_text_of(exc) or None, error_type=type(exc).__qualname__)
-
-
-def _text_of(exc: BaseException) -> str:
-    """Return an exception's text; a class whose text cannot be had has none."""
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001 - a class of anybody's, which must not take the call's event with it
-        return ""
+    return events.outcome(kind, error=message_of(exc) or None, error_type=type(exc).__qualname__)
 
 
 def _is_cancellation(exc: BaseException) -> bool:

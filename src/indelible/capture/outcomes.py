@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message, bounded
+from indelible.errors import message_of
 from indelible.events import MAX_INTEGER, Kind
 
 TIMEOUT_CODES: Final = (408, -32001, -32000)
@@ -389,14 +390,6 @@ def _first(exc: BaseException) -> BaseException:
             break
         exc = exc.exceptions[0]
     return exc
-
-
-def message_of(exc: BaseException) -> str:
-    """Return an exception's text; a class whose text cannot be had has none."""
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001 - a class of anybody's
-        return ""
 
 
 def _top(cls: type) -> str:

@@ -163,8 +163,8 @@ def is_mapping(value: object) -> bool:
 
 def meta_of(params: Any) -> Mapping[str, Any] | None:
     """Return the ``_meta`` of a request's parameters."""
-    fields = params.get("_meta") if type(params) is dict or isinstance(params, Mapping) else None
-    return fields if fields is not None and is_mapping(fields) else None
+    fields = params.get("_meta") if is_mapping(params) else None
+    return None if fields is None or not is_mapping(fields) else fields
 
 
 def correlation_of(fields: Mapping[str, Any] | None, request: Any) -> tuple[str | None, str | None, str | None]:

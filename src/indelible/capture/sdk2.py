@@ -310,7 +310,7 @@ def incoming_of(ctx: Any) -> Incoming:
     method, params, request, rpc_id = ctx.method, ctx.params, ctx.request, ctx.request_id
     how = methods.describe(method)
     incoming = Incoming(method=method, args=params)
-    if type(params) is not dict and not isinstance(params, Mapping):
+    if not peers.is_mapping(params):
         params = None
     fields = peers.meta_of(params) if params and "_meta" in params else None
     if fields or request is not None:

@@ -60,7 +60,6 @@ def _run(
     where: Where, follow: bool, once: bool, replay: bool, since: str | None, names: tuple[str, ...],  # noqa: FBT001
     timeout: str | None, as_json: bool,  # noqa: FBT001
 ) -> int:  # fmt: skip
-    from indelible.cli.logged import name_log_lines
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
 
@@ -71,7 +70,6 @@ def _run(
             raise click.UsageError(f"{option} is for {'--replay' if option == '--since' else '--once'}")
     if names and not replay:
         raise click.UsageError("--rule is for --replay: what is live looks by all rules")
-    name_log_lines()
     settings = chosen(where, names, needed=not replay and (follow or once))
     path = main_trail(where)
     if not is_there(path):

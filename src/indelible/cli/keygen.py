@@ -77,7 +77,6 @@ def show_keys(where: Where, *, as_json: bool) -> None:
 
 def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
     """Give the one trail that is meant a new key, and say so."""
-    from indelible.cli.logged import name_log_lines
     from indelible.trail.start import maintain
     from indelible.trail.start.keyring import DEFAULT_OVERLAP_S
 
@@ -87,7 +86,6 @@ def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
         msg = f"--overlap: {exc}, found {overlap!r}"
         raise ConfigError(msg) from None
     path = main_trail(where)
-    name_log_lines()
     try:
         done = maintain.rotate_key(path, settings_of(where, path), seconds)
     except KeyboardInterrupt:
@@ -105,11 +103,9 @@ def rotate_key(where: Where, overlap: str | None, *, as_json: bool) -> None:
 
 def give_up(where: Where, *, as_json: bool) -> None:
     """Set the one trail that is meant aside, since nobody can sign it any more, and say what follows it."""
-    from indelible.cli.logged import name_log_lines
     from indelible.trail.start import maintain
 
     path = main_trail(where)
-    name_log_lines()
     done = maintain.give_up_key(path, settings_of(where, path))
     if as_json:
         print_json({"trail": str(path), **done})

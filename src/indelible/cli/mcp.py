@@ -88,10 +88,8 @@ def _need_sdk() -> None:
 
 
 def _serve(settings: Settings, role: Role, place: Place, recorder: Recorder | None) -> int:
-    from indelible.cli.logged import name_log_lines
     from indelible.inquiry.server import Desk, over_stdio
 
-    name_log_lines()
     recorded = "nowhere" if recorder is None or recorder.path is None else str(recorder.path)
     note(f"answering as {role.name} about {place.path}; calls are recorded to {recorded}", "INFO")
     with contextlib.ExitStack() as stack:

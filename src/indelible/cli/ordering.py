@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indelible.cli.common import Where, note
-from indelible.cli.logged import name_log_lines
 from indelible.cli.status import settings_for
 from indelible.config import AuditSettings
 from indelible.errors import ConfigError
@@ -26,7 +25,6 @@ def give(path: Path, audit: AuditSettings, order: Order, doing: str) -> dict[str
 
     Ctrl-C leaves nothing half done, and a line says so.
     """
-    name_log_lines()
     try:
         with _waiting(doing) as waiting:
             return manage(path, audit, order, waiting)

@@ -57,10 +57,8 @@ def command(where: Where, listen: str | None, group: str | None, mode: str | Non
         raise ConfigError("audit.enabled is false: there is nothing to hold")
     stop = _catch_signals()
     door = _Door(settings.record, listen, group, mode)
-    from indelible.cli.logged import name_log_lines
     from indelible.served import Served
 
-    name_log_lines()
     door.prepare()  # whatever is wrong with the socket is said before a trail is made
     try:
         served = Served(settings)

@@ -48,10 +48,8 @@ def command(
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Put a backup back: verify it, copy it beside the trail, and begin a new trail that names it."""
-    from indelible.cli.logged import name_log_lines
     from indelible.trail.start import restore
 
-    name_log_lines()
     if not backup or "\0" in backup:
         msg = f"BACKUP: expected a path, found {backup!r}"
         raise ConfigError(msg)

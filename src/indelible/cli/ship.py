@@ -73,13 +73,11 @@ def command(
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Ship the trail's events to the sinks that the configuration names."""
-    from indelible.cli.logged import name_log_lines
     from indelible.cli.shipping import Run, chosen, few_collections
     from indelible.shipper.companion import looks
     from indelible.trail.layout import Layout
     from indelible.trail.reader import is_there
 
-    name_log_lines()
     path = main_trail(where)
     sinks = chosen(where, names, may_be_none=not once and not names and looks(where.settings))
     patience = _patience(timeout)

@@ -33,6 +33,14 @@ def parse(text: str) -> Any:
         return NOTHING
 
 
+def dumped(value: Any) -> str:
+    """Return the text of a JSON value that was taken out of one."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # numbers of more than 64 bits
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def has_duplicates(text: str) -> bool:
     """Tell whether an object in JSON text has a key twice: only one of the values was looked at."""
     found = False

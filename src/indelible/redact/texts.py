@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import binascii
 import copy
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -319,10 +318,7 @@ class Texts:
         redacted = self.redact_json(parsed, level + 1)
         if redacted is parsed and not ("\\u" in stripped and jsontext.has_duplicates(stripped)):
             return None
-        try:
-            return orjson.dumps(redacted).decode()
-        except TypeError:  # numbers of more than 64 bits
-            return json.dumps(redacted, separators=(",", ":"), ensure_ascii=False)
+        return jsontext.dumped(redacted)
 
     def _json_lines(self, text: str, level: int) -> str | None:
         lines = text.split("\n")

@@ -7,13 +7,10 @@ not changed is returned as the same object, so that "was anything redacted?" cos
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
-
-import orjson
 
 from indelible.events import MAX_INTEGER
 from indelible.redact import commands, jsontext, manifests
@@ -115,8 +112,7 @@ class Values:
                 return TOO_DEEP
             for key, item in value.items():
                 below, marked = tree.member(place, key)
-                new = self._hide_marked(item) if marked else item
-                new = self._hide(item, tree, below, depth + 1) if below and not marked else new
+                new = self._hide_marked(item) if marked else self._hide_below(item, tree, below, depth)
                 if new is not item:
                     result = dict(value) if result is value else result
                     _put(result, key, new)
@@ -126,14 +122,16 @@ class Values:
             for position, item in enumerate(value):
                 below = tree.item(place, position)
                 hides = tree.sensitive(below)
-                new = self._hide_marked(item) if hides else item
-                new = self._hide(item, tree, below, depth + 1) if below and not hides else new
+                new = self._hide_marked(item) if hides else self._hide_below(item, tree, below, depth)
                 if new is not item:
                     result = list(value) if result is value else result
                     result[position] = None if new is DROP else new
         elif type(value) is str:
             return self.marked_text(value, tree, place, depth)
         return result
+
+    def _hide_below(self, item: Any, tree: MarkTree, place: Place, depth: int) -> Any:
+        return self._hide(item, tree, place, depth + 1) if place else item
 
     def marked_text(self, value: str, tree: MarkTree, place: Place, depth: int = 0) -> str:
         """Return a text without what is marked in the JSON that it holds; the same object when nothing is.
@@ -149,9 +147,9 @@ class Values:
         hidden = self._hide(parsed, tree, place, depth + 1)
         if hidden is parsed and not jsontext.has_duplicates(
             stripped
-        ):  # else only one of the values was looked at
+        ):  # else one of the values was not looked at
             return value
-        return _dumped(hidden)
+        return jsontext.dumped(hidden)
 
     def hides(self, key: str) -> bool:
         """Tell whether a key hides its value, by its name alone."""
@@ -452,13 +450,6 @@ def command_secrets(words: list[Any]) -> Iterator[tuple[int, int]]:
     texts = [word if type(word) is str else "" for word in words[start + 1 : start + 1 + commands.MAX_WORDS]]
     for index, at in commands.secrets(name, texts):
         yield start + 1 + index, at
-
-
-def _dumped(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # numbers of more than 64 bits
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _put(result: dict[str, Any], key: str, new: Any) -> None:

@@ -151,10 +151,8 @@ class Batcher:
         self.hung = False
         if batch.late:
             self._tell_late(batch, safe, error)
-        elif (
-            error is None and not self._forsaken
-        ):  # as nearly always: what `_settle` does, without a call for each
-            for future in batch.futures:
+        elif error is None and not self._forsaken:
+            for future in batch.futures:  # as nearly always: what `_settle` does, without a call for each
                 if not future.done():
                     future.set_result(None)
                 elif future.cancelled():

@@ -54,8 +54,9 @@ def _begin_hundred(seq: int) -> tuple[int, bytes]:
     return found
 
 
-_TIMESTAMP: Final = b'{"timestamp":"'
-TIME: Final = slice(len(_TIMESTAMP), len(_TIMESTAMP) + len("2026-11-21T05:38:34.123456Z"))
+BEGIN: Final = b'{"timestamp":"'
+"""How a body begins."""
+TIME: Final = slice(len(BEGIN), len(BEGIN) + len("2026-11-21T05:38:34.123456Z"))
 """Where a body has its `timestamp`, in the trail's form."""
 
 CLAIMED: Final = "claimed_timestamp"

@@ -224,9 +224,8 @@ class Unsealed(ABC):
             return False
         try:
             if self._is_closed(self._active) and not self._active.doubtful:
-                durable.sync_directory(
-                    self.layout.segments
-                )  # a rotation had closed this file, and not got further
+                # A rotation had closed this file, and not got further.
+                durable.sync_directory(self.layout.segments)
                 self._create_active()
             elif self._active.doubtful or not self._active.in_place():
                 self._switch()

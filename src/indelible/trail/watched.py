@@ -21,6 +21,7 @@ from indelible import events
 from indelible.errors import TrailUnavailable
 from indelible.trail import gapfile, space
 from indelible.trail.commit import Item
+from indelible.trail.entry import TIME
 from indelible.trail.gapfile import Count
 from indelible.trail.queued import Queue
 from indelible.trail.service import service_event
@@ -41,9 +42,6 @@ _GAP: Final = b'"event_type":"audit_gap"'
 
 GAP_WITHIN: Final = 80
 """An event's type stands in so many of its first bytes, after its `timestamp`."""
-
-_TIMESTAMP: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-21T05:38:34.123456Z'))
-"""Where it stands in a body."""
 
 
 class Watched(Unsealed):
@@ -218,7 +216,7 @@ class Watched(Unsealed):
         log.error("%d queued events are lost: %s", lost, reason)
         first, last = self._queue.items[0].body, self._queue.items[-1].body
         self._queue = Queue()
-        since, until = (body[_TIMESTAMP].decode("ascii", "replace") for body in (first, last))
+        since, until = (body[TIME].decode("ascii", "replace") for body in (first, last))
         about = {"lost": lost, "reason": reason, "since": since, "until": until}
         if not self._write_own((self.service_event("audit_gap", about),)):
             count = Count(self.recorder.id, os.getpid(), lost, reason=reason, since=since, until=until)

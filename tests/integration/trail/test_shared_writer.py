@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import select
@@ -29,6 +28,7 @@ from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.sharing import processes, wire
 from indelible.trail.sharing.shared import SharedWriter
+from tests.descriptors import descriptors
 from tests.recording import LIMIT_S, body, event, wait_for
 
 FRAGILE = """
@@ -109,15 +109,6 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 def ids(path: Path) -> list[str]:
     return [entry["event_id"] for entry in entries(path) if entry["event_type"] == "mcp_operation"]
-
-
-def descriptors() -> set[str]:
-    """What is open, without what it is looked up with."""
-    found = set()
-    for path in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(FileNotFoundError):
-            found.add(f"{path.name}: {path.readlink()}")
-    return found
 
 
 @pytest.fixture

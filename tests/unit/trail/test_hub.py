@@ -34,6 +34,7 @@ from indelible.trail.sharing.recent import recent_ids
 from indelible.trail.sharing.sockets import connect
 from indelible.trail.start.opening import OpenTrail, open_writer
 from indelible.trail.writer import Writer
+from tests.descriptors import descriptors
 from tests.recording import next_message
 
 from .faults import Disk, faulty
@@ -153,16 +154,6 @@ def start(path: Path) -> Iterator[Callable[..., Trail]]:
 @pytest.fixture
 def trail(start: Callable[..., Trail]) -> Trail:
     return start()
-
-
-def descriptors() -> set[str]:
-    found = set()
-    for path in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # what it was looked up with, and what others close meanwhile
-            found.add(f"{path.name}: {path.readlink()}")
-    return found
 
 
 def flood(sock: socket.socket, data: bytes) -> None:

@@ -86,7 +86,7 @@ class Family:
         """Say why a recorder is not let in as who it says it is."""
         return f"the process is {peer.pid}, not {hello.pid}" if hello.pid != peer.pid else None
 
-    def own_words(self, peer: Peer, hello: wire.Hello) -> bytes:
+    def said_by(self, peer: Peer, hello: wire.Hello) -> bytes:
         """Return what stands in each event that this recorder has encoded by this package; empty when it does not."""
         return wire.said_by(hello.recorder, peer.uid, peer.pid) if hello.own else b""
 
@@ -108,7 +108,7 @@ class Family:
 
     def check(self, peer: Peer, put: wire.Put) -> wire.Put | str:
         """Return an event as it may be written, or why it may not."""
-        if peer.own and wire.looks_own(put, peer.own):
+        if peer.said and wire.looks_own(put, peer.said):
             return put
         return wire.check_body(put, peer.recorder, peer.uid, peer.pid) or put
 
@@ -140,7 +140,7 @@ class Service:
         """Say why a recorder is not let in. Its pid may be another one where it lives: the kernel's word counts."""
         return None if hello.recorder.isprintable() else "the recorder's name has control characters"
 
-    def own_words(self, _peer: Peer, _hello: wire.Hello) -> bytes:
+    def said_by(self, _peer: Peer, _hello: wire.Hello) -> bytes:
         """Take nobody's word for it."""
         return b""
 

@@ -297,7 +297,7 @@ class Hub(Porter):
             raise WireError(error)
         self._settle_earlier((hello.recorder, peer.uid, peer.pid))
         peer.recorder = hello.recorder
-        peer.own = peer.door.own_words(peer, hello)
+        peer.said = peer.door.said_by(peer, hello)
         if peer.account is not None:
             peer.account.recorders += 1
         self._adopt(peer)

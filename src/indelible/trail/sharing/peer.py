@@ -94,7 +94,7 @@ class Peer:
         """Its user's, where there are quotas."""
         self.checker: Checker | None = None
         """Looks at its events, where they are checked again."""
-        self.own = b""
+        self.said = b""
         """What stands in each of its events that its process has encoded as this one does; empty: they are parsed."""
         self.watched = 0
         """What the hub's selector looks for at it."""

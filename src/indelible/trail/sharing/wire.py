@@ -19,6 +19,7 @@ from msgspec import Raw
 
 from indelible.errors import WireError
 from indelible.events import MAX_BODY_BYTES, RecorderId
+from indelible.trail.entry import BEGIN
 
 VERSION: Final = 1
 LENGTH_BYTES: Final = 4
@@ -249,10 +250,10 @@ def looks_own(put: Put, said: bytes) -> bool:
     body = bytes(put.body)
     return (
         len(body) <= MAX_BODY_BYTES
-        and body.startswith(_BEGIN)
+        and body.startswith(BEGIN)
         and body.endswith(b"}}")
         and said in body
-        and body.find(b'"event_id":"%b"' % put.id.encode(), 0, HEAD_BYTES) > 0
+        and body.find(b'%b%b"' % (_ID_KEY, put.id.encode()), 0, HEAD_BYTES) > 0
         and _LF not in body
     )
 
@@ -303,7 +304,6 @@ def _check_event(event: dict[str, Any], event_id: str, recorder: str, uid: int, 
     return None if event.get("event_id") == event_id else "it was sent under another id"
 
 
-_BEGIN: Final = b'{"timestamp":"'
 _ID_KEY: Final = b'"event_id":"'
 _LF: Final = 10
 """``b"\n" in body`` takes ten times as long."""
