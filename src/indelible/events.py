@@ -288,34 +288,29 @@ def _draw_ids() -> list[str]:
 # A forked child that kept the pool would hand out its parent's ids again.
 os.register_at_fork(after_in_child=_id_pool.clear)
 
-_MILLISECOND: Final = 1_000_000
-_MICROS: Final = tuple(f"{micros:03d}Z" for micros in range(1000))
-_TO_THE_SECOND: Final = len("2026-11-21T05:38:34.")
-_moment: tuple[int, str] = (-1 << 80, "")
-"""The newest millisecond that was asked for: its first nanosecond since the epoch, and how it is written."""
+_SECOND: Final = 1_000_000_000
+MILLIS: Final = tuple(f"{millis:03d}" for millis in range(1000))
+MICROS: Final = tuple(f"{micros:03d}Z" for micros in range(1000))
+"""The digits of a second's fraction, as they are written: formatting a number costs twice as much."""
+_second: tuple[int, str] = (-1 << 80, "")
+"""The newest second that was asked for: its first nanosecond since the epoch, and how it is written."""
 
 
 def format_time(nanoseconds: int) -> str:
     """Return `nanoseconds` since the epoch as RFC 3339, UTC, microseconds: ``2026-11-21T05:38:34.123456Z``."""
-    start, text = _moment
+    start, text = _second
     rest = nanoseconds - start
-    if not 0 <= rest < _MILLISECOND:
-        rest = nanoseconds % _MILLISECOND
-        text = _begin_moment(nanoseconds - rest)
-    return text + _MICROS[rest // 1000]
+    if not 0 <= rest < _SECOND:
+        rest = nanoseconds % _SECOND
+        text = _begin_second(nanoseconds - rest)
+    return text + MILLIS[rest // 1_000_000] + MICROS[rest // 1000 % 1000]
 
 
-def _begin_moment(start: int) -> str:
-    """Return how a millisecond is written, and remember it: an event is stamped twice, many in the same one."""
-    global _moment  # noqa: PLW0603 - a cache of one entry; a race costs a recomputation, never a wrong value
-    seconds, rest = divmod(start, 1_000_000_000)
-    before, text = _moment
-    if before // 1_000_000_000 == seconds:
-        second = text[:_TO_THE_SECOND]
-    else:
-        second = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
-    text = f"{second}{rest // _MILLISECOND:03d}"
-    _moment = (start, text)
+def _begin_second(start: int) -> str:
+    """Return how a second is written, and remember it: most events of one are stamped twice."""
+    global _second  # noqa: PLW0603 - a cache of one entry; a race costs a recomputation, never a wrong value
+    text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(start // _SECOND))
+    _second = (start, text)
     return text
 
 

@@ -44,9 +44,10 @@ _CLOSE_NS: Final = 50_000_000
 
 _CLOSER_LOOKS: Final = 20
 
-_MILLISECOND: Final = 1_000_000
-_MICROS: Final = tuple(b"%03dZ" % micros for micros in range(1000))
-_MICROS_WIDTH: Final = 4
+_SECOND: Final = 1_000_000_000
+_MILLIS: Final = tuple(map(str.encode, events.MILLIS))
+_MICROS: Final = tuple(map(str.encode, events.MICROS))
+_TO_THE_SECOND: Final = len("2026-11-21T05:38:34.")
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """macOS: CLOCK_MONOTONIC counts while the machine sleeps."""
@@ -99,8 +100,8 @@ class TrailClock:
         self._steady = steady
         self._recorded_at = recorded_at.encode()
         self._latest = self._trusted = 0
-        self._moment = (-_MILLISECOND, b"")
-        """The newest millisecond: its first nanosecond, and how it is written."""
+        self._second = (-_SECOND, b"")
+        """The newest second: its first nanosecond, and how it is written."""
         now, steady_now = self._read()
         self._offset = now - steady_now
 
@@ -111,22 +112,21 @@ class TrailClock:
             now = self._compare(now)
         if now > self._latest:
             self._latest = now
-            start, text = self._moment
+            start, text = self._second
             rest = now - start
-            if 0 <= rest < _MILLISECOND:
-                shown = text + _MICROS[rest // 1000]
-            else:
-                shown = self._begin_moment(now)
+            if not 0 <= rest < _SECOND:
+                rest = now % _SECOND
+                text = self._begin_second(now - rest)
+            shown = text + _MILLIS[rest // 1_000_000] + _MICROS[rest // 1000 % 1000]
             if shown > self._recorded_at:  # noqa: PLR1730 - `max` costs a call for every event
                 self._recorded_at = shown
         return self._recorded_at
 
-    def _begin_moment(self, now: int) -> bytes:
-        """Return how a time is written, and remember its millisecond."""
-        rest = now % _MILLISECOND
-        shown = events.format_time(now).encode()
-        self._moment = (now - rest, shown[:-_MICROS_WIDTH])
-        return shown
+    def _begin_second(self, start: int) -> bytes:
+        """Return how a second is written, and remember it."""
+        text = events.format_time(start).encode()[:_TO_THE_SECOND]
+        self._second = (start, text)
+        return text
 
     def look(self) -> None:
         """Compare the clocks, however short a time ago that was done."""

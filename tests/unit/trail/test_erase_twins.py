@@ -132,9 +132,7 @@ def test_who_makes_a_twin_meanwhile_is_waited_for_and_else_it_goes_on_later(
 ) -> None:
     path = tmp_path / "audit.jsonl"
     monkeypatch.setattr(twins, "PATIENCE_S", 0.0)
-    with without_threads(
-        look_after=False
-    ):  # else the housekeeper's next look goes on before the twin's maker has come
+    with without_threads(look_after=False):  # else the housekeeper's next look may come in between
         writer = filled(path)
         with twins.alone(writer.layout, Access()), pytest.raises(TrailError, match="not finished"):
             execute(writer, order())
