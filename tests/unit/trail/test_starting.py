@@ -201,7 +201,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize("durability", ["process", "disk"])
 def test_all_who_wait_get_in_when_the_start_is_over(
-    path: Path, held: TrailLock, waits: Callable[[int], None], durability: Any
+    path: Path,
+    held: TrailLock,
+    waits: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    durability: Any,
 ) -> None:
     opened: list[SharedWriter] = []
     audit = AuditSettings(durability=durability)
@@ -213,6 +217,9 @@ def test_all_who_wait_get_in_when_the_start_is_over(
         thread.start()
     waits(8)
     assert opened == []
+    monkeypatch.setattr(
+        patience, "START_S", LIMIT_S
+    )  # the next has the lock before it says that it is starting
     held.release()
     for thread in threads:
         thread.join(LIMIT_S)
