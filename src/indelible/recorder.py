@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from indelible.config import OnFailure, Settings
-    from indelible.events import Caller, Source, Target
+    from indelible.events import Caller, Kind, Source, Target
     from indelible.operation import About, Operation
+    from indelible.redact.ordinary import Concluded
     from indelible.shipper.companion import Companion
     from indelible.shipper.echo import Echo
     from indelible.sink_settings import SinkSettings
@@ -151,6 +152,28 @@ class Recorder:
                 self._doubt(exc, event)
                 raise
             self._gap.lose(exc, event.timestamp, body)
+
+    def record_outcome(self, call: Concluded, kind: Kind, latency_ms: float, result: Any) -> bool:
+        """Record a call's outcome without an event of its own, which most need not; False: it does, nothing is done.
+
+        See `record` for what happens when it cannot be recorded.
+        """
+        writer = self._writer
+        if writer is None or self._gap.open:
+            return False
+        event_id = call.outcome_id = events.new_id()
+        body = self._redactor.concluded(call, event_id, kind, latency_ms, result)
+        if body is None:
+            return False
+        try:
+            writer.append(body, "", call.intent or "")
+        except TrailUnavailable as exc:
+            if self.on_failure == "deny":
+                if isinstance(exc, NotInTime):
+                    self._gap.doubt(event_id)
+                raise
+            self._gap.lose(exc, call.timestamp, body)
+        return True
 
     async def arecord(self, event: Event) -> None:
         """Like `record`; at `disk` durability other tasks run while the disk is waited for."""

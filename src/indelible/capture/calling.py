@@ -39,7 +39,7 @@ from indelible.capture.recorders import Trail, default_recorder, recorder_of
 from indelible.context import Inside as inside  # noqa: N813 - reads as a word: `with inside(call):`
 from indelible.definitions import Tool
 from indelible.errors import IndelibleError, NotInTime, TrailUnavailable
-from indelible.events import Effects, Event, Source, Target, format_time
+from indelible.events import Effects, Event, Source, Target, format_time, new_id
 from indelible.operation import WHY_REFUSED
 from indelible.recorder import Recorder
 from indelible.redact.plain import not_finite
@@ -71,21 +71,22 @@ LIST_S: Final = 2.0
 """Seconds that a server has to say which tools it has; a call, or a session, is not held up longer."""
 
 
-class OpenCall:
+_ONCE: Final = [True]
+
+
+class OpenCall(msgspec.Struct, eq=False):
     """A call under way. `finish` may come from any thread, and counts once."""
 
-    __slots__ = ("_call", "_hint", "_lock", "audited", "closed", "incoming", "peer")
-
-    def __init__(self, audited: Audited, call: Call, incoming: Incoming, peer: Peer) -> None:
-        self.audited = audited
-        """Who records it."""
-        self.incoming = incoming
-        self.peer = peer
-        self.closed = False
-        """Its outcome is known."""
-        self._call = call
-        self._hint: Verdict | None = None
-        self._lock = threading.Lock()
+    audited: Audited
+    """Who records it."""
+    _call: Call
+    incoming: Incoming
+    peer: Peer
+    closed: bool = False
+    """Its outcome is known."""
+    _hint: Verdict | None = None
+    _once: list[bool] = msgspec.field(default_factory=_ONCE.copy)
+    """Whoever takes what is in it ends the call: that is one step, for threads too."""
 
     @property
     def request_id(self) -> str:
@@ -128,13 +129,21 @@ class OpenCall:
         self._record(self.audited.recorder, verdict)
 
     def _record(self, recorder: Recorder, verdict: Verdict) -> None:
-        event = self._conclude(verdict)
-        if event is not None:
-            try:
-                recorder.record(event)
-            except TrailUnavailable:
-                self._withhold()
-                raise
+        if not self._close(verdict):
+            return
+        call, mono = self._call, time.monotonic_ns()
+        if self._hint is not None:
+            verdict = _with_hint(verdict, self._hint)
+        try:
+            if call.is_plain(verdict):
+                if call.request_id is None:
+                    call.request_id = new_id()
+                if recorder.record_outcome(call, verdict.kind, call.latency_ms(mono), verdict.result):
+                    return
+            recorder.record(call.finish(verdict, mono))
+        except TrailUnavailable:
+            self._withhold()
+            raise
 
     async def afinish(self, verdict: Verdict) -> None:
         """Like `finish`; other tasks run while a disk is waited for. A cancelled call awaits nothing."""
@@ -172,14 +181,21 @@ class OpenCall:
 
     def _conclude(self, verdict: Verdict) -> Event | None:
         """Return the outcome; None when there was one."""
-        with self._lock:
-            if self.closed:
-                return None
-            self.closed = True
+        if not self._close(verdict):
+            return None
+        return self._call.finish(_with_hint(verdict, self._hint), time.monotonic_ns())
+
+    def _close(self, verdict: Verdict) -> bool:
+        """Let this verdict be the one that counts; False when there was one."""
+        try:
+            self._once.pop()
+        except IndexError:
+            return False
+        self.closed = True
         self.incoming.wire = None  # or session and call would hold each other until the collector comes by
         if verdict.kind == "input_required":
             self.audited.round_opened(self._call, verdict, self.peer)
-        return self._call.finish(_with_hint(verdict, self._hint), time.monotonic_ns())
+        return True
 
     def _withhold(self) -> None:
         """Owe the outcome that says so."""
@@ -188,8 +204,8 @@ class OpenCall:
 
     def refused(self, why: TrailUnavailable) -> None:
         """Owe the outcome of a call that must not be made, since its intent could not be recorded, or not in time."""
-        with self._lock:
-            self.closed = True
+        self._once.clear()
+        self.closed = True
         if not isinstance(why, NotInTime):  # else it may come yet, and this closes it
             self._call.intent = None
         self._owe()

@@ -62,55 +62,36 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     trust_annotations: bool = True
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """A request that waits for its answer and is not a call."""
 
-    __slots__ = ("method", "rpc_id")
-
-    def __init__(self, rpc_id: bytes, method: str) -> None:
-        """`rpc_id` is the id as it was written."""
-        self.rpc_id = rpc_id
-        self.method = method
+    rpc_id: bytes
+    """As it was written."""
+    method: str
 
 
-class Call(Exchange):
+class Call(Exchange, eq=False):
     """A call from its request to its outcome."""
 
-    __slots__ = (
-        "args", "args_bytes", "continues", "event_type", "has_id", "intent", "kept", "metadata", "mono", "name",
-        "outcome_id", "request_id", "source", "span_id", "target", "timestamp", "trace_id",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        rpc_id: bytes,
-        method: str,
-        name: str | None,
-        source: Source,
-        target: Target,
-        timestamp: str,
-        mono: int,
-    ) -> None:
-        """`timestamp` and `mono` are the instant at which the request was received."""
-        self.rpc_id = rpc_id
-        self.method = method
-        self.name = name
-        self.source = source
-        self.target = target
-        self.timestamp = timestamp
-        self.mono = mono
-        self.event_type: EventType = "mcp_operation"
-        self.has_id = True
-        self.request_id: str | None = None
-        self.trace_id: str | None = None
-        self.span_id: str | None = None
-        self.continues: str | None = None
-        self.args: Any = None
-        self.args_bytes: int | None = None
-        self.intent: str | None = None
-        self.outcome_id = ""
-        self.metadata: dict[str, Any] | None = None
-        self.kept = 0
+    name: str | None
+    source: Source
+    target: Target
+    timestamp: str
+    mono: int
+    """Both are the instant at which the request was received; this one in nanoseconds of the monotonic clock."""
+    event_type: EventType = "mcp_operation"
+    has_id: bool = True
+    request_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    continues: str | None = None
+    args: Any = None
+    args_bytes: int | None = None
+    intent: str | None = None
+    outcome_id: str = ""
+    metadata: dict[str, Any] | None = None
+    kept: int = 0
+    """Bytes of the arguments that it keeps in memory."""
 
     def needs_intent(self, mode: IntentMode) -> bool:
         """Tell whether `audit.intent` asks for an intent before this call."""
@@ -170,13 +151,32 @@ class Call(Exchange):
             outcome=Outcome(
                 status=STATUS_OF_KIND[kind],
                 kind=kind,
-                latency_ms=max(0, mono - self.mono) // 1000 / 1000,
+                latency_ms=self.latency_ms(mono),
                 error=verdict.error,
                 error_type=error_type or verdict.error_type,
                 error_code=verdict.error_code,
                 result=verdict.result,
             ),
             metadata=self.metadata,
+        )
+
+    def latency_ms(self, mono: int) -> float:
+        """Return the milliseconds until an instant, to the microsecond."""
+        return max(0, mono - self.mono) // 1000 / 1000
+
+    def is_plain(self, verdict: Verdict) -> bool:
+        """Tell whether there is nothing to say of it but what `redact.ordinary.Concluded` has."""
+        return (
+            self.metadata is None
+            and verdict.error is None
+            and verdict.metadata is None
+            and self.trace_id is None
+            and self.span_id is None
+            and self.continues is None
+            and self.args_bytes is None
+            and verdict.error_type is None
+            and verdict.error_code is None
+            and self.event_type == "mcp_operation"
         )
 
     def named(self) -> str:

@@ -64,20 +64,17 @@ def accepted(verdict: Verdict) -> str | None:
     return verdict.metadata.get("task") if verdict.metadata and verdict.kind == "completed" else None
 
 
-class Asking(Exchange):
+class Asking(Exchange, eq=False):
     """A request about a task that waits for its answer."""
 
-    __slots__ = ("task",)
-
-    def __init__(self, rpc_id: bytes, method: str, text: bytes) -> None:
-        """`text` is the JSON that holds the request."""
-        super().__init__(rpc_id, method)
-        self.task = meta.mapping(meta.raw_params(text) or ABSENT).get("taskId")
+    task: Any = None
 
 
 def asking(rpc_id: bytes, method: str, text: bytes) -> Exchange:
-    """Return what waits for the answer to a request that is no call."""
-    return Asking(rpc_id, method, text) if method in ASKING else Exchange(rpc_id, method)
+    """Return what waits for the answer to a request that is no call; `text` is the JSON that holds it."""
+    if method not in ASKING:
+        return Exchange(rpc_id, method)
+    return Asking(rpc_id, method, meta.mapping(meta.raw_params(text) or ABSENT).get("taskId"))
 
 
 def told_by(asked: Exchange, message: Message) -> tuple[str, Verdict] | None:

@@ -6,16 +6,19 @@ was redacted and encoded before, so it is spliced: that takes a third of the tim
 
 The rule that lives here: **a body made here is byte for byte what the long way makes** (a test holds the two
 together), and what is unusual about an event is left alone: None means the long way.
+
+There are two of them: of any event (`head`, `request`, `ended`), and of the outcome of a call that a capture hands
+over as it stands (`concluded`), for which no event is made at all.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import orjson
 
-from indelible.events import Event, Outcome, Request
+from indelible.events import STATUS_OF_KIND, Event, Kind, Outcome, Request, Source, Target
 from indelible.redact import fields
 from indelible.redact.limits import SHORT_STRINGS_BYTES
 from indelible.redact.payload import Payload
@@ -146,13 +149,98 @@ def ended(parts: list[bytes], outcome: Outcome, result: Payload) -> bool:
     latency = outcome.latency_ms
     if begin is None or type(latency) is not float or latency - latency != 0.0:
         return False
-    if result.size is None:
-        parts += (begin, _number(latency), b"}}")
-        return True
-    parts += (begin, _number(latency), b',"result_bytes":%d' % result.size)
+    parts += (begin, _number(latency))
+    _became(parts, result)
+    return True
+
+
+def _became(parts: list[bytes], result: Payload) -> None:
+    if result.size is not None:
+        parts.append(b',"result_bytes":%d' % result.size)
     if result.hmac is not None:
         parts += (b',"result_hmac":"', result.hmac.encode(), b'"')
     if result.kept is not None:
         parts += (b',"result":', result.kept)
     parts.append(b"}}")
-    return True
+
+
+# --- the outcome of a call, without an event ----------------------------------------------------------------
+
+
+class Concluded(Protocol):
+    """A call that has ended, and of which nothing is to be said but what stands here: no error, trace, or metadata.
+
+    Its `timestamp` is `events.format_time`'s, its `intent` an `events.new_id`, so neither is looked at.
+    """
+
+    timestamp: str
+    source: Source
+    target: Target
+    request_id: str | None
+    rpc_id: bytes
+    """As JSON text."""
+    intent: str | None
+    args: Any
+    outcome_id: str
+
+
+def concluded(
+    call: Concluded, event_id: str, kind: Kind, latency_ms: float, about: bytes, arguments: bytes, result: bytes
+) -> bytes | None:
+    """Return the body of a call's outcome; None when an id is unusual.
+
+    `about` is its source and target in JSON, `arguments` and `result` come from `asked` and `became`.
+    """
+    number = call.rpc_id
+    named = (call.request_id or "").encode("utf-8", _ODD)
+    if named.translate(_HEX) != _UUID or not number.isdigit() or len(number) > MAX_DIGITS:
+        return None
+    intent = call.intent
+    parts = (
+        b'{"timestamp":"',
+        call.timestamp.encode(),
+        b'","event_type":"mcp_operation","event_id":"',
+        event_id.encode(),
+        about,
+        b',"request":{"request_id":"',
+        named,
+        b'","rpc_id":"' if intent is None else b'","intent":"%b","rpc_id":"' % intent.encode(),
+        number,
+        arguments,
+        _ENDS[kind],
+        _number(latency_ms),
+        result,
+    )
+    return b"".join(parts)
+
+
+_ENDS: Final = {
+    kind: f'}},"outcome":{{"status":"{status}","kind":"{kind}","latency_ms":'.encode()
+    for kind, status in STATUS_OF_KIND.items()
+}
+
+
+def asked(args: Payload, key_id: bytes) -> bytes:
+    """Return arguments as they stand behind a request's ``rpc_id``, whose quotation mark they begin with."""
+    size = args.size
+    if args.kept is not None and size is not None and args.hmac is not None:  # nearly always
+        hmac = args.hmac.encode()
+        return b'","args":%b,"args_bytes":%d,"args_hmac":"%b","hmac_key_id":%b' % (
+            args.kept,
+            size,
+            hmac,
+            key_id,
+        )
+    parts = [b'"']
+    request(parts, args, key_id)
+    return b"".join(parts)
+
+
+def became(result: Payload) -> bytes:
+    """Return a result as it stands behind an outcome's ``latency_ms``, with the ends of outcome and event."""
+    size = result.size
+    if result.kept is None and size is not None and result.hmac is not None:  # nearly always
+        return b',"result_bytes":%d,"result_hmac":"%b"}}' % (size, result.hmac.encode())
+    parts: list[bytes] = []
+    _became(parts, result)
+    return b"".join(parts)

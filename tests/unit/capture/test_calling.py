@@ -343,6 +343,7 @@ def test_events_name_their_own_caller_and_target_whatever_is_remembered(pairs: l
     recorder.settings.audit.intent = "none"
     recorder.recall.return_value = {}
     recorder.waits = False
+    recorder.record_outcome.return_value = False
     with mock.patch.object(calling, "MAX_PEERS", 2), mock.patch.object(calling, "MAX_TARGETS", 2):
         audited = Audited(lambda: recorder, backend="shop")
         for user, tool in pairs:
