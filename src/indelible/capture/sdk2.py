@@ -17,6 +17,7 @@ import time
 import types
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from indelible.capture import meta, methods, peers
@@ -118,16 +119,19 @@ class WireMiddleware:
         except BaseException as exc:
             await self._failed(call, exc)
             raise
-        await self._released(call, lambda: judge_result(_wire_form(result)))
+        await self._released(call, judge_result, _wire_form(result))
         return result
 
     def _peer_of(self, ctx: Any) -> Peer:
         """Return who sent a message; over a pipe, the one who sent the last one, as long as nothing else is said."""
         if ctx.request is not None:
             return peer_of(ctx, self.audited.trusted)
-        fields = peers.meta_of(ctx.params)
+        params = ctx.params
+        fields = None if type(params) is dict and "_meta" not in params else peers.meta_of(params)
         info = fields.get(meta.CLIENT_INFO) if fields else None
-        said, version, claimed = getattr(ctx.session, "client_params", None), ctx.protocol_version, _transport()
+        said, version = getattr(ctx.session, "client_params", None), ctx.protocol_version
+        # What a client has said as it began came over one transport; who says it with each message may be at any.
+        claimed = None if said is not None else _transport()
         known = self._piped
         if known is not None and known[0] is said and known[1:4] == (version, claimed, info):
             return known[4]
@@ -135,12 +139,13 @@ class WireMiddleware:
         self._piped = (said, version, claimed, info, peer)
         return peer
 
-    async def _released(self, call: OpenCall, judge: Callable[[], Verdict]) -> None:
+    async def _released(self, call: OpenCall, judge: Callable[[Any], Verdict], became: Any) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""
         try:
-            verdict = judge()
+            verdict = judge(became)
             await call.afinish(verdict)
-            await self.tasks.answered(call, verdict)
+            if self.tasks.concerns(call, verdict):
+                await self.tasks.answered(call, verdict)
         except TrailUnavailable:
             raise refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001
@@ -156,7 +161,7 @@ class WireMiddleware:
 
     async def _failed(self, call: OpenCall, exc: BaseException) -> None:
         if isinstance(exc, Exception):
-            await self._released(call, lambda: judge_exception(exc, method=call.incoming.method))
+            await self._released(call, partial(judge_exception, method=call.incoming.method), exc)
             return
         call.broken_off(exc)
 
@@ -238,54 +243,49 @@ async def _unrecorded(ctx: Any, call_next: CallNext) -> Any:
 
 
 def _listen(session: Any, call: OpenCall, faults: Faults) -> None:
-    """Record what the server asks the client from within a call: the session is one message's own."""
-    original = getattr(session, "send_request", None)
-    if original is not None:
-        try:
-            session.send_request = _Asking(session, original, call, faults)
-        except AttributeError:  # a session that takes no new attributes: its requests are not seen
-            pass
+    """Record what the server asks the client from within a call: the session is one message's own.
 
-
-class _Asking:
-    """A session's `send_request` during a call.
-
-    It does not keep the session alive, of which there is one a message: a cycle would wait for the garbage collector,
-    and cost more than everything else here.
+    What is put there does not keep the session alive: a cycle would wait for the garbage collector, and cost more than
+    everything else here.
     """
+    original = getattr(session, "send_request", None)
+    if original is None:
+        return
+    whose = None
+    if getattr(original, "__self__", None) is session:
+        original, whose = original.__func__, weakref.ref(session)
+    try:
+        session.send_request = partial(_ask, call, faults, original, whose)
+    except AttributeError:
+        return  # a session that takes no new attributes: its requests are not seen
 
-    __slots__ = ("_call", "_faults", "_original", "_session")
 
-    def __init__(self, session: Any, original: Any, call: OpenCall, faults: Faults) -> None:
-        self._original, self._call, self._faults = original, call, faults
-        self._session: Any = None
-        if getattr(original, "__self__", None) is session:
-            self._original, self._session = original.__func__, weakref.ref(session)
+def _ask(
+    call: OpenCall, faults: Faults, original: Any, whose: Any, request: Any, *args: Any, **kwargs: Any
+) -> Awaitable[Any]:
+    """Be a session's `send_request` during a call; whoever calls this holds the session."""
+    if whose is not None:
+        original = types.MethodType(original, whose())
+    made: Awaitable[Any] = original(request, *args, **kwargs)
+    is_call = getattr(request, "method", None) in methods.SERVER_CALLS
+    return _noted(call, faults, made, request) if is_call else made
 
-    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """Send a request; whoever calls this holds the session."""
-        original = self._original
-        if self._session is not None:
-            original = types.MethodType(original, self._session())
-        method = getattr(request, "method", None)
-        made: Awaitable[Any] = original(request, *args, **kwargs)
-        return self._noted(made, request) if method in methods.SERVER_CALLS else made
 
-    async def _noted(self, made: Awaitable[Any], request: Any) -> Any:
-        asked = None
-        with self._faults.minor():
-            asked = Asked(self._call, request.method, _wire_form(getattr(request, "params", None)))
-        try:
-            result = await made
-        except BaseException as exc:
-            with self._faults.minor():
-                if asked is not None:
-                    asked.failed(exc)
-            raise
-        with self._faults.minor():
+async def _noted(call: OpenCall, faults: Faults, made: Awaitable[Any], request: Any) -> Any:
+    asked = None
+    with faults.minor():
+        asked = Asked(call, request.method, _wire_form(getattr(request, "params", None)))
+    try:
+        result = await made
+    except BaseException as exc:
+        with faults.minor():
             if asked is not None:
-                asked.answered(_wire_form(result))
-        return result
+                asked.failed(exc)
+        raise
+    with faults.minor():
+        if asked is not None:
+            asked.answered(_wire_form(result))
+    return result
 
 
 def refusal(why: str) -> Exception:
@@ -308,25 +308,32 @@ def _wire_form(result: Any) -> Any:
 def incoming_of(ctx: Any) -> Incoming:
     """Return a request as the middleware is handed it: nothing in it has been validated."""
     method, params, request, rpc_id = ctx.method, ctx.params, ctx.request, ctx.request_id
-    how = methods.describe(method)
     incoming = Incoming(method=method, args=params)
     if not peers.is_mapping(params):
-        params = None
-    fields = peers.meta_of(params) if params and "_meta" in params else None
-    if fields or request is not None:
+        params = _NOTHING
+    usual = params.keys() <= _USUAL
+    if not usual or request is not None:
+        fields = None if usual else peers.meta_of(params)
         incoming.request_id, incoming.trace_id, incoming.span_id = peers.correlation_of(fields, request)
     if rpc_id is not None:
         incoming.rpc_id = rpc_id_of(rpc_id)
         incoming.wire = peers.wire_of(request, ctx.session, rpc_id)
-    if params is not None:
+    if params is not _NOTHING:
+        how = methods.describe(method)
         incoming.name = _name(params, how)
         if how.args == "arguments":
             incoming.args = params.get("arguments")
+    if not usual:
         state = params.get("requestState")
         incoming.request_state = state if isinstance(state, str) else None
         incoming.answers_input = "inputResponses" in params
         incoming.input_responses = params.get("inputResponses")
     return incoming
+
+
+_NOTHING: Final[dict[str, Any]] = {}
+_USUAL: Final = frozenset({"name", "arguments", "uri"})
+"""Of the parameters of most calls, all: with nothing else there is no ``_meta``, and no answer to an earlier round."""
 
 
 def _name(params: Mapping[str, Any], how: methods.Method) -> str | None:

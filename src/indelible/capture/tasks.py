@@ -34,6 +34,11 @@ class Tasks:
         self.follow: Callable[[str, OpenCall], None] | None = None
         """Told of each task that is accepted, by who can see how it ends without being asked."""
 
+    @staticmethod
+    def concerns(call: OpenCall, verdict: Verdict) -> bool:
+        """Tell whether `answered` may have anything to do."""
+        return verdict.metadata is not None or call.incoming.method == task_ends.CANCEL
+
     async def answered(self, call: OpenCall, verdict: Verdict) -> None:
         """Let the execution begin, when a call was answered with a task; or end, when it has cancelled one.
 

@@ -22,7 +22,7 @@ Call = Callable[[str], Awaitable[Any]]
 CANARY = "canary-of-a-fault"
 ran: list[str] = []
 
-CORE = ("calling.Audited._open", "calling.OpenCall._conclude", "calling.Call.finish")
+CORE = ("calling.Audited._open", "calling.OpenCall._close", "calling.Call.is_plain", "calling.Call.finish")
 FASTMCP = (
     "fastmcp_mw.AuditMiddleware._of",
     "fastmcp_mw.wire_of",
@@ -61,7 +61,7 @@ HOOKS = {
         "correlate.judge",
     ),
 }
-RECORDER = ("record", "arecord", "prepare", "record_or_owe", "refuse")
+RECORDER = ("record", "record_outcome", "arecord", "prepare", "record_or_owe", "refuse")
 """Of the recorder itself."""
 
 

@@ -322,7 +322,7 @@ def test_a_call_that_is_cancelled_while_the_server_lists_its_tools_is_a_call(
     check(trail, "cancelled", TABLE["sdk2"]["cancelled"])
 
 
-@pytest.mark.parametrize("where", ["_open", "_conclude"])
+@pytest.mark.parametrize("where", ["_open", "_close"])
 @pytest.mark.parametrize("on_failure", ["allow", "deny"])
 def test_a_fault_of_ours_ends_no_call_unless_nothing_may_go_on_unrecorded(
     where: str, on_failure: Any, trail: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
