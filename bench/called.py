@@ -1,7 +1,8 @@
 """One process in which servers are called, with and without something that listens: ``python -m bench.called FAMILY``.
 
-It runs in the environment that has the family's framework, so it imports nothing else at the top. A server and its
-client's end are in one thread and talk through a pair of memory streams; what a client does to a message (models,
+It runs in the environment that has the family's framework, so it imports nothing else at the top. A family is called
+*alone* when its middleware is, around a handler that has answered already (`alone.py`). Else a server and its client's
+end are in one thread and talk through a pair of memory streams; what a client does to a message (models,
 JSON) is left out, what the server does is not. Every *way* (bare, audited, logged …) is a server of its own with the
 same tools. The ways take turns of some calls, each round in another order, so that what else the machine does meets
 all alike; a way's cost is its turn less the bare one's of the same round.
@@ -25,6 +26,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from bench import alone
 
 TOOLS = ("look", "act")
 """A tool that says it is read-only, and one that says nothing: its calls have an intent recorded before them."""
@@ -183,6 +186,8 @@ SERVERS: dict[str, Callable[[], Any]] = {
     "sdk1": sdk1,
     "fastmcp": fastmcp,
     "otel": sdk2,
+    "sdk2 alone": sdk2,
+    "fastmcp alone": fastmcp,
 }
 WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
     "sdk2": {"bare": bare, "audited": audited},
@@ -190,6 +195,8 @@ WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
     "sdk1": {"bare": bare, "audited": audited},
     "fastmcp": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
     "otel": {"bare": untraced, "noop": bare},
+    "sdk2 alone": {"bare": bare, "audited": audited},
+    "fastmcp alone": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
 }
 """Family, way, what is done to a server of it."""
 
@@ -260,6 +267,55 @@ class Client:
             await self._running
 
 
+# --- calls of middleware alone ------------------------------------------------------------------------------
+
+
+LISTED = (
+    {"name": "look", "inputSchema": SCHEMA, "annotations": {"readOnlyHint": True}},
+    {"name": "act", "inputSchema": SCHEMA},
+)
+
+
+def _is_ours(middleware: Any) -> bool:
+    return type(middleware).__module__.startswith("indelible")
+
+
+class Alone:
+    """The middleware of a server that is never started."""
+
+    def __init__(self, family: str, server: Any) -> None:
+        ours = [each for each in getattr(server, "middleware", ()) if _is_ours(each)]
+        if family.startswith("fastmcp"):
+            for each in ours:
+                each.attach(server)  # its tier beneath, which FastMCP 3 has no place for
+            ours = [each for each in getattr(server._mcp_server, "middleware", ()) if _is_ours(each)]
+        for each in ours:
+            each.audited.list_tools(LISTED)
+        handler = alone.through_fastmcp(server) if family.startswith("fastmcp") else alone.answered
+        self._call = alone.through(ours, handler)
+        self._number = 0
+
+    async def prepare(self, tool: str, calls: int) -> Callable[[], Awaitable[None]]:
+        call = self._call
+        messages = [self._message(tool) for _ in range(calls)]
+
+        async def turn() -> None:
+            for message in messages:
+                await call(message)
+
+        return turn
+
+    def _message(self, tool: str) -> alone.Message:
+        self._number += 1
+        return alone.Message(tool, ARGUMENTS, self._number)
+
+    async def check(self, tool: str) -> None:
+        assert await self._call(self._message(tool)) == alone.ANSWER
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
 # --- calls of functions -------------------------------------------------------------------------------------
 
 
@@ -321,6 +377,8 @@ async def opened(family: str, way: str, directory: Path) -> Any:
         return Functions(way, directory)
     server = SERVERS[family]()
     WAYS[family][way](server, directory)
+    if family.endswith("alone"):
+        return Alone(family, server)
     client = Client(server)
     await client.greet()
     return client

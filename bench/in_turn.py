@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import bench_wrap, called
+from bench import alone, bench_wrap, called
 from bench.bench_record import NOTHING, SOMETHING, make, thread_cpu, trail
 from indelible import configfile
 from indelible.capture.attach import audited
@@ -95,34 +95,6 @@ def wrap(what: str) -> None:
             serve(turn)
 
 
-class Session:
-    """Stands for the SDK's, of which there is one a message."""
-
-    client_params = None
-
-    async def send_request(self) -> None:
-        """Nothing is asked."""
-
-
-class Message:
-    """Stands for the SDK's `ServerRequestContext`."""
-
-    method = "tools/call"
-    request = None
-    protocol_version = "2025-06-18"
-
-    def __init__(self, tool: str, number: int) -> None:
-        """Be the call with this number."""
-        self.request_id = number
-        self.params = {"name": tool, "arguments": dict(called.ARGUMENTS)}
-        self.session = Session()
-
-
-async def answered(message: Any) -> Any:
-    """Be the server behind the middleware."""
-    return {"content": [{"type": "text", "text": called.TEXT}], "isError": False}
-
-
 def middleware(what: str) -> None:
     """Be the process whose calls go through the middleware of the official SDK 2.x, without its server."""
     with trail("process") as recorder:
@@ -136,11 +108,13 @@ def middleware(what: str) -> None:
 
         def one(message: Any) -> None:
             with contextlib.suppress(StopIteration):  # nothing in it waits
-                wire(message, answered).send(None)
+                wire(message, alone.answered).send(None)
                 sys.exit("bench.in_turn: a call waits")
 
         def turn() -> float:
-            return thread_cpu(one, [Message(SERVED[what], number) for number in range(CALLS)])
+            return thread_cpu(
+                one, [alone.Message(SERVED[what], called.ARGUMENTS, number) for number in range(CALLS)]
+            )
 
         serve(turn)
 

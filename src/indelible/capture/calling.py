@@ -330,17 +330,16 @@ class Audited:
         """
         if wire is not None and isinstance(wire[0], Outside):
             seen = wire[0].open_call(wire[1])
-            if isinstance(seen, OpenCall) and seen.audited.recorder is self.recorder:
+            if isinstance(seen, OpenCall) and self.keeps(seen):
                 return seen
         call = context.current.get()
-        if (
-            isinstance(call, OpenCall)
-            and not call.closed
-            and call.is_of(wire)
-            and call.audited.recorder is self.recorder
-        ):
+        if isinstance(call, OpenCall) and not call.closed and call.is_of(wire) and self.keeps(call):
             return call
         return None
+
+    def keeps(self, call: OpenCall) -> bool:
+        """Tell whether a call goes into this trail."""
+        return call.audited is self or call.audited.recorder is self.recorder
 
     def _open(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
         now, mono = time.time_ns(), time.monotonic_ns()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from indelible import context as current_call
 from indelible.capture import meta, methods, peers
@@ -16,6 +16,7 @@ from indelible.capture.calling import Incoming, OpenCall, Peer, Wire
 from indelible.capture.frames import bounded
 from indelible.capture.incoming import dumped, rpc_id_of
 from indelible.capture.proxies import Trusted
+from indelible.events import Caller
 
 
 def open_here() -> OpenCall | None:
@@ -53,9 +54,10 @@ def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Inc
     request = about.request_context
     raw = getattr(request, "_srctx", request)  # FastMCP 4 makes a string of the id
     incoming.rpc_id = rpc_id_of(raw.request_id)
-    incoming.request_id, incoming.trace_id, incoming.span_id = peers.correlation_of(
-        _fields(request), request.request
-    )
+    fields, over_http = _fields(request), request.request
+    if fields or over_http is not None:
+        ids = peers.correlation_of(fields, over_http)
+        incoming.request_id, incoming.trace_id, incoming.span_id = ids
     incoming.request_id = incoming.request_id or inherited(wire)
     state = getattr(message, "request_state", None)
     incoming.request_state = state if isinstance(state, str) else None
@@ -76,25 +78,36 @@ def name_of(method: str, message: Any) -> str | None:
 
 def _fields(request: Any) -> Mapping[str, Any] | None:
     """Return a request's ``_meta``: a mapping, or a model that takes any field."""
-    fields = dumped(getattr(request, "meta", None))
+    fields = getattr(request, "meta", None)
+    if fields is None:
+        return None
+    fields = dumped(fields)
     return fields if isinstance(fields, Mapping) else None
 
 
-def peer_of(about: Any, trusted: Trusted) -> Peer:
+def peer_of(about: Any, trusted: Trusted, piped: peers.LastPeer) -> Peer:
     """Return who calls, of FastMCP's `Context`. Its `session_id` may be made up for one request, and is not asked."""
     request = about.request_context
     if request is None:
-        return peers.local_peer("library")
-    params = getattr(request.session, "client_params", None)
-    client = peers.client_of(_fields(request), params)
+        return _LIBRARY
+    params, fields = getattr(request.session, "client_params", None), _fields(request)
+    version, transport = getattr(request, "protocol_version", None), getattr(about, "transport", None)
+    key = (params, version, transport, fields.get(meta.CLIENT_INFO) if fields else None)
+    known = piped.get(key) if request.request is None else None
+    if known is not None:
+        return known
+    client = peers.client_of(fields, params)
     asked = getattr(params, "protocol_version", None) or getattr(params, "protocolVersion", None)
-    version = meta.short(getattr(request, "protocol_version", None) or asked)
+    version = meta.short(version or asked)
     if request.request is None:
-        stdio = getattr(about, "transport", None) == "stdio"
-        return peers.local_peer("stdio" if stdio else "library", client=client, protocol_version=version)
+        caller: Caller = "stdio" if transport == "stdio" else "library"
+        return piped.put(key, peers.local_peer(caller, client=client, protocol_version=version))
     return peers.peer_in_session(
         request.request, request.session, trusted, client=client, protocol_version=version
     )
+
+
+_LIBRARY: Final = peers.local_peer("library")
 
 
 # --- what it is answered with ---

@@ -52,6 +52,7 @@ from indelible.capture.fastmcp_forms import (
 from indelible.capture.fastmcp_tasks import Follower
 from indelible.capture.faults import Faults, given_up
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
+from indelible.capture.peers import LastPeer
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
@@ -117,7 +118,9 @@ class AuditMiddleware(Middleware):
         if about is None:
             return None
         first = about.fastmcp not in self._servers  # the tier beneath is there from the next message on
-        server = self._of(about.fastmcp)
+        server, scope = self._of(about.fastmcp), _scope.get()
+        if scope is not None and scope.message is context.message and server.audited.keeps(scope.call):
+            return None  # FastMCP 4 comes by once more, further in; or this was added twice
         method = context.method or ""
         if context.type == "notification" or not methods.is_call(method, has_id=True):
             lists = method == "tools/list" and (first or not server.beneath)
@@ -125,15 +128,12 @@ class AuditMiddleware(Middleware):
         wire = wire_of(about.request_context)
         if wire is not None and (server.tapped or given_up.get() is wire[0]):
             return None
-        scope = _scope.get()
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
             return functools.partial(self._begin, server, wire, None)
         outermost = scope is None or scope.call is not outer
         if outermost and (outer.audited is server.audited or outer.from_outside):
             return functools.partial(self._join, server, outer)
-        if scope is not None and scope.message is context.message:  # added twice
-            return None
         if outer.audited is not server.audited and _delegated():
             name = name_of(method, context.message)
             if name is not None and name != outer.incoming.name:
@@ -200,13 +200,17 @@ class AuditMiddleware(Middleware):
     ) -> OpenCall:
         """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
         incoming = incoming_of(context, wire, within)
-        peer = peer_of(context.fastmcp_context, server.audited.trusted) if within is None else within.peer
-        try:
-            with self._faults.minor():
-                await server.know(incoming)
-        except BaseException:  # cancelled meanwhile: a call all the same
-            server.audited.begin_cancelled(incoming, peer)
-            raise
+        if within is not None:
+            peer = within.peer
+        else:
+            peer = peer_of(context.fastmcp_context, server.audited.trusted, server.piped)
+        if incoming.method == "tools/call" and not server.audited.knows(incoming.name or ""):
+            try:
+                with self._faults.minor():
+                    await server.ask()
+            except BaseException:  # cancelled meanwhile: a call all the same
+                server.audited.begin_cancelled(incoming, peer)
+                raise
         return await server.audited.abegin(incoming, peer)
 
     async def _released(self, server: _Server, call: OpenCall, judge: Callable[[], Awaitable[Verdict]]) -> None:
@@ -214,7 +218,7 @@ class AuditMiddleware(Middleware):
         try:
             verdict = await judge()
             await call.afinish(verdict)
-            if server.tasks is not None:
+            if server.tasks is not None and server.tasks.concerns(call, verdict):
                 await server.tasks.answered(call, verdict)
         except TrailUnavailable:
             raise _refusal(WITHHELD) from None
@@ -232,6 +236,7 @@ class _Server:
     def __init__(self, fastmcp: Any, trail: Trail, backend: str | None) -> None:
         self._ref = weakref.ref(fastmcp)
         self._ask_at = 0.0
+        self.piped = LastPeer()
         inner = getattr(fastmcp, "_mcp_server", None)  # private: without it, this tier records alone
         chain = getattr(inner, "middleware", None)
         found = [each for each in chain if isinstance(each, WireMiddleware)] if isinstance(chain, list) else []
@@ -258,13 +263,12 @@ class _Server:
         """Tell whether `attach` has put a tap into a FastMCP 3: it sees all of the wire, so it alone records that."""
         return hasattr(getattr(self._inner, "run", None), "indelible")
 
-    async def know(self, incoming: Incoming) -> None:
+    async def ask(self) -> None:
         """Ask the server for its tools, before the first call of one that is not known."""
         import anyio
 
         fastmcp = self._ref()
-        unknown = incoming.method == "tools/call" and not self.audited.knows(incoming.name or "")
-        if not unknown or fastmcp is None or time.monotonic() < self._ask_at:
+        if fastmcp is None or time.monotonic() < self._ask_at:
             return
         self._ask_at = time.monotonic() + FAILED_S
         with anyio.move_on_after(LIST_S), contextlib.suppress(Exception):
@@ -323,7 +327,7 @@ def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:
     call = open_here()
     if call is None or scope is None or scope.call is not call:
         return None
-    return call if call.audited.recorder is server.audited.recorder else None
+    return call if server.audited.keeps(call) else None
 
 
 def _delegated() -> bool:

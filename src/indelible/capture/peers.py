@@ -121,6 +121,26 @@ def local_peer(caller: Caller, *, client: str | None = None, protocol_version: s
     )
 
 
+class LastPeer:
+    """Who sent the last message over a pipe: the sender of the next one, as long as nothing else is said of him."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._known: tuple[object, Peer | None] = (None, None)
+
+    def get(self, said: tuple[object, ...]) -> Peer | None:
+        """Return him when all that is `said` is as it was."""
+        known = self._known
+        return known[1] if known[0] == said else None
+
+    def put(self, said: tuple[object, ...], peer: Peer) -> Peer:
+        """Remember him, and return him."""
+        self._known = (said, peer)
+        return peer
+
+
 @functools.cache
 def _stdio_session() -> str:
     """A process serves one session over its standard streams."""

@@ -52,7 +52,7 @@ class WireMiddleware:
         self.faults = Faults(lambda: audited.recorder, refusal)
         self._ask_at = 0.0
         self._listing: Any = None
-        self._piped: tuple[Any, Any, Any, Any, Peer] | None = None
+        self._piped = peers.LastPeer()
 
     async def __call__(self, ctx: Any, call_next: CallNext) -> Any:
         """Take one message of the client on its way to the server's handler."""
@@ -132,12 +132,8 @@ class WireMiddleware:
         said, version = getattr(ctx.session, "client_params", None), ctx.protocol_version
         # What a client has said as it began came over one transport; who says it with each message may be at any.
         claimed = None if said is not None else _transport()
-        known = self._piped
-        if known is not None and known[0] is said and known[1:4] == (version, claimed, info):
-            return known[4]
-        peer = peer_of(ctx, self.audited.trusted)
-        self._piped = (said, version, claimed, info, peer)
-        return peer
+        key = (said, version, claimed, info)
+        return self._piped.get(key) or self._piped.put(key, peer_of(ctx, self.audited.trusted))
 
     async def _released(self, call: OpenCall, judge: Callable[[Any], Verdict], became: Any) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""

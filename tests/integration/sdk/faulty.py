@@ -31,7 +31,7 @@ FASTMCP = (
     "fastmcp_mw.judge_result",
     "fastmcp_mw.wire_form",
     "fastmcp_mw._direct",
-    "fastmcp_mw._Server.know",
+    "fastmcp_mw._Server.ask",
     "fastmcp_forms.name_of",
     "fastmcp_forms.dumped",
 )

@@ -1,0 +1,94 @@
+"""Calls through middleware without the server around it: its handler has answered before it is asked.
+
+What stands here for the official SDK's and FastMCP's own objects has of them what a middleware looks at. The chains are
+the frameworks' own, as they run them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+PROTOCOL: Final = "2025-06-18"
+ANSWER: Final = {
+    "content": [{"type": "text", "text": "the quick brown fox jumps over the lazy dog"}],
+    "isError": False,
+}
+
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class Session:
+    """Stands for the SDK's, of which there is one a message."""
+
+    client_params = None
+
+    async def send_request(self) -> None:
+        """Nothing is asked."""
+
+
+class Message:
+    """Stands for the SDK's `ServerRequestContext`, of a call over a pipe."""
+
+    method = "tools/call"
+    request = None
+    meta = None
+    protocol_version = PROTOCOL
+
+    def __init__(self, tool: str, arguments: dict[str, Any], number: int) -> None:
+        """Be the call with this number."""
+        self.request_id = number
+        self.params = {"name": tool, "arguments": dict(arguments)}
+        self.session = Session()
+
+
+async def answered(message: Any) -> Any:
+    """Be the server behind the middleware."""
+    return ANSWER
+
+
+def through(middleware: list[Any], handler: Handler) -> Handler:
+    """Return what the SDK calls with a message: its middleware in order, then the handler."""
+    for outer in reversed(middleware):
+
+        async def link(ctx: Any, outer: Any = outer, inner: Handler = handler) -> Any:
+            return await outer(ctx, inner)
+
+        handler = link
+    return handler
+
+
+def through_fastmcp(server: Any) -> Handler:
+    """Return the same for FastMCP's own middleware: 4 runs it for what is common to all messages, and once more."""
+    from fastmcp.server.middleware import MiddlewareContext
+
+    run, params = server._run_middleware, _params()
+    phases = ({"phase": "outer"}, {"phase": "typed"}) if "phase" in inspect.signature(run).parameters else ({},)
+
+    async def last(context: Any) -> Any:
+        return ANSWER
+
+    handler = last
+    for phase in reversed(phases):
+
+        async def link(context: Any, inner: Handler = handler, phase: Any = phase) -> Any:
+            return await run(context, inner, **phase)
+
+        handler = link
+
+    async def call(ctx: Any) -> Any:
+        about: Any = SimpleNamespace(fastmcp=server, request_context=ctx, transport="stdio")
+        message = params(name=ctx.params["name"], arguments=ctx.params["arguments"])
+        return await handler(MiddlewareContext(message=message, fastmcp_context=about, method=ctx.method))
+
+    return call
+
+
+def _params() -> Any:
+    try:
+        from mcp_types import CallToolRequestParams
+    except ImportError:
+        from mcp.types import CallToolRequestParams
+    return CallToolRequestParams
