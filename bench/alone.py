@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 PROTOCOL: Final = "2025-06-18"
 ANSWER: Final = {
@@ -47,6 +47,33 @@ class Message:
 async def answered(message: Any) -> Any:
     """Be the server behind the middleware."""
     return ANSWER
+
+
+class Tape:
+    """Stands for the stream that a server of the SDK 1.x reads from."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        """Hold these, and then nothing more."""
+        self._messages = iter(messages)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._messages)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class Sink:
+    """Stands for the stream that it writes to."""
+
+    last: Any = None
+
+    async def send(self, message: Any) -> None:
+        """Take an answer."""
+        self.last = message
 
 
 def through(middleware: list[Any], handler: Handler) -> Handler:

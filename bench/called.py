@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import json
@@ -187,6 +188,8 @@ SERVERS: dict[str, Callable[[], Any]] = {
     "fastmcp": fastmcp,
     "otel": sdk2,
     "sdk2 alone": sdk2,
+    "sdk1 alone": sdk1,
+    "asgi alone": sdk2,
     "fastmcp alone": fastmcp,
 }
 WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
@@ -196,6 +199,8 @@ WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
     "fastmcp": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
     "otel": {"bare": untraced, "noop": bare},
     "sdk2 alone": {"bare": bare, "audited": audited},
+    "sdk1 alone": {"bare": bare, "audited": audited},
+    "asgi alone": {"bare": bare, "audited": bare},
     "fastmcp alone": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
 }
 """Family, way, what is done to a server of it."""
@@ -316,6 +321,131 @@ class Alone:
         """Nothing runs."""
 
 
+class Taped:
+    """A server of the SDK 1.x whose `run` has its answers ready: what is left of a call is the tap on its streams."""
+
+    def __init__(self, way: str, directory: Path) -> None:
+        self._server, self._number = sdk1(), 0
+        self._answers: dict[Any, Any] = {}
+        self._server.run = self._run
+        WAYS["sdk1 alone"][way](self._server, directory)
+
+    async def _run(self, read: Any, write: Any, *_: Any) -> None:
+        answers = self._answers
+        async for item in read:
+            await write.send(answers[item.message.root.id])
+
+    def _asked(self, method: str, params: Any, result: Any) -> Any:
+        self._number += 1
+        frame = {"jsonrpc": "2.0", "id": self._number}
+        self._answers[self._number] = _message({**frame, "result": result})
+        return _message({**frame, "method": method, "params": params})
+
+    async def prepare(self, tool: str, calls: int) -> Callable[[], Awaitable[None]]:
+        self._answers.clear()
+        params = {"name": tool, "arguments": ARGUMENTS}
+        messages = [self._asked("tools/call", params, alone.ANSWER) for _ in range(calls)]
+
+        async def turn() -> None:
+            await self._server.run(alone.Tape(messages), alone.Sink(), None)
+
+        return turn
+
+    async def check(self, tool: str) -> None:
+        listed = self._asked("tools/list", {}, {"tools": LISTED})
+        call, sink = (
+            self._asked("tools/call", {"name": tool, "arguments": ARGUMENTS}, alone.ANSWER),
+            alone.Sink(),
+        )
+        await self._server.run(alone.Tape([listed, call]), sink, None)
+        assert TEXT in sink.last.message.model_dump_json()
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
+class Posted:
+    """An ASGI app that has its answers ready, and what is in front of it."""
+
+    def __init__(self, way: str, directory: Path) -> None:
+        self._app: Any = self._answer
+        if way == "audited":
+            import indelible
+            from indelible.asgi import AuditASGI
+
+            recorder = indelible.open_trail(directory / "posted.jsonl")
+            self._app = AuditASGI(self._answer, recorder)
+            _at_end.append(recorder.close)
+        self._number = 0
+        self._sent: list[Any] = []
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        for message in scope["answers"]:
+            await send(message)
+
+    def _post(self, method: str, params: Any, result: Any) -> tuple[Any, Any]:
+        self._number += 1
+        frame = {"jsonrpc": "2.0", "id": self._number}
+        body, answer = (
+            json.dumps({**frame, **more}).encode()
+            for more in ({"method": method, "params": params}, {"result": result})
+        )
+        session = (b"mcp-session-id", b"6e0ea5ae2f4c4d0f")
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer)), session]
+        answers = (
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": answer, "more_body": False},
+        )
+        asking = [
+            (b"host", b"127.0.0.1:8000"),
+            (b"content-type", b"application/json"),
+            (b"accept", b"application/json, text/event-stream"),
+            (b"mcp-protocol-version", PROTOCOL.encode()),
+            session,
+        ]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/mcp",
+            "query_string": b"",
+            "headers": asking,
+            "client": ("127.0.0.1", 50000),
+            "answers": answers,
+        }
+        return scope, {"type": "http.request", "body": body, "more_body": False}
+
+    async def _take(self, message: Any) -> None:
+        self._sent.append(message)
+
+    async def _send_all(self, posts: list[tuple[Any, Any]]) -> None:
+        for scope, body in posts:
+
+            async def receive(body: Any = body) -> Any:
+                return body
+
+            await self._app(scope, receive, self._take)
+
+    async def prepare(self, tool: str, calls: int) -> Callable[[], Awaitable[None]]:
+        params = {"name": tool, "arguments": ARGUMENTS}
+        posts = [self._post("tools/call", params, alone.ANSWER) for _ in range(calls)]
+        self._sent.clear()
+        return functools.partial(self._send_all, posts)
+
+    async def check(self, tool: str) -> None:
+        info = {"name": "bench", "version": "1"}
+        hello = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
+        server = {"protocolVersion": PROTOCOL, "capabilities": {}, "serverInfo": info}
+        posts = [self._post("initialize", hello, server), self._post("tools/list", {}, {"tools": LISTED})]
+        posts += [self._post("tools/call", {"name": tool, "arguments": ARGUMENTS}, alone.ANSWER)]
+        await self._send_all(posts)
+        assert TEXT.encode() in self._sent[-1]["body"]
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
 # --- calls of functions -------------------------------------------------------------------------------------
 
 
@@ -375,6 +505,10 @@ async def opened(family: str, way: str, directory: Path) -> Any:
     """Return a way of a family, ready to be called."""
     if family == "functions":
         return Functions(way, directory)
+    if family == "asgi alone":
+        return Posted(way, directory)
+    if family == "sdk1 alone":
+        return Taped(way, directory)
     server = SERVERS[family]()
     WAYS[family][way](server, directory)
     if family.endswith("alone"):
