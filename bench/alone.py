@@ -76,6 +76,23 @@ class Sink:
         self.last = message
 
 
+class Cycle:
+    """Stands for uvicorn's, of which there is one a request."""
+
+    disconnected = False
+
+    def __init__(self, body: bytes) -> None:
+        """Have read this much."""
+        self._body = body
+
+    async def receive(self) -> Any:
+        """Hand it over."""
+        return {"type": "http.request", "body": self._body, "more_body": False}
+
+
+Cycle.__module__ = "uvicorn.protocols.http.alone"
+
+
 def through(middleware: list[Any], handler: Handler) -> Handler:
     """Return what the SDK calls with a message: its middleware in order, then the handler."""
     for outer in reversed(middleware):

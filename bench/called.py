@@ -414,18 +414,14 @@ class Posted:
             "client": ("127.0.0.1", 50000),
             "answers": answers,
         }
-        return scope, {"type": "http.request", "body": body, "more_body": False}
+        return scope, alone.Cycle(body)
 
     async def _take(self, message: Any) -> None:
         self._sent.append(message)
 
     async def _send_all(self, posts: list[tuple[Any, Any]]) -> None:
-        for scope, body in posts:
-
-            async def receive(body: Any = body) -> Any:
-                return body
-
-            await self._app(scope, receive, self._take)
+        for scope, cycle in posts:
+            await self._app(scope, cycle.receive, self._take)
 
     async def prepare(self, tool: str, calls: int) -> Callable[[], Awaitable[None]]:
         params = {"name": tool, "arguments": ARGUMENTS}

@@ -35,8 +35,7 @@ class Body:
 
     def __init__(self, coding: str | None) -> None:
         """`coding` is the header ``Content-Encoding``."""
-        named = [name.strip().lower() for name in (coding or "").split(",")]
-        named = [name for name in named if name not in ("", "identity")]
+        named = _codings(coding) if coding else ()
         self.coding = ", ".join(named) or "identity"
         self.kept = Kept()
         self.came = 0
@@ -77,6 +76,11 @@ class Body:
                 yield from self._undoing.feed(piece)
         except CodingError:
             self.readable = False
+
+
+def _codings(header: str) -> list[str]:
+    named = [name.strip().lower() for name in header.split(",")]
+    return [name for name in named if name not in ("", "identity")]
 
 
 def requests_of(body: Body, *, certainly: bool) -> Parsed:
@@ -250,18 +254,32 @@ _LISTS: Final = frozenset({"accept", "content-encoding"})
 """Headers that may stand several times, and are one list then (RFC 9110, section 5.3)."""
 
 
-def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return ASGI's headers by their names in lower case; of several of one name the first, but of lists all.
+_READ: Final = {
+    name.encode(): name
+    for name in (
+        "accept", "content-encoding", "content-type", "mcp-method", "mcp-name", "mcp-protocol-version",
+        "mcp-session-id", "www-authenticate", *(name for name in meta.TEXTS if name == name.lower()),
+    )
+}  # fmt: skip
 
-    So frameworks read them (Starlette's `Headers.get`): a second one must not hide a coding, or name another session.
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return those of ASGI's headers that are read here, by their names in lower case.
+
+    Of several of one name it is the first, but of lists all. So frameworks read them (Starlette's `Headers.get`): a
+    second one must not hide a coding, or name another session.
     """
     found: dict[str, str] = {}
     for key, value in pairs:
-        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        name = _READ.get(key)
+        if name is None:  # of another header, or by a server that leaves names as they came
+            name = None if key.islower() else _READ.get(key.lower())
+            if name is None:
+                continue
         if name not in found:
-            found[name] = text
+            found[name] = value.decode("latin-1")
         elif name in _LISTS:
-            found[name] += ", " + text
+            found[name] += ", " + value.decode("latin-1")
     return found
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from indelible import context
 from indelible.capture import asgi_body, methods, sse
@@ -22,7 +22,7 @@ from indelible.capture.asgi_body import Body
 from indelible.capture.asgi_request import HttpRequest, Mode, method_of, withheld
 from indelible.capture.calling import REFUSED, WITHHELD
 from indelible.capture.frames import ABSENT, Parsed
-from indelible.capture.http_sessions import Answer, Session, Waiting, peer_with
+from indelible.capture.http_sessions import Answer, Session, Waiting
 from indelible.capture.outcomes import Verdict, judge
 from indelible.errors import TrailUnavailable
 
@@ -108,10 +108,12 @@ class HttpExchange(HttpRequest):
         streams = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
         if self.scope["method"] == "GET" and streams and self._status < 300:
             self._session = self._session or self._door.session()
-            return "events"
-        if self._session is None or not (self._mine or self._session.learns):
+        elif self._session is None or not (self._mine or self._session.learns):
             return "pass"
-        return "events" if streams and self._status < 400 else "whole"
+        elif not streams or self._status >= 400:
+            return "whole"
+        self._events = sse.Parser()
+        return "events"
 
     async def _read_unread(self) -> None:
         """Read what an app that ends without a response has not read: its calls were made, too."""
@@ -152,7 +154,7 @@ class HttpExchange(HttpRequest):
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
         parsed = asgi_body.requests_of(body, certainly=self._certain)
         session = self._session = self._session or self._door.session()
-        peer = peer_with(self._peer(), session)
+        peer = self._peer(session)
         for message, text in parsed:
             if message.id is not ABSENT and methods.is_call(method_of(message), has_id=True):
                 with contextlib.suppress(TrailUnavailable):
@@ -187,10 +189,10 @@ class HttpExchange(HttpRequest):
 
     async def _release(self) -> None:
         """Send what was held."""
-        for name in ("_start", "_held"):
-            message = getattr(self, name)
+        start, held = self._start, self._held
+        self._start = self._held = None
+        for message in (start, held):
             if message is not None:
-                setattr(self, name, None)
                 await self._send(message)
 
     async def _replace(self, body: bytes) -> None:
@@ -275,7 +277,8 @@ class HttpExchange(HttpRequest):
                     waiting.call.cancelled(GONE)
                 else:
                     await waiting.call.afinish(verdict)
-                    await self._door.tasks.answered(waiting.call, verdict)
+                    if self._door.tasks.concerns(waiting.call, verdict):
+                        await self._door.tasks.answered(waiting.call, verdict)
             except TrailUnavailable:
                 owed = True
             except Exception as exc:  # noqa: BLE001
@@ -342,6 +345,9 @@ class HttpExchange(HttpRequest):
         """Look whether the client is still there: an app that answers in one body may never ask."""
         if self._gone or self._body is not None or self._asking is not None or self._listening:
             return
+        if _is_uvicorns(self._receive):  # it says so by itself, at a twentieth of what a task costs
+            self._gone = self._receive.__self__.disconnected  # type: ignore[attr-defined]
+            return
         with contextlib.suppress(RuntimeError):  # not on asyncio: it is not looked for
             self._asking = asyncio.get_running_loop().create_task(_as_task(self._receive))
             await asyncio.sleep(0)
@@ -380,10 +386,13 @@ class HttpExchange(HttpRequest):
         if self._mode == "events" and session.key is not None and self._events.resumable:
             self._leave(session, may_come_back=True)
             return
+        owed = self._owed_now()
+        if not owed:
+            return
         verdict = Verdict("protocol_error", error="the response ended without an answer")
         if self._mode != "events" or not self._answer_body.readable:
             verdict = self._unanswered(None) if self._status else verdict
-        await self._settle([Answer(waiting, verdict) for waiting in self._owed_now()], batch=False)
+        await self._settle([Answer(waiting, verdict) for waiting in owed], batch=False)
 
     def _broken(self, exc: BaseException) -> None:
         """The app has raised; awaits nothing, since it may have been cancelled."""
@@ -411,6 +420,13 @@ class HttpExchange(HttpRequest):
         except TrailUnavailable:
             return True
         return False
+
+
+def _is_uvicorns(receive: Any) -> bool:
+    """Tell whether this is uvicorn's own, of a class (not documented) that notes that its client has disconnected."""
+    cycle = getattr(receive, "__self__", None)
+    whose = type(cycle).__module__.startswith("uvicorn.protocols.http.")
+    return whose and isinstance(getattr(cycle, "disconnected", None), bool)
 
 
 async def _as_task(receive: Receive) -> Message:

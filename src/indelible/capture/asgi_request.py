@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from indelible import context
-from indelible.capture import asgi_body, methods, peers, sse
+from indelible.capture import asgi_body, meta, methods, peers, sse
 from indelible.capture.asgi_body import Body
 from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
 from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.frames import Message as Rpc
-from indelible.capture.http_sessions import Session, Waiting, peer_with
+from indelible.capture.http_sessions import Session, Waiting
 from indelible.capture.incoming import Outside
 from indelible.capture.outcomes import Verdict, notified
 from indelible.capture.proxies import client_of
@@ -37,6 +37,20 @@ Mode = Literal["pass", "events", "whole", "refusal", "severed"]
 class HttpRequest(Outside):
     """One request that may be MCP."""
 
+    _initializes = _refused = _gone = False
+    _asking: asyncio.Task[Message] | None = None
+    _listening = 0
+    _mode: Mode | None = None
+    _status = 0
+    _challenge: str | None = None
+    _start: Message | None = None
+    _held: Message | None = None
+    _out = 0
+    _answer_body: Body
+    """Since the response has started."""
+    _events: sse.Parser
+    """Since it is a stream of events."""
+
     def __init__(self, door: AuditASGI, scope: Scope, receive: Receive, send: Send, *, certain: bool) -> None:
         """`certain`: the request is to a path that is MCP's."""
         self._door = door
@@ -50,20 +64,7 @@ class HttpRequest(Outside):
         self._body = Body(self._headers.get("content-encoding")) if scope["method"] == "POST" else None
         self._mine: list[Waiting] = []
         self._made: dict[str, OpenCall] = {}
-        self._initializes = False
-        self._refused = False
-        self._gone = False
-        self._asking: asyncio.Task[Message] | None = None
         self._unread: list[Message] = []
-        self._listening = 0
-        self._mode: Mode | None = None
-        self._status = 0
-        self._challenge: str | None = None
-        self._start: Message | None = None
-        self._held: Message | None = None
-        self._answer_body = Body(None)
-        self._events = sse.Parser()
-        self._out = 0
 
     def open_call(self, rpc_id: str) -> OpenCall | None:
         """Return the call of this request with this id; of one that could not be read, its only one."""
@@ -146,7 +147,7 @@ class HttpRequest(Outside):
             return
         for message, text in requests:
             if methods.is_call(str(message.method), has_id=message.id is not ABSENT):
-                peer = peer or peer_with(self._peer(), session)
+                peer = peer or self._peer(session)
                 try:
                     await self._begin(session, message, text, peer)
                 except TrailUnavailable as exc:
@@ -179,27 +180,36 @@ class HttpRequest(Outside):
         """Begin what nobody but the server may be able to read: taken for one call, since it may be one."""
         session = self._session = self._session or self._door.session()
         incoming = asgi_body.incoming_unread(body, self._headers, (self, _ANY))
-        call = await self._door.audited.abegin(incoming, peer_with(self._peer(), session))
+        call = await self._door.audited.abegin(incoming, self._peer(session))
         self._made[_ANY] = call
         waiting = Waiting(b"null", call, unread=True)
         self._mine.append(waiting)
         session.calls.add(waiting)
         context.current.set(call)
 
-    def _peer(self) -> Peer:
-        """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it."""
-        request = _Request(self.scope, self._headers)
-        host = self.scope.get("client")
-        address = client_of(
-            host[0] if host else None, self.scope.get("headers", ()), self._door.audited.trusted
-        )
+    def _peer(self, session: Session | None = None) -> Peer:
+        """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it.
+
+        What the request does not say of its client is known of its `session`.
+        """
+        scope, headers = self.scope, self._headers
+        host = scope.get("client")
+        version = meta.short(headers.get("mcp-protocol-version"))
+        request = _Request(scope, headers)
         token = peers.token_of(request)
-        version = peers.header_of(request, "mcp-protocol-version")
-        peer = peers.peer_of_request(request, token, protocol_version=version)
-        more: dict[str, Any] = {"client_ip": address}
-        if token is None:
-            more |= peers.principal_of_user(self.scope.get("user"), self.scope.get("auth"))
-        return msgspec.structs.replace(peer, **more)
+        peer = peers.peer_of_request(
+            request,
+            token,
+            session_id=None if session is None else session.session_id,
+            client=None if session is None else session.client,
+            protocol_version=version or (None if session is None else session.protocol_version),
+            client_ip=client_of(
+                host[0] if host else None, scope.get("headers", ()), self._door.audited.trusted
+            ),
+        )
+        if token is not None or "user" not in scope:
+            return peer
+        return msgspec.structs.replace(peer, **peers.principal_of_user(scope["user"], scope.get("auth")))
 
     async def _refuse(self, requests: list[tuple[Rpc, bytes]]) -> None:
         """Answer in the app's place: the calls could not be recorded, and are not made."""

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from indelible.capture import asgi_body, meta, methods, task_ends
 from indelible.capture.asking import Asked
-from indelible.capture.calling import Audited, OpenCall, Peer
+from indelible.capture.calling import Audited, OpenCall
 from indelible.capture.calls import Exchange
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message
 from indelible.capture.outcomes import Verdict, judge
@@ -239,12 +237,3 @@ class Sessions:
         """End all of them."""
         for session in tuple(self._known.values()):
             self.remove(session, why)
-
-
-def peer_with(peer: Peer, session: Session) -> Peer:
-    """Return a caller with what its session knows of it and the request did not say."""
-    more: dict[str, Any] = {}
-    for field in ("session_id", "client", "protocol_version"):
-        if getattr(peer, field) is None and getattr(session, field) is not None:
-            more[field] = getattr(session, field)
-    return msgspec.structs.replace(peer, **more) if more else peer

@@ -62,12 +62,13 @@ def read(message: Message) -> Meta | None:
         return of_fields(mapping(params.meta))
 
 
-_TEXTS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Meta)) - {CLIENT_INFO}
+TEXTS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Meta)) - {CLIENT_INFO}
+"""The keys of a ``_meta`` that are texts; some are headers, too."""
 
 
 def of_fields(fields: Mapping[str, Any]) -> Meta:
     """Return what the keys of a ``_meta`` say that are texts; what has another type is left out."""
-    return msgspec.convert({key: fields[key] for key in _TEXTS if isinstance(fields.get(key), str)}, Meta)
+    return msgspec.convert({key: fields[key] for key in TEXTS if isinstance(fields.get(key), str)}, Meta)
 
 
 def correlation(carried: Meta) -> tuple[str | None, str | None, str | None]:

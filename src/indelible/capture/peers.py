@@ -32,10 +32,11 @@ def peer_of_request(
     client: str | None = None,
     protocol_version: str | None = None,
     trusted: proxies.Trusted = proxies.NOBODY,
+    client_ip: str | None = None,
 ) -> Peer:
     """Return who sent an HTTP request; `token` is the accepted credential, when there was one.
 
-    The address is the socket's other end, or what `trusted` proxies say.
+    The address is `client_ip`, else the socket's other end, or what `trusted` proxies say.
     The user is the token's subject, else the client that it was given to; roles are the claim of that name when it is a
     list of texts, else the scopes. Of the token itself only the first 8 hex digits of its SHA-256 are kept.
     """
@@ -44,7 +45,7 @@ def peer_of_request(
         "caller": "http",
         "session_id": header or session_id,
         "client": client,
-        "client_ip": address_of(request, trusted),
+        "client_ip": client_ip or address_of(request, trusted),
         "protocol_version": protocol_version,
     }
     if token is None:
