@@ -90,7 +90,7 @@ class Cycle:
         return {"type": "http.request", "body": self._body, "more_body": False}
 
 
-Cycle.__module__ = "uvicorn.protocols.http.alone"
+Cycle.__module__, Cycle.__name__ = "uvicorn.protocols.http.alone", "RequestResponseCycle"
 
 
 def through(middleware: list[Any], handler: Handler) -> Handler:

@@ -61,6 +61,10 @@ class Body:
 
     def add(self, piece: bytes) -> None:
         """Take the next piece."""
+        if self._undoing is None and self.readable:
+            self.came += len(piece)
+            self.kept.add(piece)
+            return
         for part in self.parts(piece):
             self.kept.add(part)
 
@@ -125,13 +129,19 @@ def utf8(text: bytes) -> bytes:
     return text if encoding.startswith("utf-8") else text.decode(encoding, "replace").encode("utf-8", "replace")
 
 
-def incoming_of(message: Message, text: bytes, headers: Mapping[str, Any], wire: Wire | None) -> Incoming:
-    """Return a call as its request says it; `text` is JSON that holds it, `headers` are by lower-case names."""
+def incoming_of(
+    message: Message, text: bytes, carried: meta.Meta | None, headers: Mapping[str, Any], wire: Wire | None
+) -> Incoming:
+    """Return a call as its request says it; `text` is JSON that holds it, `headers` are by lower-case names.
+
+    `carried` is what its ``_meta`` says.
+    """
     method = str(message.method)
     how = methods.describe(method)
     params = message.params
     incoming = Incoming(method=method, wire=wire, rpc_id=None if message.id is ABSENT else bytes(message.id))
-    incoming.request_id, incoming.trace_id, incoming.span_id = _correlation(message, headers)
+    if carried is not None or not headers.keys().isdisjoint(_CORRELATING):
+        incoming.request_id, incoming.trace_id, incoming.span_id = _correlation(carried, headers)
     if params is not UNSET:
         named = {"name": params.name, "uri": params.uri}.get(how.name or "")
         if how.name == "ref":
@@ -162,13 +172,15 @@ def incoming_unread(body: Body, headers: Mapping[str, Any], wire: Wire) -> Incom
     return incoming
 
 
-def _correlation(message: Message, headers: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
-    carried = meta.read(message)
+_CORRELATING: Final = frozenset({"x-request-id", "traceparent"})
+
+
+def _correlation(
+    carried: meta.Meta | None, headers: Mapping[str, Any]
+) -> tuple[str | None, str | None, str | None]:
     said: tuple[str | None, str | None, str | None] = (None, None, None)
     if carried is not None:
         said = meta.correlation(carried)
-    if "x-request-id" not in headers and "traceparent" not in headers:
-        return said
     of_headers = meta.correlation(meta.of_fields(headers))
     return (said[0] or of_headers[0], *(said[1:] if said[1] else of_headers[1:]))
 
@@ -237,11 +249,8 @@ def _said(texts: list[str]) -> str | None:
     return texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]})"
 
 
-def said_of(message: Message) -> dict[str, Any]:
+def said_of(carried: meta.Meta) -> dict[str, Any]:
     """Return what a request's ``_meta`` says of its client (2026-07-28), as fields of a `Peer`."""
-    carried = meta.read(message)
-    if carried is None:
-        return {}
     found: dict[str, Any] = {}
     if carried.client_info is not ABSENT:
         found["client"] = meta.name_version(meta.mapping(carried.client_info))
@@ -269,14 +278,14 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     Of several of one name it is the first, but of lists all. So frameworks read them (Starlette's `Headers.get`): a
     second one must not hide a coding, or name another session.
     """
+    pairs = tuple(pairs)
+    named = dict(pairs)
+    if len(named) == len(pairs) and b"".join(named).islower():  # as nearly always: each once, as ASGI has them
+        return {_READ[key]: named[key].decode("latin-1") for key in named.keys() & _READ.keys()}
     found: dict[str, str] = {}
     for key, value in pairs:
-        name = _READ.get(key)
-        if name is None:  # of another header, or by a server that leaves names as they came
-            name = None if key.islower() else _READ.get(key.lower())
-            if name is None:
-                continue
-        if name not in found:
+        name = _READ.get(key.lower())
+        if name is not None and name not in found:
             found[name] = value.decode("latin-1")
         elif name in _LISTS:
             found[name] += ", " + value.decode("latin-1")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import context
@@ -231,7 +232,12 @@ class HttpExchange(HttpRequest):
                 answers.append(self._with_status(found))
             elif message.error is not ABSENT:
                 general = judge(message, text)
-        answers += [Answer(waiting, self._without(waiting, general)) for waiting in self._owed_now()]
+        if [
+            answer.waiting for answer in answers
+        ] != self._mine:  # else as nearly always: none is owed an answer
+            taken = {answer.waiting for answer in answers}
+            owed = [waiting for waiting in self._owed_now() if waiting not in taken]
+            answers += [Answer(waiting, self._without(waiting, general)) for waiting in owed]
         return answers, len(parsed) > 1
 
     def _owed_now(self) -> list[Waiting]:
@@ -345,8 +351,9 @@ class HttpExchange(HttpRequest):
         """Look whether the client is still there: an app that answers in one body may never ask."""
         if self._gone or self._body is not None or self._asking is not None or self._listening:
             return
-        if _is_uvicorns(self._receive):  # it says so by itself, at a twentieth of what a task costs
-            self._gone = self._receive.__self__.disconnected  # type: ignore[attr-defined]
+        cycle: Any = getattr(self._receive, "__self__", None)
+        if _is_uvicorns(cycle.__class__):  # it says so by itself, at a twentieth of what a task costs
+            self._gone = bool(getattr(cycle, "disconnected", False))
             return
         with contextlib.suppress(RuntimeError):  # not on asyncio: it is not looked for
             self._asking = asyncio.get_running_loop().create_task(_as_task(self._receive))
@@ -411,7 +418,7 @@ class HttpExchange(HttpRequest):
         self._mode = "pass"
         request_id = asgi_body.header_correlation(self._headers)
         reason = asgi_body.reason_of(self._answer_body.kept, self._challenge)
-        self._door.rejections.note(self._peer(), self._status, reason, request_id)
+        self._door.rejections.note(self._peer(self._door.session()), self._status, reason, request_id)
 
     def _costs(self, exc: Exception) -> bool:
         """Take a fault of ours that cost an event; True when nothing may go out without its record."""
@@ -422,11 +429,10 @@ class HttpExchange(HttpRequest):
         return False
 
 
-def _is_uvicorns(receive: Any) -> bool:
-    """Tell whether this is uvicorn's own, of a class (not documented) that notes that its client has disconnected."""
-    cycle = getattr(receive, "__self__", None)
-    whose = type(cycle).__module__.startswith("uvicorn.protocols.http.")
-    return whose and isinstance(getattr(cycle, "disconnected", None), bool)
+@functools.lru_cache
+def _is_uvicorns(kind: type) -> bool:
+    """Tell whether this is uvicorn's class (not documented) that notes that a request's client has disconnected."""
+    return kind.__module__.startswith("uvicorn.protocols.http.") and kind.__name__ == "RequestResponseCycle"
 
 
 async def _as_task(receive: Receive) -> Message:

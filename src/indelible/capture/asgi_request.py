@@ -163,11 +163,11 @@ class HttpRequest(Outside):
     async def _begin(self, session: Session, message: Rpc, text: bytes, peer: Peer) -> None:
         rpc_id = bytes(message.id)
         wire = None if message.id is ABSENT else (self, _as_text(rpc_id))
-        incoming = asgi_body.incoming_of(message, text, self._headers, wire)
-        fields = asgi_body.said_of(message)
-        call = await self._door.audited.abegin(
-            incoming, msgspec.structs.replace(peer, **fields) if fields else peer
-        )
+        carried = meta.read(message)
+        incoming = asgi_body.incoming_of(message, text, carried, self._headers, wire)
+        if carried is not None and (fields := asgi_body.said_of(carried)):
+            peer = msgspec.structs.replace(peer, **fields)
+        call = await self._door.audited.abegin(incoming, peer)
         if wire is None:
             await call.afinish(notified())
             return
@@ -187,29 +187,35 @@ class HttpRequest(Outside):
         session.calls.add(waiting)
         context.current.set(call)
 
-    def _peer(self, session: Session | None = None) -> Peer:
+    def _peer(self, session: Session) -> Peer:
         """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it.
 
         What the request does not say of its client is known of its `session`.
         """
-        scope, headers = self.scope, self._headers
-        host = scope.get("client")
-        version = meta.short(headers.get("mcp-protocol-version"))
+        scope, headers, trusted = self.scope, self._headers, self._door.audited.trusted
         request = _Request(scope, headers)
+        host = scope["client"][0] if scope.get("client") else None
+        version = headers.get("mcp-protocol-version")
         token = peers.token_of(request)
+        about = (session.session_id, session.client, session.protocol_version)
+        key = (headers.get("mcp-session-id"), version, host, about)
+        simple = token is None and "user" not in scope and not trusted.networks  # said by nothing but these
+        known = session.last_peer.get(key) if simple else None
+        if known is not None:
+            return known
         peer = peers.peer_of_request(
             request,
             token,
-            session_id=None if session is None else session.session_id,
-            client=None if session is None else session.client,
-            protocol_version=version or (None if session is None else session.protocol_version),
-            client_ip=client_of(
-                host[0] if host else None, scope.get("headers", ()), self._door.audited.trusted
-            ),
+            session_id=session.session_id,
+            client=session.client,
+            protocol_version=meta.short(version) or session.protocol_version,
+            client_ip=client_of(host, scope.get("headers", ()), trusted),
         )
-        if token is not None or "user" not in scope:
+        if simple:
+            return session.last_peer.put(key, peer)
+        if token is not None:
             return peer
-        return msgspec.structs.replace(peer, **peers.principal_of_user(scope["user"], scope.get("auth")))
+        return msgspec.structs.replace(peer, **peers.principal_of_user(scope.get("user"), scope.get("auth")))
 
     async def _refuse(self, requests: list[tuple[Rpc, bytes]]) -> None:
         """Answer in the app's place: the calls could not be recorded, and are not made."""

@@ -17,6 +17,7 @@ from indelible.capture.calls import Exchange
 from indelible.capture.frames import ABSENT, DoubtfulMessage, Message
 from indelible.capture.outcomes import Verdict, judge
 from indelible.capture.outstanding import Outstanding, key_of
+from indelible.capture.peers import LastPeer
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
@@ -74,6 +75,7 @@ class Session:
         """Under which it is found again; None when it is not."""
         self.session_id: str | None = None
         self.client: str | None = None
+        self.last_peer = LastPeer()
         self.protocol_version: str | None = None
         self.stream: Any = None
         """Of the old transport: the one on which all answers go out."""

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indelible.capture import asgi_body
+from indelible.capture import asgi_body, meta
 from indelible.capture.asgi_body import Body, answers_of, incoming_of, judge_status, reason_of, requests_of
 from indelible.capture.kept import MAX_KEPT, Kept
 from indelible.capture.outcomes import Verdict
@@ -34,7 +34,7 @@ def body(data: bytes, coding: str | None = None, cuts: tuple[int, ...] = ()) -> 
 def called(made: Body, *, certainly: bool = False) -> list[tuple[str, str | None]]:
     found = []
     for message, text in requests_of(made, certainly=certainly):
-        incoming = incoming_of(message, text, {}, None)
+        incoming = incoming_of(message, text, meta.read(message), {}, None)
         found.append((incoming.method, incoming.name))
     return found
 
@@ -108,7 +108,7 @@ def test_no_body_raises(data: bytes, coding: str | None) -> None:
     made = body(data, coding)
     for message, text in requests_of(made, certainly=True):
         if isinstance(message.method, str):
-            incoming_of(message, text, {"traceparent": "x"}, None)
+            incoming_of(message, text, meta.read(message), {"traceparent": "x"}, None)
     answers_of(made.kept)
     reason_of(made.kept, data.decode("latin-1"))
 
@@ -164,12 +164,12 @@ def test_ids_are_taken_from_the_message_else_from_the_headers() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     headers = {"x-request-id": "from-header", "traceparent": trace}
     [(message, text)] = requests_of(body(PLAIN), certainly=False)
-    incoming = incoming_of(message, text, headers, None)
+    incoming = incoming_of(message, text, meta.read(message), headers, None)
     assert (incoming.request_id, incoming.trace_id, incoming.span_id) == (
         "from-header", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331",
     )  # fmt: skip
     told = {**CALL, "params": {"name": "pay", "_meta": {"request_id": "mine", "traceparent": "rubbish"}}}
     [(message, text)] = requests_of(body(json.dumps(told).encode()), certainly=False)
-    incoming = incoming_of(message, text, headers, None)
+    incoming = incoming_of(message, text, meta.read(message), headers, None)
     assert (incoming.request_id, incoming.trace_id) == ("mine", "0af7651916cd43dd8448eb211c80319c")
     assert asgi_body.header_correlation({"x-request-id": "not good: a space"}) is None
