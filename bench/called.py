@@ -133,6 +133,12 @@ _at_end: list[Callable[[], None]] = []
 """What is to be closed."""
 
 
+def close_all() -> None:
+    """Close what was opened."""
+    for close in _at_end:
+        close()
+
+
 def audited(server: Any, directory: Path) -> None:
     import indelible
 
@@ -535,8 +541,7 @@ async def measured(family: str, rounds: int, calls: int, directory: Path) -> dic
                 figures[way][tool].append((thread / calls, process / calls))
     for client in found.values():
         await client.close()
-    for close in _at_end:
-        close()
+    close_all()
     return figures
 
 

@@ -4,13 +4,12 @@
 process, both are bound to one processor, and they take turns of a few milliseconds: what else the machine does meets
 both alike, so the median over many pairs shows a few percent where two runs one after the other show nothing. Figures
 are the CPU of the caller's thread: one recorded event, one call through the tap's audit without its pipes, and one
-through the middleware of the official SDK without its server.
+through each middleware without its server (`alone.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -18,15 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import alone, bench_wrap, called
+from bench import bench_wrap, called
 from bench.bench_record import NOTHING, SOMETHING, make, thread_cpu, trail
 from indelible import configfile
-from indelible.capture.attach import audited
-from indelible.capture.sdk2 import WireMiddleware
 from indelible.capture.wrapped import open_audit
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +37,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "record, something to redact": SOMETHING,
 }
 TOOLS = {"wrap, read-only call": "look", "wrap, other call": "act"}
-SERVED = {"middleware, read-only call": "look", "middleware, other call": "act"}
+SERVED = {
+    f"{what}, {kind} call": (family, tool)
+    for what, family in (("SDK 2", "sdk2 alone"), ("FastMCP 4", "fastmcp alone"), ("AuditASGI", "asgi alone"))
+    for kind, tool in (("read-only", "look"), ("other", "act"))
+}
 
 HELLO = (
     b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},'
@@ -95,28 +96,30 @@ def wrap(what: str) -> None:
             serve(turn)
 
 
-def middleware(what: str) -> None:
-    """Be the process whose calls go through the middleware of the official SDK 2.x, without its server."""
-    with trail("process") as recorder:
-        wire = WireMiddleware(audited(recorder, "bench", "1"))
-        wire.audited.list_tools(
-            [
-                {"name": "look", "inputSchema": called.SCHEMA, "annotations": {"readOnlyHint": True}},
-                {"name": "act", "inputSchema": called.SCHEMA},
-            ]
-        )
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return what a coroutine does that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    return sys.exit("bench.in_turn: a call waits")
 
-        def one(message: Any) -> None:
-            with contextlib.suppress(StopIteration):  # nothing in it waits
-                wire(message, alone.answered).send(None)
-                sys.exit("bench.in_turn: a call waits")
+
+def middleware(what: str) -> None:
+    """Be the process whose calls go through middleware, without a server around it."""
+    family, tool = SERVED[what]
+    with called.somewhere() as directory:
+        client = at_once(called.opened(family, "audited", directory))
+        at_once(client.check(tool))
 
         def turn() -> float:
-            return thread_cpu(
-                one, [alone.Message(SERVED[what], called.ARGUMENTS, number) for number in range(CALLS)]
-            )
+            calls = at_once(client.prepare(tool, CALLS))
+            started = time.thread_time()
+            at_once(calls())
+            return (time.thread_time() - started) / CALLS
 
         serve(turn)
+        called.close_all()
 
 
 def worker(what: str, version: Path) -> subprocess.Popen[str]:

@@ -33,16 +33,17 @@ MAX_REASON: Final = 2048
 class Body:
     """A body on its way: kept as `Kept` does, with its content codings undone."""
 
+    came = 0
+    """Bytes, as they came."""
+    readable = True
+    """False: it is coded in a way that is not known here, or wrongly; nothing of it can be said."""
+    _undoing: Undoing | None = None
+
     def __init__(self, coding: str | None) -> None:
         """`coding` is the header ``Content-Encoding``."""
+        self.kept = Kept()
         named = _codings(coding) if coding else ()
         self.coding = ", ".join(named) or "identity"
-        self.kept = Kept()
-        self.came = 0
-        """Bytes, as they came."""
-        self._undoing: Undoing | None = None
-        self.readable = True
-        """False: it is coded in a way that is not known here, or wrongly; nothing of it can be said."""
         if named:
             try:
                 self._undoing = Undoing(named)
@@ -143,8 +144,10 @@ def incoming_of(
     if carried is not None or not headers.keys().isdisjoint(_CORRELATING):
         incoming.request_id, incoming.trace_id, incoming.span_id = _correlation(carried, headers)
     if params is not UNSET:
-        named = {"name": params.name, "uri": params.uri}.get(how.name or "")
-        if how.name == "ref":
+        named: object = params.name if how.name == "name" else None
+        if how.name == "uri":
+            named = params.uri
+        elif how.name == "ref":
             named = meta.completed_ref(text)
         incoming.name = bounded(named) if isinstance(named, str) else None
         if how.args == "arguments":

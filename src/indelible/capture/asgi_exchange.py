@@ -209,7 +209,8 @@ class HttpExchange(HttpRequest):
         if self._mode == "refusal":
             self._reject()
             return None
-        await self._look_for_client()
+        if not self._uvicorn_knows():
+            await self._look_for_client()
         try:
             answers, batch = self._judged()
         except Exception as exc:  # noqa: BLE001
@@ -347,13 +348,17 @@ class HttpExchange(HttpRequest):
 
     # --- ends ---
 
+    def _uvicorn_knows(self) -> bool:
+        """Take uvicorn's word for whether the client is still there, at a twentieth of what looking for it costs."""
+        cycle: Any = getattr(self._receive, "__self__", None)
+        if not _is_uvicorns(cycle.__class__):
+            return False
+        self._gone = self._gone or bool(cycle.disconnected)
+        return True
+
     async def _look_for_client(self) -> None:
         """Look whether the client is still there: an app that answers in one body may never ask."""
         if self._gone or self._body is not None or self._asking is not None or self._listening:
-            return
-        cycle: Any = getattr(self._receive, "__self__", None)
-        if _is_uvicorns(cycle.__class__):  # it says so by itself, at a twentieth of what a task costs
-            self._gone = bool(getattr(cycle, "disconnected", False))
             return
         with contextlib.suppress(RuntimeError):  # not on asyncio: it is not looked for
             self._asking = asyncio.get_running_loop().create_task(_as_task(self._receive))

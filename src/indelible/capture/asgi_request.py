@@ -72,7 +72,7 @@ class HttpRequest(Outside):
 
     def _seems_mcp(self) -> bool:
         headers = self._headers
-        if any(name in headers for name in ("mcp-session-id", "mcp-protocol-version", "mcp-method")):
+        if not _MCPS.isdisjoint(headers):
             return True
         if "text/event-stream" not in headers.get("accept", ""):
             return False
@@ -257,6 +257,9 @@ class HttpRequest(Outside):
 
     def _client_gone(self) -> None:
         raise NotImplementedError
+
+
+_MCPS: Final = frozenset({"mcp-session-id", "mcp-protocol-version", "mcp-method"})
 
 
 class _Request:

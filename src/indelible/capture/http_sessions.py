@@ -146,9 +146,9 @@ class Session:
         return Answer(waiting, told[1])
 
     def _take(self, rpc_id: bytes, mine: list[Waiting]) -> Waiting | None:
-        key = key_of(rpc_id)
         for waiting in mine:
-            if key_of(waiting.rpc_id) == key and self.calls.remove(waiting):
+            same = waiting.rpc_id == rpc_id or key_of(waiting.rpc_id) == key_of(rpc_id)
+            if same and self.calls.remove(waiting):
                 return waiting
         found = self.calls.take(rpc_id)
         if found is None and mine and mine[0].unread and self.calls.remove(mine[0]):

@@ -97,7 +97,9 @@ class Outstanding(Generic[Waiting]):
     def remove(self, request: Waiting) -> bool:
         """Take out exactly this request; False when it does not wait."""
         key = key_of(request.rpc_id)
-        same = self._by_key.get(key, [])
+        same = self._by_key.get(key)
+        if same is None:
+            return False
         for index, other in enumerate(same):
             if other is request:
                 del same[index]

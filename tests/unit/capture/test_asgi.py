@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import importlib.util
 import itertools
 import json
 from collections.abc import Awaitable, Callable
@@ -410,6 +411,44 @@ def test_who_goes_away_while_an_answer_is_owed(trail: Path) -> None:
         "fails": "protocol_error",
     }  # fmt: skip
     assert found["fails"]["error_type"] == "KeyError"
+
+
+class RequestResponseCycle(Client):
+    """uvicorn's class of that name notes by itself that its client has gone."""
+
+    disconnected = False
+    asked = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.asked += 1
+        return await super().receive()
+
+
+@pytest.mark.parametrize(("disconnected", "kind"), [(False, "completed"), (True, "cancelled")])
+def test_uvicorn_is_taken_at_its_word(
+    trail: Path, disconnected: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RequestResponseCycle, "__module__", "uvicorn.protocols.http.httptools_impl")
+
+    async def work(recorder: Recorder) -> None:
+        cycle = RequestResponseCycle([bytes_of(call(1))])
+        cycle.disconnected = disconnected
+        await AuditASGI(answering([bytes_of(result(1))]), recorder)(scope(), cycle.receive, cycle.send)
+        assert cycle.asked == 1
+        assert cycle.body == bytes_of(result(1))
+
+    run(trail, work)
+    assert [found for found, _ in kinds(trail)] == [kind]
+
+
+@pytest.mark.parametrize("name", ["h11_impl", "httptools_impl"])
+def test_uvicorn_still_keeps_that_word(name: str) -> None:
+    spec = importlib.util.find_spec(f"uvicorn.protocols.http.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text()
+    for line in ("class RequestResponseCycle", "self.disconnected = False", "self.cycle.disconnected = True"):
+        assert line in source
 
 
 def test_a_large_answer_streams_and_memory_stays(trail: Path) -> None:
