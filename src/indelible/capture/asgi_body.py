@@ -141,7 +141,7 @@ def incoming_of(
     how = methods.describe(method)
     params = message.params
     incoming = Incoming(method=method, wire=wire, rpc_id=None if message.id is ABSENT else bytes(message.id))
-    if carried is not None or not headers.keys().isdisjoint(_CORRELATING):
+    if carried is not None or not _CORRELATING.isdisjoint(headers):
         incoming.request_id, incoming.trace_id, incoming.span_id = _correlation(carried, headers)
     if params is not UNSET:
         named: object = params.name if how.name == "name" else None
@@ -184,6 +184,8 @@ def _correlation(
     said: tuple[str | None, str | None, str | None] = (None, None, None)
     if carried is not None:
         said = meta.correlation(carried)
+    if _CORRELATING.isdisjoint(headers):
+        return said
     of_headers = meta.correlation(meta.of_fields(headers))
     return (said[0] or of_headers[0], *(said[1:] if said[1] else of_headers[1:]))
 

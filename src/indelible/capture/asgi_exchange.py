@@ -233,9 +233,7 @@ class HttpExchange(HttpRequest):
                 answers.append(self._with_status(found))
             elif message.error is not ABSENT:
                 general = judge(message, text)
-        if [
-            answer.waiting for answer in answers
-        ] != self._mine:  # else as nearly always: none is owed an answer
+        if [answer.waiting for answer in answers] != self._mine:  # the same, as nearly always: nothing is owed
             taken = {answer.waiting for answer in answers}
             owed = [waiting for waiting in self._owed_now() if waiting not in taken]
             answers += [Answer(waiting, self._without(waiting, general)) for waiting in owed]
@@ -351,10 +349,9 @@ class HttpExchange(HttpRequest):
     def _uvicorn_knows(self) -> bool:
         """Take uvicorn's word for whether the client is still there, at a twentieth of what looking for it costs."""
         cycle: Any = getattr(self._receive, "__self__", None)
-        if not _is_uvicorns(cycle.__class__):
-            return False
-        self._gone = self._gone or bool(cycle.disconnected)
-        return True
+        gone = getattr(cycle, "disconnected", None) if _is_uvicorns(cycle.__class__) else None
+        self._gone = self._gone or bool(gone)
+        return gone is not None
 
     async def _look_for_client(self) -> None:
         """Look whether the client is still there: an app that answers in one body may never ask."""

@@ -197,10 +197,10 @@ class HttpRequest(Outside):
         host = scope["client"][0] if scope.get("client") else None
         version = headers.get("mcp-protocol-version")
         token = peers.token_of(request)
-        about = (session.session_id, session.client, session.protocol_version)
-        key = (headers.get("mcp-session-id"), version, host, about)
+        known_of = (session.session_id, session.client, session.protocol_version)
+        said = (headers.get("mcp-session-id"), version, host, *known_of)
         simple = token is None and "user" not in scope and not trusted.networks  # said by nothing but these
-        known = session.last_peer.get(key) if simple else None
+        known = session.last_peer.get(None, said) if simple else None
         if known is not None:
             return known
         peer = peers.peer_of_request(
@@ -212,7 +212,7 @@ class HttpRequest(Outside):
             client_ip=client_of(host, scope.get("headers", ()), trusted),
         )
         if simple:
-            return session.last_peer.put(key, peer)
+            return session.last_peer.put(None, said, peer)
         if token is not None:
             return peer
         return msgspec.structs.replace(peer, **peers.principal_of_user(scope.get("user"), scope.get("auth")))

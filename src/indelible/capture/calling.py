@@ -88,6 +88,10 @@ class OpenCall(msgspec.Struct, eq=False):
     _once: list[bool] = msgspec.field(default_factory=_ONCE.copy)
     """Whoever takes what is in it ends the call: that is one step, for threads too."""
 
+    def __repr__(self) -> str:
+        """Show no more than the call does."""
+        return f"<OpenCall of {self._call!r}>"
+
     @property
     def request_id(self) -> str:
         """Correlates everything of this call."""

@@ -69,6 +69,10 @@ class Exchange(msgspec.Struct, eq=False):
     """As it was written."""
     method: str
 
+    def __repr__(self) -> str:
+        """Show no more than the method: what a call was made with is nobody's in a log."""
+        return f"<{type(self).__name__} {self.method}>"
+
 
 class Call(Exchange, eq=False):
     """A call from its request to its outcome."""

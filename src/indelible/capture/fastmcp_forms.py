@@ -92,8 +92,8 @@ def peer_of(about: Any, trusted: Trusted, piped: peers.LastPeer) -> Peer:
         return _LIBRARY
     params, fields = getattr(request.session, "client_params", None), _fields(request)
     version, transport = getattr(request, "protocol_version", None), getattr(about, "transport", None)
-    key = (params, version, transport, fields.get(meta.CLIENT_INFO) if fields else None)
-    known = piped.get(key) if request.request is None else None
+    said = (version, transport, fields.get(meta.CLIENT_INFO) if fields else None)
+    known = piped.get(params, said) if request.request is None else None
     if known is not None:
         return known
     client = peers.client_of(fields, params)
@@ -101,7 +101,7 @@ def peer_of(about: Any, trusted: Trusted, piped: peers.LastPeer) -> Peer:
     version = meta.short(version or asked)
     if request.request is None:
         caller: Caller = "stdio" if transport == "stdio" else "library"
-        return piped.put(key, peers.local_peer(caller, client=client, protocol_version=version))
+        return piped.put(params, said, peers.local_peer(caller, client=client, protocol_version=version))
     return peers.peer_in_session(
         request.request, request.session, trusted, client=client, protocol_version=version
     )

@@ -129,16 +129,16 @@ class LastPeer:
 
     def __init__(self) -> None:
         """Know of none."""
-        self._known: tuple[object, Peer | None] = (None, None)
+        self._known: tuple[object, tuple[object, ...], Peer | None] = (None, (), None)
 
-    def get(self, said: tuple[object, ...]) -> Peer | None:
-        """Return him when all that is `said` is as it was."""
+    def get(self, whose: object, said: tuple[object, ...]) -> Peer | None:
+        """Return him when it is the very same object that he is known by, and all else that is `said` as it was."""
         known = self._known
-        return known[1] if known[0] == said else None
+        return known[2] if known[0] is whose and known[1] == said else None
 
-    def put(self, said: tuple[object, ...], peer: Peer) -> Peer:
+    def put(self, whose: object, said: tuple[object, ...], peer: Peer) -> Peer:
         """Remember him, and return him."""
-        self._known = (said, peer)
+        self._known = (whose, said, peer)
         return peer
 
 

@@ -132,8 +132,8 @@ class WireMiddleware:
         said, version = getattr(ctx.session, "client_params", None), ctx.protocol_version
         # What a client has said as it began came over one transport; who says it with each message may be at any.
         claimed = None if said is not None else _transport()
-        key = (said, version, claimed, info)
-        return self._piped.get(key) or self._piped.put(key, peer_of(ctx, self.audited.trusted))
+        more = (version, claimed, info)
+        return self._piped.get(said, more) or self._piped.put(said, more, peer_of(ctx, self.audited.trusted))
 
     async def _released(self, call: OpenCall, judge: Callable[[Any], Verdict], became: Any) -> None:
         """Record the outcome; then the answer may go out, and else an error goes out in its place."""

@@ -20,6 +20,7 @@ import indelible
 from indelible.capture import calling, recorders
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict, judge_exception
+from indelible.capture.peers import LastPeer
 from indelible.errors import TrailUnavailable
 from indelible.recorder import Recorder, open_trail
 from tests.recording import full_disk
@@ -373,3 +374,18 @@ def test_who_names_the_same_trail_shares_its_recorder_until_it_is_closed(tmp_pat
     second = ask()
     assert second is not first
     second.close()
+
+
+def test_nothing_that_a_call_was_made_with_is_in_a_log_of_it(audited: Audited) -> None:
+    opened = audited.begin(call(args={"password": "canary"}), PEER)
+    assert "canary" not in repr(opened) + repr(opened._call)
+    opened.finish(Verdict("completed"))
+
+
+def test_a_client_that_is_like_the_last_one_is_another() -> None:
+    last, one, other = LastPeer(), {"name": "agent"}, {"name": "agent"}
+    assert last.get(one, ("2025-11-25",)) is None
+    assert last.put(one, ("2025-11-25",), PEER) is PEER
+    assert last.get(one, ("2025-11-25",)) is PEER
+    assert last.get(one, ("2026-07-28",)) is None
+    assert last.get(other, ("2025-11-25",)) is None
