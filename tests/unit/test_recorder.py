@@ -28,7 +28,7 @@ from indelible.trail.active import ActiveFile
 from indelible.trail.gap import MAX_REFUSED
 from indelible.trail.sharing import patience
 from indelible.trail.start.opening import open_writer
-from tests.recording import full_disk
+from tests.recording import full_disk, wait_for
 
 
 @pytest.fixture
@@ -194,6 +194,10 @@ def test_one_loop_after_the_other_and_none_is_kept(path: Path) -> None:
     """As where an application makes a loop for each of its requests."""
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
+    def alive() -> list[object]:
+        gc.collect()
+        return [loop() for loop in loops if loop() is not None]
+
     async def main(number: int) -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
         await asyncio.gather(*(trail.arecord(event(f"e{number}-{task}")) for task in range(3)))
@@ -206,8 +210,7 @@ def test_one_loop_after_the_other_and_none_is_kept(path: Path) -> None:
         for number in range(8):
             asyncio.run(main(number))
         trail.record(event("end"))  # after which nothing is on its way
-        gc.collect()
-        assert [loop() for loop in loops if loop() is not None] == []
+        wait_for(lambda: not alive())  # the thread that has told the last one may not have come back from it
     wanted = {f"e{number}-{task}" for number in range(8) for task in range(3)}
     assert {entry["event_id"] for entry in operations(path)} - {"last", "end"} == wanted
 
