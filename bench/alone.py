@@ -12,10 +12,8 @@ from types import SimpleNamespace
 from typing import Any, Final, Self
 
 PROTOCOL: Final = "2025-06-18"
-ANSWER: Final = {
-    "content": [{"type": "text", "text": "the quick brown fox jumps over the lazy dog"}],
-    "isError": False,
-}
+TEXT: Final = "the quick brown fox jumps over the lazy dog"
+ANSWER: Final = {"content": [{"type": "text", "text": TEXT}], "isError": False}
 
 Handler = Callable[[Any], Awaitable[Any]]
 

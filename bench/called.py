@@ -34,8 +34,8 @@ TOOLS = ("look", "act")
 """A tool that says it is read-only, and one that says nothing: its calls have an intent recorded before them."""
 
 ARGUMENTS = {"path": "/srv/projects/indelible/README.md", "head": 40, "query": "lorem ipsum " * 8}
-TEXT = "the quick brown fox jumps over the lazy dog"
-PROTOCOL = "2025-06-18"
+TEXT = alone.TEXT
+PROTOCOL = alone.PROTOCOL
 WARM = 100
 """Calls of a way before anything is counted."""
 

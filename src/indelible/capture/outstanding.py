@@ -28,8 +28,6 @@ Waiting = TypeVar("Waiting", bound=HasId)
 
 def key_of(rpc_id: bytes) -> bytes:
     """Return the id in the one form in which equal ids are equal bytes; any bytes are taken."""
-    if rpc_id.isdigit() and len(rpc_id) <= MAX_ID_BYTES:  # as most are
-        return rpc_id
     plain = rpc_id.isdigit() or (rpc_id[:1] == b'"' and b"\\" not in rpc_id)
     key = rpc_id if plain else _normalised(rpc_id)
     return key if len(key) <= MAX_ID_BYTES else hashlib.sha256(key).digest()

@@ -123,7 +123,7 @@ def local_peer(caller: Caller, *, client: str | None = None, protocol_version: s
 
 
 class LastPeer:
-    """Who sent the last message over a pipe: the sender of the next one, as long as nothing else is said of him."""
+    """Who sent the last message over a pipe, or in a session: the next one, too, as long as no more is said of him."""
 
     __slots__ = ("_known",)
 

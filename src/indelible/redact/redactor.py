@@ -207,7 +207,7 @@ class Redactor:
         parts[ordinary.SOURCE_AND_TARGET] = about.encoded
         args = result = ABSENT
         if request.args is not None:
-            args = self._args(request.args, event, names, about)
+            args = self._args(request.args, event.target, event.source, names, about)
             if args.unusual:
                 return None
             ordinary.request(parts, args, self._key_id_json)
@@ -240,14 +240,9 @@ class Redactor:
         try:
             if about.learned is not self._learned:
                 about = self._about[id(target)] = self._all_about(about.source, target, about.encoded)
-            args, kept = call.args, ABSENT
-            if args is not None:
-                if type(args) is Prepared and args.fits(target, self._learned):
-                    kept = args.payload
-                else:
-                    args = args.args if type(args) is Prepared else args
-                    kept = self._payloads.take(args, about.args_mode, MAX_ARGS_BYTES, about.tree, about.digest)
-            seen = ABSENT
+            kept = seen = ABSENT
+            if call.args is not None:
+                kept = self._args(call.args, target, call.source, b"", about)
             if result is not None:
                 seen = self._payloads.take(result, about.result_mode, MAX_RESULT_BYTES, about.result_tree)
             if kept.unusual or seen.unusual:
@@ -331,7 +326,7 @@ class Redactor:
         names = _strings(request, outcome)
         args = ABSENT
         if request is not None and request.args is not None:
-            args = self._args(request.args, event, names or b"")
+            args = self._args(request.args, event.target, event.source, names or b"")
             _note(notes, "args_digest", args)
         result = ABSENT
         if outcome is not None and outcome.result is not None:
@@ -347,19 +342,25 @@ class Redactor:
         """Tell whether nothing in the small strings of a call has to be redacted; False may be wrong."""
         return (fields.ordinary(names) is not None and not self._texts.custom) or not self._texts.flagged(names)
 
-    def _args(self, args: Any, event: Event, beside: bytes, about: _About | None = None) -> Payload:
+    def _args(
+        self,
+        args: Any,
+        target: Target | None,
+        source: Source | None,
+        beside: bytes,
+        about: _About | None = None,
+    ) -> Payload:
         """Redact a call's arguments, or find that done."""
         if type(args) is Prepared:
-            if args.fits(event.target, self._learned):
+            if args.fits(target, self._learned):
                 return args.payload
             args = args.args
         if about is not None and about.learned is self._learned:
-            tree, digest = about.tree, about.digest
+            mode, tree, digest = about.args_mode, about.tree, about.digest
         else:
-            tree, digest = self._schema(event.target, event.source, self._learned)
-        return self._payloads.take(
-            args, self._record_args.of(event.target), MAX_ARGS_BYTES, tree, digest, beside
-        )
+            mode = self._record_args.of(target)
+            tree, digest = self._schema(target, source, self._learned)
+        return self._payloads.take(args, mode, MAX_ARGS_BYTES, tree, digest, beside)
 
     def _result(self, result: Any, target: Target | None) -> Payload:
         """Redact a result, or find that done."""

@@ -145,9 +145,8 @@ class Values:
         if parsed is jsontext.NOTHING:
             return value
         hidden = self._hide(parsed, tree, place, depth + 1)
-        if hidden is parsed and not jsontext.has_duplicates(
-            stripped
-        ):  # else one of the values was not looked at
+        # Of a key that stands there twice, one of the values was not looked at.
+        if hidden is parsed and not jsontext.has_duplicates(stripped):
             return value
         return jsontext.dumped(hidden)
 
