@@ -22,10 +22,12 @@ from urllib.parse import parse_qs
 
 from indelible import context
 from indelible.capture import asgi_exchange, attach
+from indelible.capture.asgi_request import Seen
 from indelible.capture.calling import Trail
 from indelible.capture.faults import Faults
 from indelible.capture.http_sessions import Session, Sessions
 from indelible.capture.incoming import Outside
+from indelible.capture.peers import LastPeer
 from indelible.capture.rejections import DEFAULT_RATE, Rejections
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
@@ -64,6 +66,8 @@ class AuditASGI:
         self.audited = attach.audited(trail, backend or attach.program())
         self.sessions = Sessions()
         self.tasks = Tasks(self.audited)
+        self.last_peer = LastPeer()
+        """Of the requests of no session that is known."""
         self.rejections = Rejections(self.audited, rejections_per_second)
         self.faults = Faults(lambda: self.audited.recorder, TrailUnavailable)
         self._path = None if path is None else "/" + path.strip("/")
@@ -87,7 +91,7 @@ class AuditASGI:
         if scope["method"] not in ("POST", "GET", "DELETE") or not self.audited.recorder.enabled:
             return False
         outer = scope.get(Outside.KEY)
-        if isinstance(outer, asgi_exchange.HttpExchange) and outer.recorder is self.audited.recorder:
+        if isinstance(outer, Seen) and outer.recorder is self.audited.recorder:
             return False  # there is another AuditASGI in front of this one
         if self._path is None:
             return True
@@ -102,9 +106,8 @@ class AuditASGI:
         """Return a session of which nothing is known yet."""
         return Session(self.audited, self.tasks)
 
-    def session_of(self, headers: dict[str, str], scope: Scope) -> Session | None:
-        """Return the session that a request says it is of, when it is known."""
-        named = headers.get("mcp-session-id")
+    def session_of(self, named: str | None, scope: Scope) -> Session | None:
+        """Return the session that a request says it is of, by its header or its query, when it is known."""
         if named:
             return self.sessions.get("id " + named)
         return self.sessions.get(query_key(scope.get("query_string", b"")))
@@ -142,7 +145,7 @@ def _of_old_sdk() -> str | None:
     about = variable.get(None) if isinstance(variable, ContextVar) else None
     scope = getattr(getattr(about, "request", None), "scope", None)
     outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
-    if not isinstance(outside, asgi_exchange.HttpExchange):
+    if not isinstance(outside, Seen):
         return None
     call = outside.open_call(str(getattr(about, "request_id", "")))
     return None if call is None else call.request_id

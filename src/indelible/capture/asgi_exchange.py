@@ -18,9 +18,10 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import context
-from indelible.capture import asgi_body, methods, sse
-from indelible.capture.asgi_body import Body
+from indelible.capture import asgi_body, asgi_headers, bodies, methods, sse
+from indelible.capture.asgi_headers import Fields, text_of
 from indelible.capture.asgi_request import HttpRequest, Mode, method_of, withheld
+from indelible.capture.bodies import Body
 from indelible.capture.calling import REFUSED, WITHHELD
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.http_sessions import Answer, Session, Waiting
@@ -42,6 +43,9 @@ GONE: Final = "the client went away"
 class HttpExchange(HttpRequest):
     """A request, and its response."""
 
+    _settled = -1
+    """How many calls there were when the answer was complete, which owes these nothing more."""
+
     async def run(self) -> None:
         """Let the app answer."""
         before = context.current.get()
@@ -55,8 +59,10 @@ class HttpExchange(HttpRequest):
                 return
             raise
         else:
-            await self._read_unread()
-            await self._over()
+            if not self._status:
+                await self._read_unread()
+            if len(self._mine) != self._settled:
+                await self._over()
         finally:
             if context.current.get() is not before:
                 context.current.set(before)
@@ -70,12 +76,12 @@ class HttpExchange(HttpRequest):
 
     async def send(self, message: Message) -> None:
         """Take the next message of the app's response on its way out."""
-        if self._refused or self._mode == "severed":
+        mode, kind = self._mode, message["type"]
+        if mode == "severed":
             return
-        kind = message["type"]
         if kind == "http.response.start":
             await self._started(message)
-        elif kind == "http.response.body" and self._mode not in (None, "pass"):
+        elif kind == "http.response.body" and mode is not None and mode != "pass":
             await self._piece(message)
         else:
             if kind == "http.response.body" and not message.get("more_body"):
@@ -84,29 +90,37 @@ class HttpExchange(HttpRequest):
             await self._send(message)
 
     async def _started(self, message: Message) -> None:
-        headers = asgi_body.headers_of(message.get("headers", ()))
+        fields = asgi_headers.fields_of(message.get("headers", ()))
         self._status = status = int(message["status"])
-        self._challenge = headers.get("www-authenticate")
-        self._answer_body = Body(headers.get("content-encoding"))
-        if status in (401, 403) and not self._known and not self._mine and self._certain:
-            self._body = None
-            self._mode, self._start = "refusal", message
-            return
-        if status >= 400 and self._body is not None and self._certain:
-            await self._read_rest()
-        self._mode = self._mode_of(headers)
-        session_id = headers.get("mcp-session-id") if self._initializes else self._headers.get("mcp-session-id")
-        if session_id and status < 300 and self._session is not None and self._session.key is None:
-            self._door.began(self._session, session_id)  # or it was opened before this process knew of sessions
-        if self.scope["method"] == "DELETE" and self._known and status < 300:
-            self._door.sessions.remove(self._session, "the client ended the session")
+        self._answer_body = bodies.body_of(fields.get(b"content-encoding"))
+        if status >= 400:
+            self._challenge = text_of(fields.get(b"www-authenticate"))
+            if status in (401, 403) and not self._known and not self._mine and self._certain:
+                self._body = None
+                self._mode, self._start = "refusal", message
+                return
+            if self._body is not None and self._certain:
+                await self._read_rest()
+        self._mode = self._mode_of(fields)
+        if status < 300:
+            self._accepted(fields)
         if self._mode == "whole":
             self._start = message
         else:
             await self._send(message)
 
-    def _mode_of(self, headers: dict[str, str]) -> Mode:
-        streams = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+    def _accepted(self, fields: Fields) -> None:
+        """Know the session that the server has opened, or that the client has ended."""
+        session = self._session
+        if session is not None and session.key is None:
+            session_id = text_of(fields.get(b"mcp-session-id")) if self._initializes else self._named
+            if session_id:
+                self._door.began(session, session_id)  # or it was opened before this process knew of sessions
+        if self._known and self.scope["method"] == "DELETE":
+            self._door.sessions.remove(session, "the client ended the session")
+
+    def _mode_of(self, fields: Fields) -> Mode:
+        streams = _is_stream(fields.get(b"content-type", b""))
         if self.scope["method"] == "GET" and streams and self._status < 300:
             self._session = self._session or self._door.session()
         elif self._session is None or not (self._mine or self._session.learns):
@@ -133,12 +147,12 @@ class HttpExchange(HttpRequest):
         ):  # not on asyncio: what has come is all that is read
             async with asyncio.timeout(UNREAD_S):
                 while body is not None and self._body is body:
-                    if not more or body.kept.whole is None:
+                    if not more or body.cut:
                         self._body = None
                         await self._refused_with(body)
                         return
                     message = await self._receive()
-                    self._unread.append(message)
+                    self._unread = [*self._unread, message]
                     if message["type"] != "http.request":
                         return
                     body.add(message.get("body") or b"")
@@ -155,11 +169,10 @@ class HttpExchange(HttpRequest):
         """Record calls that the app does not make; what cannot be recorded is owed, and there is nothing to refuse."""
         parsed = asgi_body.requests_of(body, certainly=self._certain)
         session = self._session = self._session or self._door.session()
-        peer = self._peer(session)
         for message, text in parsed:
             if message.id is not ABSENT and methods.is_call(method_of(message), has_id=True):
                 with contextlib.suppress(TrailUnavailable):
-                    await self._begin(session, message, text, peer)
+                    await self._begin(session, message, text)
         if body.unread:
             with contextlib.suppress(TrailUnavailable):
                 await self._begin_unread(body)
@@ -192,9 +205,10 @@ class HttpExchange(HttpRequest):
         """Send what was held."""
         start, held = self._start, self._held
         self._start = self._held = None
-        for message in (start, held):
-            if message is not None:
-                await self._send(message)
+        if start is not None:
+            await self._send(start)
+        if held is not None:
+            await self._send(held)
 
     async def _replace(self, body: bytes) -> None:
         """Send an answer of ours in the place of one whose outcome could not be recorded."""
@@ -215,22 +229,25 @@ class HttpExchange(HttpRequest):
             answers, batch = self._judged()
         except Exception as exc:  # noqa: BLE001
             return self._unjudged() if self._costs(exc) else None
-        return await self._settle(answers, batch=batch)
+        instead = await self._settle(answers, batch=batch)
+        self._settled = len(self._mine)
+        return instead
 
     def _unjudged(self) -> bytes:
         return withheld(self._mine, batch=len(self._mine) > 1)
 
     def _judged(self) -> tuple[list[Answer], bool]:
         """Return what the response says of each call that it was the last chance of, and whether it is a batch."""
-        kept = self._answer_body.kept
-        parsed = asgi_body.answers_of(kept) if self._answer_body.readable else ()
+        body = self._answer_body
+        parsed = asgi_body.answers_of(body) if body.readable else ()
         general: Verdict | None = None
         answers: list[Answer] = []
+        refused = self._status in (401, 403)
         session = self._session or self._door.session()
         for message, text in parsed:
             found = session.answer(message, text, self._mine)
             if found is not None:
-                answers.append(self._with_status(found))
+                answers.append(self._with_status(found) if refused else found)
             elif message.error is not ABSENT:
                 general = judge(message, text)
         if [answer.waiting for answer in answers] != self._mine:  # the same, as nearly always: nothing is owed
@@ -253,8 +270,6 @@ class HttpExchange(HttpRequest):
 
     def _with_status(self, answer: Answer) -> Answer:
         """Judge an answer of its own by the response's status too: a refusal is one whatever its code."""
-        if self._status not in (401, 403):
-            return answer
         return Answer(answer.waiting, asgi_body.judge_status(self._status, answer.verdict, None))
 
     def _without(self, waiting: Waiting, general: Verdict | None) -> Verdict:
@@ -268,7 +283,7 @@ class HttpExchange(HttpRequest):
             if body.unread:
                 return Verdict("completed", metadata={"unparsed": body.unread})
             return Verdict("protocol_error", error="the response holds no answer to this request")
-        reason = asgi_body.reason_of(body.kept, self._challenge)
+        reason = asgi_body.reason_of(body, self._challenge)
         return asgi_body.judge_status(self._status, general, reason)
 
     async def _settle(self, answers: list[Answer], *, batch: bool) -> bytes | None:
@@ -293,16 +308,16 @@ class HttpExchange(HttpRequest):
     # --- event streams ---
 
     async def _event_piece(self, message: Message, piece: bytes, *, last: bool) -> None:
-        begins = self._out
+        begins, body = self._out, self._answer_body
         self._out += len(piece)
         sent: list[bytes] = []
         at, changed = 0, False
-        for part in self._answer_body.parts(piece):
+        for part in (piece,) if body.plain else body.parts(piece):
             for event in self._events.feed(part):
                 instead = await self._event(event)
                 if instead is None:
                     continue
-                if event.start < begins or not self._answer_body.plain:
+                if event.start < begins or not body.plain:
                     await self._sever(b"".join(sent))
                     return
                 sent += [piece[at : event.start - begins], sse.event_of(instead)]
@@ -314,14 +329,7 @@ class HttpExchange(HttpRequest):
     async def _event(self, event: sse.Event) -> bytes | None:
         """Judge one event; return the data that goes out instead of its own, None for that."""
         session = self._session or self._door.session()
-        if event.name == b"endpoint" and self.scope["method"] == "GET" and not self._known:
-            endpoint = event.data.whole
-            if endpoint is not None and session.key is None:
-                session.stream = self
-                self._door.began_at(session, endpoint.decode("utf-8", "replace"))
-            return None
-        if self.scope["method"] == "GET" and session.key is None:
-            self._mode = "pass"  # no stream of MCP's: that of the old transport begins with its endpoint
+        if self.scope["method"] == "GET" and self._is_none_of_its(session, event):
             return None
         try:
             parsed: Parsed = asgi_body.answers_of(event.data) if event.data.size else ()
@@ -330,6 +338,19 @@ class HttpExchange(HttpRequest):
             return self._unjudged() if self._costs(exc) else None
         answers = [answer for answer in found if answer is not None]
         return await self._settle(answers, batch=len(parsed) > 1) if answers else None
+
+    def _is_none_of_its(self, session: Session, event: sse.Event) -> bool:
+        """Tell whether an event of a stream that was asked for holds no message: the old transport's begins so."""
+        if event.name == b"endpoint" and not self._known:
+            endpoint = event.data.whole
+            if endpoint is not None and session.key is None:
+                session.stream = self
+                self._door.began_at(session, endpoint.decode("utf-8", "replace"))
+            return True
+        if session.key is None:
+            self._mode = "pass"  # no stream of MCP's
+            return True
+        return False
 
     async def _sever(self, before: bytes) -> None:
         """End the stream within an event, which a client then throws away (WHATWG HTML, section 9.2.6)."""
@@ -349,8 +370,11 @@ class HttpExchange(HttpRequest):
     def _uvicorn_knows(self) -> bool:
         """Take uvicorn's word for whether the client is still there, at a twentieth of what looking for it costs."""
         cycle: Any = getattr(self._receive, "__self__", None)
-        gone = getattr(cycle, "disconnected", None) if _is_uvicorns(cycle.__class__) else None
-        self._gone = self._gone or bool(gone)
+        if not _is_uvicorns(cycle.__class__):
+            return False
+        gone = getattr(cycle, "disconnected", None)
+        if gone:
+            self._gone = True
         return gone is not None
 
     async def _look_for_client(self) -> None:
@@ -396,6 +420,7 @@ class HttpExchange(HttpRequest):
             self._leave(session, may_come_back=True)
             return
         owed = self._owed_now()
+        self._settled = len(self._mine)
         if not owed:
             return
         verdict = Verdict("protocol_error", error="the response ended without an answer")
@@ -418,8 +443,8 @@ class HttpExchange(HttpRequest):
     def _reject(self) -> None:
         """Record that a credential was refused before there was any session."""
         self._mode = "pass"
-        request_id = asgi_body.header_correlation(self._headers)
-        reason = asgi_body.reason_of(self._answer_body.kept, self._challenge)
+        request_id = asgi_headers.request_id(self._fields)
+        reason = asgi_body.reason_of(self._answer_body, self._challenge)
         self._door.rejections.note(self._peer(self._door.session()), self._status, reason, request_id)
 
     def _costs(self, exc: Exception) -> bool:
@@ -435,6 +460,11 @@ class HttpExchange(HttpRequest):
 def _is_uvicorns(kind: type) -> bool:
     """Tell whether this is uvicorn's class (not documented) that notes that a request's client has disconnected."""
     return kind.__module__.startswith("uvicorn.protocols.http.") and kind.__name__ == "RequestResponseCycle"
+
+
+@functools.lru_cache
+def _is_stream(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
 
 
 async def _as_task(receive: Receive) -> Message:

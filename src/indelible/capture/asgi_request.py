@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from indelible import context
-from indelible.capture import asgi_body, meta, methods, peers, sse
-from indelible.capture.asgi_body import Body
+from indelible.capture import asgi_body, asgi_headers, bodies, meta, methods, peers, sse
+from indelible.capture.asgi_headers import text_of
+from indelible.capture.bodies import Body
 from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
 from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
@@ -30,14 +32,37 @@ if TYPE_CHECKING:
     from indelible.capture.asgi import AuditASGI, Message, Receive, Scope, Send
     from indelible.recorder import Recorder
 
+MAX_SAID: Final = 4096
+"""Characters of what a request says of its client that are kept to know it again, as long as its session."""
+
 Mode = Literal["pass", "events", "whole", "refusal", "severed"]
 """See `asgi_exchange`."""
 
 
-class HttpRequest(Outside):
+class Seen(Outside):
+    """The calls of one request, for who meets it further in.
+
+    It knows no request: one that was in its own scope would be there until the collector comes by.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Know none yet."""
+        self.recorder = recorder
+        self.calls: dict[str, OpenCall] = {}
+
+    def open_call(self, rpc_id: str) -> OpenCall | None:
+        """Return the call with this id; of a request that could not be read, its only one."""
+        return self.calls.get(rpc_id) or self.calls.get(_ANY)
+
+
+class HttpRequest:
     """One request that may be MCP."""
 
     _initializes = _refused = _gone = False
+    _body: Body | None = None
+    """Until all of it has come."""
+    _unread: Sequence[Message] = ()
+    """What was read in the app's place."""
     _asking: asyncio.Task[Message] | None = None
     _listening = 0
     _mode: Mode | None = None
@@ -54,179 +79,174 @@ class HttpRequest(Outside):
     def __init__(self, door: AuditASGI, scope: Scope, receive: Receive, send: Send, *, certain: bool) -> None:
         """`certain`: the request is to a path that is MCP's."""
         self._door = door
-        self.recorder: Recorder = door.audited.recorder
-        self.scope: Scope = {**scope, Outside.KEY: self}
+        self._seen = seen = Seen(door.audited.recorder)
+        self.scope: Scope = {**scope, Outside.KEY: seen}
         self._receive, self._send = receive, send
-        self._headers = asgi_body.headers_of(scope.get("headers", ()))
+        self._fields = fields = asgi_headers.fields_of(scope.get("headers", ()))
         self._certain = certain or self._seems_mcp()
-        self._session = door.session_of(self._headers, scope)
+        self._named = text_of(fields.get(b"mcp-session-id"))
+        self._session = door.session_of(self._named, scope)
         self._known = self._session is not None
-        self._body = Body(self._headers.get("content-encoding")) if scope["method"] == "POST" else None
+        if scope["method"] == "POST":
+            self._body = bodies.body_of(fields.get(b"content-encoding"))
         self._mine: list[Waiting] = []
-        self._made: dict[str, OpenCall] = {}
-        self._unread: list[Message] = []
-
-    def open_call(self, rpc_id: str) -> OpenCall | None:
-        """Return the call of this request with this id; of one that could not be read, its only one."""
-        return self._made.get(rpc_id) or self._made.get(_ANY)
 
     def _seems_mcp(self) -> bool:
-        headers = self._headers
-        if not _MCPS.isdisjoint(headers):
+        fields = self._fields
+        if not _MCPS.isdisjoint(fields):
             return True
-        if "text/event-stream" not in headers.get("accept", ""):
+        if b"text/event-stream" not in fields.get(b"accept", b""):
             return False
-        return self.scope["method"] == "GET" or "json" in headers.get("content-type", "")
+        return self.scope["method"] == "GET" or b"json" in fields.get(b"content-type", b"")
 
     async def receive(self) -> Message:
         """Hand the app the next message of its client."""
         message = await self._next()
-        if message["type"] == "http.disconnect":
+        kind = message["type"]
+        if kind == "http.disconnect":
             self._client_gone()
-        elif message["type"] == "http.request" and self._body is not None:
-            self._body.add(message.get("body") or b"")
+        elif kind == "http.request" and (body := self._body) is not None:
+            body.add(message.get("body") or b"")
             if not message.get("more_body"):
-                body, self._body = self._body, None
+                self._body = None
                 if not await self._arrived(body):
                     return {"type": "http.disconnect"}
         return message
 
     async def _next(self) -> Message:
         if self._unread:
-            return self._unread.pop(0)
-        if self._asking is None:
+            message, *self._unread = self._unread
+            return message
+        asking = self._asking
+        if asking is None:
             self._listening += 1
             try:
                 return await self._receive()
             finally:
                 self._listening -= 1
-        asking = self._asking
         await asyncio.wait([asking])  # who is cancelled here leaves it to the next one who asks
         self._asking = None
         return asking.result()
 
     async def _arrived(self, body: Body) -> bool:
         """Record what a request begins; False when the app must not read it."""
-        requests: list[tuple[Rpc, bytes]] = []
+        parsed: Parsed = ()
         try:
             try:
-                requests += self._read(asgi_body.requests_of(body, certainly=self._certain))
-                await self._begin_all(requests)
-                if body.unread and self._certain:
+                parsed = asgi_body.requests_of(body, certainly=self._certain)
+                if parsed:
+                    await self._begin_all(parsed)
+                elif body.unread and self._certain:
                     await self._begin_unread(body)
             except TrailUnavailable:
                 raise
             except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
                 self._door.faults.lost(exc, REFUSED)
         except TrailUnavailable:
-            await self._refuse(requests)
+            await self._refuse(parsed)
             return False
         return True
 
-    def _read(self, parsed: Parsed) -> list[tuple[Rpc, bytes]]:
-        """Take what is no request, and return the requests."""
-        if not parsed:
-            return []
-        session = self._session = self._session or self._door.session()
-        requests = []
-        for message, text in parsed:
-            if message.method is not msgspec.UNSET:
-                if message.id is not ABSENT or message.method in methods.CALLS:
-                    requests.append((message, text))
-                elif message.method == "notifications/cancelled":
-                    session.cancel(text)
-            elif message.result is not ABSENT or message.error is not ABSENT:
-                session.reply(message)
-        return requests
+    async def _begin_all(self, parsed: Parsed) -> None:
+        """Take the client's messages in their order, and begin each call of them.
 
-    async def _begin_all(self, requests: list[tuple[Rpc, bytes]]) -> None:
-        """Begin each of them, also when one cannot be recorded: then none is made, and of each there is an event."""
+        Also when one cannot be recorded: then none is made, and of each there is an event.
+        """
         session = self._session
-        peer, unrecorded = None, None
         if session is None:
-            return
-        for message, text in requests:
-            if methods.is_call(str(message.method), has_id=message.id is not ABSENT):
-                peer = peer or self._peer(session)
+            session = self._session = self._door.session()
+        unrecorded = None
+        for message, text in parsed:
+            method, has_id = message.method, message.id is not ABSENT
+            if method is UNSET:
+                if message.result is not ABSENT or message.error is not ABSENT:
+                    session.reply(message)
+            elif methods.is_call(method, has_id=has_id):
                 try:
-                    await self._begin(session, message, text, peer)
+                    await self._begin(session, message, text)
                 except TrailUnavailable as exc:
                     unrecorded = exc
-            else:
-                self._initializes = self._initializes or message.method == "initialize"
+            elif has_id:
+                self._initializes = self._initializes or method == "initialize"
                 session.other(message, text)
+            elif method == "notifications/cancelled":
+                session.cancel(text)
         if unrecorded is not None:
             raise unrecorded
         if len(self._mine) == 1:
             context.current.set(self._mine[0].call)
 
-    async def _begin(self, session: Session, message: Rpc, text: bytes, peer: Peer) -> None:
-        rpc_id = bytes(message.id)
-        wire = None if message.id is ABSENT else (self, _as_text(rpc_id))
+    async def _begin(self, session: Session, message: Rpc, text: bytes) -> None:
+        wire = None if message.id is ABSENT else (self._seen, _as_text(message.id))
         carried = meta.read(message)
-        incoming = asgi_body.incoming_of(message, text, carried, self._headers, wire)
-        if carried is not None and (fields := asgi_body.said_of(carried)):
-            peer = msgspec.structs.replace(peer, **fields)
-        call = await self._door.audited.abegin(incoming, peer)
+        incoming = asgi_body.incoming_of(message, text, carried, self._fields, wire)
+        call = await self._door.audited.abegin(incoming, self._peer(session, carried))
         if wire is None:
             await call.afinish(notified())
             return
-        waiting = Waiting(rpc_id, call)
-        self._made[wire[1]] = call
+        waiting = Waiting(incoming.rpc_id or b"", call)
+        self._seen.calls[wire[1]] = call
         self._mine.append(waiting)
         session.calls.add(waiting)
 
     async def _begin_unread(self, body: Body) -> None:
         """Begin what nobody but the server may be able to read: taken for one call, since it may be one."""
         session = self._session = self._session or self._door.session()
-        incoming = asgi_body.incoming_unread(body, self._headers, (self, _ANY))
+        incoming = asgi_body.incoming_unread(body, self._fields, (self._seen, _ANY))
         call = await self._door.audited.abegin(incoming, self._peer(session))
-        self._made[_ANY] = call
+        self._seen.calls[_ANY] = call
         waiting = Waiting(b"null", call, unread=True)
         self._mine.append(waiting)
         session.calls.add(waiting)
         context.current.set(call)
 
-    def _peer(self, session: Session) -> Peer:
+    def _peer(self, session: Session, carried: meta.Meta | None = None) -> Peer:
         """Return who sent the request, as far as the app, too, knows by now: its middleware may have looked at it.
 
-        What the request does not say of its client is known of its `session`.
+        What neither the request nor the message's `carried` says of its client is known of its `session`.
         """
-        scope, headers, trusted = self.scope, self._headers, self._door.audited.trusted
-        request = _Request(scope, headers)
-        host = scope["client"][0] if scope.get("client") else None
-        version = headers.get("mcp-protocol-version")
-        token = peers.token_of(request)
-        known_of = (session.session_id, session.client, session.protocol_version)
-        said = (headers.get("mcp-session-id"), version, host, *known_of)
-        simple = token is None and "user" not in scope and not trusted.networks  # said by nothing but these
-        known = session.last_peer.get(None, said) if simple else None
-        if known is not None:
-            return known
-        peer = peers.peer_of_request(
-            request,
-            token,
-            session_id=session.session_id,
-            client=session.client,
-            protocol_version=meta.short(version) or session.protocol_version,
-            client_ip=client_of(host, scope.get("headers", ()), trusted),
-        )
-        if simple:
-            return session.last_peer.put(None, said, peer)
-        if token is not None:
-            return peer
-        return msgspec.structs.replace(peer, **peers.principal_of_user(scope.get("user"), scope.get("auth")))
+        scope, fields = self.scope, self._fields
+        client, token = scope.get("client"), peers.token_in(scope)
+        host = client[0] if client else None
+        if token is not None or "user" in scope or self._door.audited.trusted.networks:
+            return self._make_peer(session, carried, token, host)
+        version = fields.get(b"mcp-protocol-version")
+        of_it = None if carried is None else (carried.protocol_version, bytes(carried.client_info))
+        of_session = (session.session_id, session.client, session.protocol_version)
+        said = (self._named, version, host, of_it, of_session)  # by nothing but these
+        last = self._door.last_peer if session.key is None else session.last_peer
+        known = last.get(None, said)
+        if known is None:
+            known = self._make_peer(session, carried, None, host)
+            if len(repr(said)) <= MAX_SAID:
+                last.put(None, said, known)
+        return known
 
-    async def _refuse(self, requests: list[tuple[Rpc, bytes]]) -> None:
+    def _make_peer(self, session: Session, carried: meta.Meta | None, token: Any, host: str | None) -> Peer:
+        scope, trusted = self.scope, self._door.audited.trusted
+        headers = asgi_headers.texts_of(self._fields)
+        version = meta.short(headers.get("mcp-protocol-version")) or session.protocol_version
+        about: dict[str, Any] = {"client": session.client, "protocol_version": version}
+        if carried is not None:
+            about |= asgi_body.said_of(carried)
+        address = client_of(host, scope.get("headers", ()), trusted)
+        request = _Request(scope, headers)
+        peer = peers.peer_of_request(request, token, session_id=session.session_id, client_ip=address, **about)
+        if token is not None or "user" not in scope:
+            return peer
+        return msgspec.structs.replace(peer, **peers.principal_of_user(scope["user"], scope.get("auth")))
+
+    async def _refuse(self, parsed: Parsed) -> None:
         """Answer in the app's place: the calls could not be recorded, and are not made."""
+        requests = [message for message, _ in parsed if message.method is not UNSET]
         for waiting in self._take_mine():
             with contextlib.suppress(TrailUnavailable):
                 waiting.call.finish(Verdict("denied", error=WHY_REFUSED, error_type="audit_unavailable"))
-        replies = [
-            error_reply(bytes(message.id), REFUSED) for message, _ in requests if message.id is not ABSENT
-        ]
+        asked = [bytes(message.id) for message in requests if message.id is not ABSENT]
+        replies = [error_reply(rpc_id, REFUSED) for rpc_id in asked]
         self._refused = True
-        if self._mode is not None:  # the response is on its way, and ends here
+        begun, self._mode = self._mode is not None, "severed"
+        if begun:  # the response is on its way, and ends here
             return
         body = line(replies, batch=len(requests) > 1)
         session = self._session
@@ -259,7 +279,7 @@ class HttpRequest(Outside):
         raise NotImplementedError
 
 
-_MCPS: Final = frozenset({"mcp-session-id", "mcp-protocol-version", "mcp-method"})
+_MCPS: Final = frozenset({b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"})
 
 
 class _Request:
@@ -280,11 +300,11 @@ def method_of(message: Rpc) -> str:
     return message.method if isinstance(message.method, str) else "ping"
 
 
-def _as_text(rpc_id: bytes) -> str:
+def _as_text(rpc_id: msgspec.Raw) -> str:
     try:
         return str(msgspec.json.decode(rpc_id))
     except (msgspec.MsgspecError, RecursionError):
-        return rpc_id.decode("utf-8", "replace")
+        return bytes(rpc_id).decode("utf-8", "replace")
 
 
 def withheld(waiting: Iterable[Waiting], *, batch: bool) -> bytes:

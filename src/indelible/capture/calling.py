@@ -350,7 +350,8 @@ class Audited:
         source, target = self._parts(incoming.method, incoming.name, peer, incoming.effects)
         rpc_id = incoming.rpc_id
         call = Call(rpc_id or b"null", incoming.method, incoming.name, source, target, format_time(now), mono)
-        call.has_id = rpc_id is not None
+        if rpc_id is None:
+            call.has_id = False
         call.args = _encoded(incoming.args)
         call.request_id, call.trace_id, call.span_id = incoming.request_id, incoming.trace_id, incoming.span_id
         call.continues = incoming.continues

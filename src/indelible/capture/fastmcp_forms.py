@@ -41,8 +41,9 @@ def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Inc
     """Return the call as FastMCP has it: its parameters are validated already."""
     about, message = context.fastmcp_context, context.message
     method: str = context.method
-    incoming = Incoming(method=method, name=name_of(method, message), wire=wire)
-    if methods.describe(method).args == "arguments":
+    how = methods.describe(method)
+    incoming = Incoming(method=method, name=_name_of(how, message), wire=wire)
+    if how.args == "arguments":
         incoming.args = getattr(message, "arguments", None)
     else:
         incoming.args = dumped(message)
@@ -67,10 +68,13 @@ def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Inc
 
 def name_of(method: str, message: Any) -> str | None:
     """Return the name of what is called: a tool's or prompt's, a resource's URI."""
-    how = methods.describe(method)
+    return _name_of(methods.describe(method), message)
+
+
+def _name_of(how: methods.Method, message: Any) -> str | None:
     if how.name is None:
         return None
-    value = message.get(how.name) if isinstance(message, Mapping) else getattr(message, how.name, None)
+    value = message.get(how.name) if peers.is_mapping(message) else getattr(message, how.name, None)
     if how.name == "ref":
         value = getattr(value, "name", None) or getattr(value, "uri", None)
     return None if value is None else bounded(str(value))

@@ -67,11 +67,12 @@ _ENTRIES: Final = frozenset({"call_tool", "read_resource", "render_prompt"})
 class _Scope:
     """The call that this middleware has seen begin in this context."""
 
-    __slots__ = ("call", "message", "raised")
+    __slots__ = ("by", "call", "message", "raised")
 
-    def __init__(self, call: OpenCall, message: object) -> None:
+    def __init__(self, call: OpenCall, message: object, by: AuditMiddleware) -> None:
         self.call = call
         self.message = message
+        self.by = by
         self.raised: BaseException | None = None
 
 
@@ -100,8 +101,11 @@ class AuditMiddleware(Middleware):
 
     async def __call__(self, context: Any, call_next: Any) -> Any:
         """Take a message on its way through one server's middleware."""
+        scope = _scope.get()
+        if scope is not None and scope.message is context.message and scope.by is self:
+            return await call_next(context)  # FastMCP 4 comes by once more, further in
         try:
-            go = self._way(context)
+            go = self._way(context, scope)
         except TrailUnavailable:
             raise _refusal(REFUSED) from None
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's call
@@ -112,15 +116,17 @@ class AuditMiddleware(Middleware):
             go = None
         return await (call_next(context) if go is None else go(context, call_next))
 
-    def _way(self, context: Any) -> Callable[[Any, Any], Awaitable[Any]] | None:
+    def _way(self, context: Any, scope: _Scope | None) -> Callable[[Any, Any], Awaitable[Any]] | None:
         """Return what is done with a message; None when there is nothing to do."""
         about = context.fastmcp_context
         if about is None:
             return None
-        first = about.fastmcp not in self._servers  # the tier beneath is there from the next message on
-        server, scope = self._of(about.fastmcp), _scope.get()
+        server = self._servers.get(about.fastmcp)
+        first = server is None  # the tier beneath is there from the next message on
+        if server is None:
+            server = self._of(about.fastmcp)
         if scope is not None and scope.message is context.message and server.audited.keeps(scope.call):
-            return None  # FastMCP 4 comes by once more, further in; or this was added twice
+            return None  # another one of us has it
         method = context.method or ""
         if context.type == "notification" or not methods.is_call(method, has_id=True):
             lists = method == "tools/list" and (first or not server.beneath)
@@ -157,7 +163,7 @@ class AuditMiddleware(Middleware):
     async def _join(self, server: _Server, call: OpenCall, context: Any, call_next: Any) -> Any:
         """Go along with a call that is recorded already, for what is only known here."""
         outer = _scope.get()
-        scope = outer if outer is not None and outer.call is call else _Scope(call, context.message)
+        scope = outer if outer is not None and outer.call is call else _Scope(call, context.message, self)
         token = _scope.set(scope)
         try:
             return await call_next(context)
@@ -180,19 +186,19 @@ class AuditMiddleware(Middleware):
         except Exception as exc:  # noqa: BLE001
             self._faults.lost(exc, REFUSED)
             return await call_next(context)
-        token = _scope.set(_Scope(call, context.message))
+        token = _scope.set(_Scope(call, context.message, self))
         try:
             with inside(call):
                 result = await call_next(context)
         except Exception as exc:
-            await self._released(server, call, functools.partial(server.judge, exc, context))
+            await self._released(server, call, context, raised=exc)
             raise
         except BaseException as exc:
             call.broken_off(exc)
             raise
         finally:
             _scope.reset(token)
-        await self._released(server, call, functools.partial(_judge_answer, result, context))
+        await self._released(server, call, context, result)
         return result
 
     async def _begun(
@@ -213,10 +219,20 @@ class AuditMiddleware(Middleware):
                 raise
         return await server.audited.abegin(incoming, peer)
 
-    async def _released(self, server: _Server, call: OpenCall, judge: Callable[[], Awaitable[Verdict]]) -> None:
+    async def _released(
+        self,
+        server: _Server,
+        call: OpenCall,
+        context: Any,
+        result: Any = None,
+        raised: Exception | None = None,
+    ) -> None:
         """Record the outcome; then the answer may go on, and else an error goes on in its place."""
         try:
-            verdict = await judge()
+            if raised is None:
+                verdict = judge_result(wire_form(result, context))
+            else:
+                verdict = await server.judge(raised, context)
             await call.afinish(verdict)
             if server.tasks is not None and server.tasks.concerns(call, verdict):
                 await server.tasks.answered(call, verdict)
@@ -224,10 +240,6 @@ class AuditMiddleware(Middleware):
             raise _refusal(WITHHELD) from None
         except Exception as exc:  # noqa: BLE001
             self._faults.lost(exc, WITHHELD)
-
-
-async def _judge_answer(result: Any, context: Any) -> Verdict:
-    return judge_result(wire_form(result, context))
 
 
 class _Server:

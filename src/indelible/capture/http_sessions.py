@@ -8,7 +8,9 @@ stateless servers), the one request is a session of its own.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from indelible.capture import asgi_body, meta, methods, task_ends
 from indelible.capture.asking import Asked
@@ -21,9 +23,6 @@ from indelible.capture.peers import LastPeer
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
 
-if TYPE_CHECKING:
-    import asyncio
-
 MAX_SESSIONS: Final = 10_000
 """Sessions that are remembered; of more, those go in which nothing waits and that were silent longest."""
 
@@ -31,20 +30,18 @@ MAX_OTHERS: Final = 256
 """Requests of one session that are no calls, and its server's questions, that wait at once; then all are forgotten."""
 
 
-class Waiting:
+class Waiting(msgspec.Struct, eq=False):
     """A call that waits for its answer."""
 
-    __slots__ = ("call", "execution", "rpc_id", "timer", "unread")
-
-    def __init__(self, rpc_id: bytes, call: OpenCall, *, unread: bool = False) -> None:
-        """`rpc_id` is the id as it was written; of a request that is `unread`, the first answer tells it."""
-        self.rpc_id = rpc_id
-        self.call = call
-        self.unread = unread
-        self.execution = False
-        """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
-        self.timer: asyncio.TimerHandle | None = None
-        """Runs while the client may come back for the answer."""
+    rpc_id: bytes
+    """As it was written."""
+    call: OpenCall
+    unread: bool = False
+    """The request could not be read; the first answer tells its id."""
+    execution: bool = False
+    """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
+    timer: Any = None
+    """An `asyncio.TimerHandle`, which runs while the client may come back for the answer."""
 
 
 class _Question:
@@ -141,9 +138,7 @@ class Session:
         execution = None if told is None else self._tasks.take(told[0])
         if told is None or execution is None:
             return None
-        waiting = Waiting(other.rpc_id, execution)
-        waiting.execution = True
-        return Answer(waiting, told[1])
+        return Answer(Waiting(other.rpc_id, execution, execution=True), told[1])
 
     def _take(self, rpc_id: bytes, mine: list[Waiting]) -> Waiting | None:
         for waiting in mine:

@@ -28,8 +28,10 @@ Waiting = TypeVar("Waiting", bound=HasId)
 
 def key_of(rpc_id: bytes) -> bytes:
     """Return the id in the one form in which equal ids are equal bytes; any bytes are taken."""
-    plain = rpc_id.isdigit() or (rpc_id[:1] == b'"' and b"\\" not in rpc_id)
-    key = rpc_id if plain else _normalised(rpc_id)
+    if rpc_id.isdigit() or (rpc_id[:1] == b'"' and b"\\" not in rpc_id):
+        key = rpc_id
+    else:
+        key = _normalised(rpc_id)
     return key if len(key) <= MAX_ID_BYTES else hashlib.sha256(key).digest()
 
 
@@ -100,9 +102,10 @@ class Outstanding(Generic[Waiting]):
             return False
         for index, other in enumerate(same):
             if other is request:
-                del same[index]
-                if not same:
+                if len(same) == 1:
                     del self._by_key[key]
+                else:
+                    del same[index]
                 self._count -= 1
                 return True
         return False

@@ -154,8 +154,12 @@ _login = functools.cache(login)
 def token_of(request: Any) -> Any:
     """Return the accepted token of a request, or of the context; None when there is none."""
     scope = getattr(request, "scope", None)
-    user = scope.get("user") if isinstance(scope, Mapping) else None
-    token = getattr(user, "access_token", None)
+    return token_in(scope if isinstance(scope, Mapping) else {})
+
+
+def token_in(scope: Mapping[str, Any]) -> Any:
+    """Return the same of a request's ASGI scope."""
+    token = getattr(scope.get("user"), "access_token", None)
     if token is not None:
         return token
     module = sys.modules.get("mcp.server.auth.middleware.auth_context")  # not loaded: nobody can have set it

@@ -32,7 +32,7 @@ FASTMCP = (
     "fastmcp_mw.wire_form",
     "fastmcp_mw._direct",
     "fastmcp_mw._Server.ask",
-    "fastmcp_forms.name_of",
+    "fastmcp_forms._name_of",
     "fastmcp_forms.dumped",
 )
 HOOKS = {

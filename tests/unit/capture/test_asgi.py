@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import importlib.util
 import itertools
@@ -838,3 +839,30 @@ def test_what_cannot_be_read_is_refused_and_withheld_too(trail: Path) -> None:
     full = full_disk()
     run(trail, work, on_failure="deny")
     assert [line["outcome"]["error_type"] for line in operations(trail)] == ["audit_unavailable"] * 2
+
+
+@pytest.mark.parametrize("form", ["one body", "a stream"])
+def test_an_exchange_that_is_over_leaves_nothing_to_the_garbage_collector(trail: Path, form: str) -> None:
+    streams = form == "a stream"
+    answer = event(result(7)) if streams else bytes_of(result(7))
+    app = answering([answer], kind="text/event-stream" if streams else "application/json")
+
+    def left() -> int:
+        ours = ("Seen", "HttpExchange", "OpenCall")
+        return sum(type(each).__name__ in ours for each in gc.get_objects())
+
+    async def work(recorder: Recorder) -> None:
+        audited = AuditASGI(app, recorder)
+        await ask(audited, call(7))
+        gc.collect()
+        before = left()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await ask(audited, call(7))
+            assert left() == before
+        finally:
+            gc.enable()
+
+    run(trail, work)
+    assert kinds(trail) == [("completed", None)] * 6

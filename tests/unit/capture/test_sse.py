@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,3 +132,34 @@ def test_of_a_long_event_only_the_ends_are_kept() -> None:
     assert event.data.tail.endswith(b',"last":1}\nmore')
     [event] = parser.feed(b"data: short\n\n")
     assert event.data.whole == b"short"
+
+
+@settings(deadline=None, max_examples=examples(150))
+@given(st.lists(EVENT, max_size=6), st.booleans())
+def test_events_that_come_each_in_a_piece_are_those_of_the_bytes(
+    events: list[tuple[list[tuple[str, str]], str]], bom: bool
+) -> None:
+    pieces = ["".join(line + end for line, end in lines) + last for lines, last in events]
+    if bom:
+        pieces.insert(0, "\ufeff")
+    data = "".join(pieces).encode()
+    found, places, _ = read([piece.encode() for piece in pieces])
+    by_bytes, their_places, _ = read([data[i : i + 1] for i in range(len(data))])
+    assert found == by_bytes
+    assert [start for start, _ in places] == [start for start, _ in their_places]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("event_id", ["", "id: 7", "id:", "id"])
+@pytest.mark.parametrize("name", ["", "event: endpoint", "event:x", "event: " + "n" * 65])
+@pytest.mark.parametrize("text", ["data: {}", "data:{}", "data:", "data:  two"])
+def test_the_usual_event_is_that_of_its_bytes(end: str, event_id: str, name: str, text: str) -> None:
+    piece = "".join(line + end for line in (event_id, name, text) if line) + end
+    whole, cut_up = sse.Parser(), sse.Parser()
+    for number in (1, 2):
+        [event] = whole.feed(piece.encode())
+        [other] = [event for byte in piece.encode() for event in cut_up.feed(bytes([byte]))]
+        assert (event.name, event.data.whole) == (other.name, other.data.whole)
+        assert (event.start, event.end) == (other.start, number * len(piece))
+        assert whole.between
+    assert whole.resumable == cut_up.resumable == (event_id == "id: 7")
