@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.posted import FORMS
 from bench.report import Goal, Report
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +32,8 @@ FAMILIES = (
     ("FastMCP 4, alone", "fastmcp alone", HERE),
     ("FastMCP 3, alone", "fastmcp alone", OLD),
     ("an ASGI app, alone", "asgi alone", HERE),
+    ("an ASGI app that answers in a stream, alone", "asgi stream alone", HERE),
+    ("an ASGI app without sessions (2026-07-28), alone", "asgi stateless alone", HERE),
     ("SDK 2, low-level Server", "sdk2", HERE),
     ("SDK 2, MCPServer", "mcpserver", HERE),
     ("SDK 1, low-level Server", "sdk1", OLD),
@@ -48,7 +51,10 @@ WAYS = {
     "audited, soon": "@audited, async",
 }
 
-NAMES = {("functions", "audited"): "@audited", ("asgi alone", "audited"): "AuditASGI"}
+NAMES = {
+    ("functions", "audited"): "@audited",
+    **dict.fromkeys(((form, "audited") for form in FORMS), "AuditASGI"),
+}
 
 
 def run(python: Path, *arguments: str) -> Any:

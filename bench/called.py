@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import functools
 import gc
 import importlib.metadata
 import json
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import alone
+from bench.posted import FORMS, Posted
 
 TOOLS = ("look", "act")
 """A tool that says it is read-only, and one that says nothing: its calls have an intent recorded before them."""
@@ -194,8 +194,6 @@ SERVERS: dict[str, Callable[[], Any]] = {
     "fastmcp": fastmcp,
     "otel": sdk2,
     "sdk2 alone": sdk2,
-    "sdk1 alone": sdk1,
-    "asgi alone": sdk2,
     "fastmcp alone": fastmcp,
 }
 WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
@@ -205,11 +203,12 @@ WAYS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
     "fastmcp": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
     "otel": {"bare": untraced, "noop": bare},
     "sdk2 alone": {"bare": bare, "audited": audited},
-    "sdk1 alone": {"bare": bare, "audited": audited},
-    "asgi alone": {"bare": bare, "audited": bare},
     "fastmcp alone": {"bare": bare, "audited": added, "logged": logged, "structured": structured},
 }
 """Family, way, what is done to a server of it."""
+FUNCTIONS = ("bare", "audited", "operation", "bare, soon", "audited, soon")
+OTHERS = {"functions": FUNCTIONS, **dict.fromkeys(("sdk1 alone", *FORMS), ("bare", "audited"))}
+"""The ways of the families that have no server."""
 
 
 # --- calls over a wire --------------------------------------------------------------------------------------
@@ -334,7 +333,8 @@ class Taped:
         self._server, self._number = sdk1(), 0
         self._answers: dict[Any, Any] = {}
         self._server.run = self._run
-        WAYS["sdk1 alone"][way](self._server, directory)
+        if way == "audited":
+            audited(self._server, directory)
 
     async def _run(self, read: Any, write: Any, *_: Any) -> None:
         answers = self._answers
@@ -370,82 +370,16 @@ class Taped:
         """Nothing runs."""
 
 
-class Posted:
-    """An ASGI app that has its answers ready, and what is in front of it."""
+def posted(way: str, form: str, directory: Path) -> Posted:
+    """Return an ASGI app in one form of answers, with `AuditASGI` in front of it or nothing."""
+    if way == "bare":
+        return Posted(form, lambda app: app, ARGUMENTS, LISTED)
+    import indelible
+    from indelible.asgi import AuditASGI
 
-    def __init__(self, way: str, directory: Path) -> None:
-        self._app: Any = self._answer
-        if way == "audited":
-            import indelible
-            from indelible.asgi import AuditASGI
-
-            recorder = indelible.open_trail(directory / "posted.jsonl")
-            self._app = AuditASGI(self._answer, recorder)
-            _at_end.append(recorder.close)
-        self._number = 0
-        self._sent: list[Any] = []
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        for message in scope["answers"]:
-            await send(message)
-
-    def _post(self, method: str, params: Any, result: Any) -> tuple[Any, Any]:
-        self._number += 1
-        frame = {"jsonrpc": "2.0", "id": self._number}
-        body, answer = (
-            json.dumps({**frame, **more}).encode()
-            for more in ({"method": method, "params": params}, {"result": result})
-        )
-        session = (b"mcp-session-id", b"6e0ea5ae2f4c4d0f")
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer)), session]
-        answers = (
-            {"type": "http.response.start", "status": 200, "headers": headers},
-            {"type": "http.response.body", "body": answer, "more_body": False},
-        )
-        asking = [
-            (b"host", b"127.0.0.1:8000"),
-            (b"content-type", b"application/json"),
-            (b"accept", b"application/json, text/event-stream"),
-            (b"mcp-protocol-version", PROTOCOL.encode()),
-            session,
-        ]
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/mcp",
-            "query_string": b"",
-            "headers": asking,
-            "client": ("127.0.0.1", 50000),
-            "answers": answers,
-        }
-        return scope, alone.Cycle(body)
-
-    async def _take(self, message: Any) -> None:
-        self._sent.append(message)
-
-    async def _send_all(self, posts: list[tuple[Any, Any]]) -> None:
-        for scope, cycle in posts:
-            await self._app(scope, cycle.receive, self._take)
-
-    async def prepare(self, tool: str, calls: int) -> Callable[[], Awaitable[None]]:
-        params = {"name": tool, "arguments": ARGUMENTS}
-        posts = [self._post("tools/call", params, alone.ANSWER) for _ in range(calls)]
-        self._sent.clear()
-        return functools.partial(self._send_all, posts)
-
-    async def check(self, tool: str) -> None:
-        info = {"name": "bench", "version": "1"}
-        hello = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
-        server = {"protocolVersion": PROTOCOL, "capabilities": {}, "serverInfo": info}
-        posts = [self._post("initialize", hello, server), self._post("tools/list", {}, {"tools": LISTED})]
-        posts += [self._post("tools/call", {"name": tool, "arguments": ARGUMENTS}, alone.ANSWER)]
-        await self._send_all(posts)
-        assert TEXT.encode() in self._sent[-1]["body"]
-
-    async def close(self) -> None:
-        """Nothing runs."""
+    recorder = indelible.open_trail(directory / "posted.jsonl")
+    _at_end.append(recorder.close)
+    return Posted(form, lambda app: AuditASGI(app, recorder), ARGUMENTS, LISTED)
 
 
 # --- calls of functions -------------------------------------------------------------------------------------
@@ -497,9 +431,6 @@ class Functions:
         self._recorder.close()
 
 
-FUNCTIONS = ("bare", "audited", "operation", "bare, soon", "audited, soon")
-
-
 # --- measuring ----------------------------------------------------------------------------------------------
 
 
@@ -507,8 +438,8 @@ async def opened(family: str, way: str, directory: Path) -> Any:
     """Return a way of a family, ready to be called."""
     if family == "functions":
         return Functions(way, directory)
-    if family == "asgi alone":
-        return Posted(way, directory)
+    if family in FORMS:
+        return posted(way, family, directory)
     if family == "sdk1 alone":
         return Taped(way, directory)
     server = SERVERS[family]()
@@ -522,7 +453,7 @@ async def opened(family: str, way: str, directory: Path) -> Any:
 
 async def measured(family: str, rounds: int, calls: int, directory: Path) -> dict[str, Any]:
     """Return the figures of a family."""
-    ways = FUNCTIONS if family == "functions" else tuple(WAYS[family])
+    ways = OTHERS.get(family) or tuple(WAYS[family])
     found = {way: await opened(family, way, directory) for way in ways}
     figures: dict[str, Any] = {way: {tool: [] for tool in TOOLS} for way in ways}
     for client in found.values():
@@ -577,7 +508,7 @@ def somewhere() -> Iterator[Path]:
 def main() -> int:
     """Measure one family."""
     parser = argparse.ArgumentParser(description="Call the servers of one family, with and without listeners.")
-    parser.add_argument("family", choices=[*SERVERS, "functions"])
+    parser.add_argument("family", choices=[*SERVERS, *OTHERS])
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--calls", type=int, default=250)
     options = parser.parse_args()
