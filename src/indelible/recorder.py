@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from indelible.config import OnFailure, Settings
     from indelible.events import Caller, Kind, Source, Target
     from indelible.operation import About, Operation
-    from indelible.redact.ordinary import Concluded
+    from indelible.redact.ordinary import Told
     from indelible.shipper.companion import Companion
     from indelible.shipper.echo import Echo
     from indelible.sink_settings import SinkSettings
@@ -153,7 +153,25 @@ class Recorder:
                 raise
             self._gap.lose(exc, event.timestamp, body)
 
-    def record_outcome(self, call: Concluded, kind: Kind, latency_ms: float, result: Any) -> bool:
+    def record_intent(self, call: Told) -> bool:
+        """Record a call's intent, and note its id there, without an event of its own; see `record_outcome`."""
+        writer = self._writer
+        if writer is None or self._gap.open:
+            return False
+        event_id = events.new_id()
+        body = self._redactor.started(call, event_id)
+        if body is None:
+            return False
+        call.intent = event_id
+        try:
+            writer.append(body, event_id, "")
+        except TrailUnavailable as exc:
+            if self.on_failure == "deny":
+                raise
+            self._gap.lose(exc, call.timestamp, body)
+        return True
+
+    def record_outcome(self, call: Told, kind: Kind, latency_ms: float, result: Any) -> bool:
         """Record a call's outcome without an event of its own, which most need not; False: it does, nothing is done.
 
         See `record` for what happens when it cannot be recorded.

@@ -294,10 +294,12 @@ class Audited:
         return self._begin(self.recorder, incoming, peer)
 
     def _begin(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> OpenCall:
-        opened, intent = self._open(recorder, incoming, peer)
-        if intent is not None:
+        opened, call = self._open(recorder, incoming, peer)
+        if call is not None:
             try:
-                recorder.record(intent)
+                call.named()
+                if not (call.begins_plain() and recorder.record_intent(call)):
+                    recorder.record(call.start())
             except TrailUnavailable as exc:
                 opened.refused(exc)
                 raise
@@ -309,10 +311,10 @@ class Audited:
         recorder = self.recorder
         if not recorder.waits or not _on_asyncio():
             return self._begin(recorder, incoming, peer)
-        opened, intent = self._open(recorder, incoming, peer)
-        if intent is not None:
+        opened, call = self._open(recorder, incoming, peer)
+        if call is not None:
             try:
-                await recorder.arecord(intent)
+                await recorder.arecord(call.start())
             except TrailUnavailable as exc:
                 opened.refused(exc)
                 raise
@@ -345,7 +347,8 @@ class Audited:
         """Tell whether a call goes into this trail."""
         return call.audited is self or call.audited.recorder is self.recorder
 
-    def _open(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Event | None]:
+    def _open(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Call | None]:
+        """Return a call that begins, and, when its intent must be recorded first, what makes its events."""
         now, mono = time.time_ns(), time.monotonic_ns()
         source, target = self._parts(incoming.method, incoming.name, peer, incoming.effects)
         rpc_id = incoming.rpc_id
@@ -370,7 +373,7 @@ class Audited:
         if type(call.args) is Raw:  # redacted once for both events
             call.kept = memoryview(call.args).nbytes
             call.args = recorder.prepare(call.args, target, source)
-        return opened, call.start()
+        return opened, call
 
     @staticmethod
     def _intended(opened: OpenCall) -> None:

@@ -169,18 +169,24 @@ class Call(Exchange, eq=False):
         return max(0, mono - self.mono) // 1000 / 1000
 
     def is_plain(self, verdict: Verdict) -> bool:
-        """Tell whether there is nothing to say of it but what `redact.ordinary.Concluded` has."""
+        """Tell whether there is nothing to say of it but what `redact.ordinary.Told` has."""
+        return (
+            verdict.error is None
+            and verdict.metadata is None
+            and verdict.error_type is None
+            and verdict.error_code is None
+            and self.event_type == "mcp_operation"
+            and self.begins_plain()
+        )
+
+    def begins_plain(self) -> bool:
+        """Tell whether there is nothing to say at its beginning but what `redact.ordinary.Told` has."""
         return (
             self.metadata is None
-            and verdict.error is None
-            and verdict.metadata is None
             and self.trace_id is None
             and self.span_id is None
             and self.continues is None
             and self.args_bytes is None
-            and verdict.error_type is None
-            and verdict.error_code is None
-            and self.event_type == "mcp_operation"
         )
 
     def named(self) -> str:

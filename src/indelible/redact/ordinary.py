@@ -7,8 +7,8 @@ was redacted and encoded before, so it is spliced: that takes a third of the tim
 The rule that lives here: **a body made here is byte for byte what the long way makes** (a test holds the two
 together), and what is unusual about an event is left alone: None means the long way.
 
-There are two of them: of any event (`head`, `request`, `ended`), and of the outcome of a call that a capture hands
-over as it stands (`concluded`), for which no event is made at all.
+There are two ways: of any event (`head`, `request`, `ended`), and of the intent and the outcome of a call that a
+capture hands over as it stands (`started`, `concluded`), for which no event is made at all.
 """
 
 from __future__ import annotations
@@ -164,11 +164,11 @@ def _became(parts: list[bytes], result: Payload) -> None:
     parts.append(b"}}")
 
 
-# --- the outcome of a call, without an event ----------------------------------------------------------------
+# --- the events of a call, without an event -----------------------------------------------------------------
 
 
-class Concluded(Protocol):
-    """A call that has ended, and of which nothing is to be said but what stands here: no error, trace, or metadata.
+class Told(Protocol):
+    """A call of which nothing is to be said but what stands here: no error, trace, or metadata.
 
     Its `timestamp` is `events.format_time`'s, its `intent` an `events.new_id`, so neither is looked at.
     """
@@ -184,8 +184,30 @@ class Concluded(Protocol):
     outcome_id: str
 
 
+def started(call: Told, event_id: str, about: bytes, arguments: bytes) -> bytes | None:
+    """Return the body of a call's intent; None when an id is unusual. See `concluded`."""
+    number = call.rpc_id
+    named = (call.request_id or "").encode("utf-8", _ODD)
+    if named.translate(_HEX) != _UUID or not number.isdigit() or len(number) > MAX_DIGITS:
+        return None
+    parts = (
+        b'{"timestamp":"',
+        call.timestamp.encode(),
+        b'","event_type":"mcp_operation_started","event_id":"',
+        event_id.encode(),
+        about,
+        b',"request":{"request_id":"',
+        named,
+        b'","rpc_id":"',
+        number,
+        arguments,
+        b"}}",
+    )
+    return b"".join(parts)
+
+
 def concluded(
-    call: Concluded, event_id: str, kind: Kind, latency_ms: float, about: bytes, arguments: bytes, result: bytes
+    call: Told, event_id: str, kind: Kind, latency_ms: float, about: bytes, arguments: bytes, result: bytes
 ) -> bytes | None:
     """Return the body of a call's outcome; None when an id is unusual.
 

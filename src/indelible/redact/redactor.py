@@ -57,13 +57,15 @@ from indelible.redact.texts import Texts
 from indelible.redact.values import Values
 
 
-class Prepared(msgspec.Struct, frozen=True, gc=False):
+class Prepared(msgspec.Struct, gc=False):
     """Arguments that are redacted already; it stands in the place of the raw ones in the events of their call."""
 
     args: Any
     target: Target | None
     learned: object
     payload: Payload
+    asked: bytes | None = None
+    """As `ordinary.asked` writes them, once somebody has needed that."""
 
     def fits(self, target: Target | None, learned: object) -> bool:
         """Tell whether it is the same tool, of which nothing new is known."""
@@ -226,8 +228,25 @@ class Redactor:
             return None
         return b"".join(parts)
 
+    def started(self, call: ordinary.Told, event_id: str) -> bytes | None:
+        """Return the body of the intent of a call, for which no event was made; None: make one, and `redact` it.
+
+        Like `concluded`, and never raises either.
+        """
+        about = self._about.get(id(call.target))
+        if about is None or about.target is not call.target or about.source is not call.source:
+            return None
+        try:
+            arguments = self._asked(call.args, about)
+            if arguments is None:
+                return None
+            body = ordinary.started(call, event_id, about.encoded, arguments)
+        except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
+            return None
+        return body if body is not None and len(body) <= MAX_BODY_BYTES else None
+
     def concluded(
-        self, call: ordinary.Concluded, event_id: str, kind: Kind, latency_ms: float, result: Any
+        self, call: ordinary.Told, event_id: str, kind: Kind, latency_ms: float, result: Any
     ) -> bytes | None:
         """Return the body of the outcome of a call, for which no event was made; None: make one, and `redact` it.
 
@@ -240,14 +259,12 @@ class Redactor:
         try:
             if about.learned is not self._learned:
                 about = self._about[id(target)] = self._all_about(about.source, target, about.encoded)
-            kept = seen = ABSENT
-            if call.args is not None:
-                kept = self._args(call.args, target, call.source, b"", about)
+            arguments, seen = self._asked(call.args, about), ABSENT
             if result is not None:
                 seen = self._payloads.take(result, about.result_mode, MAX_RESULT_BYTES, about.result_tree)
-            if kept.unusual or seen.unusual:
+            if arguments is None or seen.unusual:
                 return None
-            arguments, became = ordinary.asked(kept, self._key_id_json), ordinary.became(seen)
+            became = ordinary.became(seen)
             body = ordinary.concluded(call, event_id, kind, latency_ms, about.encoded, arguments, became)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return None
@@ -341,6 +358,19 @@ class Redactor:
     def _clean(self, names: bytes) -> bool:
         """Tell whether nothing in the small strings of a call has to be redacted; False may be wrong."""
         return (fields.ordinary(names) is not None and not self._texts.custom) or not self._texts.flagged(names)
+
+    def _asked(self, args: Any, about: _About) -> bytes | None:
+        """Return a call's arguments as `ordinary.asked` writes them; None when they are unusual."""
+        prepared = args if type(args) is Prepared and args.fits(about.target, self._learned) else None
+        if prepared is not None and prepared.asked is not None:
+            return prepared.asked
+        kept = ABSENT if args is None else self._args(args, about.target, about.source, b"", about)
+        if kept.unusual:
+            return None
+        asked = ordinary.asked(kept, self._key_id_json)
+        if prepared is not None:
+            prepared.asked = asked
+        return asked
 
     def _args(
         self,

@@ -1,8 +1,10 @@
-"""An outcome for which no event is made: the bytes of the one that would have been, whatever the call is like."""
+"""Intents and outcomes for which no event is made: the bytes of those that would have been, of any call."""
 
 from __future__ import annotations
 
 import string
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -25,7 +27,9 @@ from tests.effort import examples
 from tests.unit.capture.test_calling import lines
 from tests.unit.redact.test_ordinary import AN_EVENT, NUMBER, TEXT, UUID, VALUE, mostly, rarely, wire
 
+ROOT = Path(__file__).parents[3]
 MODES = get_args(RecordMode)
+INTENDED = ("mcp_operation_started", "mcp_operation")
 RESULT = st.none() | VALUE | VALUE.map(wire)
 RPC_IDS = NUMBER.map(str.encode) | st.sampled_from([b"null", b'"a"', b'"a@b.com"', b"1.5", b"", b"\xff"])
 
@@ -86,6 +90,26 @@ def both(redactor: Redactor, call: Call, verdict: Verdict, mono: int) -> tuple[b
     return short, encode_body(redactor._redacted(call.finish(verdict, mono, event_id=event_id)))
 
 
+def begun(redactor: Redactor, call: Call) -> tuple[bytes | None, bytes]:
+    """Return the same of a call's beginning."""
+    call.named()
+    event = call.start()
+    short = redactor.started(call, event.event_id) if call.begins_plain() else None
+    return short, encode_body(redactor._redacted(event))
+
+
+@given(calls(), st.sampled_from(MODES), st.booleans())
+@settings(max_examples=examples(600))
+def test_an_intent_is_the_same_bytes_or_nothing(call: Call, mode: RecordMode, prepared: bool) -> None:
+    redactor = WARM[mode]
+    if prepared:  # as a capture does, so that its outcome need not do it again
+        call.args = redactor.prepare(call.args, call.target, call.source)
+    made, expected = begun(redactor, call)
+    assert made in (None, expected) or len(expected) > MAX_BODY_BYTES
+    after, outcome = both(redactor, call, Verdict("completed", result={"content": []}), 5_000)
+    assert after in (None, outcome) or len(outcome) > MAX_BODY_BYTES
+
+
 @given(calls(), VERDICTS, st.integers(0, 2**40), st.sampled_from(MODES))
 @settings(max_examples=examples(600))
 def test_it_is_the_same_bytes_or_nothing(call: Call, verdict: Verdict, mono: int, mode: RecordMode) -> None:
@@ -117,6 +141,8 @@ def usual(**fields: Any) -> Call:
 def test_most_calls_need_no_event(call: Call, verdict: Verdict, mode: RecordMode) -> None:
     made, expected = both(WARM[mode], call, verdict, 2_000_000)
     assert made == expected
+    made, expected = begun(WARM[mode], call)
+    assert made == expected
 
 
 def test_secrets_are_taken_out_of_what_it_was_called_with_and_of_its_result() -> None:
@@ -126,6 +152,9 @@ def test_secrets_are_taken_out_of_what_it_was_called_with_and_of_its_result() ->
         (usual(), Verdict("completed", result=secret)),
     ):
         made, expected = both(WARM["full"], call, verdict, 0)
+        assert made == expected
+        assert [text for text in fragments if text in expected.decode()] == []
+        made, expected = begun(WARM["full"], call)
         assert made == expected
         assert [text for text in fragments if text in expected.decode()] == []
 
@@ -145,12 +174,75 @@ def test_marks_that_are_learned_hold_from_the_next_call_on() -> None:
     assert made == expected
     assert b"a word" not in expected
     assert b"another" not in expected
+    assert b"a word" not in begun(redactor, call)[1]
+    assert begun(redactor, call)[0] is not None
 
 
 def test_patterns_of_ones_own_take_the_long_way() -> None:
     redactor = redacting.make(RedactionSettings(unknown_schema="keep", patterns={"ticket": "ticket[0-9]+"}))
     redactor.redact(AN_EVENT)
     assert both(redactor, usual(args={"a": "ticket42"}), Verdict("completed"), 0)[0] is None
+
+
+def test_arguments_that_were_prepared_before_their_tool_was_learned_are_looked_at_again() -> None:
+    redactor = warm("full")
+    call = usual(args=wire({"late": "a word"}))
+    call.args = redactor.prepare(call.args, call.target, call.source)
+    assert b"a word" in (begun(redactor, call)[0] or b"")
+    marks = compile_marks({"properties": {"late": {"writeOnly": True}}})
+    redactor.learn("files", "read", marks, marks)
+    made, expected = both(redactor, call, Verdict("completed"), 0)
+    assert made == expected
+    assert b"a word" not in expected
+
+
+@pytest.mark.parametrize("on_failure", ["allow", "deny"])
+def test_an_intent_that_cannot_be_written_is_counted_or_refused(tmp_path: Path, on_failure: Any) -> None:
+    path = tmp_path / "audit.jsonl"
+    with indelible.open_trail(path, on_failure=on_failure) as recorder:
+        recorder.record(AN_EVENT)
+        assert recorder._writer is not None
+        call = usual()
+        with mock.patch.object(recorder._writer, "append", side_effect=TrailUnavailable("no room")):
+            if on_failure == "deny":
+                with pytest.raises(TrailUnavailable):
+                    recorder.record_intent(call)
+            else:
+                assert recorder.record_intent(call)
+                assert not recorder.record_intent(usual())  # the gap comes first
+        assert call.intent
+    gaps = [line["metadata"]["lost"] for line in lines(path) if line["event_type"] == "audit_gap"]
+    assert gaps == ([1] if on_failure == "allow" else [])
+
+
+DIES = """
+import os, sys
+import indelible
+from tests.unit.capture import test_concluded as here
+
+recorder = indelible.open_trail(sys.argv[1])
+recorder.record(here.AN_EVENT)
+calls = [here.usual(args=here.wire({"path": "/srv"})) for _ in range(2)]
+assert all(recorder.record_intent(call) for call in calls)
+assert recorder.record_outcome(calls[0], "completed", 1.0, None)
+print(*(call.intent for call in calls), flush=True)
+os._exit(1)
+"""
+
+
+def test_an_intent_is_open_until_its_outcome(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    intents = died.stdout.split()
+    assert (died.returncode, len(intents)) == (1, 2), died.stderr
+    indelible.open_trail(path).close()  # who comes next says what is still open
+    by_type = {kind: [line for line in lines(path) if line["event_type"] == kind] for kind in INTENDED}
+    assert [line["event_id"] for line in by_type["mcp_operation_started"]] == intents
+    first, second = (line for line in by_type["mcp_operation"] if line["event_id"] != AN_EVENT.event_id)
+    assert (first["request"]["intent"], first["outcome"]["kind"]) == (intents[0], "completed")
+    assert (second["request"]["intent"], second["outcome"]["kind"]) == (intents[1], "interrupted")
 
 
 @pytest.mark.parametrize("on_failure", ["allow", "deny"])
