@@ -162,6 +162,25 @@ def test_a_session_of_the_official_client_is_recorded(place: Path, run: Run) -> 
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("how", [[str(INDELIBLE)], [sys.executable, "-m", "indelible"]])
+def test_where_a_server_finds_its_modules_is_no_matter_of_ours(
+    how: list[str], place: Path, start: Callable[[dict[str, Any]], Client]
+) -> None:
+    """A PYTHONPATH that it is given is for packages of other versions than ours, and modules called the same."""
+    theirs = place / "theirs"
+    theirs.mkdir()
+    for name in ("click", "msgspec", "orjson", "re2", "yaml", "queue"):
+        (theirs / f"{name}.py").write_text("raise ImportError('of another version')\n")
+        (place / f"{name}.py").write_text("raise ImportError('in the working directory')\n")
+    (theirs / "word.py").write_text("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')\n")
+    command = [*how, "wrap", "--name", "parrot", "--", sys.executable, "-m", "word", str(PARROT)]
+    session = start({"command": command[0], "args": command[1:], "env": {"PYTHONPATH": str(theirs)}})
+    session.greet()
+    session.ask(call(2, "say", text="hello"))
+    assert session.finish() == 0
+    assert [event["target"]["method"] for event in outcomes(trail(place))][-1] == "tools/call"
+
+
 # --- what is said -------------------------------------------------------------------------------------------
 
 
