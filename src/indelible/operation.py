@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack
 
 from indelible import context, events
-from indelible.errors import NotInTime, TrailUnavailable, message_of
+from indelible.errors import EventError, NotInTime, TrailUnavailable, message_of
 from indelible.events import (
     AuthMethod,
     Caller,
@@ -157,6 +157,7 @@ class Operation:
         self._metadata = about.get("metadata")
         self._timestamp = events.now()
         self._started = time.perf_counter()
+        self._entered = False
         self._intent: str | None = None
         self._outcome_id: str | None = None
         """Of the outcome, and of the one that is owed in its place: a call has one."""
@@ -178,8 +179,13 @@ class Operation:
         error_type: str | None = None,
         error_code: int | None = None,
     ) -> None:
-        """Say what became of the call; the last word counts, and wins over an exception."""
-        self._outcome = events.outcome(kind, error=error, error_type=error_type, error_code=error_code)
+        """Say what became of the call; the last word counts, and wins over an exception. Raises EventError."""
+        try:
+            self._outcome = events.outcome(kind, error=error, error_type=error_type, error_code=error_code)
+        except (KeyError, TypeError):
+            known = ", ".join(events.STATUS_OF_KIND)
+            msg = f"finish: no outcome is of the kind {kind!r:.60}; there are {known}"
+            raise EventError(msg) from None
 
     def _event(
         self, event_type: events.EventType, outcome: Outcome | None, event_id: str | None = None
@@ -205,6 +211,11 @@ class Operation:
         )
 
     def _intention(self) -> Event | None:
+        if self._entered:  # the second outcome would have the first one's id
+            raise EventError(
+                "an operation is one call, and this one was entered before; make one for each call"
+            )
+        self._entered = True
         if not needs_intent(self._recorder.settings.audit.intent, self._target.effects):
             return None
         intent = self._event("mcp_operation_started", None)

@@ -14,8 +14,8 @@ import inspect
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Final, Literal, TypeVar, overload
+from contextlib import suppress
+from typing import Any, Final, Literal, TypeVar, cast, overload
 
 import msgspec
 
@@ -100,7 +100,7 @@ class _Function:
         self._signature = _signature(fn) if keep_args else None
         self._skipped = _receiver(fn, self._signature)
         self._keep_args = keep_args
-        self._audited: Audited | None = None
+        self._audited: _Functions | None = None
         self._making = threading.Lock()
 
     @property
@@ -111,19 +111,25 @@ class _Function:
             with self._making:
                 known = self._audited
                 if known is None:
-                    known = self._audited = Audited(known_or_asked(self._trail), backend=self._backend)
+                    known = self._audited = _Functions(known_or_asked(self._trail), backend=self._backend)
         return known
 
-    def claims(self) -> bool:
-        """Tell whether a capture's call that is open just now is this one: it calls the tool of this name."""
+    def claimed(self) -> _Joined | None:
+        """Return what stands for a capture's call that is open just now, and is this one: of the tool of this name.
+
+        A call of ours is another one, whatever its name: functions call themselves, and methods their namesakes.
+        """
         call = context.current.get()
-        return (
+        if (
             isinstance(call, OpenCall)
+            and not isinstance(call.audited, _Functions)
             and not call.closed
             and call.incoming.method == METHOD
             and call.incoming.name == self._name
             and call.audited.recorder is self.audited.recorder
-        )
+        ):
+            return _Joined(call)
+        return None
 
     def incoming(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Incoming, Peer]:
         """Return what `Audited.begin` takes. A call from within another one is of the same caller."""
@@ -138,14 +144,14 @@ class _Function:
         return asked, peer
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments by name; by position where Python will not take them so."""
-        if self._signature is not None:
-            try:
-                given = self._signature.bind(*args, **kwargs).arguments
-            except TypeError:  # the function will say so itself
-                return {"args": list(args), **kwargs}
-            return {key: value for key, value in given.items() if key != self._skipped}
-        return {"args": list(args), **kwargs}
+        """Return the arguments by name; by position those that have none."""
+        if self._signature is None:
+            return {"args": list(args), **kwargs}
+        try:
+            given = self._signature.bind(*args, **kwargs).arguments
+        except TypeError:  # the function will say so itself
+            given = _named_arguments(self._signature, args, kwargs)
+        return {key: value for key, value in given.items() if key != self._skipped}
 
     def failed(self, exc: BaseException) -> Verdict:
         """Return what an exception says of the call."""
@@ -155,6 +161,10 @@ class _Function:
 
 
 _LIBRARY: Final = Peer(caller="library")
+
+
+class _Functions(Audited):
+    """Who makes the events of a function's calls; by its class they are told from a capture's."""
 
 
 class _Joined:
@@ -186,8 +196,9 @@ def _plain(function: _Function) -> Callable[..., Any]:
     fn = function.fn
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if function.claims():
-            with _claimed():
+        joined = function.claimed()
+        if joined is not None:
+            with inside(joined):
                 return fn(*args, **kwargs)
         opened = function.audited.begin(*function.incoming(args, kwargs))
         try:
@@ -211,8 +222,9 @@ def _coroutine(function: _Function) -> Callable[..., Any]:
     fn = function.fn
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if function.claims():
-            with _claimed():
+        joined = function.claimed()
+        if joined is not None:
+            with inside(joined):
                 return await fn(*args, **kwargs)
         opened = await function.audited.abegin(*function.incoming(args, kwargs))
         try:
@@ -274,26 +286,27 @@ def _generator(function: _Function) -> Callable[..., Any]:
     fn = function.fn
 
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        if function.claims():
-            return (yield from fn(*args, **kwargs))
-        opened = function.audited.begin(*function.incoming(args, kwargs))
+        joined = function.claimed()
+        opened = function.audited.begin(*function.incoming(args, kwargs)) if joined is None else None
+        here = cast("context.Named", joined or opened)
         items = 0
         try:
-            with inside(opened):
+            with inside(here):
                 made = fn(*args, **kwargs)
             resume: Callable[[], Any] = functools.partial(next, made)
             while True:
                 try:
-                    with inside(opened):
+                    with inside(here):
                         item = resume()
                 except StopIteration as stop:
-                    opened.finish(_counted(_verdict(stop.value), items))
+                    if opened is not None:
+                        opened.finish(_counted(_verdict(stop.value), items))
                     return stop.value
                 items += 1
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    with inside(opened):
+                    with inside(here):
                         made.close()
                     raise
                 except BaseException as exc:  # noqa: BLE001 - goes to whom it was thrown at
@@ -303,7 +316,8 @@ def _generator(function: _Function) -> Callable[..., Any]:
                         functools.partial(next, made) if sent is None else functools.partial(made.send, sent)
                     )
         except BaseException as exc:
-            _left(function, opened, exc, items)
+            if opened is not None:
+                _left(function, opened, exc, items)
             raise
 
     return call
@@ -313,17 +327,17 @@ def _async_generator(function: _Function) -> Callable[..., Any]:
     fn = function.fn
 
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        opened = None
-        if not function.claims():
-            opened = await function.audited.abegin(*function.incoming(args, kwargs))
+        joined = function.claimed()
+        opened = await function.audited.abegin(*function.incoming(args, kwargs)) if joined is None else None
+        here = cast("context.Named", joined or opened)
         items = 0
         try:
-            with _running(opened):
+            with inside(here):
                 made = fn(*args, **kwargs)
             resume: Callable[[], Any] = made.__anext__
             while True:
                 try:
-                    with _running(opened):
+                    with inside(here):
                         item = await resume()
                 except StopAsyncIteration:
                     if opened is not None:
@@ -333,7 +347,7 @@ def _async_generator(function: _Function) -> Callable[..., Any]:
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    with _running(opened):
+                    with inside(here):
                         await made.aclose()
                     raise
                 except BaseException as exc:  # noqa: BLE001 - goes to whom it was thrown at
@@ -346,11 +360,6 @@ def _async_generator(function: _Function) -> Callable[..., Any]:
             raise
 
     return call
-
-
-def _running(opened: OpenCall | None) -> AbstractContextManager[object]:
-    """Return a context manager in which the call is the current one; None: the one that is."""
-    return nullcontext() if opened is None else inside(opened)
 
 
 def _left(function: _Function, opened: OpenCall, exc: BaseException, items: int) -> None:
@@ -376,13 +385,6 @@ def _counted(verdict: Verdict, items: int) -> Verdict:
 # --- small parts --------------------------------------------------------------------------------------------------
 
 
-def _claimed() -> AbstractContextManager[object]:
-    """Return a context manager for the code of a function that an open call is."""
-    call = context.current.get()
-    assert call is not None  # noqa: S101 - `claims` has just looked
-    return inside(_Joined(call))
-
-
 def _verdict(result: Any) -> Verdict:
     """Return what a function's return value says; a result in MCP's own form may say that it failed."""
     if isinstance(result, Mapping):
@@ -404,6 +406,22 @@ def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(fn)
     except (TypeError, ValueError):  # some built-in functions have none
         return None
+
+
+def _named_arguments(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return arguments that do not fit, by the names that they would have: a password is known by its name.
+
+    What there is no parameter for stands under ``args``; what is given twice is both values, in a list.
+    """
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [name for name, parameter in signature.parameters.items() if parameter.kind in by_place]
+    given: dict[str, Any] = dict(zip(names, args, strict=False))
+    more = dict(kwargs, args=list(args[len(names) :])) if len(args) > len(names) else kwargs
+    for name, value in more.items():
+        given[name] = [given[name], value] if name in given else value
+    return given
 
 
 def _receiver(fn: Any, signature: inspect.Signature | None) -> str | None:

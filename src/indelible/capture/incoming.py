@@ -111,6 +111,9 @@ def rpc_id_of(value: Any) -> bytes:
 
 
 def dumped(value: Any) -> Any:
-    """Return a framework's object in its wire form; what is no model is that already. Raises what the model does."""
+    """Return a framework's object in its wire form; what is no model is that already. Raises what the model does.
+
+    It does not warn of what it holds in place of what it should hold: that would stand on stderr.
+    """
     dump = getattr(value, "model_dump", None)
-    return value if dump is None else dump(by_alias=True, mode="json", exclude_none=True)
+    return value if dump is None else dump(by_alias=True, mode="json", exclude_none=True, warnings=False)

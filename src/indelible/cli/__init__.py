@@ -31,6 +31,7 @@ def entry() -> NoReturn:
     After a question at once: to take apart what Python and DuckDB hold in memory takes as long as many a question.
     """
     _take_standard_descriptors()
+    _find_our_own_first()
     code = main()
     if sys.argv[1:2] and sys.argv[1] in ASKING:
         _end(code)
@@ -51,6 +52,18 @@ def _take_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDONLY if descriptor else os.O_WRONLY)  # the lowest number that is free
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+
+
+def _find_our_own_first() -> None:
+    """Have what we import found where we are installed, before PYTHONPATH and the directory that we were started in.
+
+    `wrap` has the environment of the server that it stands before. A PYTHONPATH there is meant for that server: with
+    packages of other versions, or for another Python, and modules that happen to be called ``click`` or ``queue``.
+    """
+    library = os.path.dirname(os.__file__)  # noqa: PTH120 - to import pathlib takes time
+    if library in sys.path:
+        first = sys.path.index(library)
+        sys.path[:] = sys.path[first:] + sys.path[:first]
 
 
 def _end(code: int) -> NoReturn:

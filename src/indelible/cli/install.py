@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,9 +31,10 @@ Examples:
   indelible install windsurf -- --actor ada --trail ~/audit/mcp.jsonl
 
 Each server that is a command gets 'indelible wrap --name NAME --' before it; nothing else in the
-file changes, not a byte. What follows -- are options for wrap. A backup is kept beside the file,
-and 'indelible uninstall CLIENT' gives back what was there. Servers behind a URL are listed, and
-not recorded.
+file changes, not a byte. What follows -- are options for wrap; INDELIBLE_CONFIG and the like are
+written out, since clients start servers without them. A backup is kept beside the file, and
+'indelible uninstall CLIENT' gives back what was there. Servers behind a URL are listed, and not
+recorded.
 
 Exit code 0: done, or nothing to do; 1: you said no; 2: wrong usage, or the file is not one that
 can be changed safely; 3: it could not be done.
@@ -60,6 +62,8 @@ def command(asked: Asked, program: str | None, wrap_options: tuple[str, ...]) ->
     launch, extra = _launcher(program), _options(wrap_options)
     place = installing.find_place(asked)
     path = place.path
+    here = _of_this_shell(extra)
+    extra = extra if place.scope == "project" else [*here, *extra]
 
     def plan() -> Plan:
         return change.plan_install(path, place.keys, lambda server: _words(launch, extra, server), asked.only)
@@ -68,6 +72,8 @@ def command(asked: Asked, program: str | None, wrap_options: tuple[str, ...]) ->
     about = installing.as_object(planned, asked, path, _why) | {"dry_run": asked.dry_run, "backup": None}
     if not asked.as_json:
         installing.print_plan(planned, path, _why)
+    if planned.changes and here and place.scope == "project":  # others read it, too
+        note(f"not written into a project's file, though your environment says it: {shlex.join(here)}")
     if asked.dry_run or not planned.changes:
         return installing.say(asked, about | {"changed": False})
     count = counted(len(planned.changes), "server")
@@ -146,3 +152,29 @@ def _options(words: tuple[str, ...]) -> list[str]:
         if value is not None:
             found += [option, str(user_path(value).absolute()) if is_path else value]
     return found
+
+
+def _of_this_shell(extra: list[str]) -> list[str]:
+    """Return options for `wrap` that say what the environment says here, and that `extra` does not say.
+
+    Clients that start servers as the official SDK does pass on six variables, and ours are not among them: the record
+    would be made elsewhere, and by other rules of redaction.
+    """
+    from indelible import configfile
+
+    given, found = set(extra[::2]), []
+    users = configfile.config_home() / "indelible" / configfile.DEFAULT_NAME
+    named = os.environ.get("INDELIBLE_CONFIG")
+    if "--config" not in given and (
+        named or (_is_elsewhere("XDG_CONFIG_HOME", "~/.config") and users.exists())
+    ):
+        found += ["--config", str(Path(named or users).absolute())]
+    configured = found or users.exists() or given & {"--config", "--trail", "--socket"}
+    if not configured and _is_elsewhere("XDG_STATE_HOME", "~/.local/state"):
+        found += ["--trail", str(configfile.default_trail().absolute())]
+    return found
+
+
+def _is_elsewhere(variable: str, usual: str) -> bool:
+    value = os.environ.get(variable)
+    return bool(value) and Path(str(value)) != Path(usual).expanduser()

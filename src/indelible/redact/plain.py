@@ -1,16 +1,16 @@
 """Anything to JSON: what no encoder takes becomes something that every encoder takes, and nothing raises.
 
 Callers in the same process may hand over whatever Python has: bytes, sets, cycles, lone surrogates, NaN,
-objects. No method of a foreign object is called: its class's name is all that is kept of it.
+objects. What `objects` knows no form of is known by its class's name alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 from indelible.redact.limits import MAX_DEPTH, MAX_NODES
+from indelible.redact.objects import NO_FORM, form_of
 
 TOO_DEEP: Final = f"[TRUNCATED] deeper than {MAX_DEPTH} levels"
 TOO_MANY: Final = "[TRUNCATED] too many values"
@@ -37,32 +37,39 @@ class Plain:
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return value if type(value) is str else str.__str__(value)
 
-    def convert(self, value: object, depth: int = 0) -> Any:
-        """Return `value` as dict, list, str, int, float, bool or None, nested at most `MAX_DEPTH` deep."""
+    def convert(self, value: Any, depth: int = 0) -> Any:
+        """Return `value` as dict, list, str, int, float, bool or None, nested at most `MAX_DEPTH` deep.
+
+        What it is is its type's word: `isinstance` would ask a proxy for its ``__class__``, which may raise.
+        """
         self._left -= 1
         if self._left < 0:
             self.altered = True
             return TOO_MANY
-        if value is None or isinstance(value, bool):
+        if value is None or value is True or value is False:
             return value
-        if isinstance(value, dict | list | tuple | set | frozenset):
+        if issubclass(type(value), (dict, list, tuple, set, frozenset)):
             if depth < MAX_DEPTH:
                 return self._container(value, depth + 1)
             self.altered = True
             return TOO_DEEP
-        return self._scalar(value)
+        return self._scalar(value, depth)
 
-    def _scalar(self, value: object) -> Any:
-        if isinstance(value, str):
+    def _scalar(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if issubclass(kind, str):
             return self.text(value)
-        if isinstance(value, int):
+        if issubclass(kind, int):
             return self._integer(value)
-        if isinstance(value, float):
+        if issubclass(kind, float):
             return number(float.__float__(value))
-        if isinstance(value, bytes | bytearray | memoryview):
+        if issubclass(kind, (bytes, bytearray, memoryview)):
             return self._bytes(value)
         self.altered = True
-        return f"[NOT JSON: {self.text(type(value).__name__)}]"
+        form = form_of(value) if depth < MAX_DEPTH else NO_FORM
+        if form is not NO_FORM:
+            return self.convert(form, depth + 1)
+        return f"[NOT JSON: {self.text(kind.__name__)}]"
 
     def _integer(self, value: int) -> int | str:
         plain = int.__int__(value)
@@ -101,11 +108,8 @@ class Plain:
         if isinstance(key, str):
             return self.text(key)
         self.altered = True
-        plain = self.convert(key, MAX_DEPTH)
-        return plain if isinstance(plain, str) else _CONSTANTS.get(plain) or str(plain)
-
-
-_CONSTANTS: Final[Mapping[Any, str]] = {None: "null"}
+        plain = self.convert(key, MAX_DEPTH - 1)
+        return "null" if plain is None else str(plain)
 
 
 def number(value: float) -> float | str:

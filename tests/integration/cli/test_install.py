@@ -41,7 +41,6 @@ def environment(place: Path) -> dict[str, str]:
         **kept,
         "PATH": BARE,
         "HOME": str(place / "home"),
-        "XDG_STATE_HOME": str(place / "state"),
     }
 
 
@@ -52,8 +51,8 @@ def run(place: Path) -> Run:
     def command(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         options = {"stdin": subprocess.DEVNULL, "capture_output": True, **more}
         return subprocess.run(
-            [INDELIBLE, *args], cwd=place / "home" / "project", env=environment(place), text=True, timeout=60,
-            check=False, **options,
+            [INDELIBLE, *args], cwd=place / "home" / "project", text=True, timeout=60, check=False,
+            **{"env": environment(place), **options},
         )  # fmt: skip
 
     return command
@@ -65,7 +64,7 @@ def start(place: Path) -> Iterator[Callable[[dict[str, Any]], Client]]:
     started: list[Client] = []
 
     def client(entry: dict[str, Any]) -> Client:
-        env = {"PATH": BARE, "XDG_STATE_HOME": str(place / "state"), **entry.get("env", {})}
+        env = {"PATH": BARE, "HOME": str(place / "home"), "XDG_STATE_HOME": "", **entry.get("env", {})}
         started.append(Client([entry["command"], *entry.get("args", [])], cwd=place, env=env))
         return started[-1]
 
@@ -75,7 +74,7 @@ def start(place: Path) -> Iterator[Callable[[dict[str, Any]], Client]]:
 
 
 def trail(place: Path) -> Path:
-    return place / "state" / "indelible" / "audit.jsonl"
+    return place / "home" / ".local" / "state" / "indelible" / "audit.jsonl"
 
 
 # --- each client's file, as it is written by hand -----------------------------------------------------------
@@ -162,6 +161,53 @@ def test_a_session_of_the_official_client_is_recorded(place: Path, run: Run) -> 
     assert path.read_bytes() == before
 
 
+def test_the_configuration_that_the_environment_names_holds_in_a_client_that_passes_none_of_it_on(
+    place: Path, run: Run, start: Callable[[dict[str, Any]], Client]
+) -> None:
+    path, before = write(place, "claude-desktop")
+    config = place / "mine.yaml"
+    config.write_text("audit: {path: mine.jsonl}\nredaction: {keys: [text], unknown_schema: keep}\n")
+    mine = {"env": {**environment(place), "INDELIBLE_CONFIG": str(config)}}
+    assert run("install", "claude-desktop", "--yes", **mine).returncode == 0
+    session = start(entries(path)["parrot"])
+    session.greet()
+    session.ask(call(2, "say", text="hello"))
+    assert session.finish() == 0
+    [operation] = [
+        event for event in outcomes(place / "mine.jsonl") if event["target"]["method"] == "tools/call"
+    ]
+    assert operation["request"]["args"] == {"text": "[REDACTED]"}
+    assert not trail(place).exists()
+    assert run("uninstall", "claude-desktop", "--yes", **mine).returncode == 0
+    assert path.read_bytes() == before
+
+    project, _ = write(place, "cursor")
+    done = run("install", "cursor", "--yes", "--scope", "project", **mine)
+    assert (
+        f"not written into a project's file, though your environment says it: --config {config}" in done.stderr
+    )
+    assert b"mine.yaml" not in project.read_bytes()
+
+
+@pytest.mark.parametrize("how", [[str(INDELIBLE)], [sys.executable, "-m", "indelible"]])
+def test_where_a_server_finds_its_modules_is_no_matter_of_ours(
+    how: list[str], place: Path, start: Callable[[dict[str, Any]], Client]
+) -> None:
+    """A PYTHONPATH that it is given is for packages of other versions than ours, and modules called the same."""
+    theirs = place / "theirs"
+    theirs.mkdir()
+    for name in ("click", "msgspec", "orjson", "re2", "yaml", "queue"):
+        (theirs / f"{name}.py").write_text("raise ImportError('of another version')\n")
+        (place / f"{name}.py").write_text("raise ImportError('in the working directory')\n")
+    (theirs / "word.py").write_text("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')\n")
+    command = [*how, "wrap", "--name", "parrot", "--", sys.executable, "-m", "word", str(PARROT)]
+    session = start({"command": command[0], "args": command[1:], "env": {"PYTHONPATH": str(theirs)}})
+    session.greet()
+    session.ask(call(2, "say", text="hello"))
+    assert session.finish() == 0
+    assert [event["target"]["method"] for event in outcomes(trail(place))][-1] == "tools/call"
+
+
 # --- what is said -------------------------------------------------------------------------------------------
 
 
@@ -208,7 +254,7 @@ def test_what_is_wrong_with_a_command_line_is_said_in_one_line(place: Path, run:
     assert "--yes says that this is meant" in silent.stderr
     assert f"+ {INDELIBLE} wrap" in silent.stdout
     assert path.read_bytes() == before
-    assert not (place / "state").exists()
+    assert not (place / "home" / ".local").exists()
 
 
 def test_nothing_to_do_is_done(place: Path, run: Run) -> None:

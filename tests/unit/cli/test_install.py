@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from indelible.cli.install import _launcher, _options
+from indelible.cli.install import _launcher, _of_this_shell, _options
 from indelible.errors import ConfigError
 
 
@@ -79,3 +79,28 @@ def test_options_of_wrap_are_checked_and_their_paths_made_whole(
     for wrong in (("--",), ("--help",), ("--actor",), ("--name", "x"), ("--", "server"), ("server",)):
         with pytest.raises(click.UsageError, match=r"^after --: "):
             _options(wrong)
+
+
+def test_what_the_environment_says_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official SDK starts a server without it; then the record would be elsewhere, and by other rules."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("INDELIBLE_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert _of_this_shell([]) == []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".local/state"))
+    assert _of_this_shell([]) == []  # where everybody looks
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert _of_this_shell([]) == ["--trail", str(tmp_path / "state/indelible/audit.jsonl")]
+    assert _of_this_shell(["--trail", "/a.jsonl"]) == _of_this_shell(["--socket", "/s"]) == []
+
+    usual, other = tmp_path / ".config/indelible/indelible.yaml", tmp_path / "other/indelible/indelible.yaml"
+    for config in (usual, other):
+        config.parent.mkdir(parents=True)
+        config.touch()
+    assert _of_this_shell([]) == []  # it is found, and says where to record
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
+    assert _of_this_shell(["--trail", "/a.jsonl"]) == ["--config", str(other)]
+    monkeypatch.setenv("INDELIBLE_CONFIG", "mine.yaml")
+    assert _of_this_shell([]) == ["--config", str(tmp_path / "mine.yaml")]
+    assert _of_this_shell(["--config", "/b.yaml"]) == []
