@@ -39,6 +39,8 @@ _REDIS: Final = Program(secret=("-a",))
 _MONGO: Final = Program(secret=("-p",))
 _LDAP: Final = Program(secret=("-w",), glued=("-w",))
 _ZIP: Final = Program(secret=("-P",))
+_SQL: Final = Program(secret=("-P",), glued=("-P",))
+_PASSWORD: Final = Program(secret=("-p",))
 _PROGRAMS: Final[dict[str, Program]] = {
     "curl": _CURL,
     "http": Program(user=("-a", "--auth")),
@@ -53,8 +55,20 @@ _PROGRAMS: Final[dict[str, Program]] = {
     **dict.fromkeys(("redis-cli", "valkey-cli"), _REDIS),
     **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), _MONGO),
     **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapwhoami"), _LDAP),
-    **dict.fromkeys(("zip", "unzip", "mosquitto_pub", "mosquitto_sub", "sqlcmd", "bcp"), _ZIP),
-    **dict.fromkeys(("7z", "7za", "7zr"), Program(glued=("-p",))),
+    **dict.fromkeys(("zip", "unzip", "mosquitto_pub", "mosquitto_sub", "ipmitool"), _ZIP),
+    **dict.fromkeys(("sqlcmd", "bcp"), _SQL),
+    **dict.fromkeys(("7z", "7za", "7zr", "rar", "unrar"), Program(glued=("-p",))),
+    **dict.fromkeys(
+        ("cqlsh", "cypher-shell", "useradd", "usermod", "hydra", "evil-winrm", "rdesktop"), _PASSWORD
+    ),
+    **dict.fromkeys(("crackmapexec", "netexec", "nxc"), _PASSWORD),
+    **dict.fromkeys(("snmpget", "snmpset", "snmpwalk", "snmpbulkwalk"), Program(secret=("-c", "-A", "-X"))),
+    "ssh-keygen": Program(secret=("-N", "-P")),
+    "openssl": Program(secret=("-k",), only="enc"),
+    "twine": Program(secret=("-p",), only="upload"),
+    "dotnet": Program(secret=("-k",), only="push"),
+    "gh": Program(secret=("-b", "--body"), only="secret"),
+    "aws": Program(secret=("--value",), only="put-parameter"),
 }
 
 MAX_WORDS: Final = 200
@@ -64,16 +78,19 @@ _NAMES: Final = "|".join(sorted(_PROGRAMS, key=len, reverse=True))
 HINT: Final = (
     rf"(?:[^A-Za-z0-9_.\-]|\\[nrt])(?:{_NAMES})(?:\.exe)?(?:[^A-Za-z0-9_.:/=\-]|\\[nrt])"
     r"(?:(?s:.)*(?:[^A-Za-z0-9_]|\\[nrt]))?"
-    r"-(?:[A-Za-z]*[uUpPawbE]|-user|-proxy-user|-auth|-cert|-proxy-cert)"
+    r"-(?:[A-Za-z]*[uUpPawbEkNcAX]|-user|-proxy-user|-auth|-cert|-proxy-cert|-body|-value)"
 )
 """In encoded JSON: of a text, or of an array of words."""
 IN_TEXT: Final = re.compile(rf"(?:{_NAMES})(?:\.exe)?[\s\"'\\]")
 
 _PROGRAM: Final = re.compile(rf"(?<![A-Za-z0-9_.-])({_NAMES})(?:\.exe)?(?=[\s\"'\\])".encode())
+_DOUBLED: Final = rb"\"\"[^\s\"][^\"\r\n]*\"\"|''[^\s'][^'\r\n]*''"
+"""A word in a text that doubles quotes."""
 _WORD: Final = re.compile(
     rb"(?:[ \t,\]()]|\[(?![A-Z]*[\] ])|\\+\r?\n|\\+[rnt](?=[ \t]))*+"
     rb"(\[(?:[A-Z]+(?: [^\[\]]*)?)?\]"
-    rb"|\\*\"(?:[^\"\\]|\\[^\"])*\\*\"|\\*'[^']*'|[^\s\"';|&,()\[\]]+(?:\"[^\"\s]*\"|'[^']*')?)"
+    rb"|" + _DOUBLED + rb"|\\*\"(?:[^\"\\]|\\[^\"])*\\*\"|\\*'[^']*'"
+    rb"|(?:[^\s\"';|&,()\[\]]|,(?=[^\s\"']))+(?:" + _DOUBLED + rb"|\"[^\"\s]*\"|'[^']*')?)"
 )
 """A word, a quoted text, or what was put in the place of one."""
 _QUOTES: Final = b"\\\"'"

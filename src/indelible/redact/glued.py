@@ -16,7 +16,7 @@ from indelible.redact.keys import KeyNames
 
 CLOSERS: Final = r"\"'\\\])`*"
 """What may stand between a name and its separator, in a class."""
-SEPARATOR: Final = r"(?:=>|:=|={1,3}|:|%3[Dd])"
+SEPARATOR: Final = r"(?:=>|:=|={1,3}|::?|%3[Dd])"
 SCHEMES: Final = "bearer|basic|digest|negotiate|token|apikey"
 
 _NAME_BYTES: Final = (string.ascii_letters + string.digits + "_.-").encode()

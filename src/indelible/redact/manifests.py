@@ -1,4 +1,4 @@
-"""Secrets of Kubernetes: of a manifest of kind ``Secret``, all that ``data`` and ``stringData`` hold.
+"""Secrets of Kubernetes: of a manifest of kind ``Secret``, all that ``data`` and ``stringData`` hold; keys in JSON.
 
 Names of keys say nothing there (``db``, ``tls.crt``), the kind says it all. As YAML in a text: block style, as kubectl
 writes it; every value at one level below ``data`` goes, with its further lines.
@@ -16,8 +16,12 @@ KIND: Final = "Secret"
 HOLDERS: Final = ("data", "stringData")
 """Members of a Secret whose values are secrets (Kubernetes API reference, Secret v1)."""
 
-HINT: Final = r"kind\\*[\"']?:(?:\s|\\+[nrt])*\\*[\"']?Secret"
-IN_TEXT: Final = re.compile("Secret")
+KEY_TYPE: Final = "kty"
+KEY_PARTS: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+"""Members of a key in JSON that are secret, and what tells that it is one (RFC 7518, section 6)."""
+
+HINT: Final = r"kind\\*[\"']?:(?:\s|\\+[nrt])*\\*[\"']?Secret|kty\\*\""
+IN_TEXT: Final = re.compile("Secret|kty")
 
 _KIND: Final = re.compile(rb"(?m)^[ \t-]*kind:[ \t]*[\"']?Secret[\"']?[ \t]*\r?$")
 _SPLIT: Final = re.compile(rb"(?m)^---.*$")

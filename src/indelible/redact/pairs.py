@@ -32,6 +32,10 @@ _QUOTED: Final = {
     b"`": re.compile(rb"`([^`]*)`"),
 }
 _TRIPLE: Final = (b'"""', b"'''")
+_DOUBLED: Final = re.compile(
+    rb"\"\"([^\s\"'\\,;:)\]}>|&+.?=][^\"\r\n]*)\"\"|''([^\s\"'\\,;:)\]}>|&+.?=][^'\r\n]*)''"
+).match
+"""A quoted text inside one that doubles quotes: of CSV, SQL, PowerShell. What ends a value says that it was empty."""
 _ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
 _LINE = re.compile(rb"(?i:digest|oauth|hawk|signature|aws4-hmac-sha256)[ \t][^\r\n]+|[^\r\n\"']+")
 """Some schemes have quoted parameters (RFC 9110, section 11.4)."""
@@ -52,7 +56,8 @@ _BARE = re.compile(
 _BRACKET = re.compile(rb"[\[\]{}]")
 _NOT_VALUES: Final = frozenset(
     b"str string text int integer number float bool boolean none null nil undefined any bytes true false optional"
-    b" required object array secretstr str|none optional[str] string|null { [ %s %r %d".split()
+    b" required object array secretstr str|none optional[str] string|null { [ %s %r %d"
+    b" varchar citext uuid bytea date timestamp".split()
 )
 """What stands behind a name in code and schemas, and is no secret; nothing closed (``{}``) and formats among it."""
 _STATEMENT: Final = re.compile(
@@ -60,12 +65,16 @@ _STATEMENT: Final = re.compile(
 ).match
 _MAX_LINE: Final = 200
 """Bytes before a name in which a line of code is looked for."""
+_PATH: Final = re.compile(rb"([A-Za-z_]\w*)([;:(<>{!]?)").match
+"""What follows in a path of Rust, C++, PHP or Ruby; and in a cast of PostgreSQL."""
 _HEX_PART: Final = re.compile(rb"[0-9A-Fa-f]{1,4}(?![0-9A-Za-z])").match
 _IN_ADDRESS: Final = re.compile(rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}::?\Z").search
 _ADDRESS_CHARS: Final = 6
 _WHOLE_LINE: Final = (b"cookie", b"authorization", b"authorisation")
 _BEHIND: Final = b"\"'\\])`* \t"
 """What may stand between a name and its separator."""
+_ONLY_QUOTES: Final = b"\"'\\"
+"""A value of nothing else is where a shell's quote ends and another begins."""
 _OPEN_BRACKET: Final = ord("[")
 _BLOCK: Final = re.compile(rb"(?<=[: \t])[|>][+-]?[0-9]?$").search
 """What stands in YAML where a value begins on the next line; a ``>`` behind ``=`` is half of a ``=>``."""
@@ -219,7 +228,7 @@ class Pairs:
         return spans
 
     def _is_secret(self, value: bytes, digits_only: bool) -> bool:  # noqa: FBT001
-        if value == MARKER or _is_no_value(value):
+        if value == MARKER or _is_no_value(value) or not value.strip(_ONLY_QUOTES):
             return False
         if value[:1] == b"[" and self._marked(value.decode("utf-8", "replace")):
             return False
@@ -243,6 +252,7 @@ class Pairs:
             if self._sensitive(name) and not (
                 (begin and text[begin - 1] == _OPEN_BRACKET and self._is_marker(text, begin + len(name), name))
                 or (colon and _is_code(text, begin, end, whole, name))
+                or text[max(0, begin - 6) : begin] == b"xmlns:"
             ):
                 if block:
                     ends: Ends = "line"
@@ -318,9 +328,10 @@ def _value(text: bytes, start: int, ends: Ends) -> Value | None:
         if end > start + 3:
             return start + 3, end, "closed"
     if sign in _QUOTED:
-        match = _QUOTED[sign].match(text, start)
+        match = _DOUBLED(text, start) or _QUOTED[sign].match(text, start)
         if match is not None:
-            return (*match.span(1), "closed") if match[1] else None
+            inside = match.span(match.lastindex or 0)
+            return (*inside, "closed") if inside[0] < inside[1] else None
         start += 1  # never closed: the rest of the line
         ends = "line"
     elif sign == b"\\" and (match := _ESCAPED.match(text, start)) is not None:
@@ -338,11 +349,20 @@ def _value(text: bytes, start: int, ends: Ends) -> Value | None:
 
 
 def _is_code(text: bytes, begin: int, end: int, whole: bytes, name: bytes) -> bool:
-    """Tell whether a name and a colon end a statement (``if token:``) or are a part of an address (``9c:cc:ed:14``)."""
+    """Tell whether a name and a colon end a statement (``if token:``), or are a part of something longer.
+
+    Of a path (``std::pin::Pin``, ``Token::new()``), an address (``9c:cc:ed:14``), an element (``<cc:Work>``).
+    """
     if whole.find(b"\n") >= 0:
         low = max(0, begin - _MAX_LINE)
         start = text.rfind(b"\n", low, begin) + 1
         return (start > 0 or low == 0) and _STATEMENT(text, start, begin) is not None
+    if whole == name + b"::" and (path := _PATH(text, end)) is not None:
+        if path[2] or text[max(0, begin - 2) : begin] == b"::":
+            return True
+        return path[1].isalpha() and name[:1].isupper() and not name.isupper()
+    if name == b"cc" and text[max(0, begin - 2) : begin].endswith((b"<", b"</")):
+        return True
     return (
         len(whole) == len(name) + 1
         and name[-2:].lower() == b"cc"

@@ -140,16 +140,26 @@ def _userinfo(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | Non
     return scheme + b"[REDACTED]@"
 
 
-_SIGNED = "(?i:(?:[?&;]|%26|%3f)(?:" + "|".join(words.URL_PARAMETERS.split()) + ")=|[?&;]key=[a-z0-9_-]{16})"
+_SIGNED = (
+    "(?i:(?:[?&;]|%26|%3f)(?:"
+    + "|".join(words.URL_PARAMETERS.split())
+    + ")=|[?&;](?:key|code)=(?:[0-9](?:/|%2f))?[a-z0-9_-]{16})"
+)
 _PARAMETER = (
     "(?i)((?:[?&;]|%26|%3f)(?:" + "|".join(words.URL_PARAMETERS.split()) + r")=)[^&\s\"'<>#]+"
-    r"|([?&;]key=)[a-z0-9_-]{16,}"
+    r"|([?&;](?:key|code)=)([a-z0-9_-]{16,}|[0-9](?:/|%2f)[a-z0-9_-]{16,})"
 )
 
 
 def _parameter(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     kept: bytes = match[1] or match[2]
+    if kept.lower().endswith(b"code=") and not (_DIGIT(match[3]) and _SMALL(match[3])):
+        return None  # `?code=ERR_CERT_AUTHORITY_INVALID`; what OAuth and Azure's functions take is random
     return kept + b"[REDACTED]"
+
+
+_DIGIT: Final = re.compile(rb"[0-9]").search
+_SMALL: Final = re.compile(rb"[a-z]").search
 
 
 # --- numbers --------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a text says to people: entities of HTML undone, wide letters as plain ones, without what has no width. Pure.
 
+And to a shell: in a text in single quotes, where nothing escapes one, ``'"'"'`` and ``'\\''`` are one single quote.
+
 ``&quot;password&quot;:&quot;x&quot;`` stands in pages that carry data along, wide digits come out of Japanese
 keyboards, and zero-width spaces, soft hyphens and no-break spaces come along with whatever is copied from a page. A
 text with such signs is read once more without them; where that says something to be redacted, what is left of it is
@@ -23,13 +25,18 @@ _WIDE: Final = "\u3000\uff02-\uff07\uff0a\uff0b\uff0d-\uff1a\uff1c-\uff1e\uff20-
 _SPACES: Final = "\u00a0\u2000-\u200a\u202f\u205f"
 _NO_WIDTH: Final = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 
-SIGN: Final = re.compile(rf"&(?:#[xX]?[0-9A-Fa-f]{{1,6}}|{_ENTITIES});|[{_DIGITS}{_WIDE}{_SPACES}{_NO_WIDTH}]")
+_SHELL_QUOTE: Final = r"'(?:\\*\"'\\*\"|\\+')'"
+"""As `shlex.quote` and as people write it; whatever quotes them once more puts backslashes in front."""
+
+SIGN: Final = re.compile(
+    rf"&(?:#[xX]?[0-9A-Fa-f]{{1,6}}|{_ENTITIES});|[{_DIGITS}{_WIDE}{_SPACES}{_NO_WIDTH}]|{_SHELL_QUOTE}"
+)
 HINT: Final = (
     rf"&(?:#[xX]?[0-9A-Fa-f]|{_ENTITIES})"
     r"|\xc2[\xa0\xad]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0\xa5[\xa6-\xaf]|\xe1\xa0\x8e"
     r"|\xe2\x80[\x80-\x8f\xaa-\xaf]|\xe2\x81[\x9f-\xaf]|\xe3\x80\x80|\xef\xbb\xbf"
     r"|\xef\xbc[\x82-\x87\x8a\x8b\x8d-\x9a\x9c-\x9e\xa0-\xbf]"
-    r"|\xef\xbd[\x80-\x9e]|\xf0\x9d[\x90-\x9f]"
+    rf"|\xef\xbd[\x80-\x9e]|\xf0\x9d[\x90-\x9f]|{_SHELL_QUOTE}"
 )
 """The same in UTF-8 as Latin-1; it may match more."""
 
@@ -123,6 +130,8 @@ def _said(sign: str) -> str:
         import html  # its tables take a while, and few processes need them
 
         return html.unescape(sign).replace("\u00a0", " ")[:1]
+    if sign[0] == "'":
+        return "'"
     plain = unicodedata.normalize("NFKC", sign)
     if unicodedata.category(sign) == "Cf":
         return ""

@@ -17,15 +17,20 @@ PREFIXES: Final = (
     r"xox[a-eoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{6,}",  # Slack
     r"xapp-[0-9]-[A-Za-z0-9-]{6,}",
     r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|ABIA|ACCA)[A-Z2-7]{12,}",  # AWS: ids of keys and principals
+    r"ABSK[A-Za-z0-9+/]{40,}",  # Bedrock
+    r"bedrock-api-key-[A-Za-z0-9+/=]{16,}",
+    r"amzn\.mws\.[0-9a-f-]{36}",
     r"AIza[A-Za-z0-9_-]{20,}",  # Google
     r"ya29\.[A-Za-z0-9_.-]{6,}",
     r"GOCSPX-[A-Za-z0-9_-]{6,}",
-    r"[rsp]k_(?:live|test|prod)_[A-Za-z0-9]{6,}",  # Stripe, Clerk
+    r"[rsp]k_(?:live|test|prod|org_live|org_test)_[A-Za-z0-9]{6,}",  # Stripe, Clerk
+    r"(?:pi|seti|cs)_[A-Za-z0-9_]{14,}_secret_[A-Za-z0-9]{8,}",
+    r"sk_[0-9a-f]{40,}",  # ElevenLabs
     r"whsec_[A-Za-z0-9+/=]{6,}",
     r"npm_[A-Za-z0-9]{20,}",
     r"pypi-[A-Za-z0-9_-]{32,}",
     r"pypi-AgE[A-Za-z0-9_-]{6,}",
-    r"hf_[A-Za-z0-9]{16,}",  # Hugging Face
+    r"(?:hf_|api_org_)[A-Za-z0-9]{16,}",  # Hugging Face
     r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # SendGrid
     r"key-[0-9a-f]{32}",  # Mailgun
     r"do[opr]_v1_[0-9a-f]{8,}",  # DigitalOcean
@@ -40,8 +45,11 @@ PREFIXES: Final = (
     r"dp\.(?:pt|st|ct|sa)\.[A-Za-z0-9._-]{8,}",  # Doppler
     r"hv[sbr]\.[A-Za-z0-9_-]{16,}",  # Vault
     r"AGE-SECRET-KEY-1[A-Z0-9]{8,}",
-    r"ATATT3[A-Za-z0-9_=-]{16,}",  # Atlassian
-    r"NRAK-[A-Z0-9]{16,}",
+    r"AT(?:ATT|CTT)3[A-Za-z0-9_=-]{16,}",  # Atlassian
+    r"ATBB[A-Za-z0-9]{32}",
+    r"ATTA[0-9a-f]{64}",
+    r"NR(?:AK|II|JS|BR)-[A-Za-z0-9_-]{16,}",  # New Relic
+    r"[0-9a-f]{32,}(?:FFFF)?NRAL",
     r"gl(?:c|sa)_[A-Za-z0-9+/=_]{16,}",  # Grafana
     r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{8,}",
     r"(?:ntn|secret)_[A-Za-z0-9]{32,}",  # Notion
@@ -56,28 +64,81 @@ PREFIXES: Final = (
     r"r8_[A-Za-z0-9]{30,}",  # Replicate
     r"pcsk_[A-Za-z0-9_]{16,}",  # Pinecone
     r"lsv2_[a-z]{2}_[0-9a-f_]{16,}",  # LangSmith
-    r"xkeysib-[0-9a-f-]{16,}",  # Brevo
+    r"x(?:keysib|smtpsib)-[0-9a-f-]{16,}",  # Brevo
     r"CCIPAT_[A-Za-z0-9_]{8,}",
     r"ops_eyJ[A-Za-z0-9_=-]{16,}",  # 1Password
     r"nfp_[A-Za-z0-9]{30,}",  # Netlify
     r"ph[xs]_[A-Za-z0-9]{30,}",  # PostHog
+    r"vc[apirk]_[A-Za-z0-9]{40,}",  # Vercel
+    r"vercel_blob_rw_[A-Za-z0-9_]{16,}",
+    r"rnd_[A-Za-z0-9]{28,}",  # Render
+    r"napi_[a-z0-9]{48,}",  # Neon
+    r"fm[12][ar]?_[A-Za-z0-9+/=]{40,}",  # Fly
+    r"v1\.0-[0-9a-f]{24}-[0-9a-f]{60,}",  # Cloudflare
+    r"sq[apu]_[0-9a-f]{40}",  # SonarQube
+    r"bk[a-z]{2}_[0-9a-f]{40}",  # Buildkite
+    r"hc[a-z]{2}k_[A-Za-z0-9]{26,}",  # Honeycomb
+    r"dt0[a-z][0-9]{2}\.[A-Z0-9]{24}\.[A-Z0-9]{40,}",  # Dynatrace
+    r"nvapi-[A-Za-z0-9_-]{20,}",  # NVIDIA
+    r"csk-[a-z0-9]{40,}",  # Cerebras
+    r"tgp_v1_[A-Za-z0-9_-]{20,}",  # Together
+    r"jina_[A-Za-z0-9]{40,}",
+    r"tvly-(?:[a-z]+-)?[A-Za-z0-9]{20,}",  # Tavily
+    r"e2b_[0-9a-f]{40}",
+    r"pk_[0-9]{5,}_[A-Z0-9]{32}",  # ClickUp
+    r"[0-9a-f]{32}-us[0-9]{1,2}",  # Mailchimp
+    r"CFPAT-[A-Za-z0-9_-]{30,}",  # Contentful
+    r"pat-(?:na|eu|ap)[0-9]-[0-9a-f-]{36}",  # HubSpot
+    r"sdk-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f-]{17}",  # LaunchDarkly
+    r"AKCp[A-Za-z0-9]{60,}",  # Artifactory
+    r"pn[ub]_[A-Za-z0-9]{30,}",  # Prefect
+    r"essu_[A-Za-z0-9+/=]{30,}",  # Elastic
+    r"mdb_sa_sk_[A-Za-z0-9_-]{20,}",  # MongoDB Atlas
+    r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}",  # 1Password
+    r"access_token\$production\$[0-9a-z]{16}\$[0-9a-f]{32}",  # Braintree
+    r"access-(?:sandbox|development|production)-[0-9a-f-]{36}",  # Plaid
+    r"rzp_(?:live|test)_[A-Za-z0-9]{10,}",  # Razorpay
+    r"APP_USR-[0-9]{10,}-[0-9]{6}-[0-9a-f]{32}",  # Mercado Pago
+    r"pdl_(?:live|sdbx)_apikey_[A-Za-z0-9_]{20,}",  # Paddle
     r"sgp_[A-Za-z0-9_]{30,}",  # Sourcegraph
     r"pul-[0-9a-f]{30,}",  # Pulumi
     r"HRKU-[A-Za-z0-9_-]{16,}",  # Heroku
     r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{16,}",  # Terraform Cloud
-    r"[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{30,}",  # secrets of Entra applications
+    r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{30,}",  # secrets of Entra applications
+    r"[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{18,}",  # Azure's keys since 2024: AI services, DevOps
+    # Azure's keys of 2022: the four characters in front of the checksum say whose.
+    r"[A-Za-z0-9+/]{76}(?:APIM|ACDb|\+(?:ABa|AMC|ASt))[A-Za-z0-9+/]{5}[AQgw]==",
+    r"[A-Za-z0-9+/_-]{33,}(?:AIoT|AzCa|AzFu|\+(?:ASb|AEh|ARm))[A-Za-z0-9+/_-]{5,6}={1,2}",
+    r"[A-Za-z0-9+/]{42}(?:AzSeA|\+ACR[A-D])[A-Za-z0-9+/]{5}\b",
     r"pat[A-Za-z0-9]{14}\.[0-9a-f]{32,}",  # Airtable
     r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}",  # JWT and JWE (RFC 7519, RFC 7516)
     r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+",
     r"discord(?:app)?\.com/api/webhooks/[0-9]+/[A-Za-z0-9_-]+",
+    r"webhook\.office\.com/webhookb?2?/[A-Za-z0-9@/_-]+",
+    r"hooks\.zapier\.com/hooks/catch/[A-Za-z0-9/_-]+",
+    r"maker\.ifttt\.com/trigger/[A-Za-z0-9_-]+/(?:json/)?with/key/[A-Za-z0-9_-]+",
+    # Hashes of passwords, as in /etc/shadow and in the tables of users (crypt(5), RFC 9106, Django).
+    r"\$(?:2[abxy]?|5|6|y|7|gy|apr1|md5|argon2(?:id|i|d)|scrypt|pbkdf2-sha(?:1|256|512))\$[./A-Za-z0-9$=,+-]{20,}",
+    r"pbkdf2_sha(?:1|256|512)\$[0-9]+\$[./A-Za-z0-9]+\$[A-Za-z0-9+/=]{20,}",
     r"(?:AccountKey|SharedAccessKey|SharedSecretValue)=[A-Za-z0-9+/=]{6,}",  # Azure connection strings
 )
 
 # These begin as ordinary words do, so what stands on their left decides.
 _SHAPES: Final = (
-    r"(^|[^A-Za-z0-9]|/bot)(sk-[A-Za-z0-9_-]{6,}|(?:AC|SK)[0-9a-f]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35})"
+    r"(^|[^A-Za-z0-9]|/bot)(sk-[A-Za-z0-9_-]{6,}|(?:AC|SK)[0-9a-f]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35}"
+    r"|[12]/[0-9]{13,19}(?:/[0-9]{13,19})?:[0-9a-f]{32}"  # Asana
+    r"|oauth:[a-z0-9]{30}|fc-[0-9a-f]{32}|1//0[A-Za-z0-9_-]{40,}"  # Twitch, Firecrawl, Google's refresh tokens
+    r"|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"  # Discord
+    r"|npg_[A-Za-z0-9]{12,}|re_[A-Za-z0-9]{8}_[A-Za-z0-9]{20,}|live_[A-Za-z0-9_-]{30,}"  # Neon, Resend, Mollie
+    r"|fw_[A-Za-z0-9]{22,}|sl\.[A-Za-z0-9_.-]{100,}|BSA[A-Za-z0-9_-]{28}\b)"  # Fireworks, Dropbox, Brave
 )
-_SHAPES_HINT: Final = r"sk-[A-Za-z0-9_-]{6}|(?:AC|SK)[0-9a-f]{8}|[0-9]{8}:[A-Za-z0-9_-]{8}"
+_SHAPES_HINT: Final = (
+    r"sk-[A-Za-z0-9_-]{6}|(?:AC|SK)[0-9a-f]{8}|[0-9]{8}:[A-Za-z0-9_-]{8}|oauth:[a-z0-9]{8}|fc-[0-9a-f]{8}"
+    r"|1//0[A-Za-z0-9_-]{8}|\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27}|npg_|re_[A-Za-z0-9]{8}_|live_[A-Za-z0-9_-]{8}"
+    r"|fw_[A-Za-z0-9]{8}|sl\.[A-Za-z0-9_.-]{20}|BSA[A-Za-z0-9_-]{8}"
+)
+_NEEDS_SIGNS: Final = (b"M", b"N", b"O", b"npg_", b"re_", b"live_", b"fw_", b"sl.", b"BSA")
+"""What begins so is a name in code as well, unless digits and capitals stand in it."""
 
 _BEARER: Final = r"(?i)\b(bearer[\s:]+)([A-Za-z0-9._~+/=-]{6,})"
 _BASIC: Final = r"(?i)\b(basic\s+)([A-Za-z0-9+/_-]{8,}={0,2})"
@@ -97,8 +158,14 @@ def _shape(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
         tail = found[3:]
         if not (any(48 <= c <= 57 or 65 <= c <= 90 for c in tail) or (len(tail) >= 16 and tail.isalpha())):
             return None
+    elif found.startswith(_NEEDS_SIGNS) and not (_DIGIT(found[3:]) and _CAPITAL(found[3:])):
+        return None
     result: bytes = match[1] + b"[TOKEN]"
     return result
+
+
+_DIGIT: Final = re.compile(rb"[0-9]").search
+_CAPITAL: Final = re.compile(rb"[A-Z]").search
 
 
 def _bearer(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
@@ -127,12 +194,26 @@ def _token(_match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
 
 _PREFIX: Final = "|".join(PREFIXES)
 
-_PREFIX_HINT: Final = re.sub(r"\{(\d+),?\}", lambda count: f"{{{min(int(count[1]), 6)},}}", _PREFIX)
-"""The same with fewer characters after each prefix: a smaller automaton, compiled at every start."""
+
+def _hint(prefix: str) -> str:
+    """Return less of a pattern: its first letters, where they are many, else fewer characters after them.
+
+    A smaller automaton: it is compiled at every start.
+    """
+    head = _HEAD(prefix)
+    if head is not None:
+        return head[0]
+    return re.sub(r"\{(\d+),?\}", lambda count: f"{{{min(int(count[1]), 6)},}}", _RUN.sub("", prefix))
+
+
+_HEAD: Final = re.compile(r"(?:[A-Za-z0-9_/-]|\\[.$]){6,}(?=\[)").match
+_RUN: Final = re.compile(r"^\[[A-Za-z0-9+/_~.-]+\]\{[0-9]+,?\}(?=\\.[a-z]{3}|[A-Z]{3}|\[78\]Q|\(\?:[A-Z])")
+"""Any characters in front of what tells: they are everywhere."""
+_PREFIX_HINT: Final = "|".join(map(_hint, PREFIXES))
 
 TABLE: Final = (
-    ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi", "~")),
-    ("SHAPE", _SHAPES, _SHAPES_HINT, _shape, ("sk-", "AC", "SK", ":")),
+    ("TOKEN", _PREFIX, _PREFIX_HINT, _token, ("_", "-", ".", "A", "=", "dapi", "~", "$", "JQQJ99")),
+    ("SHAPE", _SHAPES, _SHAPES_HINT, _shape, ("sk-", "AC", "SK", ":", "-", "_", ".", "1//0", "BSA")),
     ("BEARER", _BEARER, "(?i:bearer)", _bearer, ()),
     ("BASIC", _BASIC, "(?i:basic)", _basic, ()),
 )

@@ -44,6 +44,8 @@ NAMES: Final = {
     "NETRC": "netrc",
     "SET": "pair",
     "LITERAL": "command",
+    "DIRECTIVE": "pair",
+    "PIPED": "command",
     "COMMAND": "command",
     "MANIFEST": "manifest",
 }

@@ -47,7 +47,7 @@ _NAMING: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Keys of values, and of what names them beside these: headers, variables, fields of forms and elements of pages as
 browsers are told to fill them in, JSON Patch, what AWS takes."""
-_TELLING: Final = frozenset((*_NAMING, "kind"))
+_TELLING: Final = frozenset((*_NAMING, "kind", manifests.KEY_TYPE))
 _MAX_SPACES: Final = 3
 """Spaces in what names a value (``Password field``); with more it is prose."""
 FLAG_VALUES: Final = (str, int, float)
@@ -240,6 +240,9 @@ class Values:
         for key in _NAMING:
             if key in result:
                 result = self._named_value(value, result, key)
+        if manifests.KEY_TYPE in result:
+            for key in manifests.KEY_PARTS.intersection(result):
+                result = self._named_value(value, result, key)
         return self._manifest(value, result) if "kind" in result else result
 
     def _manifest(self, value: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
@@ -276,6 +279,8 @@ class Values:
 
     def name_of_value(self, value: dict[str, Any], key: str) -> str | None:
         """Return what hides the value of a key by naming it; None for words of prose and for harmless names."""
+        if key in manifests.KEY_PARTS and type(value.get(manifests.KEY_TYPE)) is str:
+            return "private key"
         for word in _NAMING.get(key, ()):
             name = value.get(word)
             if type(name) is not str or len(name) > CACHED_CHARS or name.count(" ") > _MAX_SPACES:

@@ -23,7 +23,7 @@ WORDS: Final = """
     secret token authorization authorisation cookie credential jwt bearer otp totp apikey
     email phone telephone msisdn cellphone
     ssn cvv cvc cvv2 cvc2 iban
-    psk htpasswd pgpass
+    psk htpasswd pgpass requirepass masterauth
     dob birthdate birthday
     jsessionid phpsessid sessid
 """
@@ -52,6 +52,8 @@ SEQUENCES: Final = """
     date of birth, birth date, birth day
     credit card, debit card, card number, card no, card num, payment card, card pin, card code, card security,
     security code, cc number, cc num, cc no, cc cvv, name on card, primary account number
+    openai key, anthropic key, claude key, gemini key, mistral key, cohere key, stripe key, sendgrid key, twilio key,
+    cosmos key, api pass, rediscli auth, bw session
     bank account, account number, account no, routing number, sort code
     pin code, pin number, user pin, pin hash, sim pin
     connection string, conn string, conn str, sas url
@@ -101,7 +103,7 @@ ALLOWED: Final = """
     token_expires_at token_expiry token_ttl token_lifetime design_tokens
     token_endpoint_auth_method token_endpoint_auth_methods_supported token_endpoint_auth_signing_alg
     password_length password_min_length min_password_length password_policy password_required
-    password_strength password_expired password_last_changed password_changed_at has_password
+    password_stdin password_strength password_expired password_last_changed password_changed_at has_password
     secret_name secret_id secret_type secret_arn secret_version secret_count secret_scanning
     cookie_policy cookie_consent cookie_name cookie_domain cookies_enabled cookie_path
     email_verified email_count email_enabled email_notifications email_template email_subject email_type

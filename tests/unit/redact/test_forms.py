@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -150,6 +151,41 @@ TEMPLATES = (
     "CREATE USER x IDENTIFIED WITH mysql_native_password BY '{}';",
     "SET PASSWORD FOR x = PASSWORD('{}')",
     "SET PASSWORD FOR 'ada'@'%' = '{} two'",
+    "psql -c \"ALTER USER x PASSWORD \\'{}\\'\"",
+    "impdp scott/{}@db directory=d",
+    'ConvertTo-SecureString "{} x" -AsPlainText -Force',
+    # quotes within quotes: of a shell, of what doubles them
+    """bash -c 'export X_PASSWORD='"'"'{} x'"'"' && run'""",
+    """bash -c 'export X_PASSWORD='\\''{} x'\\'' && run'""",
+    """ssh h 'curl -u '"'"'ada:{}'"'"' https://a.example'""",
+    "ssh h " + shlex.quote(shlex.quote("mysql -p'{}' db")),
+    "EXECUTE 'ALTER USER x PASSWORD ''{} y''';",
+    "INSERT INTO t VALUES ('password=''{} x''')",
+    '1,"{""password"":""{} x""}",2',
+    'powershell -c "curl -u ""ada:{}"" x"',
+    # what a program reads from another
+    "echo '{} | x' | sudo -S apt update",
+    "echo ada:{} | sudo chpasswd",
+    'echo "{}" | docker login -u me --password-stdin r.example',
+    "printf %s {} | gh secret set X",
+    "sudo -S ls <<< '{} x'",
+    # further programs and settings
+    "lftp -u ada,{} h",
+    "sqlcmd -S h -U sa -P{}",
+    "gh secret set X --body {}",
+    "aws ssm put-parameter --name n --type SecureString --value {}",
+    "ssh-keygen -t ed25519 -N '{} x' -f k",
+    "twine upload -u __token__ -p {} dist/x",
+    "setx X_TOKEN {}",
+    'log: "aws configure set aws_secret_access_key \\"{}\\""',
+    'dotnet user-secrets set "Db:Password" "{} x"',
+    "poetry config pypi-token.pypi {}",
+    "CONFIG SET requirepass {}",
+    "port 6379\nrequirepass {}\n",
+    "hostname r1\nsnmp-server community {} RO\n",
+    "username ada privilege 15 password 0 {}",
+    "dn: cn=ada\nuserPassword:: {}\ncn: ada",
+    "password::{}",
 )
 
 secrets = st.text(alphabet="QWXZqwxz", min_size=10, max_size=16)
@@ -281,6 +317,18 @@ def test_only_the_value_goes(text: str, kept: str) -> None:
         "ENV PATH /usr/bin",
         "git config user.name Ada",
         "Unexpected token '<' in JSON",
+        "use std::pin::Pin; let t = Token::new(); crate::auth::Secret::from(x)",
+        "SELECT email::text, phone::varchar(20) FROM people",
+        '<svg xmlns:cc="http://creativecommons.org/ns#"><cc:Work>x</cc:Work></svg>',
+        'echo "$PW" | sudo -S ls; echo ${TOKEN} | gh auth login --with-token',
+        "echo done | tee x; ls | sudo tee y; echo a | sort",
+        "docker login -u me --password-stdin r.example",
+        'ssh-keygen -t ed25519 -N "" -f k',
+        "x = ''; password = ''",
+        'a,"",password\n"",b,""\n',
+        """if c == '\\'' or d == '"': pass""",
+        "the requirepass directive; config set maxmemory 1gb",
+        "gh issue create --body hello; aws s3 cp a b",
     ],
 )
 def test_what_looks_alike_stays(text: str, args: Args) -> None:
@@ -312,6 +360,13 @@ def test_what_looks_alike_stays(text: str, args: Args) -> None:
         ),
         ({"kind": "ConfigMap", "data": {"db": "x"}}, {"kind": "ConfigMap", "data": {"db": "x"}}),
         ({"kind": "Secret", "data": [1]}, {"kind": "Secret", "data": [1]}),
+        (
+            {"keys": [{"kty": "RSA", "kid": "a", "n": "b", "e": "AQAB", "d": "x", "p": "x", "oth": [{"r": "x"}]}]},
+            {"keys": [{"kty": "RSA", "kid": "a", "n": "b", "e": "AQAB", "d": R, "p": R, "oth": R}]},
+        ),
+        ({"kty": "oct", "k": "x", "alg": "HS256"}, {"kty": "oct", "k": R, "alg": "HS256"}),
+        ({"kty": 1, "k": "x"}, {"kty": 1, "k": "x"}),
+        ({"k": 5, "d": 0.2, "p": 0.9}, {"k": 5, "d": 0.2, "p": 0.9}),
     ],
 )  # fmt: skip
 def test_values_of_json(value: Any, kept: Any, args: Args) -> None:
@@ -352,6 +407,9 @@ BLOCKS = (
     "docker login -p x\n", "curl '", "kind: Secret\ndata:\n  a: b\n", "kind: Secret\n---\n", "postgres://u:",
     "postgres://a:b/", "x:y@tcp(", "*:*:a:b:c\n", "sqlplus a/b@", "identified by '", "--from-literal=a=b ",
     'password = """', "a=b;password=c d ", "passphrase=a b ", "&lt;password&gt;", "x=1;Pwd=a\\ ",
+    "password='\"'\"'x", "password='\\''x", "'\"'\"'", "password=''x ", 'password=""x""', "echo x | sudo -S ",
+    "echo 'x ", "sudo -S <<< 'x", "echo x | ", "token::a::", "Token::", "curl -u ''x", "lftp -u a,",
+    "snmp-server community x\n",
 )  # fmt: skip
 
 

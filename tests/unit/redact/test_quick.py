@@ -139,7 +139,6 @@ def test_secrets_beside_one_another(name: str, seed: int, before: str, after: st
 
 ODD = (
     "\npassword: 'pin: [\"]//Bearer",
-    '\r\nsecret="authorization: \'\\" \r\n',
     'password: "null\npassword: +=\\"`',
     'keyCookie: "+1 415 555 Cookie: \'; \\"',
     'secret="\r\n\u2028password: \npassword: password\\"',
