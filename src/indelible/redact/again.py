@@ -242,7 +242,7 @@ class Again(Redactor):
                 request.args_bytes,
                 request.args_hmac,
             )
-            args = Prepared(None, target, self._learned, done)
+            args = Prepared(None, target, self._schemas.learned, done)
         return events.Request(
             request_id=request.request_id,
             intent=request.intent,

@@ -14,8 +14,6 @@ What `metadata` is told, under keys of our own: ``replaced_surrogates`` (lone su
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -37,7 +35,6 @@ from indelible.events import (
     encode_body,
 )
 from indelible.redact import fields, ordinary
-from indelible.redact.declared import Declared
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
     MAX_ARGS_BYTES,
@@ -46,11 +43,12 @@ from indelible.redact.limits import (
     MAX_RESULT_BYTES,
     SHORT_STRINGS_BYTES,
 )
-from indelible.redact.marks import Marks, MarkTree, joined
+from indelible.redact.marks import Marks, MarkTree
 from indelible.redact.parts import Parts
 from indelible.redact.payload import ABSENT, Payload, Payloads, as_raw
 from indelible.redact.plain import Plain
 from indelible.redact.rules import Modes
+from indelible.redact.schemas import Schemas
 from indelible.redact.shrink import shrink
 from indelible.redact.strategies import REDACTED, Strategies
 from indelible.redact.texts import Texts
@@ -122,12 +120,8 @@ class Redactor:
         self._key_id_json = orjson.dumps(hmac_key_id)
         self._record_args = record_args if isinstance(record_args, Modes) else Modes(record_args)
         self._record_results = record_results if isinstance(record_results, Modes) else Modes(record_results)
-        self._digest_unknown = settings.unknown_schema == "digest"
         self._recorder = _recorder(recorder, self._values)
-        self._learned: dict[tuple[str, str], MarkTree | None] = {}
-        self._results: dict[tuple[str, str], MarkTree] = {}
-        self._declared = Declared(settings)
-        self._lock = threading.Lock()
+        self._schemas = Schemas(settings)
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
         self._about: dict[int, _About] = {}
         self._targets = Parts(Target, fields.TARGET)
@@ -138,21 +132,11 @@ class Redactor:
 
     def learn(self, backend: str, tool: str, marks: Marks, results: Marks = Marks()) -> None:  # noqa: B008 - frozen
         """Take the marks of a tool that `backend` has listed; later calls and results of it are redacted by them."""
-        marks = joined(marks, self._declared.tool(tool))
-        tree = MarkTree(marks) if marks.nodes else None
-        results = joined(results, self._declared.returns(tool)) if results.nodes else results
-        with self._lock:
-            if results.nodes:
-                self._results = {**self._results, (backend, tool): MarkTree(results)}
-            elif (backend, tool) in self._results:
-                self._results = {key: one for key, one in self._results.items() if key != (backend, tool)}
-            self._learned = {**self._learned, (backend, tool): tree}  # last: what is known is known by it
+        self._schemas.learn(backend, tool, marks, results)
 
     def forget(self, backend: str) -> None:
         """Forget every tool of a backend: they count as never listed until they are learned again."""
-        with self._lock:
-            self._results = {key: tree for key, tree in self._results.items() if key[0] != backend}
-            self._learned = {key: tree for key, tree in self._learned.items() if key[0] != backend}
+        self._schemas.forget(backend)
 
     # --- redaction --------------------------------------------------------------------------------------
 
@@ -257,7 +241,7 @@ class Redactor:
         if about is None or about.target is not target or about.source is not call.source:
             return None
         try:
-            if about.learned is not self._learned:
+            if about.learned is not self._schemas.learned:
                 about = self._about[id(target)] = self._all_about(about.source, target, about.encoded)
             arguments, seen = self._asked(call.args, about), ABSENT
             if result is not None:
@@ -304,7 +288,7 @@ class Redactor:
     def _know(self, source: Source | None, target: Target | None, *encoded: msgspec.Raw) -> None:
         """Remember what a pair that a capture uses again and again looks like in a line; see `_ordinary`."""
         about = self._about.get(id(target))
-        if about is not None and about.fits(source, target, self._learned):
+        if about is not None and about.fits(source, target, self._schemas.learned):
             return
         if len(self._about) >= _MAX_ABOUT:
             self._about.clear()
@@ -312,16 +296,16 @@ class Redactor:
 
     def _all_about(self, source: Source | None, target: Target | None, encoded: bytes) -> _About:
         """Return what follows for a pair from what is known of tools just now."""
-        learned = self._learned
+        learned = self._schemas.learned
         return _About(
             source,
             target,
             encoded,
             learned,
-            *self._schema(target, source, learned),
+            *self._schemas.of_args(target, source, learned),
             self._record_args.of(target),
             self._record_results.of(target),
-            self._result_tree(target),
+            self._schemas.of_result(target),
         )
 
     def _source(self, source: Source | None, room: fields.Room) -> Any:
@@ -361,7 +345,7 @@ class Redactor:
 
     def _asked(self, args: Any, about: _About) -> bytes | None:
         """Return a call's arguments as `ordinary.asked` writes them; None when they are unusual."""
-        prepared = args if type(args) is Prepared and args.fits(about.target, self._learned) else None
+        prepared = args if type(args) is Prepared and args.fits(about.target, self._schemas.learned) else None
         if prepared is not None and prepared.asked is not None:
             return prepared.asked
         kept = ABSENT if args is None else self._args(args, about.target, about.source, b"", about)
@@ -382,34 +366,22 @@ class Redactor:
     ) -> Payload:
         """Redact a call's arguments, or find that done."""
         if type(args) is Prepared:
-            if args.fits(target, self._learned):
+            if args.fits(target, self._schemas.learned):
                 return args.payload
             args = args.args
-        if about is not None and about.learned is self._learned:
+        if about is not None and about.learned is self._schemas.learned:
             mode, tree, digest = about.args_mode, about.tree, about.digest
         else:
             mode = self._record_args.of(target)
-            tree, digest = self._schema(target, source, self._learned)
+            tree, digest = self._schemas.of_args(target, source, self._schemas.learned)
         return self._payloads.take(args, mode, MAX_ARGS_BYTES, tree, digest, beside)
 
     def _result(self, result: Any, target: Target | None) -> Payload:
         """Redact a result, or find that done."""
         if type(result) is Prepared:
             return result.payload
-        tree = self._result_tree(target)
+        tree = self._schemas.of_result(target)
         return self._payloads.take(result, self._record_results.of(target), MAX_RESULT_BYTES, tree)
-
-    def _result_tree(self, target: Target | None) -> MarkTree | None:
-        return self._result_marks(target) if self._results or self._declared.any else None
-
-    def _result_marks(self, target: Target | None) -> MarkTree | None:
-        """Return the marks of a call's result: as its server has listed them, with those of an endpoint file."""
-        if target is not None and target.method == "tools/call":
-            for name in (target.original_name, target.capability_name):
-                key = (target.backend or "", name)
-                if type(name) is str and type(key[0]) is str and (found := self._results.get(key)):  # type: ignore[arg-type]
-                    return found
-        return self._declared.result(target) if self._declared.any else None
 
     def prepare(self, args: Any, target: Target | None, source: Source | None) -> Any:
         """Redact the arguments of a call for all of its events; never raises.
@@ -420,32 +392,16 @@ class Redactor:
         if type(args) is not msgspec.Raw:
             return args
         try:
-            learned = self._learned
+            learned = self._schemas.learned
             about = self._about.get(id(target))
             if about is not None and about.fits(source, target, learned):
                 tree, digest = about.tree, about.digest
             else:
-                tree, digest = self._schema(target, source, learned)
+                tree, digest = self._schemas.of_args(target, source, learned)
             done = self._payloads.take(args, self._record_args.of(target), MAX_ARGS_BYTES, tree, digest)
             return Prepared(args, target, learned, done)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return args
-
-    def _schema(
-        self, target: Target | None, source: Source | None, learned: Mapping[tuple[str, str], MarkTree | None]
-    ) -> tuple[MarkTree | None, bool]:
-        """Return the marks of a call's tool, and whether texts must become digests for want of any."""
-        if target is not None and self._declared.any and target.method != "tools/call":
-            return self._declared.args(target)[1], False
-        if target is None or target.method != "tools/call":
-            return None, False
-        backend = target.backend or ""
-        for name in (target.original_name, target.capability_name):
-            if type(name) is str and type(backend) is str and (backend, name) in learned:
-                return learned[backend, name], False
-        if self._declared.any and (declared := self._declared.args(target))[0]:
-            return declared[1], False
-        return None, self._digest_unknown and source is not None and source.caller in _REMOTE
 
     def _request(self, request: Request, args: Payload, room: fields.Room | None) -> Request:
         hmac, size = args.hmac, args.size
@@ -495,7 +451,6 @@ _UNKNOWN: Final = "unknown"
 """Stands where an event without a word that every event has would leave a hole."""
 _MAX_ABOUT: Final = 256
 """How many pairs of a source and a target are known again by identity."""
-_REMOTE: Final = ("stdio", "http")
 _EPOCH: Final = "1970-01-01T00:00:00.000000Z"
 _NIL: Final = "00000000-0000-0000-0000-000000000000"
 

@@ -395,4 +395,4 @@ def test_threads_share_a_redactor() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(redactor._learned) == 800
+    assert len(redactor._schemas.learned) == 800
