@@ -122,7 +122,7 @@ class _Function:
             and not call.closed
             and call.incoming.method == METHOD
             and call.incoming.name == self._name
-            and call.audited.recorder is self.audited.recorder
+            and self.audited.keeps(call)
         )
 
     def incoming(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Incoming, Peer]:
