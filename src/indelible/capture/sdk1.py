@@ -127,7 +127,7 @@ class Connection:
         source = self._peer.source()
         outliving = None if request is None else tapped.executions
         self._correlator = Correlator(session, tools, recorder.prepare, recorder.word, outliving)
-        self._correlator.caller(source)
+        self._correlator.caller(source, self._peer.protocol_version)
         self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
         self._lock: Any = None
 
@@ -143,7 +143,7 @@ class Connection:
             peer = self._peer_of(request)
             if peer != self._peer:
                 self._peer = peer
-                self._correlator.caller(peer.source())
+                self._correlator.caller(peer.source(), peer.protocol_version)
         return await self._take(self._auditor.client, _with_headers(_line(item), request))
 
     async def server(self, item: Any) -> bytes | None:
