@@ -122,6 +122,15 @@ class Recorder:
             return None
         return self._writer.layout.active
 
+    def shares(self, other: Recorder) -> bool:
+        """Tell whether two recorders add to one trail: it may have been opened twice, here and by its name."""
+        if other is self:
+            return True
+        mine, theirs = self._writer, other._writer
+        if mine is None or theirs is None:
+            return False
+        return mine.layout.active.absolute() == theirs.layout.active.absolute()
+
     @property
     def closed(self) -> bool:
         """Tell whether it was closed: nothing is recorded any more."""

@@ -91,7 +91,7 @@ class AuditASGI:
         if scope["method"] not in ("POST", "GET", "DELETE") or not self.audited.recorder.enabled:
             return False
         outer = scope.get(Outside.KEY)
-        if isinstance(outer, Seen) and outer.recorder is self.audited.recorder:
+        if isinstance(outer, Seen) and outer.recorder.shares(self.audited.recorder):
             return False  # there is another AuditASGI in front of this one
         if self._path is None:
             return True

@@ -45,6 +45,8 @@ class Seen(Outside):
     It knows no request: one that was in its own scope would be there until the collector comes by.
     """
 
+    recorder: Recorder
+
     def __init__(self, recorder: Recorder) -> None:
         """Know none yet."""
         self.recorder = recorder

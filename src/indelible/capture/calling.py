@@ -345,7 +345,7 @@ class Audited:
 
     def keeps(self, call: OpenCall) -> bool:
         """Tell whether a call goes into this trail."""
-        return call.audited is self or call.audited.recorder is self.recorder
+        return call.audited is self or self.recorder.shares(call.audited.recorder)
 
     def _open(self, recorder: Recorder, incoming: Incoming, peer: Peer) -> tuple[OpenCall, Call | None]:
         """Return a call that begins, and, when its intent must be recorded first, what makes its events."""

@@ -338,8 +338,10 @@ class Peers:
             auth_method=session.auth_method,
         )
 
-    def note_source(self, source: Source) -> None:
-        """Take who calls, as the transport knows it."""
+    def note_source(self, source: Source, protocol: str | None) -> None:
+        """Take who calls and by which revision, as the transport knows it."""
+        if protocol is not None and self._protocol is None:
+            self._note(None, None, protocol)
         if source is not self._base:
             self._base = source
             self.source = self._make_source()

@@ -94,9 +94,12 @@ class Correlator:
         """How many calls wait for their answer."""
         return self._open_calls
 
-    def caller(self, source: Source) -> None:
-        """Take who calls from now on, as the transport knows it; the client's own name is added to it."""
-        self._peers.note_source(source)
+    def caller(self, source: Source, protocol: str | None = None) -> None:
+        """Take who calls from now on, as the transport knows it; the client's own name is added to it.
+
+        `protocol` is the revision that it says, which counts as long as no message says one.
+        """
+        self._peers.note_source(source, protocol)
 
     def named(self, rpc_id: bytes) -> str | None:
         """Return the request id of a call that waits for its answer."""

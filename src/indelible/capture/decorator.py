@@ -126,7 +126,7 @@ class _Function:
             and not call.closed
             and call.incoming.method == METHOD
             and call.incoming.name == self._name
-            and call.audited.recorder is self.audited.recorder
+            and self.audited.keeps(call)
         ):
             return _Joined(call)
         return None

@@ -7,6 +7,7 @@ made of them here.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -26,9 +27,12 @@ def open_here() -> OpenCall | None:
 
 
 def inherited(wire: Wire | None) -> str | None:
-    """Return the request id of the call of another server that this one is a hop of: a proxy in the same process."""
+    """Return the request id of the call that this one is a hop of.
+
+    That is one of another server, by a proxy in the same process; or this very request, as another trail has it.
+    """
     call = open_here()
-    return None if call is None or wire is None or call.is_of(wire) else call.request_id
+    return None if call is None or wire is None else call.request_id
 
 
 def wire_of(request: Any) -> Wire | None:
@@ -150,3 +154,27 @@ def listed(tools: Any) -> Iterable[object]:
     for tool in tools if isinstance(tools, list | tuple) else ():
         with contextlib.suppress(Exception):
             yield dumped(tool.to_mcp_tool())
+
+
+# --- what a server has ---
+
+
+async def own_component(server: Any, question: str, name: str | None) -> Any:
+    """Return the component with this name that is in the server's own memory, whoever may call it; None for none.
+
+    `question` is the method that a provider is asked with. The server's transforms are gone through as FastMCP does:
+    a name may be another one further in. Raises what they do.
+    """
+
+    async def ask(inner: str | None, *, version: Any = None) -> Any:
+        for provider in getattr(server, "providers", ()):
+            if type(provider).__name__ == "LocalProvider":
+                component = await getattr(provider, question)(inner, version)
+                if component is not None:
+                    return component
+        return None
+
+    chain: Any = ask
+    for transform in getattr(server, "transforms", ()):
+        chain = functools.partial(getattr(transform, question), call_next=chain)
+    return await chain(name, version=None)

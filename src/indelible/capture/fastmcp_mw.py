@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import logging
 import sys
 import time
 import weakref
@@ -27,6 +28,7 @@ from typing import Any, Final
 from fastmcp.server.middleware import Middleware
 
 from indelible.capture import attach, methods
+from indelible.capture.asking import listen_once
 from indelible.capture.calling import (
     LIST_S,
     REFUSED,
@@ -45,20 +47,32 @@ from indelible.capture.fastmcp_forms import (
     listed,
     name_of,
     open_here,
+    own_component,
     peer_of,
     wire_form,
     wire_of,
 )
 from indelible.capture.fastmcp_tasks import Follower
 from indelible.capture.faults import Faults, given_up
+from indelible.capture.incoming import Outside
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result
 from indelible.capture.peers import LastPeer
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
+from indelible.recorder import Recorder
+
+log = logging.getLogger("indelible")
 
 MAX_FRAMES: Final = 200
 """How far the stack is looked up for who made a call."""
+
+_QUESTIONS: Final = {
+    "tools/call": ("get_tool",),
+    "resources/read": ("get_resource", "get_resource_template"),
+    "prompts/get": ("get_prompt",),
+}
+"""What a provider of FastMCP is asked for a component with, by the method that calls it."""
 
 _ENTRIES: Final = frozenset({"call_tool", "read_resource", "render_prompt"})
 """`FastMCP`'s methods that run its middleware."""
@@ -67,13 +81,26 @@ _ENTRIES: Final = frozenset({"call_tool", "read_resource", "render_prompt"})
 class _Scope:
     """The call that this middleware has seen begin in this context."""
 
-    __slots__ = ("by", "call", "message", "raised")
+    __slots__ = ("by", "call", "listens", "message", "raised", "wire")
 
-    def __init__(self, call: OpenCall, message: object, by: AuditMiddleware) -> None:
+    def __init__(self, call: OpenCall, message: object, wire: Wire | None, by: AuditMiddleware) -> None:
         self.call = call
         self.message = message
         self.by = by
+        self.wire = wire
+        """The call itself forgets it at its end, and its context outlives that: a task that it has left behind."""
+        self.listens = False
+        """What its server asks the client is seen here, and nowhere else."""
         self.raised: BaseException | None = None
+
+    def is_over(self, wire: Wire | None) -> bool:
+        """Tell whether its call has ended, and what comes with this wire can only be from what it left behind."""
+        if not self.call.closed:
+            return False
+        mine = self.wire
+        if mine is None or wire is None:
+            return mine is wire
+        return mine[0] is wire[0] and mine[1] == wire[1]
 
 
 _scope: contextvars.ContextVar[_Scope | None] = contextvars.ContextVar("indelible_fastmcp", default=None)
@@ -136,15 +163,16 @@ class AuditMiddleware(Middleware):
             return None
         outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
         if outer is None:
-            return functools.partial(self._begin, server, wire, None)
+            left = scope is not None and scope.is_over(wire) and server.audited.keeps(scope.call)
+            return functools.partial(self._begin, server, wire, scope.call if scope and left else None)
         outermost = scope is None or scope.call is not outer
         if outermost and (outer.audited is server.audited or outer.from_outside):
-            return functools.partial(self._join, server, outer)
+            return functools.partial(self._join, server, wire, outer)
         if outer.audited is not server.audited and _delegated():
             name = name_of(method, context.message)
             if name is not None and name != outer.incoming.name:
                 outer.learn(original_name=name)
-            return functools.partial(self._join, server, outer)
+            return functools.partial(self._join, server, wire, outer)
         return functools.partial(self._begin, server, wire, outer)
 
     def _of(self, fastmcp: Any) -> _Server:
@@ -160,10 +188,13 @@ class AuditMiddleware(Middleware):
             server.audited.list_tools(listed(result))
         return result
 
-    async def _join(self, server: _Server, call: OpenCall, context: Any, call_next: Any) -> Any:
+    async def _join(
+        self, server: _Server, wire: Wire | None, call: OpenCall, context: Any, call_next: Any
+    ) -> Any:
         """Go along with a call that is recorded already, for what is only known here."""
-        outer = _scope.get()
-        scope = outer if outer is not None and outer.call is call else _Scope(call, context.message, self)
+        scope = _scope.get()
+        if scope is None or scope.call is not call:
+            scope = _Scope(call, context.message, wire, self)
         token = _scope.set(scope)
         try:
             return await call_next(context)
@@ -186,7 +217,12 @@ class AuditMiddleware(Middleware):
         except Exception as exc:  # noqa: BLE001
             self._faults.lost(exc, REFUSED)
             return await call_next(context)
-        token = _scope.set(_Scope(call, context.message, self))
+        scope = _Scope(call, context.message, wire, self)
+        if wire is not None and not server.beneath and (within is None or not isinstance(wire[0], Outside)):
+            with self._faults.minor():
+                listen_once(context.fastmcp_context.request_context.session, _asking, self._faults)
+            scope.listens = True
+        token = _scope.set(scope)
         try:
             with inside(call):
                 result = await call_next(context)
@@ -253,6 +289,7 @@ class _Server:
         chain = getattr(inner, "middleware", None)
         found = [each for each in chain if isinstance(each, WireMiddleware)] if isinstance(chain, list) else []
         if found:
+            _check_is_one_trail(recorder_of(trail)(), found[0].audited)
             self.audited: Audited = found[0].audited
             self.tasks: Tasks | None = found[0].tasks
         else:
@@ -301,19 +338,20 @@ class _Server:
 
         Only what is in the server's memory is asked: any other provider may be at the end of a network.
         """
-        asked = {
-            "tools/call": ("get_tool",),
-            "resources/read": ("get_resource", "get_resource_template"),
-            "prompts/get": ("get_prompt",),
-        }.get(method, ())
-        for provider in getattr(self._ref(), "providers", ()):
-            if type(provider).__name__ != "LocalProvider":
-                continue
-            for question in asked:
-                component = await getattr(provider, question)(name)
-                if component is not None and getattr(component, "auth", None) is not None:
-                    return True
+        for question in _QUESTIONS.get(method, ()):
+            component = await own_component(self._ref(), question, name)
+            if component is not None and getattr(component, "auth", None) is not None:
+                return True
         return False
+
+
+def _check_is_one_trail(mine: Recorder, audited: Audited) -> None:
+    """Say that a server's calls go into another trail. Raises TrailUnavailable: none must be missing from this one."""
+    if not mine.shares(audited.recorder):
+        why = f"{audited.backend}: its calls are recorded into another trail, and a server has only one"
+        log.error("%s: nothing of it goes into %s", why, mine.path or "this one")
+        if mine.on_failure == "deny":
+            raise TrailUnavailable(why)
 
 
 class _Beneath(WireMiddleware):
@@ -340,6 +378,12 @@ def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:
     if call is None or scope is None or scope.call is not call:
         return None
     return call if server.audited.keeps(call) else None
+
+
+def _asking() -> OpenCall | None:
+    """Return the call in which its server asks the client for something, when nobody else sees that."""
+    scope = _scope.get()
+    return scope.call if scope is not None and scope.listens else None
 
 
 def _delegated() -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -36,6 +37,7 @@ def peer_of_request(
 ) -> Peer:
     """Return who sent an HTTP request; `token` is the accepted credential, when there was one.
 
+    Without a token it is who the app's own authentication found (Starlette's, in ``scope["user"]``), else nobody known.
     The address is `client_ip`, else the socket's other end, or what `trusted` proxies say.
     The user is the token's subject, else the client that it was given to; roles are the claim of that name when it is a
     list of texts, else the scopes. Of the token itself only the first 8 hex digits of its SHA-256 are kept.
@@ -43,14 +45,16 @@ def peer_of_request(
     header = header_of(request, "mcp-session-id")
     about: dict[str, Any] = {
         "caller": "http",
-        "session_id": header or session_id,
+        "session_id": header or session_id or _old_session_of(request),
         "client": client,
         "client_ip": client_ip or address_of(request, trusted),
-        "protocol_version": protocol_version,
+        "protocol_version": protocol_version or header_of(request, "mcp-protocol-version"),
     }
-    if token is None:
-        return Peer(**about, caller_type="anonymous", auth_method="none")
-    return Peer(**about, **principal_of(token))
+    if token is not None:
+        return Peer(**about, **principal_of(token))
+    scope = _scope_of(request)
+    known = principal_of_user(scope.get("user"), scope.get("auth"))
+    return Peer(**about, **(known or {"caller_type": "anonymous", "auth_method": "none"}))
 
 
 def peer_in_session(
@@ -231,6 +235,22 @@ def header_of(request: Any, name: str) -> str | None:
     if not isinstance(headers, Mapping):
         return None
     return meta.short(headers.get(name))
+
+
+_OLD_SESSION: Final = re.compile(r"(?:.*&)?session_id=([0-9a-f]{32})(?:&.*)?")
+
+
+def _old_session_of(request: Any) -> str | None:
+    """Return the session of a request of HTTP+SSE (2024-11-05), which the SDK names in the address of messages."""
+    query = _scope_of(request).get("query_string")
+    found = _OLD_SESSION.fullmatch(query.decode("latin-1")) if query and isinstance(query, bytes) else None
+    return None if found is None else found[1]
+
+
+def _scope_of(request: Any) -> Mapping[str, Any]:
+    """Return the request's ASGI scope, or what it has of one."""
+    scope = getattr(request, "scope", None)
+    return scope if isinstance(scope, Mapping) else {}
 
 
 def address_of(request: Any, trusted: proxies.Trusted = proxies.NOBODY) -> str | None:

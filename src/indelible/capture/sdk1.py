@@ -68,7 +68,8 @@ class Tapped:
     def seen_outside(self, request: Any) -> bool:
         """Tell whether a capture in front of the server records all that comes this way into the same trail."""
         outside = peers.outside_of(request)
-        return outside is not None and outside.recorder is self._recorder()
+        recorder = None if outside is None else outside.recorder
+        return isinstance(recorder, Recorder) and recorder.shares(self._recorder())
 
     async def _list(self, recorder: Recorder) -> None:
         """Ask the server's own handler, in process: what definitions say holds from the first call on."""
@@ -126,7 +127,7 @@ class Connection:
         source = self._peer.source()
         outliving = None if request is None else tapped.executions
         self._correlator = Correlator(session, tools, recorder.prepare, recorder.word, outliving)
-        self._correlator.caller(source)
+        self._correlator.caller(source, self._peer.protocol_version)
         self._auditor = Auditor(recorder, self._correlator, session, source, recorder.on_failure, child=False)
         self._lock: Any = None
 
@@ -142,7 +143,7 @@ class Connection:
             peer = self._peer_of(request)
             if peer != self._peer:
                 self._peer = peer
-                self._correlator.caller(peer.source())
+                self._correlator.caller(peer.source(), peer.protocol_version)
         return await self._take(self._auditor.client, _with_headers(_line(item), request))
 
     async def server(self, item: Any) -> bytes | None:

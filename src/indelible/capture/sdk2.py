@@ -14,18 +14,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-import types
-import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from indelible.capture import meta, methods, peers
-from indelible.capture.asking import Asked
+from indelible.capture.asking import listen
 from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Audited, Incoming, OpenCall, Peer, inside
 from indelible.capture.faults import Faults, given_up
 from indelible.capture.frames import bounded
-from indelible.capture.incoming import dumped, rpc_id_of
+from indelible.capture.incoming import as_sent, rpc_id_of
 from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception, judge_result, notified
 from indelible.capture.proxies import Trusted
 from indelible.capture.tasks import Tasks
@@ -110,7 +108,7 @@ class WireMiddleware:
 
     async def _call(self, ctx: Any, call_next: CallNext, call: OpenCall) -> Any:
         try:
-            _listen(ctx.session, call, self.faults)
+            listen(ctx.session, call, self.faults)
         except Exception as exc:  # noqa: BLE001
             self.faults.noted(exc)
         try:
@@ -119,7 +117,7 @@ class WireMiddleware:
         except BaseException as exc:
             await self._failed(call, exc)
             raise
-        await self._released(call, judge_result, _wire_form(result))
+        await self._released(call, judge_result, as_sent(result))
         return result
 
     def _peer_of(self, ctx: Any) -> Peer:
@@ -175,7 +173,7 @@ class WireMiddleware:
     async def _heard(self, ctx: Any, result: Any) -> None:
         """Take an answer that ends no call: what a server says of itself, or of a task's end."""
         try:
-            form = _wire_form(result) if ctx.method in methods.HOUSEKEEPING else None
+            form = as_sent(result) if ctx.method in methods.HOUSEKEEPING else None
             if form is None:
                 return
             self._learn(ctx.method, ctx, form)
@@ -221,7 +219,7 @@ class WireMiddleware:
         params: dict[str, Any] = {} if fields is None else {"_meta": fields}
         for _ in range(MAX_PAGES):
             asked = dataclasses.replace(ctx, method="tools/list", params=params)
-            result = _wire_form(await call_next(asked))
+            result = as_sent(await call_next(asked))
             self._learn("tools/list", ctx, result)
             cursor = result.get("nextCursor") if isinstance(result, Mapping) else None
             if not cursor:
@@ -238,67 +236,11 @@ async def _unrecorded(ctx: Any, call_next: CallNext) -> Any:
         given_up.reset(token)
 
 
-def _listen(session: Any, call: OpenCall, faults: Faults) -> None:
-    """Record what the server asks the client from within a call: the session is one message's own.
-
-    What is put there does not keep the session alive: a cycle would wait for the garbage collector, and cost more than
-    everything else here.
-    """
-    original = getattr(session, "send_request", None)
-    if original is None:
-        return
-    whose = None
-    if getattr(original, "__self__", None) is session:
-        original, whose = original.__func__, weakref.ref(session)
-    try:
-        session.send_request = partial(_ask, call, faults, original, whose)
-    except AttributeError:
-        return  # a session that takes no new attributes: its requests are not seen
-
-
-def _ask(
-    call: OpenCall, faults: Faults, original: Any, whose: Any, request: Any, *args: Any, **kwargs: Any
-) -> Awaitable[Any]:
-    """Be a session's `send_request` during a call; whoever calls this holds the session."""
-    if whose is not None:
-        original = types.MethodType(original, whose())
-    made: Awaitable[Any] = original(request, *args, **kwargs)
-    is_call = getattr(request, "method", None) in methods.SERVER_CALLS
-    return _noted(call, faults, made, request) if is_call else made
-
-
-async def _noted(call: OpenCall, faults: Faults, made: Awaitable[Any], request: Any) -> Any:
-    asked = None
-    with faults.minor():
-        asked = Asked(call, request.method, _wire_form(getattr(request, "params", None)))
-    try:
-        result = await made
-    except BaseException as exc:
-        with faults.minor():
-            if asked is not None:
-                asked.failed(exc)
-        raise
-    with faults.minor():
-        if asked is not None:
-            asked.answered(_wire_form(result))
-    return result
-
-
 def refusal(why: str) -> Exception:
     """Return what the SDK answers a client with when a call, or its answer, does not go on."""
     from mcp.shared.exceptions import MCPError
 
     return MCPError(code=INTERNAL_ERROR, message=why)
-
-
-def _wire_form(result: Any) -> Any:
-    """Return a result as it goes out: a middleware that answers itself may have made a model."""
-    if type(result) is dict:
-        return result
-    try:
-        return dumped(result)
-    except Exception:  # noqa: BLE001 - the SDK will meet it as well, and says so to the client
-        return None
 
 
 def incoming_of(ctx: Any) -> Incoming:

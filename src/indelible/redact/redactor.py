@@ -221,7 +221,7 @@ class Redactor:
         if about is None or about.target is not call.target or about.source is not call.source:
             return None
         try:
-            arguments = self._asked(call.args, about)
+            arguments = self._arguments(call.args, about)
             if arguments is None:
                 return None
             body = ordinary.started(call, event_id, about.encoded, arguments)
@@ -243,7 +243,7 @@ class Redactor:
         try:
             if about.learned is not self._schemas.learned:
                 about = self._about[id(target)] = self._all_about(about.source, target, about.encoded)
-            arguments, seen = self._asked(call.args, about), ABSENT
+            arguments, seen = self._arguments(call.args, about), ABSENT
             if result is not None:
                 seen = self._payloads.take(result, about.result_mode, MAX_RESULT_BYTES, about.result_tree)
             if arguments is None or seen.unusual:
@@ -343,7 +343,7 @@ class Redactor:
         """Tell whether nothing in the small strings of a call has to be redacted; False may be wrong."""
         return (fields.ordinary(names) is not None and not self._texts.custom) or not self._texts.flagged(names)
 
-    def _asked(self, args: Any, about: _About) -> bytes | None:
+    def _arguments(self, args: Any, about: _About) -> bytes | None:
         """Return a call's arguments as `ordinary.asked` writes them; None when they are unusual."""
         prepared = args if type(args) is Prepared and args.fits(about.target, self._schemas.learned) else None
         if prepared is not None and prepared.asked is not None:

@@ -19,8 +19,11 @@ from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
 from fastmcp.server.middleware import AuthMiddleware
 from fastmcp.server.middleware.caching import ResponseCachingMiddleware
 from fastmcp.server.middleware.rate_limiting import RateLimitingMiddleware
+from fastmcp.server.transforms import Namespace
+from mcp.shared.exceptions import MCPError
 
 import indelible
+from indelible.capture.recorders import recorder_of
 from indelible.fastmcp import AuditMiddleware
 from tests.environments import old_python
 from tests.integration.fastmcp import connecting, servers
@@ -128,6 +131,43 @@ def test_what_tool_code_calls_is_a_call_of_its_own(trail: Trail) -> None:
     assert first["source"] == outer["source"]
 
 
+def test_what_a_call_leaves_behind_calls_on_its_own(trail: Trail) -> None:
+    """A task that outlives its call is no request of the client's, though it runs in the context of one."""
+    server = child(trail.recorder)
+    left: list[asyncio.Task[Any]] = []
+    over = asyncio.Event()
+
+    @server.tool
+    async def later() -> str:
+        async def call() -> None:
+            await over.wait()
+            await server.call_tool("ok", {"a": 1})
+
+        left.append(asyncio.ensure_future(call()))
+        return "begun"
+
+    async def end() -> None:
+        over.set()
+        await left.pop()
+        over.clear()
+
+    async def run() -> None:
+        async with Client(server) as client:
+            for _ in range(2):
+                await client.call_tool("later", {})
+                await end()
+        await server.call_tool("later", {})
+        await end()
+
+    asyncio.run(run())
+    calls = trail.calls()
+    assert [each["target"]["capability_name"] for each in calls] == ["later", "ok"] * 3
+    for outer, inner in zip(calls[::2], calls[1::2], strict=True):
+        assert inner["metadata"] == {"within": outer["request"]["request_id"]}
+        assert inner["source"] == outer["source"]
+        assert "rpc_id" not in inner["request"]
+
+
 def test_each_server_on_the_way_of_a_proxied_call_has_its_own_event_with_one_id(trail: Trail) -> None:
     backend = child(trail.recorder, name="backend")
     proxy = create_proxy(backend, name="proxy")
@@ -218,6 +258,86 @@ def test_the_middleware_is_counted_once_however_often_it_is_added(trail: Trail) 
 
     asyncio.run(run())
     assert [each["request"]["args"]["a"] for each in trail.calls()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("how", ["mounted", "twice"])
+def test_a_trail_that_was_opened_twice_has_each_call_once(trail: Trail, how: str) -> None:
+    """By code and by its name: these are two recorders."""
+    server = servers.audited(trail.path, name="child")
+    if how == "twice":
+        server.add_middleware(AuditMiddleware(trail.recorder))
+    else:
+        server, mounted = FastMCP("parent"), server
+        server.add_middleware(AuditMiddleware(trail.recorder))
+        server.mount(mounted)
+
+    async def run() -> None:
+        async with Client(server) as client:
+            for number in range(2):
+                await client.call_tool("ok", {"a": number})
+
+    with contextlib.closing(recorder_of(trail.path)()):
+        asyncio.run(run())
+    assert trail.named() == [(server.name, "ok", "completed")] * 2
+
+
+def test_trails_of_a_server_and_of_one_in_it_know_a_call_by_one_id(trail: Trail, tmp_path: Path) -> None:
+    inner = Trail(tmp_path / "inner.jsonl")
+    parent: FastMCP = FastMCP("parent")
+    parent.add_middleware(AuditMiddleware(trail.recorder))
+    parent.mount(child(inner.recorder), "sub")
+
+    async def run() -> None:
+        async with Client(parent) as client:
+            for _ in range(2):
+                await client.call_tool("sub_twice", {})
+
+    with contextlib.closing(inner.recorder):
+        asyncio.run(run())
+        assert inner.named() == [("child", "ok", "completed"), ("child", "twice", "completed")] * 2
+    assert trail.named() == [("parent", "sub_twice", "completed")] * 2
+    ids = [each["request"]["request_id"] for each in trail.calls()]
+    assert [each["request"]["request_id"] for each in inner.calls()[1::2]] == ids
+
+
+@pytest.mark.parametrize("policy", ["allow", "deny"])
+def test_a_second_trail_of_one_server_is_said_to_get_nothing(
+    trail: Trail, tmp_path: Path, caplog: pytest.LogCaptureFixture, policy: Any
+) -> None:
+    server = servers.audited(trail.recorder)
+    second = indelible.open_trail(tmp_path / "second.jsonl", on_failure=policy)
+    server.add_middleware(AuditMiddleware(second))
+
+    async def run() -> None:
+        async with Client(server, mode="legacy") as client:
+            await client.call_tool("ok", {"a": 1})
+
+    with contextlib.closing(second), caplog.at_level("ERROR"):
+        if policy == "deny":
+            with pytest.raises(MCPError, match="refused"):
+                asyncio.run(run())
+        else:
+            asyncio.run(run())
+            assert trail.named() == [("shop", "ok", "completed")]
+    assert "shop: its calls are recorded into another trail" in caplog.text
+
+
+def test_what_authorization_hides_under_another_name_is_denied(trail: Trail) -> None:
+    server = servers.audited(trail.recorder)
+    server.add_transform(Namespace("far"))
+
+    async def run() -> None:
+        async with Client(server) as client:
+            for name in ("far_ok", "far_denied", "denied"):
+                with contextlib.suppress(ToolError):
+                    await client.call_tool(name, {"a": 1} if name == "far_ok" else {})
+
+    asyncio.run(run())
+    assert [(name, kind) for _, name, kind in trail.named()] == [
+        ("far_ok", "completed"),
+        ("far_denied", "denied"),
+        ("denied", "protocol_error"),
+    ]
 
 
 def test_what_other_middleware_answers_or_refuses_is_recorded(trail: Trail) -> None:
