@@ -217,12 +217,10 @@ class Redactor:
 
         Like `concluded`, and never raises either.
         """
-        about = self._about.get(id(call.target))
-        if about is None or about.target is not call.target or about.source is not call.source:
-            return None
         try:
-            arguments = self._arguments(call.args, about)
-            if arguments is None:
+            about = self._known(call)
+            arguments = None if about is None else self._arguments(call.args, about)
+            if about is None or arguments is None:
                 return None
             body = ordinary.started(call, event_id, about.encoded, arguments)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
@@ -236,13 +234,10 @@ class Redactor:
 
         The shortest way, for a call with nothing unusual about it; never raises.
         """
-        target = call.target
-        about = self._about.get(id(target))
-        if about is None or about.target is not target or about.source is not call.source:
-            return None
         try:
-            if about.learned is not self._schemas.learned:
-                about = self._about[id(target)] = self._all_about(about.source, target, about.encoded)
+            about = self._known(call)
+            if about is None:
+                return None
             arguments, seen = self._arguments(call.args, about), ABSENT
             if result is not None:
                 seen = self._payloads.take(result, about.result_mode, MAX_RESULT_BYTES, about.result_tree)
@@ -253,6 +248,15 @@ class Redactor:
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return None
         return body if body is not None and len(body) <= MAX_BODY_BYTES else None
+
+    def _known(self, call: ordinary.Told) -> _About | None:
+        """Return what is known just now of who called what; None for nothing."""
+        about = self._about.get(id(call.target))
+        if about is None or about.target is not call.target or about.source is not call.source:
+            return None
+        if about.learned is not self._schemas.learned:
+            about = self._about[id(call.target)] = self._all_about(call.source, call.target, about.encoded)
+        return about
 
     def _redacted(self, event: Event) -> Event:
         notes: dict[str, Any] = {}
@@ -345,16 +349,16 @@ class Redactor:
 
     def _arguments(self, args: Any, about: _About) -> bytes | None:
         """Return a call's arguments as `ordinary.asked` writes them; None when they are unusual."""
-        prepared = args if type(args) is Prepared and args.fits(about.target, self._schemas.learned) else None
-        if prepared is not None and prepared.asked is not None:
-            return prepared.asked
-        kept = ABSENT if args is None else self._args(args, about.target, about.source, b"", about)
-        if kept.unusual:
-            return None
-        asked = ordinary.asked(kept, self._key_id_json)
-        if prepared is not None:
-            prepared.asked = asked
-        return asked
+        if type(args) is Prepared:
+            if args.fits(about.target, about.learned):
+                if args.asked is None and not args.payload.unusual:
+                    args.asked = ordinary.asked(args.payload, self._key_id_json)
+                return args.asked
+            args = args.args
+        kept = ABSENT
+        if args is not None:
+            kept = self._payloads.take(args, about.args_mode, MAX_ARGS_BYTES, about.tree, about.digest)
+        return None if kept.unusual else ordinary.asked(kept, self._key_id_json)
 
     def _args(
         self,
