@@ -19,7 +19,7 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 
 class Session:
-    """Stands for the SDK's, of which there is one a message."""
+    """Stands for the SDK's, of which there is one a message; one a connection in 1.x."""
 
     client_params = None
 
@@ -35,11 +35,13 @@ class Message:
     meta = None
     protocol_version = PROTOCOL
 
-    def __init__(self, tool: str, arguments: dict[str, Any], number: int) -> None:
-        """Be the call with this number."""
+    def __init__(
+        self, tool: str, arguments: dict[str, Any], number: int, session: Session | None = None
+    ) -> None:
+        """Be the call with this number, in a session of its own unless one is given."""
         self.request_id = number
         self.params = {"name": tool, "arguments": dict(arguments)}
-        self.session = Session()
+        self.session = session or Session()
 
 
 async def answered(message: Any) -> Any:

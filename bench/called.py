@@ -302,6 +302,8 @@ class Alone:
         for each in ours:
             each.audited.list_tools(LISTED)
         handler = alone.through_fastmcp(server) if family.startswith("fastmcp") else alone.answered
+        of_sdk1 = family.startswith("fastmcp") and not hasattr(server._mcp_server, "middleware")
+        self._session = alone.Session() if of_sdk1 else None
         self._call = alone.through(ours, handler)
         self._number = 0
 
@@ -317,7 +319,7 @@ class Alone:
 
     def _message(self, tool: str) -> alone.Message:
         self._number += 1
-        return alone.Message(tool, ARGUMENTS, self._number)
+        return alone.Message(tool, ARGUMENTS, self._number, self._session)
 
     async def check(self, tool: str) -> None:
         assert await self._call(self._message(tool)) == alone.ANSWER
