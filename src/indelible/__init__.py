@@ -29,10 +29,11 @@ if TYPE_CHECKING:
         TrailUnavailable,
     )
     from indelible.events import Event
+    from indelible.opening import open_trail
     from indelible.operation import Operation
     from indelible.query.library import Search, search
     from indelible.query.proofs import Proven, prove, verify_proof
-    from indelible.recorder import Recorder, open_trail
+    from indelible.recorder import Recorder
     from indelible.trail.checking.check import verify_trail as verify
 
 _HOMES = {
@@ -53,7 +54,7 @@ _HOMES = {
     "attach": "indelible.capture.attach",
     "audited": "indelible.capture.decorator",
     "current_request_id": "indelible.context",
-    "open_trail": "indelible.recorder",
+    "open_trail": "indelible.opening",
     "prove": "indelible.query.proofs",
     "search": "indelible.query.library",
     "verify": "indelible.trail.checking.check:verify_trail",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from indelible.formats.checks import check_format
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 from indelible.sinks.checks import Destination, check_sink
 from indelible.sinks.memory import MemorySink
 

@@ -22,7 +22,8 @@ from indelible import events
 from indelible.config import AuditSettings, Settings
 from indelible.errors import ConfigError, NotInTime, TrailUnavailable
 from indelible.events import Event, Request, Source, Target
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 from indelible.trail import durable
 from indelible.trail.active import ActiveFile
 from indelible.trail.gap import MAX_REFUSED

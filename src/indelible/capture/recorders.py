@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 
 Trail = Recorder | str | os.PathLike[str] | None
 """How a capture is told where to record: an open recorder, a trail's path, or None for the configured trail."""

@@ -10,7 +10,8 @@ from indelible.capture.audit import Auditor
 from indelible.capture.calls import Peers, Session
 from indelible.capture.correlate import Correlator
 from indelible.events import new_id
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 
 if TYPE_CHECKING:
     from indelible.config import Settings

@@ -106,7 +106,7 @@ def _serve(settings: Settings, role: Role, place: Place, recorder: Recorder | No
 def _open_audit(where: Where, settings: Settings, place: Place, elsewhere: str | None) -> Recorder:
     """Open the trail that this server's calls go into. Raises TrailError, ConfigError."""
     from indelible import configfile
-    from indelible.recorder import open_recorder
+    from indelible.opening import open_recorder
     from indelible.trail.reader import trails_in
 
     if elsewhere is not None:

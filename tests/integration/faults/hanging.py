@@ -16,7 +16,8 @@ import time
 from indelible.config import AuditSettings, Settings
 from indelible.errors import TrailUnavailable
 from indelible.events import Event, Source, Target, now, outcome
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 
 
 def event(name: str) -> Event:

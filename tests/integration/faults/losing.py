@@ -13,7 +13,7 @@ from pathlib import Path
 
 from indelible.config import AuditSettings, Settings
 from indelible.events import Event, Source, Target, new_id, now, outcome
-from indelible.recorder import open_recorder
+from indelible.opening import open_recorder
 from indelible.trail import gapfile
 
 

@@ -18,7 +18,7 @@ import pytest
 import indelible
 from indelible import verify
 from indelible.config import AuditSettings, Settings
-from indelible.recorder import open_recorder
+from indelible.opening import open_recorder
 from indelible.trail import gapfile
 from indelible.trail.layout import Layout
 from tests.effort import sample
@@ -192,7 +192,7 @@ def test_each_of_several_recorders_has_its_own(
 REPORTING = """
 import os, sys
 from indelible.config import AuditSettings, Settings
-from indelible.recorder import open_recorder
+from indelible.opening import open_recorder
 from indelible.trail import gap, gapfile
 settings = Settings(audit=AuditSettings(path=sys.argv[1]))
 recorder = open_recorder(settings, caller="library", on_failure="allow", report=False)

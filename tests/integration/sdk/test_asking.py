@@ -17,7 +17,7 @@ from mcp_types import CreateMessageResult, ElicitResult, SamplingMessage, TextCo
 from pydantic import BaseModel
 
 import indelible
-from indelible.recorder import open_trail
+from indelible.opening import open_trail
 from tests.integration.sdk.looking import lines
 from tests.integration.sdk.servers import QUESTION
 from tests.integration.sdk.wires import LEGACY, MODERN

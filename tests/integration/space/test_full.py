@@ -18,7 +18,8 @@ import pytest
 import indelible
 from indelible import config, events
 from indelible.errors import TrailUnavailable
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 from indelible.trail import sealer
 from indelible.trail.writer import Writer
 from tests.integration.space.conftest import Filler

@@ -16,7 +16,7 @@ import msgspec
 
 from indelible.config import AuditSettings, Settings
 from indelible.events import Event, Request, Source, Target, new_id, now, outcome
-from indelible.recorder import open_recorder
+from indelible.opening import open_recorder
 
 SOURCE = Source(caller="library")
 TARGET = Target(backend="b", method="tools/call", type="tool", capability_name="t", effects="write")

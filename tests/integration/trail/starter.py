@@ -22,7 +22,7 @@ from typing import Any
 from indelible.config import AuditSettings, Settings
 from indelible.errors import TrailError, TrailUnavailable
 from indelible.events import new_id
-from indelible.recorder import open_recorder
+from indelible.opening import open_recorder
 from indelible.trail.durable import Access
 from indelible.trail.layout import Layout
 from indelible.trail.proofs.checkpoint import Signer

@@ -219,7 +219,7 @@ def test_a_path_longer_than_a_sockets_address(tmp_path: Path) -> None:
 def test_a_trail_that_nobody_lets_us_into_is_refused(tmp_path: Path) -> None:
     from indelible.config import AuditSettings, Settings
     from indelible.errors import TrailLocked
-    from indelible.recorder import open_recorder
+    from indelible.opening import open_recorder
 
     path = tmp_path / "audit.jsonl"
     writer = open_writer(path, AuditSettings(), "alone").writer  # holds the trail, and does not listen

@@ -23,7 +23,8 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability, OnFailure, Settings
 from indelible.errors import TrailLocked, TrailUnavailable
 from indelible.events import new_id
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 from indelible.trail.commit import Item
 from indelible.trail.layout import Layout
 from indelible.trail.sharing import processes, wire

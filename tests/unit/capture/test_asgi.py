@@ -22,7 +22,8 @@ import indelible
 from indelible.asgi import AuditASGI
 from indelible.capture import asgi_exchange
 from indelible.capture.frames import SCAN_BYTES
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 from tests.effort import examples
 from tests.recording import full_disk
 

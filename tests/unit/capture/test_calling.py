@@ -22,7 +22,8 @@ from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict, judge_exception
 from indelible.capture.peers import LastPeer
 from indelible.errors import TrailUnavailable
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 from tests.recording import full_disk
 
 TOOLS = [{"name": "look", "annotations": {"readOnlyHint": True}}, {"name": "wipe"}]

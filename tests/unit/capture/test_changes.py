@@ -19,7 +19,8 @@ from indelible.capture.calls import Peers, Session
 from indelible.capture.correlate import Correlator
 from indelible.capture.outcomes import Verdict
 from indelible.definitions import MAX_FILE_BYTES, MAX_WORDS, DefinitionStore, Tool, describe
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 from tests.canaries import canaries, found
 from tests.recording import full_disk
 

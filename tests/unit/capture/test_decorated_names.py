@@ -13,7 +13,8 @@ import pytest
 import indelible
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 
 
 @pytest.fixture

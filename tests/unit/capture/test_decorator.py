@@ -22,7 +22,8 @@ import indelible
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict
 from indelible.errors import ConfigError, TrailUnavailable
-from indelible.recorder import Recorder, open_trail
+from indelible.opening import open_trail
+from indelible.recorder import Recorder
 from indelible.trail.active import ActiveFile
 from tests.recording import full_disk
 

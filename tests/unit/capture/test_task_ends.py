@@ -18,7 +18,7 @@ from indelible.capture.correlate import Correlator
 from indelible.capture.task_ends import Executions
 from indelible.errors import TrailUnavailable
 from indelible.events import Event, Source
-from indelible.recorder import open_trail
+from indelible.opening import open_trail
 from tests.recording import full_disk
 from tests.unit.capture.feeding import Feed
 from tests.unit.capture.test_asgi import answering, ask, bytes_of, operations, scope

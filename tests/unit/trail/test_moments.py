@@ -34,7 +34,8 @@ from indelible import verify
 from indelible.config import AuditSettings, Durability, OnFailure, Settings
 from indelible.errors import TrailUnavailable
 from indelible.events import Event, new_id, now, outcome
-from indelible.recorder import Recorder, open_recorder
+from indelible.opening import open_recorder
+from indelible.recorder import Recorder
 from indelible.trail import gapfile, queued
 from indelible.trail.layout import Layout
 from indelible.trail.sharing.hub import Hub
