@@ -34,14 +34,13 @@ from indelible.events import (
     Target,
     encode_body,
 )
-from indelible.redact import fields, ordinary
+from indelible.redact import calls, fields, ordinary
 from indelible.redact.digest import Digester
 from indelible.redact.limits import (
     MAX_ARGS_BYTES,
     MAX_ERROR_CHARS,
     MAX_METADATA_BYTES,
     MAX_RESULT_BYTES,
-    SHORT_STRINGS_BYTES,
 )
 from indelible.redact.marks import Marks, MarkTree
 from indelible.redact.parts import Parts
@@ -125,7 +124,7 @@ class Redactor:
         self._last_source: tuple[Source | None, msgspec.Raw | None] = (None, None)
         self._about: dict[int, _About] = {}
         self._targets = Parts(Target, fields.TARGET)
-        self._policies = Parts(Policy, fields.POLICY, decision=_UNKNOWN)
+        self._policies = Parts(Policy, fields.POLICY, decision=calls.UNKNOWN)
         self._states = Parts(State, fields.STATE)
 
     # --- what servers say of their tools ----------------------------------------------------------------
@@ -328,7 +327,7 @@ class Redactor:
     ) -> tuple[Request | None, Outcome | None]:
         """Redact what differs in every call. One search over all of it answers for most calls."""
         request, outcome = event.request, event.outcome
-        names = _strings(request, outcome)
+        names = calls.strings_of(request, outcome)
         args = ABSENT
         if request is not None and request.args is not None:
             args = self._args(request.args, event.target, event.source, names or b"")
@@ -339,8 +338,8 @@ class Redactor:
             _note(notes, "result_digest", result)
         clean = names is not None and (args.beside_clean or self._clean(names))
         return (
-            None if request is None else self._request(request, args, None if clean else room),
-            None if outcome is None else _outcome(outcome, result, None if clean else room),
+            None if request is None else calls.request_of(request, args, None if clean else room, self._key_id),
+            None if outcome is None else calls.outcome_of(outcome, result, None if clean else room),
         )
 
     def _clean(self, names: bytes) -> bool:
@@ -407,27 +406,6 @@ class Redactor:
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return args
 
-    def _request(self, request: Request, args: Payload, room: fields.Room | None) -> Request:
-        hmac, size = args.hmac, args.size
-        key_id = None if hmac is None else self._key_id
-        if size is None and request.args_bytes is not None:  # too large to be handed over, but measured
-            size = fields.size(request.args_bytes)
-        if room is not None:
-            kept = fields.apply(room, request, fields.REQUEST)
-            return Request(**kept, args=as_raw(args.kept), args_bytes=size, args_hmac=hmac, hmac_key_id=key_id)
-        return Request(
-            request_id=request.request_id,
-            intent=request.intent,
-            rpc_id=request.rpc_id,
-            trace_id=None if request.trace_id is None else fields.trace_id(request.trace_id),
-            span_id=None if request.span_id is None else fields.span_id(request.span_id),
-            continues=request.continues,
-            args=as_raw(args.kept),
-            args_bytes=size,
-            args_hmac=hmac,
-            hmac_key_id=key_id,
-        )
-
     def _metadata(self, metadata: Any, notes: dict[str, Any]) -> Any:
         kept = self._payloads.take(metadata, "full", MAX_METADATA_BYTES)
         if kept.replaced_surrogates:
@@ -451,57 +429,10 @@ MAX_WORD: Final = 4000
 """Characters of one text of a tool's definition (as `definitions` has it, which is above this package)."""
 
 _encoder: Final = msgspec.json.Encoder()
-_UNKNOWN: Final = "unknown"
-"""Stands where an event without a word that every event has would leave a hole."""
 _MAX_ABOUT: Final = 256
 """How many pairs of a source and a target are known again by identity."""
 _EPOCH: Final = "1970-01-01T00:00:00.000000Z"
 _NIL: Final = "00000000-0000-0000-0000-000000000000"
-
-
-def _strings(request: Request | None, outcome: Outcome | None) -> bytes | None:
-    """Return the small strings of a call as JSON; None when any is no text, or might be over its cap."""
-    found: list[Any] = []
-    if request is not None:
-        found = [request.request_id, request.rpc_id, request.intent, request.continues]
-    if outcome is not None:
-        latency = outcome.latency_ms
-        if (
-            (latency is not None and (type(latency) is not float or latency - latency != 0.0))
-            or outcome.error_code is not None
-            or type(outcome.status) is not str
-            or type(outcome.kind) is not str
-            or outcome.status not in fields.STATUSES
-            or outcome.kind not in fields.KINDS
-            or fields.size(outcome.result_bytes) != outcome.result_bytes
-        ):
-            return None
-        found += (outcome.error, outcome.error_type)
-    try:
-        encoded = orjson.dumps("\n".join([text for text in found if text is not None]))
-    except TypeError:  # no text at all, or one with a lone surrogate
-        return None
-    return encoded if len(encoded) <= SHORT_STRINGS_BYTES else None
-
-
-def _outcome(outcome: Outcome, result: Payload, room: fields.Room | None) -> Outcome:
-    if room is not None:
-        kept = {"status": _UNKNOWN, "kind": _UNKNOWN, **fields.apply(room, outcome, fields.OUTCOME)}
-        if result.size is not None:
-            kept["result_bytes"] = result.size
-        return Outcome(**kept, result_hmac=result.hmac, result=as_raw(result.kept))
-    if result is ABSENT and outcome.result_hmac is None:
-        return outcome
-    return Outcome(
-        status=outcome.status,
-        kind=outcome.kind,
-        latency_ms=outcome.latency_ms,
-        error=outcome.error,
-        error_type=outcome.error_type,
-        result_bytes=outcome.result_bytes if result.size is None else result.size,
-        result_hmac=result.hmac,
-        result=as_raw(result.kept),
-    )
 
 
 def _note(notes: dict[str, Any], key: str, payload: Payload) -> None:
