@@ -867,3 +867,17 @@ def test_an_exchange_that_is_over_leaves_nothing_to_the_garbage_collector(trail:
 
     run(trail, work)
     assert kinds(trail) == [("completed", None)] * 6
+
+
+def test_a_batch_is_taken_in_its_order(trail: Path) -> None:
+    gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7, "reason": "no"}}
+    app = answering([bytes_of([result(8)])])
+
+    async def work(recorder: Recorder) -> None:
+        await ask(AuditASGI(app, recorder), [call(7), gone, call(8)])
+
+    run(trail, work)
+    assert [(line["request"]["rpc_id"], line["outcome"]["kind"]) for line in operations(trail)] == [
+        ("7", "cancelled"),
+        ("8", "completed"),
+    ]
