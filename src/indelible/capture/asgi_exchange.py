@@ -90,7 +90,11 @@ class HttpExchange(HttpRequest):
             await self._send(message)
 
     async def _started(self, message: Message) -> None:
-        fields = asgi_headers.fields_of(message.get("headers", ()))
+        headers = message.get("headers", ())
+        if not isinstance(headers, list | tuple):  # any iterable will do, and it may be one that is read once
+            headers = tuple(headers)
+            message = {**message, "headers": headers}
+        fields = asgi_headers.fields_of(headers)
         self._status = status = int(message["status"])
         self._answer_body = bodies.body_of(fields.get(b"content-encoding"))
         if status >= 400:
@@ -104,10 +108,14 @@ class HttpExchange(HttpRequest):
         self._mode = self._mode_of(fields)
         if status < 300:
             self._accepted(fields)
-        if self._mode == "whole":
+        if self._mode == "whole" and not self._reads_on():
             self._start = message
         else:
             await self._send(message)
+
+    def _reads_on(self) -> bool:
+        """Tell whether the app answers before it has read all of the request: its calls are not known yet."""
+        return self._body is not None and self._certain and self._status < 400
 
     def _accepted(self, fields: Fields) -> None:
         """Know the session that the server has opened, or that the client has ended."""
@@ -120,10 +128,10 @@ class HttpExchange(HttpRequest):
             self._door.sessions.remove(session, "the client ended the session")
 
     def _mode_of(self, fields: Fields) -> Mode:
-        streams = _is_stream(fields.get(b"content-type", b""))
+        streams = _is_stream(bytes(fields.get(b"content-type", b"")))
         if self.scope["method"] == "GET" and streams and self._status < 300:
             self._session = self._session or self._door.session()
-        elif self._session is None or not (self._mine or self._session.learns):
+        elif not self._reads_on() and (self._session is None or not (self._mine or self._session.learns)):
             return "pass"
         elif not streams or self._status >= 400:
             return "whole"
@@ -155,7 +163,7 @@ class HttpExchange(HttpRequest):
                     self._unread = [*self._unread, message]
                     if message["type"] != "http.request":
                         return
-                    body.add(message.get("body") or b"")
+                    body.add(bodies.piece_of(message))
                     more = bool(message.get("more_body"))
 
     async def _refused_with(self, body: Body) -> None:
@@ -178,7 +186,7 @@ class HttpExchange(HttpRequest):
                 await self._begin_unread(body)
 
     async def _piece(self, message: Message) -> None:
-        piece = message.get("body") or b""
+        piece = bodies.piece_of(message)
         last = not message.get("more_body")
         if self._mode == "events":
             await self._event_piece(message, piece, last=last)

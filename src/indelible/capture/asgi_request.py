@@ -106,7 +106,7 @@ class HttpRequest:
         if kind == "http.disconnect":
             self._client_gone()
         elif kind == "http.request" and (body := self._body) is not None:
-            body.add(message.get("body") or b"")
+            body.add(bodies.piece_of(message))
             if not message.get("more_body"):
                 self._body = None
                 if not await self._arrived(body):

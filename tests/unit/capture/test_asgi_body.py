@@ -25,7 +25,7 @@ PLAIN = json.dumps(CALL).encode()
 
 
 def body(data: bytes, coding: str | None = None, cuts: tuple[int, ...] = ()) -> Body:
-    made = body_of(coding and coding.encode())
+    made = body_of(coding.encode() if coding else None)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in itertools.pairwise(places):
         made.add(data[start:end])
