@@ -97,6 +97,8 @@ class HttpExchange(HttpRequest):
         fields = asgi_headers.fields_of(headers)
         self._status = status = int(message["status"])
         self._answer_body = bodies.body_of(fields.get(b"content-encoding"))
+        if self._told:
+            self._tell(taken=status < 400)
         if status >= 400:
             self._challenge = text_of(fields.get(b"www-authenticate"))
             if status in (401, 403) and not self._known and not self._mine and self._certain:
@@ -297,7 +299,8 @@ class HttpExchange(HttpRequest):
     async def _settle(self, answers: list[Answer], *, batch: bool) -> bytes | None:
         """Record outcomes; return what goes out in the place of the answers when one of them cannot be."""
         owed = False
-        for waiting, verdict in answers:
+        for waiting, said in answers:
+            verdict = waiting.due(said)
             if waiting.timer is not None:
                 waiting.timer.cancel()
             try:

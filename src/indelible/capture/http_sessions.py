@@ -7,10 +7,13 @@ stateless servers), the one request is a session of its own.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from indelible.capture import asgi_body, meta, methods, task_ends
 from indelible.capture.asking import Asked
@@ -42,6 +45,14 @@ class Waiting(msgspec.Struct, eq=False):
     """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
     timer: Any = None
     """An `asyncio.TimerHandle`, which runs while the client may come back for the answer."""
+    cancelling: Verdict | None = None
+    """The client has asked for that, or who says to be it: the server may yet refuse to hear it."""
+
+    def due(self, verdict: Verdict) -> Verdict:
+        """Return what an end is recorded as: a call that a server has cancelled ends with an error, or no answer."""
+        if self.cancelling is not None and verdict.kind == "protocol_error":
+            return self.cancelling
+        return verdict
 
 
 class _Question:
@@ -52,6 +63,16 @@ class _Question:
     def __init__(self, rpc_id: bytes, asked: Asked) -> None:
         self.rpc_id = rpc_id
         self.asked = asked
+
+
+class Told(NamedTuple):
+    """What a request says of others in its session: it counts when the server has not refused the request.
+
+    Else whoever knows a session's id could have its calls recorded as cancelled, and its questions as answered.
+    """
+
+    taken: Callable[[], None]
+    refused: Callable[[], None] = lambda: None
 
 
 class Answer(NamedTuple):
@@ -87,25 +108,43 @@ class Session:
 
     # --- the client's messages ---
 
-    def other(self, message: Message, text: bytes) -> None:
-        """Take a request that is no call: its answer may say something about the server."""
-        method = str(message.method)
-        if method == "initialize":
-            params = meta.mapping(meta.raw_params(text) or ABSENT)
-            self.client = meta.name_version(params.get("clientInfo")) or self.client
-            self.protocol_version = meta.short(params.get("protocolVersion")) or self.protocol_version
+    def other(self, message: Message, text: bytes) -> Told | None:
+        """Take a message that is no call: a request's answer may say something about the server."""
+        if message.method is UNSET:
+            answers = message.result is not ABSENT or message.error is not ABSENT
+            return Told(functools.partial(self._replied, message)) if answers else None
+        if message.id is ABSENT:
+            return self._cancel(text) if message.method == "notifications/cancelled" else None
         if len(self._others) >= MAX_OTHERS:
             self._others.drain()
-        self._others.add(task_ends.asking(bytes(message.id), method, text))
+        self._others.add(task_ends.asking(bytes(message.id), message.method, text))
+        if message.method != "initialize":
+            return None
+        if self.key is not None:
+            return Told(functools.partial(self._introduced, text))
+        self._introduced(text)  # a session of this request's alone
+        return None
 
-    def cancel(self, text: bytes) -> None:
-        """Take a ``notifications/cancelled``: the outcome is on record before the server reads it."""
+    def _introduced(self, text: bytes) -> None:
+        params = meta.mapping(meta.raw_params(text) or ABSENT)
+        self.client = meta.name_version(params.get("clientInfo")) or self.client
+        self.protocol_version = self.protocol_version or meta.short(params.get("protocolVersion"))
+
+    def _cancel(self, text: bytes) -> Told | None:
         rpc_id, reason = meta.cancelled(text)
-        found = None if rpc_id is None else self.calls.take(rpc_id)
-        if found is not None:
-            found.call.cancelled(reason)
+        found = None if rpc_id is None else self.calls.find(rpc_id)
+        if found is None:
+            return None
+        verdict = found.cancelling = Verdict("cancelled", error=reason)
+        return Told(
+            functools.partial(self._cancelled, found, verdict), functools.partial(_spared, found, verdict)
+        )
 
-    def reply(self, message: Message) -> None:
+    def _cancelled(self, waiting: Waiting, verdict: Verdict) -> None:
+        if self.calls.remove(waiting):  # else it was answered meanwhile
+            self.give_up(waiting, verdict)
+
+    def _replied(self, message: Message) -> None:
         """Take the client's answer to what the server asked."""
         found = self._asked.take(bytes(message.id))
         if found is None:
@@ -193,6 +232,11 @@ class Session:
             self.give_up(waiting, Verdict("cancelled", error=why))
         self._asked.drain()
         self._others.drain()
+
+
+def _spared(waiting: Waiting, verdict: Verdict) -> None:
+    if waiting.cancelling is verdict:  # nobody else has asked since
+        waiting.cancelling = None
 
 
 class Sessions:

@@ -722,9 +722,9 @@ def test_a_client_that_cancels(trail: Path) -> None:
         async def app(about: Any, receive: Any, send: Any) -> None:
             body = json.loads(await whole(receive))
             if body["method"] == "notifications/cancelled":
+                await answering([b""], status=202, read=False)(about, receive, send)
                 assert kinds(trail) == [("cancelled", None)]
                 let_go.set()
-                await answering([b""], status=202, read=False)(about, receive, send)
                 return
             await let_go.wait()
             await answering([event(result(5))], kind="text/event-stream", read=False)(about, receive, send)

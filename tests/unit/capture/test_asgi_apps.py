@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tests.unit.capture.test_asgi import (
     result,
     run,
     scope,
+    until,
     whole,
 )
 
@@ -117,3 +120,89 @@ def test_of_such_an_app_nothing_goes_out_unrecorded(form: str, trail: Path) -> N
     full = full_disk()
     run(trail, work, on_failure="deny")
     assert [line["outcome"]["error_type"] for line in operations(trail)] == ["audit_unavailable"] * 2
+
+
+SAYS: dict[str, dict[str, Any]] = {
+    "that a call is cancelled": {
+        "jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5, "reason": "mine"}
+    },
+    "what the user has answered": {"jsonrpc": "2.0", "id": "q1", "result": {"action": "accept"}},
+    "who the client is": {
+        "jsonrpc": "2.0", "id": 9, "method": "initialize",
+        "params": {"clientInfo": {"name": "mallory", "version": "1"}, "protocolVersion": "2024-11-05"},
+    },
+}  # fmt: skip
+QUESTION = {"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": {"message": "Sure?"}}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_who_knows_a_sessions_id_says_nothing_of_it_when_refused(status: int, trail: Path) -> None:
+    """By an app that reads a request before it looks at who sent it."""
+
+    async def work(recorder: Recorder) -> None:
+        refused = asyncio.Event()
+
+        async def app(about: Any, receive: Any, send: Any) -> None:
+            body = json.loads(await whole(receive))
+            if b"authorization" not in dict(about["headers"]):
+                await answering([b"{}"], status=status, read=False)(about, receive, send)
+                return
+            pieces = [event(QUESTION), event(result(body["id"]))]
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/event-stream")],
+                }
+            )
+            await send({"type": "http.response.body", "body": pieces[0], "more_body": True})
+            await refused.wait()
+            await send({"type": "http.response.body", "body": pieces[1], "more_body": False})
+
+        audited = AuditASGI(app, recorder)
+        session = audited.session()
+        audited.began(session, "s1")
+        session.client = "ada/1"
+        about = scope(mcp_session_id="s1", authorization="Bearer x")
+        calling = asyncio.ensure_future(ask(audited, call(5), about))
+        await until(lambda: operations(trail, "mcp_operation_started"))
+        for said in SAYS.values():
+            assert (await ask(audited, said, scope(mcp_session_id="s1"))).status == status
+        refused.set()
+        await calling
+        await ask(audited, call(6), about)
+
+    run(trail, work)
+    assert kinds(trail) == [("completed", None)] * 2
+    assert operations(trail, "elicitation") == []
+    assert [line["source"]["client"] for line in operations(trail)] == ["ada/1"] * 2
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", event({"jsonrpc": "2.0", "id": 5, "error": {"code": 0, "message": "no"}})]
+)
+def test_a_server_that_cancels_before_it_says_so(answer: bytes, trail: Path) -> None:
+    async def work(recorder: Recorder) -> None:
+        cancelled, over = asyncio.Event(), asyncio.Event()
+
+        async def app(about: Any, receive: Any, send: Any) -> None:
+            body = json.loads(await whole(receive))
+            if body["method"] == "notifications/cancelled":
+                cancelled.set()
+                await over.wait()
+                await answering([b""], status=202, read=False)(about, receive, send)
+                return
+            await cancelled.wait()
+            await answering([answer], kind="text/event-stream", read=False)(about, receive, send)
+            over.set()
+
+        audited = AuditASGI(app, recorder)
+        audited.began(audited.session(), "s1")
+        calling = asyncio.ensure_future(ask(audited, call(5), scope(mcp_session_id="s1")))
+        await until(lambda: operations(trail, "mcp_operation_started"))
+        await ask(audited, SAYS["that a call is cancelled"], scope(mcp_session_id="s1"))
+        await calling
+
+    run(trail, work)
+    assert kinds(trail) == [("cancelled", None)]
+    assert operations(trail)[0]["outcome"]["error"] == "mine"
