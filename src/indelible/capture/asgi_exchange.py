@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from indelible import context
@@ -24,20 +25,15 @@ from indelible.capture.asgi_request import HttpRequest, Mode, method_of, withhel
 from indelible.capture.bodies import Body
 from indelible.capture.calling import REFUSED, WITHHELD
 from indelible.capture.frames import ABSENT, Parsed
-from indelible.capture.http_sessions import Answer, Session, Waiting
+from indelible.capture.http_sessions import GONE, Answer, Session, Waiting
 from indelible.capture.outcomes import Verdict, judge
 from indelible.errors import TrailUnavailable
 
 if TYPE_CHECKING:
     from indelible.capture.asgi import Message, Receive
 
-RESUME_S: Final = 30.0
-"""Seconds that a client of a broken stream has to come back for its answer; then the call is `cancelled`."""
-
 UNREAD_S: Final = 2.0
 """Seconds that a client has to send the rest of a request that was refused before the app had read it."""
-
-GONE: Final = "the client went away"
 
 
 class HttpExchange(HttpRequest):
@@ -45,6 +41,8 @@ class HttpExchange(HttpRequest):
 
     _settled = -1
     """How many calls there were when the answer was complete, which owes these nothing more."""
+    _awaited: Sequence[Waiting] = ()
+    """Of other requests, whose client has come back for their answers."""
 
     async def run(self) -> None:
         """Let the app answer."""
@@ -69,8 +67,10 @@ class HttpExchange(HttpRequest):
             if self._asking is not None:
                 self._asking.cancel()
             stream_session = self._session
-            if stream_session is not None and stream_session.stream is self:
-                self._door.sessions.remove(stream_session, GONE)
+            if stream_session is not None:
+                if stream_session.stream is self:
+                    self._door.sessions.remove(stream_session, GONE)
+                stream_session.leave(self._awaited)
 
     # --- the response ---
 
@@ -132,7 +132,9 @@ class HttpExchange(HttpRequest):
     def _mode_of(self, fields: Fields) -> Mode:
         streams = _is_stream(bytes(fields.get(b"content-type", b"")))
         if self.scope["method"] == "GET" and streams and self._status < 300:
-            self._session = self._session or self._door.session()
+            session = self._session = self._session or self._door.session()
+            if b"last-event-id" in self._fields:
+                self._awaited = session.come_back()
         elif not self._reads_on() and (self._session is None or not (self._mine or self._session.learns)):
             return "pass"
         elif not streams or self._status >= 400:
@@ -412,13 +414,9 @@ class HttpExchange(HttpRequest):
     def _leave(self, session: Session, *, may_come_back: bool) -> None:
         for waiting in [waiting for waiting in self._mine if not waiting.call.closed]:
             if may_come_back and session.key is not None:
-                with contextlib.suppress(RuntimeError):
-                    if waiting.timer is None:
-                        loop = asyncio.get_running_loop()
-                        verdict = Verdict("cancelled", error=GONE)
-                        waiting.timer = loop.call_later(RESUME_S, session.give_up, waiting, verdict)
-                    continue
-            session.give_up(waiting, Verdict("cancelled", error=GONE))
+                session.left(waiting)
+            else:
+                session.give_up(waiting, Verdict("cancelled", error=GONE))
 
     async def _over(self) -> None:
         """The response is complete, or will never be: what it has not answered is judged by that."""

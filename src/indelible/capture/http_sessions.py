@@ -7,9 +7,11 @@ stateless servers), the one request is a session of its own.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,6 +27,11 @@ from indelible.capture.outstanding import Outstanding, key_of
 from indelible.capture.peers import LastPeer
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
+
+RESUME_S: Final = 30.0
+"""Seconds that a client of a broken stream has to come back for its answer; then the call is `cancelled`."""
+
+GONE: Final = "the client went away"
 
 MAX_SESSIONS: Final = 10_000
 """Sessions that are remembered; of more, those go in which nothing waits and that were silent longest."""
@@ -45,6 +52,10 @@ class Waiting(msgspec.Struct, eq=False):
     """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
     timer: Any = None
     """An `asyncio.TimerHandle`, which runs while the client may come back for the answer."""
+    left: bool = False
+    """The stream that the answer was to come on has ended."""
+    comers: int = 0
+    """Streams that were opened since the call was made, on which the client has come back."""
     cancelling: Verdict | None = None
     """The client has asked for that, or who says to be it: the server may yet refuse to hear it."""
 
@@ -213,6 +224,34 @@ class Session:
     def learns(self) -> bool:
         """Tell whether an answer is waited for that says something about the server."""
         return len(self._others) > 0
+
+    # --- a client that comes back ---
+
+    def left(self, waiting: Waiting) -> None:
+        """Wait a while for the client to come back for an answer, unless it has."""
+        waiting.left = True
+        if waiting.timer is not None or waiting.comers:
+            return
+        with contextlib.suppress(RuntimeError):  # not on asyncio: as long as the session is known
+            loop = asyncio.get_running_loop()
+            waiting.timer = loop.call_later(RESUME_S, self.give_up, waiting, Verdict("cancelled", error=GONE))
+
+    def come_back(self) -> Sequence[Waiting]:
+        """Note that the client has: any of these answers may come now. Which, only the server can tell."""
+        awaited = tuple(self.calls)
+        for waiting in awaited:
+            waiting.comers += 1
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+                waiting.timer = None
+        return awaited
+
+    def leave(self, awaited: Sequence[Waiting]) -> None:
+        """Note that it has left again, in the same way."""
+        for waiting in awaited:
+            waiting.comers -= 1
+            if waiting.left and not waiting.call.closed:
+                self.left(waiting)
 
     # --- ends ---
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import indelible
 from indelible.asgi import AuditASGI
-from indelible.capture import asgi_exchange
+from indelible.capture import http_sessions
 from indelible.capture.frames import SCAN_BYTES
 from indelible.recorder import Recorder, open_trail
 from tests.effort import examples
@@ -704,7 +704,7 @@ def test_an_answer_that_comes_on_another_connection(trail: Path) -> None:
 
 
 def test_who_does_not_come_back_in_time_has_gone(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi_exchange, "RESUME_S", 0.01)
+    monkeypatch.setattr(http_sessions, "RESUME_S", 0.01)
 
     async def work(recorder: Recorder) -> None:
         audited = AuditASGI(answering([b"id: 1\ndata:\n\n"], kind="text/event-stream"), recorder)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from indelible.asgi import AuditASGI
+from indelible.capture import http_sessions
 from indelible.recorder import Recorder
 from tests.recording import full_disk
 from tests.unit.capture.test_asgi import (
+    STREAM,
     Client,
     Handler,
     answering,
@@ -206,3 +208,55 @@ def test_a_server_that_cancels_before_it_says_so(answer: bytes, trail: Path) -> 
     run(trail, work)
     assert kinds(trail) == [("cancelled", None)]
     assert operations(trail)[0]["outcome"]["error"] == "mine"
+
+
+@pytest.mark.parametrize("first", ["the break", "the return"])
+def test_a_client_that_has_come_back_is_waited_for(
+    first: str, trail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may close a stream long before it answers, and the client then asks on another one."""
+    monkeypatch.setattr(http_sessions, "RESUME_S", 0.01)
+
+    async def work(recorder: Recorder) -> None:
+        broken, back, answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def app(about: Any, receive: Any, send: Any) -> None:
+            resumed = about["method"] == "GET"
+            if not resumed:
+                await whole(receive)
+            await send(STREAM)
+            await send({"type": "http.response.body", "body": b"id: 1\ndata:\n\n", "more_body": True})
+            if resumed:
+                back.set()
+            await (answer if resumed else broken).wait()
+            data = event(result(5)) if resumed and about["query_string"] else b""
+            await send({"type": "http.response.body", "body": data, "more_body": False})
+
+        audited = AuditASGI(app, recorder)
+        audited.began(audited.session(), "s1")
+
+        def resume(query: bytes) -> asyncio.Task[Client]:
+            about = scope("GET", query=query, mcp_session_id="s1", last_event_id="1")
+            return asyncio.ensure_future(ask(audited, b"", about))
+
+        calling = asyncio.ensure_future(ask(audited, call(5), scope(mcp_session_id="s1")))
+        await until(lambda: operations(trail, "mcp_operation_started"))
+        if first == "the break":
+            broken.set()
+            await calling
+        resuming = resume(b"last=1")
+        await back.wait()
+        broken.set()
+        await calling
+        known = audited.sessions.get("id s1")
+        assert known is not None
+        assert [waiting.timer for waiting in known.calls] == [None]
+        answer.set()
+        await resuming
+        assert kinds(trail) == [("completed", None)]
+        await ask(audited, call(6), scope(mcp_session_id="s1"))
+        await resume(b"")  # which goes away with nothing
+        await until(lambda: len(operations(trail)) == 2)
+
+    run(trail, work)
+    assert kinds(trail) == [("completed", None), ("cancelled", None)]
