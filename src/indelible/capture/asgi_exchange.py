@@ -70,7 +70,8 @@ class HttpExchange(HttpRequest):
             if stream_session is not None:
                 if stream_session.stream is self:
                     self._door.sessions.remove(stream_session, GONE)
-                stream_session.leave(self._awaited)
+                if self._awaited:
+                    stream_session.leave(self._awaited)
 
     # --- the response ---
 
@@ -91,7 +92,7 @@ class HttpExchange(HttpRequest):
 
     async def _started(self, message: Message) -> None:
         headers = message.get("headers", ())
-        if not isinstance(headers, list | tuple):  # any iterable will do, and it may be one that is read once
+        if type(headers) is not list and not isinstance(headers, Sequence):  # it may be one that is read once
             headers = tuple(headers)
             message = {**message, "headers": headers}
         fields = asgi_headers.fields_of(headers)
@@ -110,7 +111,7 @@ class HttpExchange(HttpRequest):
         self._mode = self._mode_of(fields)
         if status < 300:
             self._accepted(fields)
-        if self._mode == "whole" and not self._reads_on():
+        if self._mode == "whole" and self._body is None:
             self._start = message
         else:
             await self._send(message)
@@ -135,7 +136,7 @@ class HttpExchange(HttpRequest):
             session = self._session = self._session or self._door.session()
             if b"last-event-id" in self._fields:
                 self._awaited = session.come_back()
-        elif not self._reads_on() and (self._session is None or not (self._mine or self._session.learns)):
+        elif (self._session is None or not (self._mine or self._session.learns)) and not self._reads_on():
             return "pass"
         elif not streams or self._status >= 400:
             return "whole"
@@ -302,7 +303,7 @@ class HttpExchange(HttpRequest):
         """Record outcomes; return what goes out in the place of the answers when one of them cannot be."""
         owed = False
         for waiting, said in answers:
-            verdict = waiting.due(said)
+            verdict = said if waiting.cancelling is None else waiting.due(said)
             if waiting.timer is not None:
                 waiting.timer.cancel()
             try:

@@ -61,9 +61,8 @@ class Waiting(msgspec.Struct, eq=False):
 
     def due(self, verdict: Verdict) -> Verdict:
         """Return what an end is recorded as: a call that a server has cancelled ends with an error, or no answer."""
-        if self.cancelling is not None and verdict.kind == "protocol_error":
-            return self.cancelling
-        return verdict
+        asked = self.cancelling
+        return asked if asked is not None and verdict.kind == "protocol_error" else verdict
 
 
 class _Question:
