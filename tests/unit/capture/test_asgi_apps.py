@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from indelible.asgi import AuditASGI
 from indelible.capture import http_sessions
@@ -122,6 +123,22 @@ def test_of_such_an_app_nothing_goes_out_unrecorded(form: str, trail: Path) -> N
     full = full_disk()
     run(trail, work, on_failure="deny")
     assert [line["outcome"]["error_type"] for line in operations(trail)] == ["audit_unavailable"] * 2
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_client_is_looked_for_through_middleware(gone: bool, layers: int, trail: Path) -> None:
+    async def passing(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    async def work(recorder: Recorder) -> None:
+        app: Any = AuditASGI(answering([bytes_of(result(1))]), recorder)
+        for _ in range(layers):
+            app = BaseHTTPMiddleware(app, passing)
+        await ask(app, call(1), gone_after=0 if gone else None)
+
+    run(trail, work)
+    assert kinds(trail) == [("cancelled" if gone else "completed", None)]
 
 
 SAYS: dict[str, dict[str, Any]] = {
