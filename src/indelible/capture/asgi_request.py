@@ -21,7 +21,7 @@ from indelible.capture.calling import REFUSED, WITHHELD, OpenCall, Peer
 from indelible.capture.correlate import error_reply
 from indelible.capture.frames import ABSENT, Parsed
 from indelible.capture.frames import Message as Rpc
-from indelible.capture.http_sessions import Session, Waiting
+from indelible.capture.http_sessions import Session, Told, Waiting
 from indelible.capture.incoming import Outside
 from indelible.capture.outcomes import Verdict, notified
 from indelible.capture.proxies import client_of
@@ -65,6 +65,8 @@ class HttpRequest:
     """Until all of it has come."""
     _unread: Sequence[Message] = ()
     """What was read in the app's place."""
+    _told: Sequence[Told] = ()
+    """Until the server says whether it takes the request."""
     _asking: asyncio.Task[Message] | None = None
     _listening = 0
     _mode: Mode | None = None
@@ -108,7 +110,7 @@ class HttpRequest:
         if kind == "http.disconnect":
             self._client_gone()
         elif kind == "http.request" and (body := self._body) is not None:
-            body.add(message.get("body") or b"")
+            body.add(bodies.piece_of(message))
             if not message.get("more_body"):
                 self._body = None
                 if not await self._arrived(body):
@@ -160,21 +162,20 @@ class HttpRequest:
         unrecorded = None
         for message, text in parsed:
             method, has_id = message.method, message.id is not ABSENT
-            if method is UNSET:
-                if message.result is not ABSENT or message.error is not ABSENT:
-                    session.reply(message)
-            elif methods.is_call(method, has_id=has_id):
+            if method is not UNSET and methods.is_call(method, has_id=has_id):
                 try:
                     await self._begin(session, message, text)
                 except TrailUnavailable as exc:
                     unrecorded = exc
-            elif has_id:
-                self._initializes = self._initializes or method == "initialize"
-                session.other(message, text)
-            elif method == "notifications/cancelled":
-                session.cancel(text)
+                continue
+            self._initializes = self._initializes or (has_id and method == "initialize")
+            told = session.other(message, text)
+            if told is not None:
+                self._told = [*self._told, told]
         if unrecorded is not None:
             raise unrecorded
+        if self._told and self._status:  # the answer has begun already
+            self._tell(taken=self._status < 400)
         if len(self._mine) == 1:
             context.current.set(self._mine[0].call)
 
@@ -247,6 +248,7 @@ class HttpRequest:
         asked = [bytes(message.id) for message in requests if message.id is not ABSENT]
         replies = [error_reply(rpc_id, REFUSED) for rpc_id in asked]
         self._refused = True
+        self._tell(taken=False)
         begun, self._mode = self._mode is not None, "severed"
         if begun:  # the response is on its way, and ends here
             return
@@ -259,6 +261,16 @@ class HttpRequest:
                 await self._answer(503, b"application/json", body)
         else:
             await self._answer(200 if replies else 503, b"application/json", body)
+
+    def _tell(self, *, taken: bool) -> None:
+        """Let what the request says of others count, or not."""
+        told, self._told = self._told, ()
+        try:
+            for each in told:
+                (each.taken if taken else each.refused)()
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end somebody's response
+            with contextlib.suppress(TrailUnavailable):
+                self._door.faults.lost(exc, REFUSED)
 
     async def _answer(self, status: int, kind: bytes, body: bytes) -> None:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]

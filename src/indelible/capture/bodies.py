@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from indelible.capture.codings import CodingError, Undoing
 from indelible.capture.kept import Kept
@@ -55,6 +55,12 @@ class Coded(Body):
             self.readable = False
         if piece and not self.readable:
             self.unread = f"content-encoding {self._named}"[:MAX_UNREAD]
+
+
+def piece_of(message: Mapping[str, Any]) -> bytes:
+    """Return what an ASGI message brings of a body; apps may send any bytes-like object (Starlette's do)."""
+    piece = message.get("body") or b""
+    return piece if type(piece) is bytes else bytes(piece)
 
 
 def body_of(coding: bytes | None) -> Body:

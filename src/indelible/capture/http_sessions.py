@@ -7,10 +7,15 @@ stateless servers), the one request is a session of its own.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from indelible.capture import asgi_body, meta, methods, task_ends
 from indelible.capture.asking import Asked
@@ -22,6 +27,11 @@ from indelible.capture.outstanding import Outstanding, key_of
 from indelible.capture.peers import LastPeer
 from indelible.capture.tasks import Tasks
 from indelible.errors import TrailUnavailable
+
+RESUME_S: Final = 30.0
+"""Seconds that a client of a broken stream has to come back for its answer; then the call is `cancelled`."""
+
+GONE: Final = "the client went away"
 
 MAX_SESSIONS: Final = 10_000
 """Sessions that are remembered; of more, those go in which nothing waits and that were silent longest."""
@@ -42,6 +52,17 @@ class Waiting(msgspec.Struct, eq=False):
     """It is a task's, and the answer one to who asked about that: that is recorded whoever reads it."""
     timer: Any = None
     """An `asyncio.TimerHandle`, which runs while the client may come back for the answer."""
+    left: bool = False
+    """The stream that the answer was to come on has ended."""
+    comers: int = 0
+    """Streams that were opened since the call was made, on which the client has come back."""
+    cancelling: Verdict | None = None
+    """The client has asked for that, or who says to be it: the server may yet refuse to hear it."""
+
+    def due(self, verdict: Verdict) -> Verdict:
+        """Return what an end is recorded as: a call that a server has cancelled ends with an error, or no answer."""
+        asked = self.cancelling
+        return asked if asked is not None and verdict.kind == "protocol_error" else verdict
 
 
 class _Question:
@@ -52,6 +73,16 @@ class _Question:
     def __init__(self, rpc_id: bytes, asked: Asked) -> None:
         self.rpc_id = rpc_id
         self.asked = asked
+
+
+class Told(NamedTuple):
+    """What a request says of others in its session: it counts when the server has not refused the request.
+
+    Else whoever knows a session's id could have its calls recorded as cancelled, and its questions as answered.
+    """
+
+    taken: Callable[[], None]
+    refused: Callable[[], None] = lambda: None
 
 
 class Answer(NamedTuple):
@@ -87,25 +118,43 @@ class Session:
 
     # --- the client's messages ---
 
-    def other(self, message: Message, text: bytes) -> None:
-        """Take a request that is no call: its answer may say something about the server."""
-        method = str(message.method)
-        if method == "initialize":
-            params = meta.mapping(meta.raw_params(text) or ABSENT)
-            self.client = meta.name_version(params.get("clientInfo")) or self.client
-            self.protocol_version = meta.short(params.get("protocolVersion")) or self.protocol_version
+    def other(self, message: Message, text: bytes) -> Told | None:
+        """Take a message that is no call: a request's answer may say something about the server."""
+        if message.method is UNSET:
+            answers = message.result is not ABSENT or message.error is not ABSENT
+            return Told(functools.partial(self._replied, message)) if answers else None
+        if message.id is ABSENT:
+            return self._cancel(text) if message.method == "notifications/cancelled" else None
         if len(self._others) >= MAX_OTHERS:
             self._others.drain()
-        self._others.add(task_ends.asking(bytes(message.id), method, text))
+        self._others.add(task_ends.asking(bytes(message.id), message.method, text))
+        if message.method != "initialize":
+            return None
+        if self.key is not None:
+            return Told(functools.partial(self._introduced, text))
+        self._introduced(text)  # a session of this request's alone
+        return None
 
-    def cancel(self, text: bytes) -> None:
-        """Take a ``notifications/cancelled``: the outcome is on record before the server reads it."""
+    def _introduced(self, text: bytes) -> None:
+        params = meta.mapping(meta.raw_params(text) or ABSENT)
+        self.client = meta.name_version(params.get("clientInfo")) or self.client
+        self.protocol_version = self.protocol_version or meta.short(params.get("protocolVersion"))
+
+    def _cancel(self, text: bytes) -> Told | None:
         rpc_id, reason = meta.cancelled(text)
-        found = None if rpc_id is None else self.calls.take(rpc_id)
-        if found is not None:
-            found.call.cancelled(reason)
+        found = None if rpc_id is None else self.calls.find(rpc_id)
+        if found is None:
+            return None
+        verdict = found.cancelling = Verdict("cancelled", error=reason)
+        return Told(
+            functools.partial(self._cancelled, found, verdict), functools.partial(_spared, found, verdict)
+        )
 
-    def reply(self, message: Message) -> None:
+    def _cancelled(self, waiting: Waiting, verdict: Verdict) -> None:
+        if self.calls.remove(waiting):  # else it was answered meanwhile
+            self.give_up(waiting, verdict)
+
+    def _replied(self, message: Message) -> None:
         """Take the client's answer to what the server asked."""
         found = self._asked.take(bytes(message.id))
         if found is None:
@@ -175,6 +224,34 @@ class Session:
         """Tell whether an answer is waited for that says something about the server."""
         return len(self._others) > 0
 
+    # --- a client that comes back ---
+
+    def left(self, waiting: Waiting) -> None:
+        """Wait a while for the client to come back for an answer, unless it has."""
+        waiting.left = True
+        if waiting.timer is not None or waiting.comers:
+            return
+        with contextlib.suppress(RuntimeError):  # not on asyncio: as long as the session is known
+            loop = asyncio.get_running_loop()
+            waiting.timer = loop.call_later(RESUME_S, self.give_up, waiting, Verdict("cancelled", error=GONE))
+
+    def come_back(self) -> Sequence[Waiting]:
+        """Note that the client has: any of these answers may come now. Which, only the server can tell."""
+        awaited = tuple(self.calls)
+        for waiting in awaited:
+            waiting.comers += 1
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+                waiting.timer = None
+        return awaited
+
+    def leave(self, awaited: Sequence[Waiting]) -> None:
+        """Note that it has left again, in the same way."""
+        for waiting in awaited:
+            waiting.comers -= 1
+            if waiting.left and not waiting.call.closed:
+                self.left(waiting)
+
     # --- ends ---
 
     def give_up(self, waiting: Waiting, verdict: Verdict) -> None:
@@ -193,6 +270,11 @@ class Session:
             self.give_up(waiting, Verdict("cancelled", error=why))
         self._asked.drain()
         self._others.drain()
+
+
+def _spared(waiting: Waiting, verdict: Verdict) -> None:
+    if waiting.cancelling is verdict:  # nobody else has asked since
+        waiting.cancelling = None
 
 
 class Sessions:

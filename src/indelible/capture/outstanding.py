@@ -89,6 +89,11 @@ class Outstanding(Generic[Waiting]):
                 return same.pop(index)
         return same.pop(0)
 
+    def find(self, rpc_id: bytes) -> Waiting | None:
+        """Return the same, and let it wait on."""
+        same = self._by_key.get(key_of(rpc_id))
+        return None if same is None else next((each for each in same if each.rpc_id == rpc_id), same[0])
+
     def newest(self, rpc_id: bytes) -> Waiting | None:
         """Return the request that came last with this id, and let it wait on."""
         same = self._by_key.get(key_of(rpc_id))

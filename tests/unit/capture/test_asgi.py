@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import indelible
 from indelible.asgi import AuditASGI
-from indelible.capture import asgi_exchange
+from indelible.capture import http_sessions
 from indelible.capture.frames import SCAN_BYTES
 from indelible.opening import open_trail
 from indelible.recorder import Recorder
@@ -705,7 +705,7 @@ def test_an_answer_that_comes_on_another_connection(trail: Path) -> None:
 
 
 def test_who_does_not_come_back_in_time_has_gone(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi_exchange, "RESUME_S", 0.01)
+    monkeypatch.setattr(http_sessions, "RESUME_S", 0.01)
 
     async def work(recorder: Recorder) -> None:
         audited = AuditASGI(answering([b"id: 1\ndata:\n\n"], kind="text/event-stream"), recorder)
@@ -723,9 +723,9 @@ def test_a_client_that_cancels(trail: Path) -> None:
         async def app(about: Any, receive: Any, send: Any) -> None:
             body = json.loads(await whole(receive))
             if body["method"] == "notifications/cancelled":
+                await answering([b""], status=202, read=False)(about, receive, send)
                 assert kinds(trail) == [("cancelled", None)]
                 let_go.set()
-                await answering([b""], status=202, read=False)(about, receive, send)
                 return
             await let_go.wait()
             await answering([event(result(5))], kind="text/event-stream", read=False)(about, receive, send)
