@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -178,3 +179,14 @@ async def own_component(server: Any, question: str, name: str | None) -> Any:
     for transform in getattr(server, "transforms", ()):
         chain = functools.partial(getattr(transform, question), call_next=chain)
     return await chain(name, version=None)
+
+
+async def admits(component: Any) -> bool:
+    """Tell whether a component's own authorization lets the caller of now have it. Raises what its code does.
+
+    One that is not found may be disabled for everybody, or have been called and raised that itself.
+    """
+    if getattr(component, "auth", None) is None:
+        return True
+    asked = getattr(sys.modules.get("fastmcp.server.server"), "_component_auth_allows", None)  # private
+    return asked is not None and bool(await asked(component))

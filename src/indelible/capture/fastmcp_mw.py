@@ -42,6 +42,7 @@ from indelible.capture.calling import (
     recorder_of,
 )
 from indelible.capture.fastmcp_forms import (
+    admits,
     incoming_of,
     inherited,
     listed,
@@ -334,13 +335,13 @@ class _Server:
         return verdict
 
     async def _is_hidden(self, method: str, name: str | None) -> bool:
-        """Tell whether the server itself has such a component, with an authorization of its own.
+        """Tell whether the server itself has such a component, whose own authorization says no to this caller.
 
         Only what is in the server's memory is asked: any other provider may be at the end of a network.
         """
         for question in _QUESTIONS.get(method, ()):
             component = await own_component(self._ref(), question, name)
-            if component is not None and getattr(component, "auth", None) is not None:
+            if component is not None and not await admits(component):
                 return True
         return False
 
