@@ -103,10 +103,10 @@ class Correlator:
         """
         self._peers.note_source(source, protocol)
 
-    def named(self, rpc_id: bytes) -> str | None:
-        """Return the request id of a call that waits for its answer."""
+    def waiting(self, rpc_id: bytes) -> Call | None:
+        """Return the call with this id that waits for its answer."""
         found = self._calls.newest(rpc_id)
-        return found.named() if isinstance(found, Call) else None
+        return found if isinstance(found, Call) else None
 
     # --- lines ---
 

@@ -27,7 +27,7 @@ from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator, error_reply
 from indelible.capture.faults import Faults
-from indelible.capture.incoming import dumped, rpc_id_of
+from indelible.capture.incoming import Handled, dumped, rpc_id_of
 from indelible.capture.task_ends import Executions
 from indelible.context import Inside
 from indelible.definitions import Tool
@@ -180,10 +180,10 @@ class Connection:
         async with self._lock:  # a disk is waited for, and the loop goes on meanwhile
             return await anyio.to_thread.run_sync(action, line, now, mono)
 
-    def handled(self, rpc_id: Any) -> _Handled | None:
+    def handled(self, rpc_id: Any) -> Handled | None:
         """Return a call under way, as its handler knows it."""
-        named = self._correlator.named(msgspec.json.encode(rpc_id))
-        return None if named is None else _Handled(named, self)
+        call = self._correlator.waiting(msgspec.json.encode(rpc_id))
+        return None if call is None else Handled(call, self._peer, self._recorder, self)
 
     def forget(self, rpc_id: Any) -> None:
         """Wait no longer for the end of a call that is counted as lost."""
@@ -358,14 +358,7 @@ def _tell_request_id(server: Any, runs: dict[Any, _Run]) -> None:
     server._handle_request = handle  # noqa: SLF001
 
 
-class _Handled(msgspec.Struct, frozen=True):
-    """The call that a handler runs for."""
-
-    request_id: str
-    by: Connection
-
-
-_handled: Final = contextvars.ContextVar[_Handled | None]("indelible_sdk1", default=None)
+_handled: Final = contextvars.ContextVar[Handled | None]("indelible_sdk1", default=None)
 """The same in the handler's own context: the current call there may be one of an audited function by now."""
 
 

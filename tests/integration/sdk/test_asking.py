@@ -170,6 +170,8 @@ def test_each_of_several_calls_at_once_is_known_by_what_it_asks_in_sdk_1(tmp_pat
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(program, cwd=ROOT, env=env, check=True, capture_output=True, timeout=120)
     calls = {each["request"]["request_id"]: each for each in of(path, "mcp_operation")}
+    names = sorted(each["target"]["capability_name"] for each in calls.values())
+    assert names == ["order"] * 3 + ["think"] * 3 + ["thought_of"] * 3
     asked = of(path, "elicitation") + of(path, "sampling")
     assert len(asked) == 6
     for event in asked:

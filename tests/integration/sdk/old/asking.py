@@ -35,6 +35,7 @@ def made(trail: indelible.Recorder) -> FastMCP:
         await together.wait()
 
     @server.tool()
+    @indelible.audited(trail=trail)
     async def order(ctx: Context, item: str) -> str:
         await ready(item)
         await ctx.elicit(f"Which size of {item}?", Size)
