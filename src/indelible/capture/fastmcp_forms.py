@@ -42,7 +42,7 @@ def wire_of(request: Any) -> Wire | None:
     return None if rpc_id is None else peers.wire_of(request.request, request.session, rpc_id)
 
 
-def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Incoming:
+def incoming_of(context: Any, wire: Wire | None, within: current_call.Named | None) -> Incoming:
     """Return the call as FastMCP has it: its parameters are validated already."""
     about, message = context.fastmcp_context, context.message
     method: str = context.method
@@ -52,7 +52,7 @@ def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Inc
         incoming.args = getattr(message, "arguments", None)
     else:
         incoming.args = dumped(message)
-    here = within or (open_here() if wire is None else None)
+    here = within or (current_call.here() if wire is None else None)
     if here is not None:
         incoming.metadata = {"within": here.request_id}
     if within is not None or wire is None:
