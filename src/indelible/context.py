@@ -26,20 +26,25 @@ current: Final[contextvars.ContextVar[Named | None]] = contextvars.ContextVar("i
 """The call that this code belongs to. It stays after the call's end in tasks that the call left behind."""
 
 
-resolvers: Final[list[Callable[[], str | None]]] = []
+resolvers: Final[list[Callable[[], Named | None]]] = []
 """Asked in order when the variable is empty: where a framework runs handlers in a context that is not the request's."""
+
+
+def here() -> Named | None:
+    """Return the call that this code runs in; None outside of any."""
+    call = current.get()
+    if call is None:
+        for resolve in resolvers:
+            call = resolve()
+            if call is not None:
+                break
+    return call
 
 
 def current_request_id() -> str | None:
     """Return the request id of the call that this code runs in; None outside of any."""
-    call = current.get()
-    if call is not None:
-        return call.request_id
-    for resolve in resolvers:
-        found = resolve()
-        if found is not None:
-            return found
-    return None
+    call = here()
+    return None if call is None else call.request_id
 
 
 class Inside:

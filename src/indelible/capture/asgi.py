@@ -139,16 +139,15 @@ def query_key(query: bytes) -> str | None:
     return "query " + text
 
 
-def _of_old_sdk() -> str | None:
-    """Return the request id of the call that a handler of SDK 1.x runs for: its context is not the request's."""
+def _of_old_sdk() -> context.Named | None:
+    """Return the call that a handler of SDK 1.x runs for: its context is not the request's."""
     variable = getattr(sys.modules.get("mcp.server.lowlevel.server"), "request_ctx", None)
     about = variable.get(None) if isinstance(variable, ContextVar) else None
     scope = getattr(getattr(about, "request", None), "scope", None)
     outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
     if not isinstance(outside, Seen):
         return None
-    call = outside.open_call(str(getattr(about, "request_id", "")))
-    return None if call is None else call.request_id
+    return outside.open_call(str(getattr(about, "request_id", "")))
 
 
 context.resolvers.append(_of_old_sdk)

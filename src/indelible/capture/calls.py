@@ -137,9 +137,7 @@ class Call(Exchange, eq=False):
             metadata=self.metadata,
         )
 
-    def finish(
-        self, verdict: Verdict, mono: int, error_type: str | None = None, event_id: str | None = None
-    ) -> Event:
+    def finish(self, verdict: Verdict, mono: int, event_id: str | None = None) -> Event:
         """Return the outcome; `mono` is the instant at which it was known, `event_id` of one in whose place this is."""
         self.outcome_id = event_id = event_id or new_id()
         if verdict.metadata:
@@ -157,7 +155,7 @@ class Call(Exchange, eq=False):
                 kind=kind,
                 latency_ms=self.latency_ms(mono),
                 error=verdict.error,
-                error_type=error_type or verdict.error_type,
+                error_type=verdict.error_type,
                 error_code=verdict.error_code,
                 result=verdict.result,
             ),

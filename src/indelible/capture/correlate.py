@@ -82,6 +82,8 @@ class Correlator:
         self._gone_why = ""
         self.parting = False
         """The client sends no more, and its session ends: answers may still come, and it may read them."""
+        self.asks_within: str | None = None
+        """The request id of the call that the server's next line is sent from, when the driver knows."""
         self.answered = False
         """The server has given a good answer."""
         self.refused_start: str | None = None
@@ -101,10 +103,10 @@ class Correlator:
         """
         self._peers.note_source(source, protocol)
 
-    def named(self, rpc_id: bytes) -> str | None:
-        """Return the request id of a call that waits for its answer."""
+    def waiting(self, rpc_id: bytes) -> Call | None:
+        """Return the call with this id that waits for its answer."""
         found = self._calls.newest(rpc_id)
-        return found.named() if isinstance(found, Call) else None
+        return found if isinstance(found, Call) else None
 
     # --- lines ---
 
@@ -183,9 +185,7 @@ class Correlator:
             or self._rounds.any
         ):
             return None
-        call = Call(
-            bytes(message.id), shape.method, shape.name, shape.source, shape.target, format_time(now), mono
-        )
+        call = Call(bytes(message.id), *shape, format_time(now), mono)
         call.args = params.arguments
         call.kept = memoryview(params.arguments).nbytes
         step = Step()
@@ -374,7 +374,8 @@ class Correlator:
         target = self._peers.target(method, None, how, {})
         asked = Call(bytes(message.id), method, None, self._peers.source, target, format_time(now), mono)
         asked.event_type = methods.SERVER_CALLS[method]
-        if self._open_calls == 1:  # of several nobody can tell which one asks
+        asked.continues = self.asks_within
+        if asked.continues is None and self._open_calls == 1:  # of several nobody can tell which one asks
             asked.continues = next(call.named() for call in self._calls if isinstance(call, Call))
         args = meta.raw_params(text)
         if args is not None and memoryview(args).nbytes <= KEEP_ARGS:
@@ -459,16 +460,15 @@ class Correlator:
 
     # --- small parts ---
 
-    def _close(self, call: Call, verdict: Verdict, mono: int) -> Event:
+    def _close(self, call: Call, verdict: Verdict, mono: int, event_id: str | None = None) -> Event:
         self._kept -= call.kept
         call.kept = 0
-        return call.finish(verdict, mono)
+        return call.finish(verdict, mono, event_id=event_id)
 
     def _deny(self, call: Call, why: str, mono: int) -> Event:
         """Return the outcome that is owed: in the place of one that could not be recorded, if the call has one."""
-        self._kept -= call.kept
-        call.kept = 0
-        return call.finish(Verdict("denied", error=why), mono, "audit_unavailable", call.outcome_id or None)
+        verdict = Verdict("denied", error=why, error_type="audit_unavailable")
+        return self._close(call, verdict, mono, call.outcome_id or None)
 
     def _add_other(self, where: Outstanding[Exchange], other: Exchange) -> None:
         where.add(other)

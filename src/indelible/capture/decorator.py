@@ -22,7 +22,8 @@ import msgspec
 from indelible import context
 from indelible.capture.attach import program
 from indelible.capture.calling import Audited, Incoming, OpenCall, Peer, Trail, inside
-from indelible.capture.incoming import dumped
+from indelible.capture.calls import Call
+from indelible.capture.incoming import Handled, dumped
 from indelible.capture.outcomes import INVALID_PARAMS, Verdict, judge_exception, judge_result
 from indelible.capture.recorders import known_or_asked
 from indelible.errors import ConfigError, TrailUnavailable
@@ -119,25 +120,26 @@ class _Function:
 
         A call of ours is another one, whatever its name: functions call themselves, and methods their namesakes.
         """
-        call = context.current.get()
-        if (
-            isinstance(call, OpenCall)
-            and not isinstance(call.audited, _Functions)
-            and not call.closed
-            and call.incoming.method == METHOD
-            and call.incoming.name == self._name
-            and self.audited.keeps(call)
-        ):
-            return _Joined(call)
-        return None
+        call = context.here()
+        what: Incoming | Call
+        if isinstance(call, OpenCall) and not isinstance(call.audited, _Functions):
+            what = call.incoming
+        elif isinstance(call, Handled):
+            what = call.call
+        else:
+            return None
+        if call.closed or what.method != METHOD or what.name != self._name:
+            return None
+        recorder = call.recorder if isinstance(call, Handled) else call.audited.recorder
+        return _Joined(call) if self.audited.recorder.shares(recorder) else None
 
     def incoming(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Incoming, Peer]:
         """Return what `Audited.begin` takes. A call from within another one is of the same caller."""
-        outer = context.current.get()
+        outer = context.here()
         peer, metadata = _LIBRARY, None
         if outer is not None:
             metadata = {"within": outer.request_id}
-            if isinstance(outer, OpenCall):
+            if isinstance(outer, OpenCall | Handled):
                 peer = msgspec.structs.replace(outer.peer, caller="library", protocol_version=None)
         given = self._arguments(args, kwargs) if self._keep_args else None
         asked = Incoming(method=METHOD, name=self._name, args=given, metadata=metadata, effects=self._effects)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ def wire_of(request: Any) -> Wire | None:
     return None if rpc_id is None else peers.wire_of(request.request, request.session, rpc_id)
 
 
-def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Incoming:
+def incoming_of(context: Any, wire: Wire | None, within: current_call.Named | None) -> Incoming:
     """Return the call as FastMCP has it: its parameters are validated already."""
     about, message = context.fastmcp_context, context.message
     method: str = context.method
@@ -51,7 +52,7 @@ def incoming_of(context: Any, wire: Wire | None, within: OpenCall | None) -> Inc
         incoming.args = getattr(message, "arguments", None)
     else:
         incoming.args = dumped(message)
-    here = within or (open_here() if wire is None else None)
+    here = within or (current_call.here() if wire is None else None)
     if here is not None:
         incoming.metadata = {"within": here.request_id}
     if within is not None or wire is None:
@@ -178,3 +179,14 @@ async def own_component(server: Any, question: str, name: str | None) -> Any:
     for transform in getattr(server, "transforms", ()):
         chain = functools.partial(getattr(transform, question), call_next=chain)
     return await chain(name, version=None)
+
+
+async def admits(component: Any) -> bool:
+    """Tell whether a component's own authorization lets the caller of now have it. Raises what its code does.
+
+    One that is not found may be disabled for everybody, or have been called and raised that itself.
+    """
+    if getattr(component, "auth", None) is None:
+        return True
+    asked = getattr(sys.modules.get("fastmcp.server.server"), "_component_auth_allows", None)  # private
+    return asked is not None and bool(await asked(component))

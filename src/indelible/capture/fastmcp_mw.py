@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from fastmcp.server.middleware import Middleware
 
+from indelible import context as current_call
 from indelible.capture import attach, methods
 from indelible.capture.asking import listen_once
 from indelible.capture.calling import (
@@ -42,6 +43,7 @@ from indelible.capture.calling import (
     recorder_of,
 )
 from indelible.capture.fastmcp_forms import (
+    admits,
     incoming_of,
     inherited,
     listed,
@@ -59,6 +61,7 @@ from indelible.capture.outcomes import INTERNAL_ERROR, Verdict, judge_exception,
 from indelible.capture.peers import LastPeer
 from indelible.capture.sdk2 import AGAIN_S, FAILED_S, WireMiddleware
 from indelible.capture.tasks import Tasks
+from indelible.context import Named
 from indelible.errors import TrailUnavailable
 from indelible.recorder import Recorder
 
@@ -81,7 +84,7 @@ _ENTRIES: Final = frozenset({"call_tool", "read_resource", "render_prompt"})
 class _Scope:
     """The call that this middleware has seen begin in this context."""
 
-    __slots__ = ("by", "call", "listens", "message", "raised", "wire")
+    __slots__ = ("before", "by", "call", "listens", "message", "raised", "wire")
 
     def __init__(self, call: OpenCall, message: object, wire: Wire | None, by: AuditMiddleware) -> None:
         self.call = call
@@ -89,6 +92,8 @@ class _Scope:
         self.by = by
         self.wire = wire
         """The call itself forgets it at its end, and its context outlives that: a task that it has left behind."""
+        self.before = _scope.get()
+        """What this context was in before: a call within which this one is, or the same one in another trail."""
         self.listens = False
         """What its server asks the client is seen here, and nowhere else."""
         self.raised: BaseException | None = None
@@ -152,7 +157,8 @@ class AuditMiddleware(Middleware):
         first = server is None  # the tier beneath is there from the next message on
         if server is None:
             server = self._of(about.fastmcp)
-        if scope is not None and scope.message is context.message and server.audited.keeps(scope.call):
+        scope = _of_trail(server, scope)
+        if scope is not None and scope.message is context.message:
             return None  # another one of us has it
         method = context.method or ""
         if context.type == "notification" or not methods.is_call(method, has_id=True):
@@ -161,9 +167,11 @@ class AuditMiddleware(Middleware):
         wire = wire_of(about.request_context)
         if wire is not None and (server.tapped or given_up.get() is wire[0]):
             return None
-        outer = server.audited.joined(wire) if wire is not None else _direct(server, scope)
+        outer = server.audited.joined(wire)
+        if outer is None and scope is not None and not scope.call.closed:
+            outer = scope.call if wire is None or scope.call.is_of(wire) else None
         if outer is None:
-            left = scope is not None and scope.is_over(wire) and server.audited.keeps(scope.call)
+            left = scope is not None and scope.is_over(wire)
             return functools.partial(self._begin, server, wire, scope.call if scope and left else None)
         outermost = scope is None or scope.call is not outer
         if outermost and (outer.audited is server.audited or outer.from_outside):
@@ -218,7 +226,7 @@ class AuditMiddleware(Middleware):
             self._faults.lost(exc, REFUSED)
             return await call_next(context)
         scope = _Scope(call, context.message, wire, self)
-        if wire is not None and not server.beneath and (within is None or not isinstance(wire[0], Outside)):
+        if wire is not None and not server.beneath and (within is None or not _seen_outside(server, wire)):
             with self._faults.minor():
                 listen_once(context.fastmcp_context.request_context.session, _asking, self._faults)
             scope.listens = True
@@ -241,7 +249,11 @@ class AuditMiddleware(Middleware):
         self, server: _Server, wire: Wire | None, within: OpenCall | None, context: Any
     ) -> OpenCall:
         """Let a call begin, with what its server says of it. Raises TrailUnavailable: it must not be made."""
-        incoming = incoming_of(context, wire, within)
+        incoming = incoming_of(context, wire, _innermost(server, within))
+        same = _scope.get()
+        if same is not None and same.message is context.message:  # the very call, as another trail has it
+            incoming.request_id = same.call.request_id
+            incoming.metadata = incoming.metadata if within is not None else None
         if within is not None:
             peer = within.peer
         else:
@@ -334,13 +346,13 @@ class _Server:
         return verdict
 
     async def _is_hidden(self, method: str, name: str | None) -> bool:
-        """Tell whether the server itself has such a component, with an authorization of its own.
+        """Tell whether the server itself has such a component, whose own authorization says no to this caller.
 
         Only what is in the server's memory is asked: any other provider may be at the end of a network.
         """
         for question in _QUESTIONS.get(method, ()):
             component = await own_component(self._ref(), question, name)
-            if component is not None and getattr(component, "auth", None) is not None:
+            if component is not None and not await admits(component):
                 return True
         return False
 
@@ -372,12 +384,24 @@ def _on_record() -> bool:
     return False
 
 
-def _direct(server: _Server, scope: _Scope | None) -> OpenCall | None:
-    """Return the open call that one is part of which came over no wire."""
-    call = open_here()
-    if call is None or scope is None or scope.call is not call:
-        return None
-    return call if server.audited.keeps(call) else None
+def _of_trail(server: _Server, scope: _Scope | None) -> _Scope | None:
+    """Return the innermost scope whose call goes into the server's trail: another one's are not its business."""
+    while scope is not None and not server.audited.keeps(scope.call):
+        scope = scope.before
+    return scope
+
+
+def _innermost(server: _Server, within: OpenCall | None) -> Named | None:
+    """Return what a nested call was made in: `within`, or the operation, or a function's call, that this code is in."""
+    here = current_call.current.get()
+    other = here is None or (isinstance(here, OpenCall) and not server.audited.keeps(here))
+    return within if within is None or other else here
+
+
+def _seen_outside(server: _Server, wire: Wire) -> bool:
+    """Tell whether a capture in front of the server records what comes this way into the same trail."""
+    recorder = wire[0].recorder if isinstance(wire[0], Outside) else None
+    return isinstance(recorder, Recorder) and recorder.shares(server.audited.recorder)
 
 
 def _asking() -> OpenCall | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from indelible.events import AuthMethod, Caller, CallerType, Effects, Source
+
+if TYPE_CHECKING:
+    from indelible.capture.calls import Call
 
 
 class Outside:
@@ -100,6 +103,26 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     metadata: dict[str, Any] | None = None
     effects: Effects | None = None
     """What the capture itself knows of them; None: the method or the tool's definition says."""
+
+
+class Handled(msgspec.Struct, frozen=True):
+    """A call of a server whose messages are all that is seen, as the code that carries it out has it."""
+
+    call: Call
+    peer: Peer
+    recorder: Any
+    by: object
+    """The connection that it came over."""
+
+    @property
+    def request_id(self) -> str:
+        """Correlates everything of this call."""
+        return self.call.named()
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether its outcome is known."""
+        return bool(self.call.outcome_id)
 
 
 def rpc_id_of(value: Any) -> bytes:

@@ -11,6 +11,7 @@ used only to tell tool code its request id, and only when they are there.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from indelible.capture.calling import LIST_S, REFUSED, WITHHELD, Peer
 from indelible.capture.calls import Session
 from indelible.capture.correlate import Correlator, error_reply
 from indelible.capture.faults import Faults
-from indelible.capture.incoming import dumped, rpc_id_of
+from indelible.capture.incoming import Handled, dumped, rpc_id_of
 from indelible.capture.task_ends import Executions
 from indelible.context import Inside
 from indelible.definitions import Tool
@@ -148,7 +149,24 @@ class Connection:
 
     async def server(self, item: Any) -> bytes | None:
         """Take a message from the server; returns what goes out instead of it, None for nothing else."""
-        return await self._take(self._auditor.server, _line(item))
+        action = self._auditor.server
+        if _field(item, "method") in methods.SERVER_CALLS:
+            action = functools.partial(self._asks, self._asking(item))
+        return await self._take(action, _line(item))
+
+    def _asking(self, item: Any) -> str | None:
+        """Return the request id of the call whose tool asks: as the tool says, else as its context does."""
+        related = getattr(item.metadata, "related_request_id", None)
+        here = None if related is None else self.handled(related)
+        here = here or _handled.get()
+        return here.request_id if here is not None and here.by is self else None
+
+    def _asks(self, within: str | None, line: bytes, now: int, mono: int) -> bytes | None:
+        self._correlator.asks_within = within
+        try:
+            return self._auditor.server(line, now, mono)
+        finally:
+            self._correlator.asks_within = None
 
     async def _take(self, action: Callable[[bytes, int, int], bytes | None], line: bytes) -> bytes | None:
         now, mono = time.time_ns(), time.monotonic_ns()
@@ -162,9 +180,10 @@ class Connection:
         async with self._lock:  # a disk is waited for, and the loop goes on meanwhile
             return await anyio.to_thread.run_sync(action, line, now, mono)
 
-    def request_id(self, rpc_id: Any) -> str | None:
-        """Return the request id of a call under way."""
-        return self._correlator.named(msgspec.json.encode(rpc_id))
+    def handled(self, rpc_id: Any) -> Handled | None:
+        """Return a call under way, as its handler knows it."""
+        call = self._correlator.waiting(msgspec.json.encode(rpc_id))
+        return None if call is None else Handled(call, self._peer, self._recorder, self)
 
     def forget(self, rpc_id: Any) -> None:
         """Wait no longer for the end of a call that is counted as lost."""
@@ -326,20 +345,21 @@ def _tell_request_id(server: Any, runs: dict[Any, _Run]) -> None:
     @functools.wraps(original)
     async def handle(message: Any, req: Any, session: Any, *args: Any, **kwargs: Any) -> Any:
         mine = runs.get(getattr(session, "_write_stream", None))
-        named = None
+        here = None
         if mine is not None and mine.connection is not None:
             with contextlib.suppress(Exception):  # its id is a convenience
-                named = mine.connection.request_id(message.request_id)
-        if named is None:
+                here = mine.connection.handled(message.request_id)
+        if here is None:
             return await original(message, req, session, *args, **kwargs)
-        with Inside(_Named(named)):
+        _handled.set(here)  # until the end of this task, which is the handler's own
+        with Inside(here):
             return await original(message, req, session, *args, **kwargs)
 
     server._handle_request = handle  # noqa: SLF001
 
 
-class _Named(msgspec.Struct):
-    request_id: str
+_handled: Final = contextvars.ContextVar[Handled | None]("indelible_sdk1", default=None)
+"""The same in the handler's own context: the current call there may be one of an audited function by now."""
 
 
 def _line(item: Any) -> bytes:

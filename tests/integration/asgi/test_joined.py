@@ -160,10 +160,18 @@ def test_sdk_1_alone_and_with_the_tap_within(tmp_path: Path) -> None:
                 await wires.greet(wire, LEGACY)
                 answers = await _call_all(wire, LEGACY, CALLS, way)
                 assert answers["whoami"]["result"]["content"][0]["text"] == f"{way}-whoami"
+                await wire.send(request("counted", "tools/call", {"name": "counted"}, LEGACY, f"{way}-counted"))
+                assert "result" in await wire.answer("counted")
                 await wire.close()
 
     asyncio.run(run())
-    one_of_each(trail, [f"{way}-{name}" for way in ways for name in CALLS])
+    parts = {
+        line["metadata"]["within"]: line["request"]["request_id"]
+        for line in lines(trail)
+        if line.get("target", {}).get("capability_name") == "part"
+    }
+    assert list(parts) == [f"{way}-counted" for way in ways]
+    one_of_each(trail, [*parts.values(), *(f"{way}-{name}" for way in ways for name in (*CALLS, "counted"))])
     for way in ways:
         assert outcome(trail, f"{way}-boom") == ("tool_error", None)
         assert outcome(trail, f"{way}-nope") == ("protocol_error", None)

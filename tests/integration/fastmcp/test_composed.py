@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fastmcp import Client, Context, FastMCP
-from fastmcp.exceptions import ToolError
+from fastmcp.exceptions import NotFoundError, ToolError
 from fastmcp.server import create_proxy
 from fastmcp.server.auth import require_scopes
 from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
@@ -413,6 +413,38 @@ def test_who_called_over_http(trail: Trail, era: str) -> None:
         assert (source["client"], source["client_ip"]) == ("tester/9", "127.0.0.1")
         assert event["request"]["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert b"good" not in trail.path.read_bytes()
+
+
+def test_only_what_is_hidden_from_the_caller_is_denied(trail: Trail) -> None:
+    """What nobody may call is not there, and a tool that was called may say itself that something is not."""
+    claims = {"client_id": "cl", "sub": "alice", "scopes": ["read"]}
+    server = servers.audited(trail.recorder, auth=StaticTokenVerifier({"good": claims}))
+
+    @server.tool(auth=require_scopes("read"))
+    def lookup() -> None:
+        raise NotFoundError("there is no such ticket")
+
+    @server.tool(auth=require_scopes("read"))
+    def old() -> None:
+        pass
+
+    server.disable(names={"old"})
+
+    async def run() -> None:
+        async with wires.listening(server.http_app()) as url:
+            wire = wires.Http(url, LEGACY, {"authorization": "Bearer good"})
+            await wires.greet(wire, LEGACY)
+            for number, name in enumerate(("lookup", "old", "denied")):
+                await wire.send(request(number, "tools/call", {"name": name, "arguments": {}}, LEGACY))
+                await wire.answer(number)
+            await wire.close()
+
+    asyncio.run(run())
+    assert [(name, kind) for _, name, kind in trail.named()] == [
+        ("lookup", "protocol_error"),
+        ("old", "protocol_error"),
+        ("denied", "denied"),
+    ]
 
 
 def test_with_fastmcp_3_each_call_is_one_call_too(tmp_path: Path) -> None:

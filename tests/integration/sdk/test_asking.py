@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from pydantic import BaseModel
 
 import indelible
 from indelible.opening import open_trail
+from tests.environments import ROOT, old_python
 from tests.integration.sdk.looking import lines
 from tests.integration.sdk.servers import QUESTION
 from tests.integration.sdk.wires import LEGACY, MODERN
@@ -159,6 +162,21 @@ def test_an_elicitation_in_two_rounds(tmp_path: Path, elicits: Elicits, kind: st
     assert (asked["outcome"]["kind"], asked["metadata"]) == (kind, {"action": action})
     assert asked["target"]["protocol_version"] == MODERN
     assert asked["outcome"]["latency_ms"] >= 0
+
+
+def test_each_of_several_calls_at_once_is_known_by_what_it_asks_in_sdk_1(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    program = [str(old_python()), "tests/integration/sdk/old/asking.py", str(path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(program, cwd=ROOT, env=env, check=True, capture_output=True, timeout=120)
+    calls = {each["request"]["request_id"]: each for each in of(path, "mcp_operation")}
+    names = sorted(each["target"]["capability_name"] for each in calls.values())
+    assert names == ["order"] * 3 + ["think"] * 3 + ["thought_of"] * 3
+    asked = of(path, "elicitation") + of(path, "sampling")
+    assert len(asked) == 6
+    for event in asked:
+        item = calls[event["request"]["continues"]]["request"]["args"]["item"]
+        assert item in json.dumps(event["request"]["args"])
 
 
 def test_what_cannot_be_recorded_is_answered_all_the_same_and_owed(tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ def front(way: str, trail: indelible.Recorder) -> AuditASGI:
     server.settings.stateless_http = way == "stateless"
     if way == "within":
         indelible.attach(server, trail)
+
+    @indelible.audited(trail=trail)
+    def part() -> None:
+        pass
+
+    @server.tool()
+    @indelible.audited(trail=trail)
+    def counted() -> int:
+        part()
+        return 1
+
     return AuditASGI(server.streamable_http_app(), trail, backend=way)
 
 
