@@ -31,7 +31,8 @@ FASTMCP = (
     "fastmcp_mw.judge_result",
     "fastmcp_mw.wire_form",
     "fastmcp_mw.listen_once",
-    "fastmcp_mw._direct",
+    "fastmcp_mw._of_trail",
+    "fastmcp_mw._innermost",
     "fastmcp_mw._Server.ask",
     "fastmcp_forms._name_of",
     "fastmcp_forms.dumped",
@@ -62,7 +63,7 @@ HOOKS = {
         "correlate.judge",
     ),
 }
-RECORDER = ("record", "record_outcome", "arecord", "prepare", "record_or_owe", "refuse")
+RECORDER = ("record", "record_intent", "record_outcome", "arecord", "prepare", "record_or_owe", "refuse")
 """Of the recorder itself."""
 
 
