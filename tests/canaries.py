@@ -177,6 +177,21 @@ def _escaped(rng: random.Random) -> tuple[str, tuple[str, ...]]:
     return '{"note": "mail ' + local + '\\u0040example.com"}', (local,)
 
 
+def _hash(rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    salt, digest = _run(rng, ALNUM, 16), _run(rng, ALNUM + "./", 86)
+    return f"ada:$6${salt}${digest}:20000:0:99999:7:::", (salt, digest)
+
+
+def _jwk(rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    x, y, d = (_run(rng, ALNUM + "-_", 43) for _ in "xyd")
+    return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "x": x, "y": y, "d": d}]}), (d,)
+
+
+def _named_value(rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    secret = _run(rng, ALNUM, 16)
+    return json.dumps({"headers": [{"name": "X-Api-Key", "value": secret}]}), (secret,)
+
+
 CLASSES: dict[str, Make] = {
     "email": _email,
     "email_percent": _templated("https://example.com/?to={}%40example.com", 12, LOWER),
@@ -228,6 +243,20 @@ CLASSES: dict[str, Make] = {
     "json_deep": _in_json_deep,
     "base64": _in_base64,
     "base64_deep": _in_base64_deep,
+    "azure_2024": _templated("key {}JQQJ99BAACYeBjFXJ3w3AAABACOGabcd end", 52),
+    "password_hash": _hash,
+    "jwk": _jwk,
+    "named_value": _named_value,
+    "oauth_code": _templated("GET /callback?state=a&code=4/0{}7q&scope=b", 40),
+    "markup": _templated("<conf><db-password>{} b</db-password></conf>"),
+    "connection_string": _templated("Server=db;User Id=sa;Password={} b;Encrypt=true"),
+    "sql": _templated("CREATE USER ada IDENTIFIED BY '{}' ACCOUNT LOCK"),
+    "doubled_quotes": _templated("EXEC('ALTER LOGIN ada WITH PASSWORD = ''{}'' UNLOCK')"),
+    "shell_quotes": _templated("""sh -c 'db --password='"'"'{}'"'"' shop'"""),
+    "command_flag": _templated("curl -s -u ada:{} https://db.example.com/health"),
+    "piped": _templated("echo {} | sudo -S systemctl restart db"),
+    "setting": _templated("aws configure set aws_secret_access_key {} --profile a"),
+    "manifest": _templated('{"kind": "Secret", "stringData": {"db": "{}"}}'),
 }
 
 SENSITIVE_ARGUMENTS = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import random
 import string
 import struct
@@ -32,6 +33,7 @@ LONGEST = 480
 """Characters of an item: a longer text would be cut, which is no false alarm."""
 
 HEX = "0123456789abcdef"
+BASE64URL = string.ascii_letters + string.digits + "-_"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 WORDS = (
     "amber anvil archive atlas badge basin beacon birch branch bridge canvas cargo cedar chart cinder clock cloud "
@@ -399,6 +401,44 @@ def _colour(rng: random.Random) -> str:
     )
 
 
+# --- what is run ------------------------------------------------------------------------------------------
+
+
+def _sequence(rng: random.Random) -> str:
+    """Of DNA, RNA or a protein, in FASTA or by itself."""
+    letters = rng.choice(("ACGT", "ACGU", "ACDEFGHIKLMNPQRSTVWY"))
+    text = _run(rng, letters, rng.randint(20, 400))
+    return rng.choice((text, f">{_words(rng, 1)}_{_digits(rng, 4)} {_words(rng, 2)}\n{text}"))
+
+
+def _command(rng: random.Random) -> str:
+    """Commands, statements and manifests beside those that hold secrets; theirs are variables or names of them."""
+    one, two, port = _words(rng, 1), _words(rng, 2), rng.randint(1024, 9999)
+    return rng.choice(
+        (
+            f"docker run -d --name {two} -u 1000:1000 -p {port}:80 {one}:latest",
+            f"echo 'deb https://{one}.example.com stable main' | sudo tee /etc/apt/sources.list.d/{one}.list",
+            f"echo y | sudo pacman -S {one}",
+            f'echo "$PASSWORD" | docker login {one}.example.com -u {one} --password-stdin',
+            f"cat <<EOF | kubectl apply -f -\nkind: ConfigMap\ndata:\n  {one}: {two}\nEOF",
+            f"kubectl get secret {two} -o yaml | grep {one}",
+            f'gh issue create --title "{one}" --body "The secret {one} page shows {_words(rng, 6, " ")}"',
+            f"ssh-keygen -t ed25519 -N '' -C {two} -f {one}",
+            f"twine upload --repository {one} dist/{two}-{rng.randint(0, 9)}.0.tar.gz",
+            f"aws ssm get-parameter --name /{one}/{two} --with-decryption",
+            f"ssh -p {port} {one}.internal 'mkdir -p /srv/{two}'",
+            f"zip -r {one}.zip {two}; unzip -l {one}.zip; mysql -u root -p {one}",
+            f"SELECT id, password FROM {one} WHERE password = $1 AND token = ? LIMIT {port}",
+            f"ALTER TABLE {one} ADD COLUMN password varchar({rng.randint(60, 255)}) NOT NULL",
+            f"- name: {one.upper()}\n  valueFrom:\n    secretKeyRef:\n      name: {two}\n      key: {one}\n",
+            f"git config --global credential.helper 'cache --timeout={port}'",
+            f"GET /{one}?code={_words(rng, 3)}-{rng.randint(2020, 2030)}&page={rng.randint(1, 9)} HTTP/1.1",
+            json.dumps({"kty": "EC", "crv": "P-256", "kid": one, "x": _run(rng, BASE64URL, 43)}),
+            f"{one}_benchmark_test_{'_'.join(rng.choices(NAMES, k=2))}",
+        )
+    )
+
+
 KINDS: dict[str, Make] = {
     "git": _git,
     "checksum": _checksum,
@@ -418,6 +458,8 @@ KINDS: dict[str, Make] = {
     "bytes in base64": _image,
     "hex dump": _dump,
     "colour": _colour,
+    "sequence": _sequence,
+    "command": _command,
 }
 
 

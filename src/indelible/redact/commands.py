@@ -26,14 +26,14 @@ class Program(NamedTuple):
     joint: str = ":"
     assigned: tuple[str, ...] = ()
     """Flags whose value is a secret when it is ``NAME=x``; else it is a file."""
-    only: str = ""
-    """A word without which it is no command with a secret."""
+    only: tuple[str, ...] = ()
+    """Words in a row, in front of the flag, without which it is no command with a secret."""
 
 
 _CURL: Final = Program(
     user=("-u", "--user", "-U", "--proxy-user", "-E", "--cert", "--proxy-cert"), assigned=("-b",)
 )
-_LOGIN: Final = Program(secret=("-p",), only="login")
+_LOGIN: Final = Program(secret=("-p",), only=("login",))
 _MYSQL: Final = Program(glued=("-p",))
 _REDIS: Final = Program(secret=("-a",))
 _MONGO: Final = Program(secret=("-p",))
@@ -64,11 +64,11 @@ _PROGRAMS: Final[dict[str, Program]] = {
     **dict.fromkeys(("crackmapexec", "netexec", "nxc"), _PASSWORD),
     **dict.fromkeys(("snmpget", "snmpset", "snmpwalk", "snmpbulkwalk"), Program(secret=("-c", "-A", "-X"))),
     "ssh-keygen": Program(secret=("-N", "-P")),
-    "openssl": Program(secret=("-k",), only="enc"),
-    "twine": Program(secret=("-p",), only="upload"),
-    "dotnet": Program(secret=("-k",), only="push"),
-    "gh": Program(secret=("-b", "--body"), only="secret"),
-    "aws": Program(secret=("--value",), only="put-parameter"),
+    "openssl": Program(secret=("-k",), only=("enc",)),
+    "twine": Program(secret=("-p",), only=("upload",)),
+    "dotnet": Program(secret=("-k",), only=("push",)),
+    "gh": Program(secret=("-b", "--body"), only=("secret", "set")),
+    "aws": Program(secret=("--value",), only=("put-parameter",)),
 }
 
 MAX_WORDS: Final = 200
@@ -144,10 +144,9 @@ _FIRST: Final = 4
 def secrets(program: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield which of a program's arguments are secrets, and from which character on."""
     about = _PROGRAMS[program]
-    if about.only and about.only not in words:
-        return
+    begin = _behind(about.only, words)
     flag = ""
-    for index, word in enumerate(words):
+    for index, word in enumerate(words[begin:], begin):
         before, flag = flag, ""
         if before and word[:1] != "-" and _takes(about, before, word):
             yield index, 0
@@ -163,6 +162,13 @@ def secrets(program: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield index, 2
         else:
             flag = word
+
+
+def _behind(only: tuple[str, ...], words: Sequence[str]) -> int:
+    """Return at which word the flags begin that count: behind some words in a row; at none without these."""
+    size = len(only)
+    starts = range(len(words) - size + 1)
+    return next((at + size for at in starts if tuple(words[at : at + size]) == only), len(words))
 
 
 def _takes(about: Program, flag: str, word: str) -> bool:

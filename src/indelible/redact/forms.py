@@ -26,7 +26,7 @@ _NEAR: Final = 16_384
 _FAR_LOOKS: Final = 8
 """Bytes in which an end is looked for, and how often in all that follows."""
 
-_LINE_END: Final = r"(?:\r?\n|(?:\\r)?\\n)"
+_LINE_END: Final = r"(?:\r?\n|(?:\\+r)?\\+n)"
 _NAME: Final = r"[A-Za-z0-9_.:\-]"
 _QUOTE: Final = r"\\*[\"']"
 
@@ -42,6 +42,7 @@ _NAMED_ELEMENT: Final = re.compile(
     rb"<(?:key|name)>\s*([^<>]*?)\s*</(?:key|name)>\s*<([A-Za-z0-9_.:\-]+)[^<>]*>\Z"
 )
 _FIELD: Final = re.compile(rb"name\*?=\\*\"?([^\"\\;\r\n]*)", re.IGNORECASE)
+_NAMED_VALUE: Final = re.compile(rb"\\*[\"'][A-Za-z]+\\*[\"']\s*:\s*\\*[\"']([^\"'\\]*)\\*[\"'],")
 _QUOTED_NAME: Final = re.compile(rb"[\"']([^\"'\\]*)\\*[\"'],\s*b?\\*[\"']\Z")
 
 
@@ -62,11 +63,13 @@ class Forms:
 
     def _find(self, text: bytes) -> Iterator[Closed]:
         looks = _Looks(text)
-        for match in self._opened.finditer(text):
-            begin, end = match.span()
+        for begin, end in self._places(text):
             form = text[begin:end]
             sign = form[:1]
-            if sign in b"<&":
+            named = _NAMED_VALUE.match(form)
+            if named is not None:
+                value = (end, looks.quote(end), named[1]) if self._sensitive(named[1]) else None
+            elif sign in b"<&":
                 value = self._markup(form, begin, end, looks)
             elif form[:4].lower() == b"form":
                 value = self._field(form, end, looks)
@@ -74,6 +77,15 @@ class Forms:
                 value = self._pair(text, begin, form, end, looks)
             if value is not None and value[0] < value[1]:
                 yield value
+
+    def _places(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where forms begin and where their values may; a tag's attributes may hold others."""
+        for match in self._opened.finditer(text):
+            begin, end = match.span()
+            yield begin, end
+            if text[begin] == _TAG_OPENS:
+                for inner in self._opened.finditer(text[begin + 1 : end]):
+                    yield begin + 1 + inner.start(), begin + 1 + inner.end()
 
     # --- XML, HTML ----------------------------------------------------------------------------------------
 
@@ -122,6 +134,7 @@ class Forms:
         return (end, close, found[1]) if behind == (b"]" if inner else b")") else None
 
 
+_TAG_OPENS: Final = ord("<")
 _GAP: Final = 16
 """Bytes at a bracket in which another is looked for."""
 
@@ -152,9 +165,9 @@ class _Looks:
     def boundary(self, at: int) -> int:
         """Return where the next boundary's line begins."""
         end = min(self._ahead(at, b"\n--"), self._ahead(at, b"\\n--"))
-        if self._text[end - 1 : end] == b"\r":
-            return max(at, end - 1)
-        return max(at, end - 2) if self._text[end - 2 : end] == b"\\r" else end
+        left = self._text[max(at, end - _GAP) : end].rstrip(b"\\")
+        left = left[: -2 if left[-2:] == b"\\r" else -1 if left[-1:] == b"\r" else None]
+        return max(at, end - _GAP) + len(left.rstrip(b"\\"))
 
     def _ahead(self, at: int, what: bytes) -> int:
         """Return where the next of something begins; the text's end when there is none. Places are asked in order."""
@@ -188,5 +201,7 @@ def _pattern(stems: str) -> str:
             rf"(?i:form-data;)[^\r\n]*?(?i:name)\*?=\\*\"?[^\"\r\n;]*{stems}[^\r\n]*?"
             rf"(?:{_LINE_END}[A-Za-z\-]+:[^\r\n\\]*)*{_LINE_END}{_LINE_END}",
             rf"[\[(][ \t]*b?{_QUOTE}{named}{_QUOTE},\s*b?{_QUOTE}",
+            rf"{_QUOTE}(?i:(?:parameter)?key|name|header|field|label|id){_QUOTE}\s*:\s*{_QUOTE}{named}{_QUOTE},\s*"
+            rf"{_QUOTE}(?i:(?:parameter)?value){_QUOTE}\s*:\s*{_QUOTE}",
         )
     )

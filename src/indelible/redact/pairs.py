@@ -36,7 +36,7 @@ _DOUBLED: Final = re.compile(
     rb"\"\"([^\s\"'\\,;:)\]}>|&+.?=][^\"\r\n]*)\"\"|''([^\s\"'\\,;:)\]}>|&+.?=][^'\r\n]*)''"
 ).match
 """A quoted text inside one that doubles quotes: of CSV, SQL, PowerShell. What ends a value says that it was empty."""
-_ESCAPED = re.compile(rb"\\+[\"']([^\"'\\]*(?:\\+[^\"'\\]+)*)")
+_ESCAPED = re.compile(rb"\\+[\"'](?:\\+[\"'](?=[^\s\"'\\,;:)\]}>|&+.?=]))?([^\"'\\]*(?:\\+[^\"'\\]+)*)")
 _LINE = re.compile(rb"(?i:digest|oauth|hawk|signature|aws4-hmac-sha256)[ \t][^\r\n]+|[^\r\n\"']+")
 """Some schemes have quoted parameters (RFC 9110, section 11.4)."""
 _SCHEME: Final = rf"(?:{SCHEMES})[ \t]+".encode()
@@ -57,9 +57,10 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 _NOT_VALUES: Final = frozenset(
     b"str string text int integer number float bool boolean none null nil undefined any bytes true false optional"
     b" required object array secretstr str|none optional[str] string|null { [ %s %r %d"
-    b" varchar citext uuid bytea date timestamp".split()
+    b" varchar citext uuid bytea date timestamp ? $1 $2 $3 $4 $5 $6 $7 $8 $9".split()
 )
-"""What stands behind a name in code and schemas, and is no secret; nothing closed (``{}``) and formats among it."""
+"""What stands behind a name in code and schemas, and is no secret; nothing closed (``{}``), formats and what SQL and
+shells fill in among it."""
 _STATEMENT: Final = re.compile(
     rb"[ \t]*+(?:if|elif|while|for|async|with|def|class|case|match|except|when|unless|switch)[ \t(]"
 ).match
@@ -73,7 +74,7 @@ _ADDRESS_CHARS: Final = 6
 _WHOLE_LINE: Final = (b"cookie", b"authorization", b"authorisation")
 _BEHIND: Final = b"\"'\\])`* \t"
 """What may stand between a name and its separator."""
-_ONLY_QUOTES: Final = b"\"'\\"
+_ONLY_QUOTES: Final = re.compile(rb"(?:[\"'\\]|%2[27])*+").fullmatch
 """A value of nothing else is where a shell's quote ends and another begins."""
 _OPEN_BRACKET: Final = ord("[")
 _BLOCK: Final = re.compile(rb"(?<=[: \t])[|>][+-]?[0-9]?$").search
@@ -228,7 +229,7 @@ class Pairs:
         return spans
 
     def _is_secret(self, value: bytes, digits_only: bool) -> bool:  # noqa: FBT001
-        if value == MARKER or _is_no_value(value) or not value.strip(_ONLY_QUOTES):
+        if value == MARKER or _is_no_value(value) or _ONLY_QUOTES(value):
             return False
         if value[:1] == b"[" and self._marked(value.decode("utf-8", "replace")):
             return False

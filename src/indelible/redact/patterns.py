@@ -143,23 +143,25 @@ def _userinfo(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | Non
 _SIGNED = (
     "(?i:(?:[?&;]|%26|%3f)(?:"
     + "|".join(words.URL_PARAMETERS.split())
-    + ")=|[?&;](?:key|code)=(?:[0-9](?:/|%2f))?[a-z0-9_-]{16})"
+    + ")=|[?&;](?:key=|code=(?:[0-9](?:/|%2f))?)[a-z0-9_.~-]{16})"
 )
 _PARAMETER = (
     "(?i)((?:[?&;]|%26|%3f)(?:" + "|".join(words.URL_PARAMETERS.split()) + r")=)[^&\s\"'<>#]+"
-    r"|([?&;](?:key|code)=)([a-z0-9_-]{16,}|[0-9](?:/|%2f)[a-z0-9_-]{16,})"
+    r"|([?&;]key=)[a-z0-9_-]{16,}|([?&;]code=)((?:[0-9](?:/|%2f))?[a-z0-9_.~-]{16,})"
 )
 
 
 def _parameter(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
-    kept: bytes = match[1] or match[2]
-    if kept.lower().endswith(b"code=") and not (_DIGIT(match[3]) and _SMALL(match[3])):
-        return None  # `?code=ERR_CERT_AUTHORITY_INVALID`; what OAuth and Azure's functions take is random
+    kept: bytes = match[1] or match[2] or match[3]
+    if match[3] and (_NAMED(match[4]) or not (_DIGIT(match[4]) and _SMALL(match[4]))):
+        return None  # what OAuth and Azure's functions take is random
     return kept + b"[REDACTED]"
 
 
 _DIGIT: Final = re.compile(rb"[0-9]").search
 _SMALL: Final = re.compile(rb"[a-z]").search
+_NAMED: Final = re.compile(rb"(?:[A-Za-z]*+[0-9]*+[_.~-])++[A-Za-z]*+[0-9]*+").fullmatch
+"""``ERR_CERT_AUTHORITY_INVALID``, ``black-friday-2024``."""
 
 
 # --- numbers --------------------------------------------------------------------------------------------

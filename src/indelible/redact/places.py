@@ -83,7 +83,7 @@ _SET_HINT: Final = (
 # One to a line: of Redis, and of routers and switches, where a digit says how the secret behind it is written.
 _DIRECTIVE: Final = (
     r"(?m)((?:^|[\"'`]|\\n)[+ \t-]*(?:(?:requirepass|masterauth)[ \t]+|snmp-server[ \t]+community[ \t]+"
-    r"|(?:enable|username[ \t]+\S+(?:[ \t]+privilege[ \t]+[0-9]+)?)[ \t]+(?:secret|password)[ \t]+[0-9][ \t]+"
+    r"|(?:enable|username[ \t]+\S+(?:[ \t]+privilege[ \t]+[0-9]+)?)[ \t]+(?:secret|password)[ \t]+[04-9][ \t]+"
     r"|(?:(?:tacacs|radius)-server[ \t]+key|crypto[ \t]+isakmp[ \t]+key)[ \t]+(?:[0-9][ \t]+)?))[^\s\"'`\\#]+"
 )
 _DIRECTIVE_HINT: Final = (
@@ -92,8 +92,10 @@ _DIRECTIVE_HINT: Final = (
 )
 
 # What a program reads: `echo x | sudo -S`, `echo u:x | chpasswd`, `docker login --password-stdin <<< x`.
+_SUDO: Final = r"sudo(?:[ \t]+(?:-[CDghpRrTtu][ \t]+[^\s|;&<]+|-[^\s|;&<]+))*?[ \t]+-(?:[A-Za-z]*S|-stdin)"
+"""Its own flags, not those of the program that it runs (``sudo pacman -S``)."""
 _READS: Final = (
-    r"(?:sudo[ \t][^|;&\r\n]*?-(?:[A-Za-z]*S|-stdin)(?:[ \t]|$)"
+    rf"(?:{_SUDO}(?:[ \t]|$)"
     r"|(?:sudo[ \t]+)?(?:chpasswd|passwd|smbpasswd|kinit|cryptsetup)\b"
     r"|[^|;&\r\n]*?(?:password-stdin|with-token|passphrase-fd|passwd-fd|pass[a-z]*[ \t]+stdin"
     r"|secrets?[ \t]+(?:put|set|create|versions[ \t]+add)\b))"
@@ -102,11 +104,14 @@ _QUOTED: Final = r"\"[^\"\r\n]*\"|'[^'\r\n]*'"
 _PIPED: Final = (
     rf"(?m)((?:echo|printf)[ \t]+(?:-[neE]+[ \t]+)*)(?:{_QUOTED}|[^|;&\"'\r\n])*(?:{_QUOTED}|[^|;&\"'\s])"
     rf"([ \t]*\|[ \t]*{_READS})"
-    r"|((?:sudo[ \t][^|;&<\r\n]*-[A-Za-z]*S|chpasswd|passwd|password-stdin|with-token)\b[^|;&<\r\n]*<<<[ \t]*)"
+    rf"|((?:{_SUDO}|chpasswd|passwd|password-stdin|with-token)\b[^|;&<\r\n]*<<<[ \t]*)"
     r"(?:\\*\"[^\"\r\n]+\"|\\*'[^'\r\n]+'|[^\s\"';|&]+)"
 )
 _PIPED_HINT: Final = rf"(?:echo|printf){_BLANK}[^|]*\||<<<"
-_VARIABLE: Final = re.compile(rb"[\"']?\$(?:\w+|\{\w+\})[\"']?").fullmatch
+_VARIABLE: Final = re.compile(
+    rb"(?:[\"']%s(?:\\+n)?[\"'][ \t]+)?[\"']?(?:\$(?:env:)?\w+|\$\{\w+\}|\$\{\{[^{}\"']*\}\}|%\w+%)[\"']?"
+).fullmatch
+"""A shell's, PowerShell's, a workflow's or Windows'; as it is or printed."""
 
 _LITERAL: Final = r"(--from-literal(?:=|[ \t]+|\\*[\"'],[ \t]*\\*)[\"']?[^\s=\"']+=)[^\s\"'\\]+"
 

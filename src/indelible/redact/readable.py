@@ -26,17 +26,19 @@ _SPACES: Final = "\u00a0\u2000-\u200a\u202f\u205f"
 _NO_WIDTH: Final = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 
 _SHELL_QUOTE: Final = r"'(?:\\*\"'\\*\"|\\+')'"
-"""As `shlex.quote` and as people write it; whatever quotes them once more puts backslashes in front."""
+_QUOTED_SHELL_QUOTE: Final = r"\\+'(?:\\*\"\\+'\\*\"|\\{3,}')\\+'"
+"""As `shlex.quote` and as people write it; whatever quotes them once more puts backslashes in front, Python of all."""
 
 SIGN: Final = re.compile(
     rf"&(?:#[xX]?[0-9A-Fa-f]{{1,6}}|{_ENTITIES});|[{_DIGITS}{_WIDE}{_SPACES}{_NO_WIDTH}]|{_SHELL_QUOTE}"
+    rf"|(?<!\\){_QUOTED_SHELL_QUOTE}"
 )
 HINT: Final = (
     rf"&(?:#[xX]?[0-9A-Fa-f]|{_ENTITIES})"
     r"|\xc2[\xa0\xad]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0\xa5[\xa6-\xaf]|\xe1\xa0\x8e"
     r"|\xe2\x80[\x80-\x8f\xaa-\xaf]|\xe2\x81[\x9f-\xaf]|\xe3\x80\x80|\xef\xbb\xbf"
     r"|\xef\xbc[\x82-\x87\x8a\x8b\x8d-\x9a\x9c-\x9e\xa0-\xbf]"
-    rf"|\xef\xbd[\x80-\x9e]|\xf0\x9d[\x90-\x9f]|{_SHELL_QUOTE}"
+    rf"|\xef\xbd[\x80-\x9e]|\xf0\x9d[\x90-\x9f]|{_SHELL_QUOTE}|{_QUOTED_SHELL_QUOTE}"
 )
 """The same in UTF-8 as Latin-1; it may match more."""
 
@@ -130,7 +132,7 @@ def _said(sign: str) -> str:
         import html  # its tables take a while, and few processes need them
 
         return html.unescape(sign).replace("\u00a0", " ")[:1]
-    if sign[0] == "'":
+    if sign[-1] == "'":
         return "'"
     plain = unicodedata.normalize("NFKC", sign)
     if unicodedata.category(sign) == "Cf":

@@ -153,6 +153,8 @@ _PLAIN_WORDS: Final = frozenset(
 
 def _shape(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     found: bytes = match[2]
+    if found.startswith((b"sk-ssh-", b"sk-ecdsa-")):  # OpenSSH's kinds of public keys
+        return None
     if found.startswith(b"sk-"):
         # `sk-toggleable-label` is a class in a style sheet; keys have digits or capitals, or are one long word.
         tail = found[3:]
@@ -188,8 +190,33 @@ def _basic(match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
     return result
 
 
-def _token(_match: Match, _text: bytes, _begin: int, _end: int) -> bytes | None:
+def _token(match: Match, text: bytes, begin: int, _end: int) -> bytes | None:
+    """Leave what only ends a longer word as a prefix begins: of code, and of a sequence of DNA or a protein."""
+    found: bytes = match[0]
+    before = text[max(0, begin - 4) : begin]
+    if before[-1:].isalpha() and _IN_A_NAME(found):
+        return None
+    if found.startswith(b"eyJ") and before[-1:] in (b"k", b"K") and not _is_json(found):
+        return None
+    if _SEQUENCE(found) or (_LETTERS(found) and _LETTERS(before)):
+        return None
     return b"[TOKEN]"
+
+
+_IN_A_NAME: Final = re.compile(rb"[rsp]k_[a-z]+_[a-z]+[0-9]{0,3}").fullmatch
+"""``benchmark_test_results``, ``disk_test_image``."""
+_SEQUENCE: Final = re.compile(rb"[ACGTU]{16,}").fullmatch
+_LETTERS: Final = re.compile(rb"[A-Z]{4,}").fullmatch
+
+
+def _is_json(token: bytes) -> bool:
+    """Tell whether a JWT's first part is encoded JSON; that of ``KeyJwtProvider.`` is not."""
+    part = token.partition(b".")[0].translate(_STANDARD)
+    decoded = binascii.a2b_base64(part[: len(part) // 4 * 4])
+    return decoded.isascii() and decoded.decode().isprintable()
+
+
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 _PREFIX: Final = "|".join(PREFIXES)

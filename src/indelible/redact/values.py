@@ -279,7 +279,7 @@ class Values:
 
     def name_of_value(self, value: dict[str, Any], key: str) -> str | None:
         """Return what hides the value of a key by naming it; None for words of prose and for harmless names."""
-        if key in manifests.KEY_PARTS and type(value.get(manifests.KEY_TYPE)) is str:
+        if key in manifests.KEY_PARTS and value.get(manifests.KEY_TYPE) in manifests.KEY_TYPES:
             return "private key"
         for word in _NAMING.get(key, ()):
             name = value.get(word)

@@ -105,12 +105,13 @@ ALLOWED: Final = """
     password_length password_min_length min_password_length password_policy password_required
     password_stdin password_strength password_expired password_last_changed password_changed_at has_password
     secret_name secret_id secret_type secret_arn secret_version secret_count secret_scanning
+    secret_key_ref secret_ref secret_store_ref existing_secret image_pull_secrets
     cookie_policy cookie_consent cookie_name cookie_domain cookies_enabled cookie_path
     email_verified email_count email_enabled email_notifications email_template email_subject email_type
     email_format email_provider email_id has_email
     phone_type phone_verified phone_model phone_count
     phone_country_code otp_length otp_enabled
-    credential_type credential_id credentials_type authorization_endpoint authorization_servers
+    credential_helper credential_type credential_id credentials_type authorization_endpoint authorization_servers
     authorization_type authorization_code_flow grant_type
     api_key_name api_key_id api_key_count signing_key_id hmac_key_id encryption_key_id ssh_key_name
     session_key_type primary_key public_key foreign_key secret_manager secrets_manager jwt_algorithm jwt_issuer

@@ -36,6 +36,19 @@ class Redacted:
 TEXTS = Texts(RedactionSettings())
 
 TEMPLATES = (
+    # JSON and manifests within a text, and as Python shows them
+    'HTTP 400: {"kty": "oct", "k": "{}"} is no key',
+    """['{"crv": "P-256", "d": "{}", "kty": "EC"}']""",
+    'found {"keys": [{"kty":"RSA","n":"a","p":"{}","e":"AQAB"}]}',
+    'sent [{"name": "X-Api-Key", "value": "{}"}] to it',
+    "{'headers': [{'Key': 'db.password', 'Value': '{}'}]}",
+    '<p x="--b\r\nContent-Disposition: form-data; name=&quot;password&quot;\r\n\r\n{}\r\n--b--">',
+    'server said {"kind": "Secret", "metadata": {"name": "db"}, "data": {"a": "{}"}} is no good',
+    """['{"data": {"a.json": "{\\\\"b\\\\": \\\\"{}\\\\"}"}, "kind": "Secret"}']""",
+    "kind: Secret\nstringData: {db: '{}'}\ntype: Opaque\n",
+    "ValueError('apiVersion: v1\\nkind: Secret\\ndata:\\n  db: {}\\n')",
+    """["sh -c \\'db --password=\\'\"\\'\"\\'{}\\'\"\\'\"\\'\\'"]""",
+    """['EXEC(\\'SET PASSWORD = \\'\\'{}\\'\\' x\\')']""",
     # XML and HTML: elements, attributes, the name beside the value
     "<config><password>{}</password><a>b</a></config>",
     "<ns:Password type='x'>{} two</ns:Password>",
@@ -329,6 +342,16 @@ def test_only_the_value_goes(text: str, kept: str) -> None:
         """if c == '\\'' or d == '"': pass""",
         "the requirepass directive; config set maxmemory 1gb",
         "gh issue create --body hello; aws s3 cp a b",
+        'gh issue create --label secret --body "It is broken"',
+        "docker run -p 8080:80 login; docker compose -p login up",
+        "echo y | sudo pacman -S ripgrep",
+        'printf "%s\\n" "$PW" | sudo -S ls; echo %PW% | docker login --password-stdin',
+        'echo "${{ secrets.PW }}" | docker login --password-stdin; echo $env:PW | gh auth login --with-token',
+        "git config --global credential.helper 'cache --timeout=3600'",
+        "envFrom:\n  - secretRef:\n      name: db\nimagePullSecrets:\n  - name: registry\n",
+        "valueFrom:\n  secretKeyRef:\n    name: db\n    key: password\n",
+        "SELECT * FROM t WHERE password = $1 AND token = ?",
+        "enable password 2 factor authentication",
     ],
 )
 def test_what_looks_alike_stays(text: str, args: Args) -> None:
@@ -352,6 +375,8 @@ def test_what_looks_alike_stays(text: str, args: Args) -> None:
         (["/usr/bin/curl", "--user=ada:x"], ["/usr/bin/curl", f"--user={R}"]),
         (["sudo", "mysql", "-uroot", "-px"], ["sudo", "mysql", "-uroot", f"-p{R}"]),
         (["docker", "login", "-u", "me", "-p", "x"], ["docker", "login", "-u", "me", "-p", R]),
+        (["docker", "-D", "login", "-p", "x"], ["docker", "-D", "login", "-p", R]),
+        (["docker", "run", "-p", "80:80", "login"], ["docker", "run", "-p", "80:80", "login"]),
         (["docker", "run", "-u", "1:1", "-p", "80:80"], ["docker", "run", "-u", "1:1", "-p", "80:80"]),
         (["curl", "-u", 5, "-u", "a:b"], ["curl", "-u", 5, "-u", R]),
         (
@@ -366,6 +391,9 @@ def test_what_looks_alike_stays(text: str, args: Args) -> None:
         ),
         ({"kty": "oct", "k": "x", "alg": "HS256"}, {"kty": "oct", "k": R, "alg": "HS256"}),
         ({"kty": 1, "k": "x"}, {"kty": 1, "k": "x"}),
+        ({"kty": "keyboard", "k": "qwerty", "q": "y"}, {"kty": "keyboard", "k": "qwerty", "q": "y"}),
+        ({"kty": "EC", "x": "a", "y": "b", "d": "x"}, {"kty": "EC", "x": "a", "y": "b", "d": R}),
+        ({"kty": "AKP", "pub": "a", "priv": "x"}, {"kty": "AKP", "pub": "a", "priv": R}),
         ({"k": 5, "d": 0.2, "p": 0.9}, {"k": 5, "d": 0.2, "p": 0.9}),
     ],
 )  # fmt: skip
@@ -408,6 +436,10 @@ BLOCKS = (
     "postgres://a:b/", "x:y@tcp(", "*:*:a:b:c\n", "sqlplus a/b@", "identified by '", "--from-literal=a=b ",
     'password = """', "a=b;password=c d ", "passphrase=a b ", "&lt;password&gt;", "x=1;Pwd=a\\ ",
     "password='\"'\"'x", "password='\\''x", "'\"'\"'", "password=''x ", 'password=""x""', "echo x | sudo -S ",
+    '"kty":"EC","d":"x', '{"kty":"EC","d":"x"}', "'kind: Secret\\ndata:\\n  a: b\\n", "'\"kind: ",
+    '"kind":"Secret","data":{"a', '"kind":"Secret","data":{"a":"b"},', "\\'\"\\'\"\\'",
+    "\\\\\\'", "<p name='password'>", "\\" * 20,
+    '"name": "token", "value": "', "?code=a1_", "eyJkeyJ", "ACCAT", "sudo -u a -n ", "password=\\'\\'x",
     "echo 'x ", "sudo -S <<< 'x", "echo x | ", "token::a::", "Token::", "curl -u ''x", "lftp -u a,",
     "snmp-server community x\n",
 )  # fmt: skip

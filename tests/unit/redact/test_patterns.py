@@ -137,6 +137,12 @@ def test_harmless(text: str, args: Args) -> None:
         "live_configuration_of_the_second_stage_2",
         "fw_update_configuration_table_entries",
         "https://example.com/e?code=ERR_CERT_AUTHORITY_INVALID",
+        "https://example.com/shop?code=black-friday-2024",
+        "benchmark_test_results disk_test_image1 task_prod_queue",
+        "new PrivateKeyJwtProvider().key; apiKeyJson.load()",
+        "sk-ssh-ed25519 or sk-ecdsa-sha2-nistp256",
+        "ATGACCATGATTACGGATTCACTGGCCGTCGTTTTACAACGTCGTGACTGGG",
+        "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAIDAGPAVAIPATTLLSHLRSK",
     ],
 )
 def test_harmless_but_much_like_it(text: str, args: Args) -> None:
@@ -153,6 +159,12 @@ def test_harmless_but_much_like_it(text: str, args: Args) -> None:
         ("the token:\n  abc123", "abc123"),
         ("{ tokens = {a: 'hunter2'} }", "hunter2"),
         ("+49.8912-345.6789", "345"),
+        ("benchmark_test_4eC39HqLyjWDarjtT1zdp7dc", "zdp7dc"),
+        ("keyeyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", "hbGci"),
+        ("KEYAKIAIOSFODNN7EXAMPLE", "FODNN7"),
+        ("/cb?code=0.AXoAk2p8xQz1.AgABAAIAAAD--Q4j", "k2p8xQz1"),
+        ("/cb?code=M.C105_BL2.2.U.8c1e03ab-77f2", "8c1e03ab"),
+        ("/cb?code=0b8f7c1e-6c0e-4d4e-9d5d-3b2d6c1c8f1a.9d5d4d4e-0000.77aa", "77aa"),
     ],
 )
 def test_what_is_almost_harmless(text: str, gone: str, args: Args) -> None:
