@@ -13,19 +13,7 @@ import pytest
 import indelible
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict
-from indelible.opening import open_trail
 from indelible.recorder import Recorder
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "audit.jsonl"
-
-
-@pytest.fixture
-def trail(path: Path) -> Iterator[Recorder]:
-    with open_trail(path, on_failure="deny") as recorder:
-        yield recorder
 
 
 def calls(path: Path) -> list[dict[str, Any]]:

@@ -22,21 +22,9 @@ import indelible
 from indelible.capture.calling import Audited, Incoming, Peer, inside
 from indelible.capture.outcomes import Verdict
 from indelible.errors import ConfigError, TrailUnavailable
-from indelible.opening import open_trail
 from indelible.recorder import Recorder
 from indelible.trail.active import ActiveFile
 from tests.recording import full_disk
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "audit.jsonl"
-
-
-@pytest.fixture
-def trail(path: Path) -> Iterator[Recorder]:
-    with open_trail(path, on_failure="deny") as recorder:
-        yield recorder
 
 
 def events(path: Path, *types: str) -> list[dict[str, Any]]:
