@@ -19,6 +19,8 @@ from bench.report import Goal, Report
 from indelible.config import RedactionSettings
 from indelible.events import Event, Policy, Request, Source, Target, new_id, now, outcome
 from indelible.redact import Redactor, compile_marks
+from indelible.redact.limits import MAX_ARGS_BYTES
+from indelible.redact.marks import MarkTree
 
 ROUNDS = 15
 CALLS = 400
@@ -34,6 +36,9 @@ LINEAR = Goal.at_most(13)
 # beside it: sealing, the queue, the write. They are bounds of ours, not a share that was measured.
 NOTHING_FOUND = Goal.at_most(1.8)
 SOMETHING_FOUND = Goal.at_most(3.8)
+
+ARGUMENTS = Goal.at_most(2)
+"""Of json.dumps of the arguments: parsing, digest, and looking for secrets."""
 
 PROSE = "the quick brown fox jumps over the lazy dog and so on until there are enough bytes"
 CLEAN: dict[str, Any] = {
@@ -81,6 +86,14 @@ BLOCKS = {
     "secrets in entities": "&quot;password&quot;:&quot;x&quot;,",
     "manifests": "kind: Secret\ndata:\n  a: b\n",
     "settings": "ENV X_TOKEN ",
+    "quotes of a shell": "password='\"'\"'x'\"'\"' ",
+    "doubled quotes": "password=''x'' ",
+    "secrets that are piped": "echo x | sudo -S id\n",
+    "lines of routers": "enable secret 5 x\n",
+    "keys in JSON": '{"kty":"oct","k":"x"},',
+    "manifests in JSON": '{"kind":"Secret","data":{"a":"b"}},',
+    "open braces of Secrets": '"kind":"Secret","data":{',
+    "codes in URLs": "?code=a1b2c3d4e5f6g7h8&",
 }
 
 
@@ -137,6 +150,26 @@ def single(report: Report) -> None:
         compare(report, name, msgspec.to_builtins(base), call, goal)
 
 
+def arguments(report: Report) -> None:
+    """Measure arguments of some 500 bytes alone, without the event around them."""
+    made, tree = redactor({}), MarkTree(compile_marks({"properties": {"key": {"writeOnly": True}}}))
+    take = made._payloads.take
+    for name, given, marks in (
+        ("nothing found", {**CLEAN, "more": PROSE}, None),
+        ("nothing found, with marks", {**CLEAN, "more": PROSE, "key": "x"}, tree),
+        ("one key and one mail", {**SECRET, "more": PROSE}, None),
+    ):
+        size = len(json.dumps(given, separators=(",", ":")))
+        goal = ARGUMENTS if name == "nothing found" else None
+        compare(
+            report,
+            f"arguments of {size} bytes, {name}",
+            given,
+            partial(take, given, "full", MAX_ARGS_BYTES, marks),
+            goal,
+        )
+
+
 def compare(report: Report, name: str, base: Any, call: Callable[[], object], goal: Goal | None) -> None:
     """Add the cost of a call, and its ratio to json.dumps of `base`."""
     costs, ratios = [], []
@@ -170,6 +203,7 @@ def growth(report: Report) -> None:
 def main() -> int:
     """Measure, print, and tell whether the goals are met."""
     report = Report("redaction")
+    arguments(report)
     single(report)
     start(report)
     growth(report)

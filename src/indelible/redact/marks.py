@@ -327,6 +327,7 @@ class MarkTree:
         }
         self.root: Place = self._close([0])
         self._members: dict[tuple[Place, str], tuple[Place, bool]] = {}
+        self._named: dict[Place, frozenset[str] | None] = {}
 
     def _close(self, indices: Iterable[int]) -> Place:
         found: list[int] = []
@@ -344,6 +345,20 @@ class MarkTree:
     def sensitive(self, place: Place) -> bool:
         """Tell whether the value here is marked."""
         return any(self._nodes[index].sensitive for index in place)
+
+    def named(self, place: Place) -> frozenset[str] | None:
+        """Return the only members of the object here at or below which anything may be marked; None when any may be."""
+        try:
+            return self._named[place]
+        except KeyError:
+            nodes = [self._nodes[index] for index in place]
+            named = None
+            if not any(node.anywhere or node.patterns or node.additional is not None for node in nodes):
+                named = frozenset(name for node in nodes for name in node.properties)
+            if len(self._named) >= NAME_CACHE:
+                self._named.clear()
+            self._named[place] = named
+            return named
 
     def member(self, place: Place, key: str) -> tuple[Place, bool]:
         """Return where the member `key` of the object here stands, and whether it is marked."""

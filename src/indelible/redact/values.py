@@ -110,7 +110,9 @@ class Values:
         if type(value) is dict:
             if depth >= MAX_DEPTH:  # only JSON in a text comes here so deep
                 return TOO_DEEP
-            for key, item in value.items():
+            named = tree.named(place)
+            for key in value if named is None else named & value.keys():
+                item = value[key]
                 below, marked = tree.member(place, key)
                 new = self._hide_marked(item) if marked else self._hide_below(item, tree, below, depth)
                 if new is not item:

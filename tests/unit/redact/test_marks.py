@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indelible.redact import Marks, Redactor, compile_marks
+from indelible.redact.marks import MarkTree
 from tests.effort import examples
 from tests.redacting import event, make
 
@@ -206,6 +207,39 @@ def test_no_schema_raises(schema: object, args: Any) -> None:
 
 
 SHARED: Redactor = make()
+
+
+NAMES = st.sampled_from(["a", "b", "c", "other"])
+SCHEMAS = st.recursive(
+    st.just({}) | st.just(MARK),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "properties": st.dictionaries(NAMES, inner, max_size=3),
+            "patternProperties": st.dictionaries(st.sampled_from(["^a", "b$", "("]), inner, max_size=1),
+            "additionalProperties": inner,
+            "propertyNames": st.just({}),
+            "items": inner,
+            "contains": inner,
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+            "then": inner,
+        },
+    ),
+    max_leaves=8,
+)
+
+
+@given(SCHEMAS, st.lists(NAMES, max_size=3))
+@settings(deadline=None, max_examples=examples(400))
+def test_only_the_members_that_are_named_lead_to_marks(schema: dict[str, Any], path: list[str]) -> None:
+    tree = MarkTree(compile_marks(schema))
+    place = tree.root
+    for name in path:
+        named = tree.named(place)
+        assert tree.named(place) == named
+        below, marked = tree.member(place, name)
+        assert named is None or name in named or (below, marked) == ((), False)
+        place = below
 
 
 def test_schemas_that_mean_harm() -> None:
