@@ -28,6 +28,8 @@ MARKERS: Final = ("REDACTED", "EMAIL", "CARD", "TOKEN", "SSN", "PHONE", "IBAN", 
 """What the built-in rules put in place of values; as a part of a key's name it says nothing of the value."""
 
 KEYED: Final = rf"(?:hmac|tok):[0-9a-f]{{{DIGEST_HEX}}}"
+KEPT: Final = r"(?:hmac|tok|last|at):[0-9A-Za-z.-]{1,64}"
+"""What a marker may say of the value in whose place it stands."""
 IS_KEYED: Final = re.compile(rf"\[[A-Za-z0-9_-]{{1,64}} {KEYED}\]").fullmatch
 """Matches a digest or a token in a value's place (see `indelible.redact.strategies`): no secret, whoever wrote it."""
 

@@ -11,9 +11,13 @@ import re
 from typing import Final
 from urllib.parse import quote_from_bytes
 
+from indelible.redact.keys import KEPT
+
 ESCAPE: Final = "%[0-9A-Fa-f]{2}"
 ESCAPE_IN_TEXT: Final = re.compile(ESCAPE)
-RUN: Final = re.compile(rb"(?<![^\s\"<>])[^\s\"<>%]*+(?:%[^\s\"<>%]*+)++")
+_PLAIN: Final = rf"(?:[^\s\"<>%\[]++|\[(?:[A-Za-z0-9_-]{{1,64}} {KEPT}\])?+)*+"
+"""What has no escape; a marker is one word in it, though it holds a space."""
+RUN: Final = re.compile(rf"(?<![^\s\"<>]){_PLAIN}(?:%{_PLAIN})++".encode())
 """Begins only where nothing of it stands on the left: so each byte is looked at once."""
 
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")

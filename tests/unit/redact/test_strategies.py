@@ -291,6 +291,20 @@ def test_done_again_it_is_the_same(made: Redactor, args: Any) -> None:
     assert kept(made, once) == once
 
 
+@pytest.mark.parametrize("strategy", sorted(BY_STRATEGY))
+@pytest.mark.parametrize(
+    "text", ["PassWD%3D{}", "a=1&password%3D{} and", "{}%20password%3D{}", "%41=1&token%3D{}"]
+)
+def test_what_stands_behind_an_escape_has_one_marker(text: str, strategy: str) -> None:
+    """Its digest and token are the value's own, by which it is followed; one that was put there is no value."""
+    secret = "hunter2hunter2hunter2"
+    plain = kept(BY_STRATEGY[strategy], {"x": f"token={secret}"})["x"].removeprefix("token=")
+    escaped = kept(BY_STRATEGY[strategy], {"x": text.replace("{}", secret)})
+    assert escaped["x"].replace("%20", " ").endswith(text.rpartition("%3D")[2].replace("{}", plain))
+    assert escaped["x"].count("REDACTED") <= text.count("{}")
+    assert kept(BY_STRATEGY[strategy], escaped) == escaped
+
+
 @pytest.mark.parametrize("theirs", ["full", "tokenize", "hash", "drop"])
 def test_a_service_leaves_what_its_clients_have_made(theirs: str) -> None:
     """Digests and tokens, whatever its own strategies are; what they show in part, only where it would itself."""
