@@ -33,12 +33,12 @@ def parse(text: str) -> Any:
         return NOTHING
 
 
-def dumped(value: Any) -> str:
-    """Return the text of a JSON value that was taken out of one."""
+def dumped(value: Any, *, sort: bool = False) -> str:
+    """Return the text of a JSON value, as compact as it can be."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort else None).decode()
     except TypeError:  # numbers of more than 64 bits
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(value, sort_keys=sort, separators=(",", ":"), ensure_ascii=False)
 
 
 def has_duplicates(text: str) -> bool:

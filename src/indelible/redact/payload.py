@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from indelible.config import RecordMode
+from indelible.redact import jsontext
 from indelible.redact.digest import Digester
 from indelible.redact.fit import fit
 from indelible.redact.limits import MAX_DEPTH, MAX_STRING_CHARS
@@ -159,7 +160,7 @@ def _convert(value: Any) -> _Odd:
     """Make JSON of what is none."""
     plain = Plain()
     converted = plain.convert(value)
-    canonical = _any_dumps(converted, sort=True)
+    canonical = jsontext.dumped(converted, sort=True).encode()
     return _Odd(converted, canonical, "as converted", len(canonical), plain.replaced_surrogates)
 
 
@@ -179,11 +180,3 @@ _MAX_INTEGER_DIGITS: Final = 1_000
 
 def _parse_int(digits: str) -> int | str:
     return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else f"[INTEGER of {len(digits)} digits]"
-
-
-def _any_dumps(value: Any, *, sort: bool = False) -> bytes:
-    """Encode plain data, integers of any size too."""
-    try:
-        return _dumps(value, option=_SORTED if sort else None)
-    except TypeError:
-        return json.dumps(value, sort_keys=sort, separators=(",", ":"), ensure_ascii=False).encode()

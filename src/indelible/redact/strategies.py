@@ -23,8 +23,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
-import orjson
 
+from indelible.redact import jsontext
 from indelible.redact.digest import Digester
 from indelible.redact.keys import IS_KEYED, KEYED, MARKERS, split_words
 from indelible.redact.patterns import Match, Rule
@@ -131,10 +131,8 @@ class Strategies:
             return REDACTED
         if strategy == "partial" and type(item) not in (int, float):
             return REDACTED
-        text = (
-            orjson.dumps(item, None, orjson.OPT_SORT_KEYS) if type(item) in (dict, list) else str(item).encode()
-        )
-        return self.instead(strategy, "REDACTED", text.decode())
+        text = jsontext.dumped(item, sort=True) if type(item) in (dict, list) else str(item)
+        return self.instead(strategy, "REDACTED", text)
 
     # --- texts --------------------------------------------------------------------------------------------
 

@@ -305,6 +305,15 @@ def test_what_stands_behind_an_escape_has_one_marker(text: str, strategy: str) -
     assert kept(BY_STRATEGY[strategy], escaped) == escaped
 
 
+@pytest.mark.parametrize("strategy", sorted(BY_STRATEGY))
+@pytest.mark.parametrize("value", [2**64, [-(2**63) - 1], {"a": [2**70, "x"]}])
+def test_numbers_of_more_than_64_bits_cost_no_event(value: Any, strategy: str) -> None:
+    left = kept(BY_STRATEGY[strategy], {"password": value, "path": "/srv"})
+    assert left["path"] == "/srv"
+    assert str(2**64)[:12] not in json.dumps(left)
+    assert "9223372036854775809" not in json.dumps(left)
+
+
 @pytest.mark.parametrize("theirs", ["full", "tokenize", "hash", "drop"])
 def test_a_service_leaves_what_its_clients_have_made(theirs: str) -> None:
     """Digests and tokens, whatever its own strategies are; what they show in part, only where it would itself."""
