@@ -11,12 +11,17 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 
 import msgspec
 
 from indelible.config import AuditSettings, Settings
 from indelible.events import Event, Request, Source, Target, new_id, now, outcome
 from indelible.opening import open_recorder
+
+PACE_S = 0.000_25
+"""Between two calls. At full speed a holder writes in half a second all that a new one knows again (`wire.REMEMBERED`),
+and a busy machine may keep another process waiting for as long: then it is told, rightly, that nobody can know."""
 
 SOURCE = Source(caller="library")
 TARGET = Target(backend="b", method="tools/call", type="tool", capability_name="t", effects="write")
@@ -58,6 +63,7 @@ def main() -> None:
             trail.record(closing)
             os.write(1, closing.event_id.encode() + b"\n")
             number += 1
+            time.sleep(PACE_S)
 
 
 if __name__ == "__main__":
