@@ -186,24 +186,7 @@ class Told(Protocol):
 
 def started(call: Told, event_id: str, about: bytes, arguments: bytes) -> bytes | None:
     """Return the body of a call's intent; None when an id is unusual. See `concluded`."""
-    number = call.rpc_id
-    named = (call.request_id or "").encode("utf-8", _ODD)
-    if named.translate(_HEX) != _UUID or not number.isdigit() or len(number) > MAX_DIGITS:
-        return None
-    parts = (
-        b'{"timestamp":"',
-        call.timestamp.encode(),
-        b'","event_type":"mcp_operation_started","event_id":"',
-        event_id.encode(),
-        about,
-        b',"request":{"request_id":"',
-        named,
-        b'","rpc_id":"',
-        number,
-        arguments,
-        b"}}",
-    )
-    return b"".join(parts)
+    return _told(call, _STARTED, event_id, about, _NO_INTENT, arguments, b"}}")
 
 
 def concluded(
@@ -213,29 +196,36 @@ def concluded(
 
     `about` is its source and target in JSON, `arguments` and `result` come from `asked` and `became`.
     """
+    intent = call.intent
+    opened = _NO_INTENT if intent is None else b'","intent":"%b","rpc_id":"' % intent.encode()
+    return _told(call, _ENDED, event_id, about, opened, arguments, _ENDS[kind], _number(latency_ms), result)
+
+
+def _told(
+    call: Told, event_type: bytes, event_id: str, about: bytes, opened: bytes, *behind: bytes
+) -> bytes | None:
     number = call.rpc_id
     named = (call.request_id or "").encode("utf-8", _ODD)
     if named.translate(_HEX) != _UUID or not number.isdigit() or len(number) > MAX_DIGITS:
         return None
-    intent = call.intent
     parts = (
         b'{"timestamp":"',
         call.timestamp.encode(),
-        b'","event_type":"mcp_operation","event_id":"',
+        event_type,
         event_id.encode(),
         about,
         b',"request":{"request_id":"',
         named,
-        b'","rpc_id":"' if intent is None else b'","intent":"%b","rpc_id":"' % intent.encode(),
+        opened,
         number,
-        arguments,
-        _ENDS[kind],
-        _number(latency_ms),
-        result,
+        *behind,
     )
     return b"".join(parts)
 
 
+_STARTED: Final = _TYPES["mcp_operation_started"]
+_ENDED: Final = _TYPES["mcp_operation"]
+_NO_INTENT: Final = b'","rpc_id":"'
 _ENDS: Final = {
     kind: f'}},"outcome":{{"status":"{status}","kind":"{kind}","latency_ms":'.encode()
     for kind, status in STATUS_OF_KIND.items()

@@ -397,11 +397,8 @@ class Redactor:
         try:
             learned = self._schemas.learned
             about = self._about.get(id(target))
-            if about is not None and about.fits(source, target, learned):
-                tree, digest = about.tree, about.digest
-            else:
-                tree, digest = self._schemas.of_args(target, source, learned)
-            done = self._payloads.take(args, self._record_args.of(target), MAX_ARGS_BYTES, tree, digest)
+            fits = about is not None and about.fits(source, target, learned)
+            done = self._args(args, target, source, b"", about if fits else None)
             return Prepared(args, target, learned, done)
         except Exception:  # noqa: BLE001 - `redact` meets it again, and knows what to do
             return args
