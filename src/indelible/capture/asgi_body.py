@@ -120,7 +120,7 @@ def incoming_unread(body: Body, fields: Fields, wire: Wire) -> Incoming:
     method, name = meta.short(headers.get("mcp-method")), meta.short(headers.get("mcp-name"))
     incoming = Incoming(method=method or UNREAD, name=name, wire=wire, metadata={"unparsed": body.unread})
     incoming.effects = "unknown"
-    incoming.request_id, incoming.trace_id, incoming.span_id = meta.correlation(meta.of_fields(headers))
+    incoming.request_id, incoming.trace_id, incoming.span_id = asgi_headers.correlation_of(fields)
     return incoming
 
 

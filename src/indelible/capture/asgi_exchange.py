@@ -461,7 +461,7 @@ class HttpExchange(HttpRequest):
     def _reject(self) -> None:
         """Record that a credential was refused before there was any session."""
         self._mode = "pass"
-        request_id = asgi_headers.request_id(self._fields)
+        request_id = asgi_headers.correlation_of(self._fields)[0]
         reason = asgi_body.reason_of(self._answer_body, self._challenge)
         self._door.rejections.note(self._peer(self._door.session()), self._status, reason, request_id)
 

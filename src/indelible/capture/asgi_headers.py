@@ -64,10 +64,10 @@ def correlation(carried: meta.Meta | None, fields: Fields) -> Correlation:
     said: Correlation = (None, None, None) if carried is None else meta.correlation(carried)
     if CORRELATING.isdisjoint(fields):
         return said
-    of_headers = meta.correlation(meta.of_fields(texts_of(fields)))
+    of_headers = correlation_of(fields)
     return (said[0] or of_headers[0], *(said[1:] if said[1] else of_headers[1:]))
 
 
-def request_id(fields: Fields) -> str | None:
-    """Return the request id that headers give, when it is a good one."""
-    return meta.correlation(meta.of_fields(texts_of(fields)))[0]
+def correlation_of(fields: Fields) -> Correlation:
+    """Return what headers alone say."""
+    return meta.correlation(meta.of_fields(texts_of(fields)))

@@ -173,4 +173,4 @@ def test_ids_are_taken_from_the_message_else_from_the_headers() -> None:
     [(message, text)] = requests_of(body(json.dumps(told).encode()), certainly=False)
     incoming = incoming_of(message, text, meta.read(message), headers, None)
     assert (incoming.request_id, incoming.trace_id) == ("mine", "0af7651916cd43dd8448eb211c80319c")
-    assert asgi_headers.request_id({b"x-request-id": b"not good: a space"}) is None
+    assert asgi_headers.correlation_of({b"x-request-id": b"not good: a space"})[0] is None
