@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from indelible import context
-from indelible.capture import asgi_exchange, attach
+from indelible.capture import asgi_exchange, attach, peers
 from indelible.capture.asgi_request import Seen
 from indelible.capture.calling import Trail
 from indelible.capture.faults import Faults
@@ -91,7 +91,7 @@ class AuditASGI:
         if scope["method"] not in ("POST", "GET", "DELETE") or not self.audited.recorder.enabled:
             return False
         outer = scope.get(Outside.KEY)
-        if isinstance(outer, Seen) and outer.recorder.shares(self.audited.recorder):
+        if isinstance(outer, Outside) and outer.goes_into(self.audited.recorder):
             return False  # there is another AuditASGI in front of this one
         if self._path is None:
             return True
@@ -143,8 +143,7 @@ def _of_old_sdk() -> context.Named | None:
     """Return the call that a handler of SDK 1.x runs for: its context is not the request's."""
     variable = getattr(sys.modules.get("mcp.server.lowlevel.server"), "request_ctx", None)
     about = variable.get(None) if isinstance(variable, ContextVar) else None
-    scope = getattr(getattr(about, "request", None), "scope", None)
-    outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
+    outside = peers.outside_of(getattr(about, "request", None))
     if not isinstance(outside, Seen):
         return None
     return outside.open_call(str(getattr(about, "request_id", "")))

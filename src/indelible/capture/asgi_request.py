@@ -45,12 +45,14 @@ class Seen(Outside):
     It knows no request: one that was in its own scope would be there until the collector comes by.
     """
 
-    recorder: Recorder
-
     def __init__(self, recorder: Recorder) -> None:
-        """Know none yet."""
-        self.recorder = recorder
+        """Know none yet; they are recorded by `recorder`."""
+        self._recorder = recorder
         self.calls: dict[str, OpenCall] = {}
+
+    def goes_into(self, recorder: Recorder) -> bool:
+        """Tell whether they are recorded into the trail of this `recorder`."""
+        return self._recorder.shares(recorder)
 
     def open_call(self, rpc_id: str) -> OpenCall | None:
         """Return the call with this id; of a request that could not be read, its only one."""
@@ -234,10 +236,7 @@ class HttpRequest:
             about |= asgi_body.said_of(carried)
         address = client_of(host, scope.get("headers", ()), trusted)
         request = _Request(scope, headers)
-        peer = peers.peer_of_request(request, token, session_id=session.session_id, client_ip=address, **about)
-        if token is not None or "user" not in scope:
-            return peer
-        return msgspec.structs.replace(peer, **peers.principal_of_user(scope["user"], scope.get("auth")))
+        return peers.peer_of_request(request, token, session_id=session.session_id, client_ip=address, **about)
 
     async def _refuse(self, parsed: Parsed) -> None:
         """Answer in the app's place: the calls could not be recorded, and are not made."""

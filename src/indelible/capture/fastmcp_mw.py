@@ -400,8 +400,7 @@ def _innermost(server: _Server, within: OpenCall | None) -> Named | None:
 
 def _seen_outside(server: _Server, wire: Wire) -> bool:
     """Tell whether a capture in front of the server records what comes this way into the same trail."""
-    recorder = wire[0].recorder if isinstance(wire[0], Outside) else None
-    return isinstance(recorder, Recorder) and recorder.shares(server.audited.recorder)
+    return isinstance(wire[0], Outside) and wire[0].goes_into(server.audited.recorder)
 
 
 def _asking() -> OpenCall | None:

@@ -19,8 +19,10 @@ class Outside:
     """
 
     KEY: Final = "indelible.request"
-    recorder: object
-    """Into whose trail they are recorded."""
+
+    def goes_into(self, recorder: Any) -> bool:
+        """Tell whether they are recorded into the trail of this `recorder`."""
+        raise NotImplementedError
 
     def open_call(self, rpc_id: str) -> object | None:
         """Return the call with this id, as a text, that the request made, also when its outcome is known."""

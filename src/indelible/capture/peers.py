@@ -157,8 +157,7 @@ _login = functools.cache(login)
 
 def token_of(request: Any) -> Any:
     """Return the accepted token of a request, or of the context; None when there is none."""
-    scope = getattr(request, "scope", None)
-    return token_in(scope if isinstance(scope, Mapping) else {})
+    return token_in(_scope_of(request))
 
 
 def token_in(scope: Mapping[str, Any]) -> Any:
@@ -224,8 +223,7 @@ def wire_of(request: Any, session: Any, rpc_id: Any) -> Wire | None:
 
 def outside_of(request: Any) -> Outside | None:
     """Return the request as a capture in front of the server has seen it; None when there is none."""
-    scope = getattr(request, "scope", None)
-    outside = scope.get(Outside.KEY) if isinstance(scope, Mapping) else None
+    outside = _scope_of(request).get(Outside.KEY)
     return outside if isinstance(outside, Outside) else None
 
 

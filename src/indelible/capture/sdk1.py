@@ -69,8 +69,7 @@ class Tapped:
     def seen_outside(self, request: Any) -> bool:
         """Tell whether a capture in front of the server records all that comes this way into the same trail."""
         outside = peers.outside_of(request)
-        recorder = None if outside is None else outside.recorder
-        return isinstance(recorder, Recorder) and recorder.shares(self._recorder())
+        return outside is not None and outside.goes_into(self._recorder())
 
     async def _list(self, recorder: Recorder) -> None:
         """Ask the server's own handler, in process: what definitions say holds from the first call on."""
