@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -20,6 +21,7 @@ from indelible.capture.outcomes import Verdict
 from indelible.config import RecordMode, RedactionSettings
 from indelible.errors import NotInTime, TrailUnavailable
 from indelible.events import MAX_BODY_BYTES, Kind, encode_body, new_id
+from indelible.recorder import Recorder
 from indelible.redact import Redactor, compile_marks
 from tests import redacting
 from tests.canaries import arguments
@@ -196,25 +198,6 @@ def test_arguments_that_were_prepared_before_their_tool_was_learned_are_looked_a
     assert b"a word" not in expected
 
 
-@pytest.mark.parametrize("on_failure", ["allow", "deny"])
-def test_an_intent_that_cannot_be_written_is_counted_or_refused(tmp_path: Path, on_failure: Any) -> None:
-    path = tmp_path / "audit.jsonl"
-    with indelible.open_trail(path, on_failure=on_failure) as recorder:
-        recorder.record(AN_EVENT)
-        assert recorder._writer is not None
-        call = usual()
-        with mock.patch.object(recorder._writer, "append", side_effect=TrailUnavailable("no room")):
-            if on_failure == "deny":
-                with pytest.raises(TrailUnavailable):
-                    recorder.record_intent(call)
-            else:
-                assert recorder.record_intent(call)
-                assert not recorder.record_intent(usual())  # the gap comes first
-        assert call.intent
-    gaps = [line["metadata"]["lost"] for line in lines(path) if line["event_type"] == "audit_gap"]
-    assert gaps == ([1] if on_failure == "allow" else [])
-
-
 DIES = """
 import os, sys
 import indelible
@@ -245,19 +228,32 @@ def test_an_intent_is_open_until_its_outcome(tmp_path: Path) -> None:
     assert (second["request"]["intent"], second["outcome"]["kind"]) == (intents[1], "interrupted")
 
 
+def begins(recorder: Recorder, call: Call) -> bool:
+    return recorder.record_intent(call)
+
+
+def ends(recorder: Recorder, call: Call) -> bool:
+    return recorder.record_outcome(call, "completed", 1.0, None)
+
+
+@pytest.mark.parametrize("record", [begins, ends])
 @pytest.mark.parametrize("on_failure", ["allow", "deny"])
-def test_one_that_cannot_be_written_is_counted_or_refused(tmp_path: Path, on_failure: Any) -> None:
+def test_one_that_cannot_be_written_is_counted_or_refused(
+    tmp_path: Path, on_failure: Any, record: Callable[[Recorder, Call], bool]
+) -> None:
     path = tmp_path / "audit.jsonl"
+    call = usual()
     with indelible.open_trail(path, on_failure=on_failure) as recorder:
         recorder.record(AN_EVENT)
         assert recorder._writer is not None
         with mock.patch.object(recorder._writer, "append", side_effect=TrailUnavailable("no room")):
             if on_failure == "deny":
                 with pytest.raises(TrailUnavailable):
-                    recorder.record_outcome(usual(), "completed", 1.0, None)
+                    record(recorder, call)
             else:
-                assert recorder.record_outcome(usual(), "completed", 1.0, None)
-                assert not recorder.record_outcome(usual(), "completed", 1.0, None)  # the gap comes first
+                assert record(recorder, call)
+                assert not record(recorder, usual())  # the gap comes first
+    assert (call.intent is not None) is (record is begins)
     gaps = [line["metadata"]["lost"] for line in lines(path) if line["event_type"] == "audit_gap"]
     assert gaps == ([1] if on_failure == "allow" else [])
 
